@@ -1,0 +1,49 @@
+"""Joining Ray: the cluster that is there, or one of our own on this machine."""
+
+import logging
+import os
+
+from app.recipe import Resources
+
+LOGICAL_CPUS = 8
+"""A laptop's Ray gets at least this many logical CPUs. Engines, trainers and data tasks take turns on the real cores;
+with only two, a trainer would starve the data that it waits for."""
+
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
+CPU_ENVIRONMENT = {
+    "DS_ACCELERATOR": "cpu",
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; counts against RAM
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # binding fails in containers
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+def connect(resources: Resources) -> None:
+    """Join the cluster named by RAY_ADDRESS (a submitted job has it), else start Ray here. Does nothing when joined."""
+    import ray
+    import ray.data
+
+    if ray.is_initialized():
+        return
+    environment = WORKER_ENVIRONMENT | (CPU_ENVIRONMENT if resources.accelerator == "cpu" else {})
+    own = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": max(LOGICAL_CPUS, os.cpu_count() or 1)}
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray.init(
+        **own,
+        runtime_env={"env_vars": environment},
+        include_dashboard=False if own else None,
+        log_to_driver=bool(os.environ.get("LONGTAIL_WORKER_LOGS")),
+        logging_level=logging.WARNING,
+    )
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.wait_for_min_actors_s = -1

@@ -1,0 +1,99 @@
+"""Arrow schemas of every table that crosses a stage.
+
+Outside `data/prepare` users and items are dense int32 codes; the ids that people know stay in the first two tables.
+"""
+
+import pyarrow as pa
+
+INTERACTIONS = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("timestamp", pa.int64()),  # seconds, or any number that orders a user's interactions
+        ("rating", pa.float32()),
+    ]
+)
+"""What a source yields: one row per observed interaction, ids as their publisher wrote them."""
+
+ITEMS = pa.schema(
+    [
+        ("item", pa.int32()),
+        ("item_id", pa.string()),
+        ("title", pa.string()),
+        ("attributes", pa.map_(pa.string(), pa.string())),
+        ("train_count", pa.int32()),
+        ("slice", pa.string()),  # head | mid | tail | cold, by train_count
+    ]
+)
+"""The catalogue, sorted by `item`; row number == item code."""
+
+HISTORIES = pa.schema(
+    [
+        ("user", pa.int32()),
+        ("user_id", pa.string()),
+        ("items", pa.list_(pa.int32())),  # oldest first
+        ("timestamps", pa.list_(pa.int64())),
+        ("train_end", pa.int32()),  # items[:train_end] train, [train_end:valid_end] validation, [valid_end:] test
+        ("valid_end", pa.int32()),
+        ("slice", pa.string()),  # sparse | regular | active, by train_end
+    ]
+)
+"""One row per user. A split is two cuts in a time-ordered list, so a later item can never train for an earlier one."""
+
+FUSED = pa.schema(
+    [
+        ("user", pa.int32()),
+        ("items", pa.list_(pa.int32())),  # the observed train part, oldest first, then the generated
+        ("weights", pa.list_(pa.float32())),  # observed 1, generated as the recipe says
+        ("observed", pa.int32()),  # the first `observed` entries were observed
+    ]
+)
+"""A variant of the training set, one row per user."""
+
+PROPOSAL = pa.struct(
+    [
+        ("text", pa.string()),  # what the LLM wrote
+        ("item", pa.int32()),  # null where the text names no item of the catalogue
+        ("outcome", pa.string()),  # one of OUTCOMES
+        ("likelihood", pa.float32()),  # the generator's own probability of this item
+        ("yes_no", pa.float32()),  # P(Yes) / (P(Yes) + P(No)) of the discriminator
+        ("agreement", pa.float32()),  # an independent collaborative score
+        ("confidence", pa.float32()),  # the blend of the three, by the recipe's judge
+    ]
+)
+
+ANSWERS = pa.schema(
+    [
+        ("request_id", pa.string()),  # hash of dataset, strategy, prompt version, models, user, draw
+        ("user", pa.int32()),
+        ("strategy", pa.string()),
+        ("prompt_tokens", pa.int32()),
+        ("output_tokens", pa.int32()),
+        ("seconds", pa.float32()),  # engine time of this request; requests of a batch overlap
+        ("questions", pa.int32()),  # prompts asked for this request: the generator's and the discriminator's
+        ("text", pa.string()),
+        ("error", pa.string()),
+        ("proposals", pa.list_(PROPOSAL)),
+    ]
+)
+"""The ledger: one row per request from first to last, exploded only after it is complete."""
+
+ACCEPTED = "accepted"
+NOT_IN_CATALOGUE = "not_in_catalogue"
+ALREADY_SEEN = "already_seen"
+HELD_OUT = "held_out"
+DUPLICATE = "duplicate"
+REJECTED = "rejected_by_discriminator"
+UNPARSABLE = "unparsable"
+OUTCOMES = (ACCEPTED, NOT_IN_CATALOGUE, ALREADY_SEEN, HELD_OUT, DUPLICATE, REJECTED, UNPARSABLE)
+"""Every proposal has exactly one outcome, so the counts always add up."""
+
+RANKS = pa.schema(
+    [
+        ("user", pa.int32()),
+        ("item", pa.int32()),  # the held-out target
+        ("rank", pa.int32()),  # 1-based place of the target in the full ranking; 0 where it is below the largest k
+        ("targets", pa.int32()),  # how many targets this user has
+    ]
+)
+"""What an evaluation keeps: one row per user and target, so that any metric and slice can be computed afterwards."""
