@@ -1,0 +1,36 @@
+"""What every test may use: a Ray of its own, and the real data sets where they are."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_DATA = Path(os.environ.get("LONGTAIL_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[None]:
+    """One local Ray for the whole session, as the command line starts it."""
+    import ray
+
+    from app.cluster import connect
+    from app.recipe import Resources
+
+    connect(Resources())
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """`real_data("ml-100k")` is the folder of a real data set; the test skips where it is absent."""
+
+    def find(name: str) -> Path:
+        folder = REAL_DATA / name
+        if not folder.exists():
+            pytest.skip(f"real data set {name} is not on this machine (set LONGTAIL_DATA to its parent folder)")
+        return folder
+
+    return find
