@@ -1,5 +1,6 @@
 """The `longtail` command; nothing but arguments and calls."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -61,12 +62,10 @@ def doctor() -> None:
 
 
 def _stage(name: str, what: str) -> None:
-    """Add the command of one stage."""
+    """Add the command of one stage; its room is imported only when it is called."""
 
     def command(recipe: RecipeArgument, workspace: WorkspaceOption = None, changes: SetOption = None) -> None:
-        from jobs.run import STAGES
-
-        stage: StageFunction = STAGES[name]
+        stage: StageFunction = getattr(import_module(f"jobs.{name}"), name)
         execute([stage], recipe, workspace, changes)
 
     main.command(name, help=what)(command)

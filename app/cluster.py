@@ -2,6 +2,8 @@
 
 import logging
 import os
+from functools import lru_cache
+from typing import Any
 
 from app.recipe import Resources
 
@@ -43,7 +45,17 @@ def connect(resources: Resources) -> None:
         log_to_driver=bool(os.environ.get("LONGTAIL_WORKER_LOGS")),
         logging_level=logging.WARNING,
     )
+    for name in ("ray.data", "ray.llm", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.wait_for_min_actors_s = -1
+
+
+@lru_cache(maxsize=16)
+def fetch(reference: Any) -> Any:
+    """The object behind a Ray reference, read once a process: rows then share catalogues, tokenizers and similarities."""
+    import ray
+
+    return ray.get(reference)

@@ -253,7 +253,7 @@ class Recipe(Section):
     llm: LLM = LLM()
     generator: Generator = Generator()
     discriminator: Discriminator = Discriminator()
-    augment: list[NextItem] = [NextItem()]
+    augment: Annotated[list[NextItem], Field(min_length=1, max_length=1)] = [NextItem()]
     judge: Judge = Judge()
     variants: list[Variant] = list(VARIANTS)
     recommenders: Recommenders = Recommenders(itemcf=ItemCF(), swing=Swing())

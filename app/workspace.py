@@ -51,6 +51,12 @@ class Place:
     def name(self) -> str:
         return self.path.rsplit("/", 1)[-1]
 
+    @property
+    def uri(self) -> str:
+        """What libraries other than pyarrow call this place: the path itself where it is local."""
+        scheme = {"s3": "s3", "gcs": "gs", "abfs": "abfss", "hdfs": "hdfs"}.get(self.fs.type_name)
+        return f"{scheme}://{self.path}" if scheme else self.path
+
     def exists(self) -> bool:
         return self.fs.get_file_info(self.path).type != pafs.FileType.NotFound
 
@@ -240,7 +246,7 @@ class Workspace:
         return place.path.removeprefix(self.root.path).strip("/")
 
 
-_MAKERS = {
+STAGES = {
     "data": "prepare",
     "llm": "finetune",
     "augmentation": "augment",
@@ -249,8 +255,9 @@ _MAKERS = {
     "evaluation": "evaluate",
     "report": "report",
 }
+"""Which stage makes what lies below each folder of a workspace, in the order of a run."""
 
 
 def _maker(place: Place) -> str:
-    stage = next((_MAKERS[part] for part in reversed(place.path.split("/")) if part in _MAKERS), "run")
+    stage = next((STAGES[part] for part in reversed(place.path.split("/")) if part in STAGES), "run")
     return f"longtail {stage}"

@@ -1,0 +1,46 @@
+# Longtail on one machine without a GPU. Every target sets up what it needs; a second call reuses it.
+SHELL := /bin/bash -o pipefail
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install -qq --progress-bar off --no-deps
+# DeepSpeed builds its CPU communication with ninja, which lies beside the interpreter.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help setup demo test doctor lint clean
+
+help:  ## these lines
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready  ## an environment of its own in .venv (minutes, once)
+
+demo: setup  ## simulated store -> LLM augmentation -> retrained recommenders -> runs/demo/report/index.html
+	@$(VENV)/bin/longtail run jobs/recipes/demo.yaml --workspace runs/demo
+
+test: setup  ## all tests, the real engines included
+	@$(VENV)/bin/python -m pytest
+
+doctor: setup  ## what this machine has, and how to mend what it lacks
+	@$(VENV)/bin/longtail doctor
+
+lint: setup  ## ruff
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+clean:  ## remove the environment and everything made by runs
+	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.ready: requirements/torch-cpu.txt requirements/cpu.txt pyproject.toml
+	@echo "set-up 1/4: environment in $(VENV)"
+	@for python in python3.11 python3 /usr/bin/python3.11; do \
+	    $$python -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
+	        && exec $$python -m venv $(VENV); \
+	done; echo "Python 3.11 with its venv module is needed (Debian: python3.11 python3.11-venv)." >&2; exit 2
+	@type c++ >/dev/null 2>&1 || { echo "A C++ compiler is needed (Debian: g++)." >&2; exit 2; }
+	@echo "set-up 2/4: PyTorch for CPU"
+	@$(PIP) -r requirements/torch-cpu.txt
+	@echo "set-up 3/4: Ray, vLLM, DeepSpeed and the rest (about 200 packages, 2 to 4 minutes)"
+	@$(PIP) -r requirements/cpu.txt
+	@$(PIP) --no-build-isolation -e .
+	@echo "set-up 4/4: DeepSpeed's CPU communication (compiled once, about a minute)"
+	@DS_ACCELERATOR=cpu $(VENV)/bin/python -c \
+	    'from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder as Builder; Builder().load()' >$(VENV)/setup.log 2>&1 \
+	    || { cat $(VENV)/setup.log >&2; exit 1; }
+	@touch $@

@@ -1,0 +1,104 @@
+"""The catalogue: clean texts, dense codes, slices by popularity. It is held in memory; users never are."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from app.data.sources import CATALOGUE
+from app.errors import InputError
+from app.schema import ITEMS
+
+TITLE_MAX = 300
+"""Longer texts are cut here, in characters."""
+
+HEAD, MID, TAIL, COLD = "head", "mid", "tail", "cold"
+SLICES = (HEAD, MID, TAIL, COLD)
+NULL_SHARE = 0.01
+"""Rows without an id are dropped and counted up to this share of a table; more are an error."""
+
+
+def clean_catalogue(listed: pa.Table) -> tuple[pa.Table, dict[str, int]]:
+    """Distinct items with harmless texts, and what was changed, by reason.
+
+    Raises InputError where more than 1 % of the rows have no item id.
+    """
+    ids = listed["item_id"]
+    nulls = ids.null_count
+    if nulls > NULL_SHARE * listed.num_rows:
+        raise InputError(
+            f"items: {nulls} of {listed.num_rows} rows have no item id, the first is row "
+            f"{pc.index(pc.is_null(ids), True).as_py() + 1}. Mend the table, or set dataset.columns.item."
+        )
+    named = listed.filter(pc.is_valid(ids))
+    first = np.unique(_codes(named["item_id"]), return_index=True)[1]
+    kept = named.take(pa.array(np.sort(first)))
+    titles, changes = clean_text(kept["title"].combine_chunks(), "title")
+    attributes = kept["attributes"].combine_chunks()
+    values, attribute_changes = clean_text(attributes.items, "attribute")
+    maps = pa.MapArray.from_arrays(attributes.offsets, attributes.keys, pc.fill_null(values, ""))
+    counts = {"item_null_id": nulls, "item_duplicate": named.num_rows - kept.num_rows} | changes | attribute_changes
+    return pa.table([kept["item_id"], titles, maps], schema=CATALOGUE), counts
+
+
+def clean_text(text: pa.Array, name: str) -> tuple[pa.Array, dict[str, int]]:
+    """Texts that can stand in a prompt: no control characters, no < or > (item tokens look like <item_12>), at most
+    TITLE_MAX characters, empty ones null; and how many rows each rule changed."""
+    plain = pc.replace_substring_regex(text, r"[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]+", " ")
+    inert = pc.replace_substring(pc.replace_substring(plain, "<", "‹"), ">", "›")
+    trimmed = pc.utf8_trim_whitespace(inert)
+    cut = pc.utf8_slice_codeunits(trimmed, 0, TITLE_MAX)
+    empty = pc.equal(cut, "")
+    counts = {
+        f"{name}_control": _changed(text, plain),
+        f"{name}_marker": _changed(plain, inert),
+        f"{name}_cut": _changed(trimmed, cut),
+        f"{name}_empty": pc.sum(empty).as_py() or 0,
+    }
+    return pc.if_else(empty, pa.scalar(None, pa.string()), cut), counts
+
+
+def with_unlisted(listed: pa.Table, interacted: pa.Array) -> tuple[pa.Table, int]:
+    """The listed items, then the interacted ones that no list has, by id and without a title; and how many these are."""
+    unlisted = interacted.filter(pc.invert(pc.is_in(interacted, listed["item_id"].combine_chunks())))
+    unlisted = unlisted.take(pc.array_sort_indices(unlisted))
+    added = pa.table(
+        [
+            unlisted,
+            pa.nulls(len(unlisted), pa.string()),
+            pa.array([[]] * len(unlisted), CATALOGUE.field("attributes").type),
+        ],
+        schema=CATALOGUE,
+    )
+    return pa.concat_tables([listed, added]), len(unlisted)
+
+
+def items_table(catalogue: pa.Table, train_count: np.ndarray, tail_max: int, head_share: float) -> pa.Table:
+    """Rows of schema.ITEMS; train_count int [items]."""
+    return pa.table(
+        [
+            pa.array(np.arange(catalogue.num_rows), pa.int32()),
+            *catalogue.columns,
+            pa.array(train_count, pa.int32()),
+            pa.array(item_slices(train_count, tail_max, head_share), pa.string()),
+        ],
+        schema=ITEMS,
+    )
+
+
+def item_slices(train_count: np.ndarray, tail_max: int, head_share: float) -> np.ndarray:
+    """cold: never trained; tail: 1..tail_max; head: the most popular `head_share` of the warm items that are not tail,
+    lower codes first where counts are equal; mid: the rest. Object array [items]."""
+    slices = np.full(len(train_count), MID, object)
+    popular = np.argsort(-train_count, kind="stable")[: round(head_share * np.count_nonzero(train_count))]
+    slices[popular] = HEAD
+    slices[train_count <= tail_max] = TAIL
+    slices[train_count == 0] = COLD
+    return slices
+
+
+def _codes(ids: pa.ChunkedArray) -> np.ndarray:
+    return ids.combine_chunks().dictionary_encode().indices.to_numpy()
+
+
+def _changed(before: pa.Array, after: pa.Array) -> int:
+    return pc.sum(pc.not_equal(before, after)).as_py() or 0

@@ -1,0 +1,130 @@
+"""Which rows of the interactions are kept: one rule, applied once to count and once to encode."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from app.data.catalogue import NULL_SHARE
+from app.data.histories import ENCODED
+from app.data.sources import Source
+from app.errors import InputError
+
+if TYPE_CHECKING:
+    from ray.data import Dataset as Rows
+
+_FIX = {
+    "null_user_id": "dataset.columns.user",
+    "null_item_id": "dataset.columns.item",
+    "null_timestamp": "dataset.columns.time",
+    "null_rating": "dataset.columns.rating",
+}
+_DROPPED = pa.list_(pa.struct([("reason", pa.string()), ("rows", pa.int64()), ("first", pa.int64())]))
+LOW_RATING = "rating_below_min"
+
+
+@dataclass
+class Scan:
+    """Sums over all rows read; `items` are the distinct item ids of the accepted rows."""
+
+    rows: int = 0
+    dropped: dict[str, int] = field(default_factory=lambda: {reason: 0 for reason in [*_FIX, LOW_RATING]})
+    items: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    first_time: int = np.iinfo(np.int64).max
+    last_time: int = np.iinfo(np.int64).min
+
+    @property
+    def accepted(self) -> int:
+        return self.rows - sum(self.dropped.values())
+
+
+def reasons(block: pa.Table, min_rating: float | None) -> dict[str, np.ndarray]:
+    """For each reason the rows of READ that are dropped by it, bool [rows]; no row has two."""
+    missing = {
+        "null_user_id": pc.is_null(block["user_id"]),
+        "null_item_id": pc.is_null(block["item_id"]),
+        "null_timestamp": pc.is_null(block["timestamp"]),
+    }
+    if min_rating is not None:
+        missing["null_rating"] = pc.is_null(block["rating"])
+        missing[LOW_RATING] = pc.fill_null(pc.less(block["rating"], min_rating), False)
+    free = np.ones(block.num_rows, bool)
+    found = {}
+    for reason, mask in missing.items():
+        found[reason] = mask.to_numpy() & free
+        free &= ~found[reason]
+    return found
+
+
+def encode(block: pa.Table, item_ids: pa.Array, min_rating: float | None) -> pa.Table:
+    """The accepted rows of READ as rows of histories.ENCODED; an item's code is its place in `item_ids`."""
+    accepted = ~np.logical_or.reduce(list(reasons(block, min_rating).values()))
+    kept = block.filter(pa.array(accepted))
+    codes = pc.index_in(kept["item_id"], item_ids)
+    return pa.table([kept["user_id"], codes, kept["timestamp"], kept["row"]], schema=ENCODED)
+
+
+def scan(raw: "Rows", source: Source, min_rating: float | None) -> Scan:
+    """One look at all rows of READ.
+
+    Raises InputError for the first row that cannot be read, for a column whose values are missing in more than 1 % of
+    the rows, for an empty table, and where `min_rating` leaves nothing.
+    """
+    result, fault, first_missing = Scan(), (np.inf, ""), {}
+    summaries = raw.map_batches(
+        lambda block: _summary(block, min_rating), batch_size=None, batch_format="pyarrow", zero_copy_batch=True
+    )
+    for batch in summaries.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for row in batch.drop_columns("items").to_pylist():
+            if row["fault"] is not None:
+                fault = min(fault, (row["fault_row"], row["fault"]))
+            result.rows += row["rows"]
+            for drop in row["dropped"]:
+                result.dropped[drop["reason"]] += drop["rows"]
+                first_missing[drop["reason"]] = min(drop["first"], first_missing.get(drop["reason"], np.inf))
+            if row["first_time"] is not None:
+                result.first_time = min(result.first_time, row["first_time"])
+                result.last_time = max(result.last_time, row["last_time"])
+        found = batch["items"].combine_chunks().flatten()
+        result.items = pa.concat_arrays([result.items, found]).unique()
+    if fault[1]:
+        raise InputError(fault[1])
+    if not result.rows:
+        raise InputError(f"{source.pieces[0].place}: the table is empty. Give a table with at least one interaction.")
+    for reason, setting in _FIX.items():
+        if result.dropped[reason] > NULL_SHARE * result.rows:
+            raise InputError(
+                f"{source.where(first_missing[reason])}: {reason.replace('null_', '')} is missing, as in "
+                f"{result.dropped[reason]} of {result.rows} rows. Mend the table, or set {setting}."
+            )
+    if not result.accepted:
+        raise InputError(f"dataset.min_rating = {min_rating} leaves no interactions. Lower it.")
+    return result
+
+
+def _summary(block: pa.Table, min_rating: float | None) -> pa.Table:
+    """One row about a block of READ."""
+    faults = block.filter(pc.is_valid(block["fault"]))
+    block = block.filter(pc.is_null(block["fault"]))
+    found = reasons(block, min_rating)
+    rows = block["row"].to_numpy()
+    dropped = [
+        {"reason": reason, "rows": int(mask.sum()), "first": int(rows[mask].min())}
+        for reason, mask in found.items()
+        if mask.any()
+    ]
+    accepted = block.filter(pa.array(~np.logical_or.reduce(list(found.values()))))
+    times = pc.min_max(accepted["timestamp"])
+    return pa.table(
+        {
+            "rows": pa.array([block.num_rows], pa.int64()),
+            "fault": pa.array(faults["fault"][:1].to_pylist() or [None], pa.string()),
+            "fault_row": pa.array(faults["row"][:1].to_pylist() or [None], pa.int64()),
+            "dropped": pa.array([dropped], _DROPPED),
+            "first_time": pa.array([times["min"].as_py()], pa.int64()),
+            "last_time": pa.array([times["max"].as_py()], pa.int64()),
+            "items": pa.array([accepted["item_id"].unique().to_pylist()], pa.list_(pa.string())),
+        }
+    )

@@ -1,0 +1,135 @@
+"""Blocks of users as tables, from interactions to histories with a split: pure Arrow and NumPy, whole blocks at once.
+
+A block holds all rows of its users. Rows of HISTORY carry a user's items and times as lists, oldest first.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from app.recipe import Dataset
+from app.schema import HISTORIES
+
+ENCODED = pa.schema(
+    [("user_id", pa.string()), ("item", pa.int32()), ("timestamp", pa.int64()), ("row", pa.int64())]
+)
+HISTORY = pa.schema(
+    [("user_id", pa.string()), ("items", pa.list_(pa.int32())), ("timestamps", pa.list_(pa.int64()))]
+)
+
+SPARSE, REGULAR, ACTIVE = "sparse", "regular", "active"
+
+
+def fold(interactions: pa.Table) -> pa.Table:
+    """One row of HISTORY per user from rows of ENCODED, users in the order of their ids.
+
+    Equal times keep the order of `row`; of a user's interactions with one item the first in time stays.
+    """
+    if not interactions.num_rows:
+        return HISTORY.empty_table()
+    encoded = interactions["user_id"].combine_chunks().dictionary_encode()
+    names = encoded.dictionary
+    order_of_names = pc.array_sort_indices(names).to_numpy()
+    rank = np.empty(len(names), np.int64)
+    rank[order_of_names] = np.arange(len(names))
+    users = rank[encoded.indices.to_numpy()]
+    items, times, rows = (interactions[name].to_numpy() for name in ("item", "timestamp", "row"))
+
+    by_item = np.lexsort((rows, times, items, users))
+    repeated = np.zeros(len(users), bool)
+    repeated[1:] = (np.diff(users[by_item]) == 0) & (np.diff(items[by_item]) == 0)
+    kept = by_item[~repeated]
+    kept = kept[np.lexsort((rows[kept], times[kept], users[kept]))]
+    lengths = np.bincount(users[kept], minlength=len(names))
+    return _histories(names.take(pa.array(order_of_names)), lengths, items[kept], times[kept])
+
+
+def drop(histories: pa.Table, items_out: np.ndarray, users_min: int) -> pa.Table:
+    """Without the items for which items_out (bool [items]) is true, then without users of fewer than `users_min`."""
+    users, items, times = flat(histories)
+    stay = ~items_out[items]
+    lengths = np.bincount(users[stay], minlength=histories.num_rows)
+    core = lengths >= users_min
+    stay &= core[users]
+    return _histories(
+        histories["user_id"].combine_chunks().filter(pa.array(core)), lengths[core], items[stay], times[stay]
+    )
+
+
+def split(histories: pa.Table, dataset: Dataset, cuts: tuple[int, int] | None) -> pa.Table:
+    """Histories with `train_end`, `valid_end` and the user's `slice`.
+
+    Leave-one-out: with three or more interactions the last is test, the one before validation; else all train.
+    Temporal: `cuts` are two times; before the first is train, from the second on is test.
+    """
+    users, _, times = flat(histories)
+    lengths = pc.list_value_length(histories["items"]).to_numpy()
+    if cuts is None:
+        long = lengths >= 3
+        train_end, valid_end = lengths - 2 * long, lengths - long
+    else:
+        train_end, valid_end = (np.bincount(users[times < cut], minlength=len(lengths)) for cut in cuts)
+    slices = np.full(len(lengths), REGULAR, object)
+    slices[train_end >= dataset.active_min] = ACTIVE
+    slices[train_end <= dataset.sparse_max] = SPARSE
+    return (
+        histories.append_column("train_end", pa.array(train_end, pa.int32()))
+        .append_column("valid_end", pa.array(valid_end, pa.int32()))
+        .append_column("slice", pa.array(slices, pa.string()))
+    )
+
+
+def recode(histories: pa.Table, codes: np.ndarray) -> pa.Table:
+    """Histories whose item i is called codes[i]."""
+    users, items, times = flat(histories)
+    lengths = np.bincount(users, minlength=histories.num_rows)
+    return _histories(histories["user_id"].combine_chunks(), lengths, codes[items], times)
+
+
+def number(histories: pa.Table, starts: dict[str, int]) -> pa.Table:
+    """Rows of schema.HISTORIES: users count on from the start of their block, which its first user names."""
+    start = starts[histories["user_id"][0].as_py()] if histories.num_rows else 0
+    users = pa.array(np.arange(start, start + histories.num_rows), pa.int32())
+    return pa.table([users, *histories.columns], schema=HISTORIES)
+
+
+def item_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
+    """`count`: interactions per item, int64 [items]."""
+    return {"count": np.bincount(flat(histories)[1], minlength=n_items)}
+
+
+def split_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
+    """Per item the training interactions; over all: users, interactions by part, users by slice. Sums over blocks."""
+    users, items, _ = flat(histories)
+    starts = np.concatenate([[0], np.cumsum(pc.list_value_length(histories["items"]).to_numpy())])[:-1]
+    position = np.arange(len(items)) - starts[users]
+    train = position < histories["train_end"].to_numpy()[users]
+    test = position >= histories["valid_end"].to_numpy()[users]
+    slices = histories["slice"].to_numpy(zero_copy_only=False)
+    totals = [len(items), train.sum(), (~train & ~test).sum(), test.sum()]
+    return {
+        "train_count": np.bincount(items[train], minlength=n_items),
+        "interactions": np.array(totals),
+        "users": np.array([(slices == name).sum() for name in (SPARSE, REGULAR, ACTIVE)]),
+    }
+
+
+def flat(histories: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row number int64, item int32 and time int64 of every interaction."""
+    items = histories["items"].combine_chunks()
+    times = histories["timestamps"].combine_chunks()
+    lengths = pc.list_value_length(items).to_numpy(zero_copy_only=False)
+    users = np.repeat(np.arange(len(items)), lengths)
+    return users, items.flatten().to_numpy(), times.flatten().to_numpy()
+
+
+def _histories(user_ids: pa.Array, lengths: np.ndarray, items: np.ndarray, times: np.ndarray) -> pa.Table:
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    return pa.table(
+        {
+            "user_id": user_ids,
+            "items": pa.ListArray.from_arrays(offsets, pa.array(items, pa.int32())),
+            "timestamps": pa.ListArray.from_arrays(offsets, pa.array(times, pa.int64())),
+        },
+        schema=HISTORY,
+    )

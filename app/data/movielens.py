@@ -1,0 +1,140 @@
+"""MovieLens as GroupLens publishes it: 100K (u.data, u.item) and 1M (ratings.dat, movies.dat), gzipped or not.
+
+Both are Latin-1 by format, so no byte of a title is wrong.
+"""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from app.data.columns import as_ids, as_ratings, as_times
+from app.data.sources import CATALOGUE, Piece, Source, file_states, read_rows
+from app.errors import InputError
+from app.workspace import Place
+
+GENRES_100K = (
+    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical "
+    "Mystery Romance Sci-Fi Thriller War Western"
+).split()
+"""The order of the flags in u.item (u.genre)."""
+
+RATINGS = (1, 5)
+_COLUMNS = ("user", "item", "rating", "timestamp")
+
+
+def open_movielens(folder: Place) -> Source:
+    """The source of the MovieLens files in `folder` or its sub folder `original`.
+
+    Raises InputError where they are missing or empty.
+    """
+    for ratings, movies, read, catalogue in (
+        ("u.data", "u.item", _read_100k, _catalogue_100k),
+        ("ratings.dat", "movies.dat", _read_1m, _catalogue_1m),
+    ):
+        ratings_file, movies_file = _find(folder, ratings), _find(folder, movies)
+        if ratings_file and movies_file:
+            if not ratings_file.fs.get_file_info(ratings_file.path).size:
+                raise InputError(f"{ratings_file}: the file is empty. Give the published file.")
+            files = file_states([ratings_file, movies_file])
+            return Source(
+                pieces=[Piece(ratings_file, 0)],
+                read=read,
+                catalogue=lambda catalogue=catalogue, file=movies_file: catalogue(file),
+                has_ratings=True,
+                files=files,
+            )
+        if ratings_file or movies_file:
+            missing = movies if ratings_file else ratings
+            raise InputError(f"{folder}: {missing} is missing beside {ratings_file or movies_file}. {_hint(folder)}")
+    raise InputError(f"{folder}: neither u.data and u.item nor ratings.dat and movies.dat. {_hint(folder)}")
+
+
+def _hint(folder: Place) -> str:
+    for kind in ("parquet", "csv"):
+        if (folder / f"interactions.{kind}").exists():
+            return f"There is interactions.{kind}: set dataset.source to {kind}."
+    return "Set dataset.path to the unpacked MovieLens folder."
+
+
+def _find(folder: Place, name: str) -> Place | None:
+    candidates = [folder / name, folder / f"{name}.gz", folder / "original" / name, folder / "original" / f"{name}.gz"]
+    return next((file for file in candidates if file.exists()), None)
+
+
+def _read_100k(piece: Piece) -> Iterator[pa.Table]:
+    yield from _read(piece, "\t", list(_COLUMNS))
+
+
+def _read_1m(piece: Piece) -> Iterator[pa.Table]:
+    """`1::1193::5::978300760`: read with the delimiter `:` every other column is empty."""
+    yield from _read(piece, ":", [name for column in _COLUMNS for name in (column, f"after_{column}")][:-1])
+
+
+def _read(piece: Piece, delimiter: str, names: list[str]) -> Iterator[pa.Table]:
+    file, row = piece.place, 0
+    refused: list[pacsv.InvalidRow] = []
+
+    def refuse(line: pacsv.InvalidRow) -> str:
+        refused.append(line)
+        return "skip"
+
+    options = {
+        "read_options": pacsv.ReadOptions(use_threads=False, column_names=names, encoding="latin-1"),
+        "parse_options": pacsv.ParseOptions(delimiter=delimiter, quote_char=False, invalid_row_handler=refuse),
+        "convert_options": pacsv.ConvertOptions(
+            include_columns=list(_COLUMNS), column_types={name: pa.string() for name in names}
+        ),
+    }
+    with pacsv.open_csv(file.fs.open_input_stream(file.path), **options) as reader:
+        for batch in reader:
+            if refused:
+                line = refused[0]
+                raise InputError(
+                    f"{file}, row {line.number}: {line.text[:80]!r} has {line.actual_columns} fields, "
+                    f"{line.expected_columns} are expected. Mend or remove the row."
+                )
+            table = pa.table(batch)
+            users, items = (as_ids(table[name], name, file) for name in ("user", "item"))
+            times = as_times(table["timestamp"], "timestamp", file, row)
+            ratings = as_ratings(table["rating"], "rating", file, row, RATINGS)
+            columns = ["user_id", "item_id", "timestamp", "rating"]
+            yield read_rows(pa.table([users, items, times, ratings], names=columns), row)
+            row += batch.num_rows
+
+
+def _catalogue_100k(file: Place) -> pa.Table:
+    def genres(flags: list[str]) -> str:
+        return "|".join(name for name, flag in zip(GENRES_100K, flags, strict=True) if flag == "1")
+
+    rows = _fields(file, "|", 5 + len(GENRES_100K))
+    return _catalogue([(row[0], row[1], genres(row[5:])) for row in rows])
+
+
+def _catalogue_1m(file: Place) -> pa.Table:
+    return _catalogue([(row[0], row[1], row[2]) for row in _fields(file, "::", 3)])
+
+
+def _fields(file: Place, delimiter: str, n: int) -> Iterator[list[str]]:
+    """The lines of a catalogue as n fields each. Raises InputError at the first with another number."""
+    with file.fs.open_input_stream(file.path) as stream:
+        lines = stream.read().decode("latin-1").split("\n")
+    for number, line in enumerate(lines, start=1):
+        row = line.rstrip("\r").split(delimiter)
+        if len(row) == n:
+            yield row
+        elif line.strip():
+            raise InputError(
+                f"{file}, row {number}: {line[:80]!r} has {len(row)} fields, {n} are expected. Mend or remove the row."
+            )
+
+
+def _catalogue(rows: list[tuple[str, str, str]]) -> pa.Table:
+    return pa.table(
+        {
+            "item_id": [item or None for item, _, _ in rows],
+            "title": [title for _, title, _ in rows],
+            "attributes": [[("genres", genres)] if genres else [] for _, _, genres in rows],
+        },
+        schema=CATALOGUE,
+    )

@@ -1,0 +1,196 @@
+"""prepare: raw interactions and a catalogue become `data/`: histories with their split, items with their slices.
+
+Interactions pass through Ray Data once to be checked, once through a shuffle that brings each user's together, and
+stay one row per user from there. The driver holds the catalogue and sums, never a table of users.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from app.cluster import connect
+from app.data import catalogue as items
+from app.data.filters import Scan, encode, scan
+from app.data.histories import drop, flat, fold, item_counts, number, recode, split, split_counts
+from app.data.simulate import write_truth
+from app.data.sources import open_source
+from app.errors import InputError
+from app.recipe import Dataset, Recipe
+from app.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ray.data import Dataset as Rows
+
+ROWS_PER_PARTITION = 250_000
+LEAST_PARTITIONS = 4
+_CUT_BINS = 1024
+
+
+def prepare(recipe: Recipe, ws: Workspace) -> None:
+    """Publish `data/`: items.parquet, histories/ and, of the simulated store, truth/.
+
+    Raises InputError for bad input and where the filters leave nothing.
+    """
+    dataset = recipe.dataset
+    source = open_source(recipe)
+    settings = {"dataset": dataset.model_dump(mode="json"), "files": source.files}
+    if dataset.source == "simulated":
+        settings["seed"] = recipe.seed
+    stage = ws.stage("data", settings)
+    if stage.up_to_date:
+        return
+    listed, changed = items.clean_catalogue(source.catalogue())
+    connect(recipe.resources)
+    with stage.publishing() as draft:
+        raw = source.interactions().materialize()
+        scanned = scan(raw, source, dataset.min_rating)
+        catalogue, unlisted = items.with_unlisted(listed, scanned.items)
+        histories = _fold(raw, catalogue, dataset, scanned)
+        kept = _item_totals(histories, catalogue.num_rows)
+        dropped = scanned.dropped | {"duplicate": scanned.accepted - int(kept.sum())}
+        if dataset.k_core:
+            histories, core = _k_core(histories, kept, dataset.k_core)
+            stay = (core > 0) | (kept == 0)
+            dropped["k_core"] = int(kept.sum() - core.sum())
+            catalogue = catalogue.filter(pa.array(stay))
+            histories = _map(histories, recode, np.cumsum(stay) - 1)
+        cuts = _cuts(histories, dataset, scanned) if dataset.split == "temporal" else None
+        histories = _map(histories, split, dataset, cuts).materialize()
+        totals = _totals(histories, split_counts, catalogue.num_rows)
+        table = items.items_table(catalogue, totals["train_count"], dataset.tail_max, dataset.head_share)
+        stage.counts |= {
+            "rows": scanned.rows,
+            **_counts(table, totals, dataset, cuts),
+            "dropped": dropped,
+            "changed": changed | {"item_unlisted": unlisted},
+        }
+        if not stage.counts["train"]:
+            raise InputError("dataset: the split leaves no training interactions. Lower valid_share or test_share.")
+        (draft / "items.parquet").write_table(table)
+        coded = _number(histories)
+        coded.write_parquet((draft / "histories").path, filesystem=draft.fs)
+        if dataset.source == "simulated":
+            write_truth(draft / "truth", coded, dataset.simulation, recipe.seed)
+
+
+def _map(rows: "Rows", function: Callable[..., pa.Table], *arguments: Any) -> "Rows":
+    """`function(block, *arguments)` on every block; blocks of users stay whole."""
+    return rows.map_batches(
+        lambda block: function(block, *arguments), batch_size=None, batch_format="pyarrow", zero_copy_batch=True
+    )
+
+
+def _fold(raw: "Rows", catalogue: pa.Table, dataset: Dataset, scanned: Scan) -> "Rows":
+    """One row per user: the only shuffle, by user."""
+    partitions = max(LEAST_PARTITIONS, -(-scanned.accepted // ROWS_PER_PARTITION))
+    encoded = _map(raw, encode, catalogue["item_id"].combine_chunks(), dataset.min_rating)
+    by_user = encoded.repartition(partitions, keys=["user_id"])
+    # A block is a partition from here on; with a size limit Ray would cut large ones in two.
+    by_user.context.target_max_block_size = None
+    return _map(by_user, fold).materialize()
+
+
+def _totals(rows: "Rows", function: Callable[..., dict[str, np.ndarray]], *arguments: Any) -> dict[str, np.ndarray]:
+    """The sum over blocks of the arrays that `function(block, *arguments)` returns."""
+
+    def one_row(block: pa.Table) -> pa.Table:
+        return pa.table({name: [value] for name, value in function(block, *arguments).items()})
+
+    totals: dict[str, np.ndarray] = {}
+    for batch in _map(rows, one_row).iter_batches(batch_size=None, batch_format="pyarrow"):
+        for name in batch.column_names:
+            for value in batch[name]:
+                totals[name] = totals.get(name, 0) + value.values.to_numpy()
+    return totals
+
+
+def _item_totals(histories: "Rows", n_items: int) -> np.ndarray:
+    return _totals(histories, item_counts, n_items)["count"]
+
+
+def _k_core(histories: "Rows", counts: np.ndarray, k: int) -> tuple["Rows", np.ndarray]:
+    """Drop items and users with fewer than k interactions until none is left that has; and interactions per item.
+
+    Raises InputError where nothing is left.
+    """
+    while True:
+        histories = _map(histories, drop, counts < k, k).materialize()
+        before, counts = counts, _item_totals(histories, len(counts)) if histories.count() else np.zeros_like(counts)
+        if not counts.sum():
+            raise InputError(f"dataset.k_core = {k} leaves no interactions. Lower it.")
+        if counts.sum() == before.sum():
+            return histories, counts
+
+
+def _cuts(histories: "Rows", dataset: Dataset, scanned: Scan) -> tuple[int, int]:
+    """The times where validation and test begin."""
+    histories = histories.materialize()
+    return (
+        _cut(histories, dataset.test_share + dataset.valid_share, scanned),
+        _cut(histories, dataset.test_share, scanned),
+    )
+
+
+def _cut(histories: "Rows", share: float, scanned: Scan) -> int:
+    """The first time from which on lies at most `share` of all interactions, found exactly by ever finer histograms."""
+    low, high = scanned.first_time, scanned.last_time + 1
+    while low < high:
+        edges = np.array(sorted({low + (high - low) * step // _CUT_BINS for step in range(_CUT_BINS + 1)}))
+        totals = _totals(histories, _not_before, edges)
+        enough = totals["not_before"] <= int(share * totals["all"][0])
+        place = int(np.argmax(enough))
+        low, high = int(edges[place - 1]) + 1 if place else int(edges[0]), int(edges[place])
+    return high
+
+
+def _not_before(histories: pa.Table, edges: np.ndarray) -> dict[str, np.ndarray]:
+    """How many interactions are at or after each edge, and how many there are."""
+    times = np.sort(flat(histories)[2])
+    return {"not_before": len(times) - np.searchsorted(times, edges), "all": np.array([len(times)])}
+
+
+def _counts(
+    table: pa.Table, totals: dict[str, np.ndarray], dataset: Dataset, cuts: tuple[int, int] | None
+) -> dict[str, Any]:
+    """What the manifest says about the prepared data."""
+    slices = table["slice"].to_numpy()
+    train_count = table["train_count"].to_numpy()
+    interactions, train, valid, test = (int(total) for total in totals["interactions"])
+    head = train_count[slices == items.HEAD]
+    edges = {
+        "tail_max": dataset.tail_max,
+        "head_min": int(head.min()) if len(head) else None,
+        "sparse_max": dataset.sparse_max,
+        "active_min": dataset.active_min,
+    }
+    if cuts:
+        edges |= {"valid_from": cuts[0], "test_from": cuts[1]}
+    return {
+        "users": int(totals["users"].sum()),
+        "items": table.num_rows,
+        "interactions": interactions,
+        "train": train,
+        "valid": valid,
+        "test": test,
+        "slices": {
+            "items": {name: int((slices == name).sum()) for name in items.SLICES},
+            "users": dict(zip(("sparse", "regular", "active"), totals["users"].tolist(), strict=True)),
+            "edges": edges,
+        },
+    }
+
+
+def _number(histories: "Rows") -> "Rows":
+    """Rows of schema.HISTORIES: users get dense codes, block after block."""
+    blocks = _map(histories, _first_user).take_all()
+    starts, total = {}, 0
+    for block in sorted(blocks, key=lambda block: block["user_id"]):
+        starts[block["user_id"]] = total
+        total += block["users"]
+    return _map(histories, number, starts)
+
+
+def _first_user(histories: pa.Table) -> pa.Table:
+    return pa.table({"user_id": histories["user_id"][:1], "users": [histories.num_rows] if histories.num_rows else []})

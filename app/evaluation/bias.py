@@ -1,0 +1,52 @@
+"""What the lists look like as a whole: how much of the catalogue they show, and how evenly."""
+
+import numpy as np
+
+from app.evaluation.slices import ITEM_SLICES
+
+EXPOSURE_K = 10
+"""Bias is measured on the first ten places of every list."""
+
+
+def count_exposure(lists: np.ndarray, n_items: int) -> np.ndarray:
+    """How often each item stands in the first `EXPOSURE_K` places: lists int [users, k], -1 empty -> int64 [items]."""
+    shown = lists[:, :EXPOSURE_K]
+    return np.bincount(shown[shown >= 0], minlength=n_items)
+
+
+def coverage(exposure: np.ndarray) -> float:
+    """Share of the catalogue that at least one list shows; exposure int [items]."""
+    return float((exposure > 0).mean())
+
+
+def gini(exposure: np.ndarray) -> float:
+    """Gini index of the exposure over the whole catalogue: 0 where all items are shown alike, towards 1 where few are.
+
+    G = sum_i (2 i - n - 1) x_i / (n sum_i x_i), x ascending, i = 1 .. n. At least one item must be shown.
+    """
+    ascending = np.sort(exposure)
+    n = len(ascending)
+    return float((2 * np.arange(1, n + 1) - n - 1) @ ascending / (n * ascending.sum()))
+
+
+def average_popularity(exposure: np.ndarray, train_count: np.ndarray) -> float:
+    """Mean number of training interactions of a recommended item; both int [items]."""
+    return float(exposure @ train_count.astype(np.int64) / exposure.sum())
+
+
+def measure_bias(
+    exposure: np.ndarray, train_count: np.ndarray, item_slices: np.ndarray
+) -> dict[tuple[str, str], float]:
+    """Every bias figure of one recommender by (metric, slice); arrays [items]. Empty where no list shows anything.
+
+    The metric `exposure` is the share of all places that an item slice takes.
+    """
+    shown = exposure.sum()
+    if not shown:
+        return {}
+    by_slice = np.bincount(item_slices, weights=exposure, minlength=len(ITEM_SLICES)) / shown
+    return {
+        ("coverage", "all"): coverage(exposure),
+        ("gini", "all"): gini(exposure),
+        ("popularity", "all"): average_popularity(exposure, train_count),
+    } | {("exposure", f"items:{name}"): float(by_slice[code]) for code, name in enumerate(ITEM_SLICES)}

@@ -1,0 +1,113 @@
+"""The page for people: `metrics.json` as a few sentences, plots and tables in one HTML document."""
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from app.evaluation.plots import Estimate, Group, forest
+from app.evaluation.summary import CONTROLS, LLM_VARIANTS, NAMES, SLICES, Comparison, compare, evidence, headline
+
+VARIANTS = ("observed", *LLM_VARIANTS, *CONTROLS)
+BIAS = {"coverage": "all", "gini": "all", "popularity": "all", "exposure": "items:tail"}
+"""The bias metrics of the page and the slice each is shown for."""
+
+
+def render(metrics: Mapping[str, Any]) -> str:
+    """The page from the content of `metrics.json`; nothing else is read. Every value is escaped."""
+    environment = Environment(
+        loader=PackageLoader("app.evaluation", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "number": _number, "seconds": _seconds}
+    k = _nearest_ten(metrics["recipe"]["evaluation"]["ks"])
+    found = compare(metrics["rows"], "recall", k)
+    precision = metrics.get("precision", {})
+    return environment.get_template("page.html").render(
+        metrics=metrics,
+        k=k,
+        names=NAMES,
+        headline=headline(found, f"Recall@{k}"),
+        evidence=evidence(found, precision),
+        plots=_lift_plots(found),
+        by_chance=len(found) / 20,
+        values=_values(metrics["rows"], k),
+        bias=_bias(metrics["rows"]),
+        precision=_precision_plot(precision),
+        recipe=yaml.safe_dump(metrics["recipe"], sort_keys=False, allow_unicode=True),
+    )
+
+
+def _lift_plots(found: list[Comparison]) -> list[dict[str, Any]]:
+    """Of each spoken-of slice that has users: its name, number of users, and the plot of lifts."""
+    plots = []
+    for name, words in SLICES.items():
+        shown = sorted((one for one in found if one.slice == name and one.observed), key=_order)
+        if shown:
+            groups = [_group(list(members)) for _, members in groupby(shown, key=lambda one: one.recommender)]
+            plots.append({"slice": name, "words": words, "n": shown[0].n, "svg": Markup(forest(groups, signed=True))})
+    return plots
+
+
+def _order(one: Comparison) -> tuple[int, int]:
+    return list(NAMES).index(one.recommender), VARIANTS.index(one.variant)
+
+
+def _group(members: list[Comparison]) -> Group:
+    estimates = [Estimate(one.variant, one.lift, one.low, one.high) for one in members]
+    return Group(members[0].name, f"{members[0].observed:.4f}", estimates)
+
+
+def _precision_plot(precision: Mapping[str, Mapping[str, float]]) -> Markup | None:
+    known = [
+        Estimate(name, precision[name]["value"], precision[name]["ci_low"], precision[name]["ci_high"])
+        for name in VARIANTS
+        if name in precision
+    ]
+    return Markup(forest([Group("", "", known)], signed=False)) if known else None
+
+
+def _values(rows: list[dict[str, Any]], k: int) -> list[dict[str, Any]]:
+    """Recall@k of each recommender and variant as {recommender, variant, slices: {slice: row}}."""
+    return _by_fit((row["slice"], row) for row in rows if row["metric"] == "recall" and row["k"] == k)
+
+
+def _bias(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return _by_fit((row["metric"], row) for row in rows if BIAS.get(row["metric"]) == row["slice"])
+
+
+def _by_fit(cells: Iterable[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Table lines, one per recommender and variant, of (column, row) cells."""
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for column, row in cells:
+        lines.setdefault((row["recommender"], row["variant"]), {})[column] = row
+    return [
+        {"recommender": recommender, "variant": variant, "cells": cells}
+        for (recommender, variant), cells in sorted(
+            lines.items(), key=lambda line: (list(NAMES).index(line[0][0]), VARIANTS.index(line[0][1]))
+        )
+    ]
+
+
+def _nearest_ten(ks: list[int]) -> int:
+    return min(ks, key=lambda k: abs(k - 10))
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def _number(value: float | int | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

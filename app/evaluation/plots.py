@@ -1,0 +1,125 @@
+"""The plots of the page: inline SVG that takes its colours and type from the page's style sheet.
+
+Matplotlib draws in stand-in colours, which become CSS variables; so one picture serves the light and the dark page.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+WIDTH, ROW, FOOT, FONT = 5.0, 0.235, 0.42, 11.5  # inches and points; the page shows a point as about a CSS pixel
+GAP = 0.5  # rows left free above a heading
+NAMES, FIGURES = 0.27, 0.83  # the axis spans this part of the width, names stand left of it, figures right
+LEFT, RIGHT = -NAMES / (FIGURES - NAMES), (1 - NAMES) / (FIGURES - NAMES)  # edges of the picture in widths of the axis
+
+INK, FAINT, LINE, PAPER = "#010101", "#020202", "#030303", "#040404"
+MARKERS = {
+    "discriminated": ("#050505", "o", True),
+    "generated": ("#060606", "s", True),
+    "itemcf": ("#070707", "D", False),
+    "popular": ("#080808", "^", False),
+    "random": ("#090909", "v", False),
+}
+"""Stand-in colour, shape and whether it is filled. What the LLM wrote is filled, the controls are hollow."""
+VARIABLES = {INK: "ink", FAINT: "faint", LINE: "line", PAPER: "paper"} | {
+    colour: variant for variant, (colour, _, _) in MARKERS.items()
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval, as shares."""
+
+    variant: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Estimates below each other, with a heading and a faint note above the figures where there is one."""
+
+    heading: str
+    note: str
+    estimates: Sequence[Estimate]
+
+
+def forest(groups: Sequence[Group], *, signed: bool) -> str:
+    """A forest plot, one row per estimate in the given order, in percent: SVG to set into HTML.
+
+    `signed` plots are about a change: they have a line at 0, and a figure whose interval includes 0 is faint.
+    """
+    heads = sum(bool(group.heading) for group in groups)
+    rows = sum(len(group.estimates) for group in groups) + (1 + GAP) * heads
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "longtail", "font.size": FONT}):
+        height = ROW * rows + FOOT
+        figure = Figure(figsize=(WIDTH, height))
+        axes = figure.add_axes((NAMES, FOOT / height, FIGURES - NAMES, 1 - FOOT / height))
+        axes.set_ylim(rows - 0.5, -0.5)
+        y = 0.0
+        for group in groups:
+            if group.heading:
+                _head(axes, y + GAP, group)
+                y += 1 + GAP
+            for estimate in group.estimates:
+                _draw(axes, y, estimate, signed)
+                y += 1
+        _dress(axes, signed)
+        return _svg(figure)
+
+
+def _head(axes: Axes, y: float, group: Group) -> None:
+    beside = axes.get_yaxis_transform()
+    axes.text(LEFT, y, group.heading, transform=beside, color=INK, va="center", weight="bold")
+    axes.text(RIGHT, y, group.note, transform=beside, color=FAINT, ha="right", va="center")
+
+
+def _draw(axes: Axes, y: float, estimate: Estimate, signed: bool) -> None:
+    colour, shape, filled = MARKERS[estimate.variant]
+    sure = not signed or estimate.low > 0 or estimate.high < 0
+    axes.plot([100 * estimate.low, 100 * estimate.high], [y, y], color=colour, linewidth=1.6 if filled else 1.1)
+    axes.plot(
+        100 * estimate.value,
+        y,
+        marker=shape,
+        markersize=6,
+        markerfacecolor=colour if filled else PAPER,
+        markeredgecolor=colour,
+        markeredgewidth=1.3,
+    )
+    beside = axes.get_yaxis_transform()
+    axes.text(-0.03, y, estimate.variant, transform=beside, color=INK, ha="right", va="center")
+    figure = f"{100 * estimate.value:+.1f} %" if signed else f"{100 * estimate.value:.1f} %"
+    axes.text(RIGHT, y, figure, transform=beside, color=INK if sure else FAINT, ha="right", va="center")
+
+
+def _dress(axes: Axes, signed: bool) -> None:
+    axes.spines[["top", "left", "right"]].set_visible(False)
+    axes.spines["bottom"].set_color(LINE)
+    axes.set_yticks([])
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+.0f} %" if signed and x else f"{x:.0f} %"))
+    axes.tick_params(axis="x", colors=FAINT, length=0)
+    axes.grid(axis="x", color=LINE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    if signed:
+        axes.axvline(0, color=FAINT, linewidth=1)
+    axes.margins(x=0.06)
+
+
+def _svg(figure: Figure) -> str:
+    """The figure without size and fixed colours: the page's style sheet gives both."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    return re.sub("|".join(VARIABLES), lambda found: f"var(--{VARIABLES[found.group()]})", svg)

@@ -1,0 +1,104 @@
+"""The stage `report`: `metrics.json` for machines and one page for people."""
+
+import subprocess
+from collections import Counter
+from dataclasses import asdict
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+from app.cluster import connect
+from app.evaluation.cost import Tally, cost, tally
+from app.evaluation.measure import Row, measure
+from app.evaluation.page import render
+from app.evaluation.truth import precision
+from app.recipe import Recipe
+from app.recommenders.runs import runs
+from app.workspace import STAGES, Place, Workspace, read_manifest
+
+
+def report(recipe: Recipe, ws: Workspace) -> None:
+    """Publish `report/metrics.json` and `report/index.html`, which is made from nothing but the former.
+
+    All that grows with users is computed in Ray tasks; only figures come back. Raises InputError where a stage that
+    the report rests on has not run.
+    """
+    inputs = [ws / "data", *_augmentations(recipe, ws), *(ws / run.evaluation for run in runs(recipe))]
+    unit = ws.stage("report", recipe.model_dump(mode="json"), inputs)
+    if unit.up_to_date:
+        return
+    connect(recipe.resources)
+    with unit.publishing() as draft:
+        metrics = collect(recipe, ws)
+        (draft / "metrics.json").write_json(metrics)
+        (draft / "index.html").write_bytes(render(metrics).encode())
+
+
+def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
+    """The content of `metrics.json`; needs a joined Ray."""
+    import ray
+
+    rows = [ray.remote(num_cpus=1)(_measure_rows).remote(name, recipe, ws) for name in recipe.recommenders.chosen()]
+    data, augmentations = ws / "data", _augmentations(recipe, ws)
+    ledgers = [file for place in augmentations for file in (place / "answers").files(".parquet")]
+    tallies = [ray.remote(num_cpus=1)(tally).remote(file) for file in ledgers]
+    simulated = (data / "truth").exists()
+    precisions = {
+        variant: ray.remote(num_cpus=1)(precision).remote(
+            ws.require(f"fused/{variant}"), data, recipe.evaluation.bootstrap, recipe.seed
+        )
+        for variant in recipe.variants
+        if simulated and variant != "observed"
+    }
+    total = reduce(add, ray.get(tallies), Tally())
+    seconds = sum(read_manifest(place)["seconds"] for place in augmentations)
+    metrics = {
+        "recipe": recipe.model_dump(mode="json"),
+        "dataset": read_manifest(data)["counts"],
+        "commit": code_commit(),
+        "rows": [asdict(row) for some in ray.get(rows) for row in some],
+        "proposals": dict(total.proposals),
+        "cost": cost(total, seconds),
+        "stages": stage_seconds(ws.manifests()),
+    }
+    if simulated:
+        found = {variant: ray.get(task) for variant, task in precisions.items()}
+        metrics["precision"] = {variant: value for variant, value in found.items() if value}
+    return metrics
+
+
+def stage_seconds(manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | int]]:
+    """Seconds and published units of each stage before the report, in the order of a run.
+
+    The seconds of units are added up, also of those that ran side by side.
+    """
+    seconds, units = Counter(), Counter()
+    for place, manifest in manifests.items():
+        stage = STAGES.get(place.split("/")[0])
+        seconds[stage] += manifest["seconds"]
+        units[stage] += 1
+    ran = [stage for stage in STAGES.values() if units[stage] and stage != "report"]
+    return {stage: {"seconds": round(seconds[stage], 3), "units": units[stage]} for stage in ran}
+
+
+def code_commit() -> str | None:
+    """The git commit of this code, with `-dirty` where tracked files differ from it; None outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _augmentations(recipe: Recipe, ws: Workspace) -> list[Place]:
+    return [ws / f"augmentation/{name}" for name in dict.fromkeys(section.strategy for section in recipe.augment)]
+
+
+def _measure_rows(recommender: str, recipe: Recipe, ws: Workspace) -> list[Row]:
+    places: dict[str, list[Place]] = {}
+    for run in runs(recipe):
+        if run.recommender == recommender:
+            places.setdefault(run.variant, []).append(ws / run.evaluation)
+    return measure(recommender, places, ws / "data", recipe.evaluation, recipe.seed)

@@ -1,0 +1,47 @@
+"""Slices of the test: which targets, and so which users, a figure is about.
+
+`all` is everything. `items:tail` keeps the targets that are long-tail items, and only the users who have one;
+`users:sparse` keeps the users with short histories.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from app.workspace import Place
+
+ITEM_SLICES = ("head", "mid", "tail", "cold")
+USER_SLICES = ("sparse", "regular", "active")
+
+
+def read_item_slices(data: Place) -> np.ndarray:
+    """Of each item of the catalogue the place of its slice in `ITEM_SLICES`: int32 [items]."""
+    return _codes((data / "items.parquet").read_table(["slice"])["slice"], ITEM_SLICES)
+
+
+def read_user_slices(data: Place) -> np.ndarray:
+    """Of each user the place of the slice in `USER_SLICES`: int32 [users]."""
+    histories = data / "histories"
+    table = ds.dataset(histories.path, filesystem=histories.fs).to_table(columns=["user", "slice"])
+    codes = np.empty(len(table), np.int32)
+    codes[table["user"].to_numpy()] = _codes(table["slice"], USER_SLICES)
+    return codes
+
+
+def targets_by_slice(
+    users: np.ndarray, items: np.ndarray, user_slices: np.ndarray, item_slices: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The rows of each slice, bool [rows], of a table with one row per user and target (users, items: int [rows])."""
+    rows = {"all": np.ones(len(users), bool)}
+    rows |= {f"items:{name}": item_slices[items] == code for code, name in enumerate(ITEM_SLICES)}
+    rows |= {f"users:{name}": user_slices[users] == code for code, name in enumerate(USER_SLICES)}
+    return rows
+
+
+def _codes(names: pa.ChunkedArray, known: tuple[str, ...]) -> np.ndarray:
+    codes = pc.index_in(names, value_set=pa.array(known))
+    if codes.null_count:
+        strange = pc.unique(names.filter(pc.is_null(codes))).to_pylist()
+        raise ValueError(f"slices {strange} are none of {list(known)}")
+    return codes.to_numpy()

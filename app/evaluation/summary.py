@@ -1,0 +1,150 @@
+"""What the numbers say, in sentences: computed, and never more certain than their intervals."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+LLM_VARIANTS = ("discriminated", "generated")
+CONTROLS = ("itemcf", "popular", "random")
+SLICES = {"all": "all users", "items:tail": "long-tail items", "users:sparse": "sparse users"}
+"""The slices that are spoken of and plotted."""
+NAMES = {
+    "popularity": "Popularity",
+    "itemcf": "ItemCF",
+    "swing": "Swing",
+    "bpr": "BPR",
+    "lightgcn": "LightGCN",
+    "sasrec": "SASRec",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A variant against `observed` in one slice; low and high are the 95 % interval of the lift.
+
+    Lift and interval are shares of observed, null where that is 0.
+    """
+
+    recommender: str
+    variant: str
+    slice: str
+    n: int
+    value: float
+    observed: float
+    lift: float | None
+    low: float | None
+    high: float | None
+    sign: int
+    """1 where the interval lies above 0, -1 below, 0 where it includes 0."""
+
+    @property
+    def name(self) -> str:
+        return NAMES.get(self.recommender, self.recommender)
+
+
+def compare(rows: Iterable[dict[str, Any]], metric: str, k: int) -> list[Comparison]:
+    """The comparisons that rows of `metrics.json` hold for one metric and k, in their order."""
+    rows = [row for row in rows if row["metric"] == metric and row["k"] == k]
+    observed = {(row["recommender"], row["slice"]): row["value"] for row in rows if row["variant"] == "observed"}
+    return [
+        _comparison(row, observed[row["recommender"], row["slice"]]) for row in rows if row["variant"] != "observed"
+    ]
+
+
+def _comparison(row: dict[str, Any], observed: float) -> Comparison:
+    low, high = row["ci_low"], row["ci_high"]
+    return Comparison(
+        **{name: row[name] for name in ("recommender", "variant", "slice", "n", "value", "lift")},
+        observed=observed,
+        low=low / observed if observed else None,
+        high=high / observed if observed else None,
+        sign=(low > 0) - (high < 0),
+    )
+
+
+def judged_variant(found: Sequence[Comparison]) -> str | None:
+    """The LLM variant that the summary is about: `discriminated`, else `generated`, else none. Never the better one."""
+    present = {one.variant for one in found}
+    return next((variant for variant in LLM_VARIANTS if variant in present), None)
+
+
+def headline(found: Sequence[Comparison], metric: str) -> str:
+    """What the LLM's interactions did to `metric` overall and on the long tail."""
+    variant = judged_variant(found)
+    everybody, tail = _pick(found, variant, "all"), _pick(found, variant, "items:tail")
+    if not everybody:
+        return f"No LLM variant was evaluated, so there is nothing to say about its {metric}."
+    sentence = f"Interactions written by an LLM {_deed(everybody, metric, 'recommender')}."
+    return sentence + (f" On long-tail items they {_deed(tail, 'it', '')}." if tail else "")
+
+
+def evidence(found: Sequence[Comparison], precision: dict[str, dict[str, float]]) -> list[str]:
+    """The sentences below the headline: the largest effect, the controls, the discriminator, the truth."""
+    variant = judged_variant(found)
+    if variant is None:
+        return []
+    sentences = [_largest(found, variant), *(_controls(found, variant, name) for name in ("all", "items:tail"))]
+    if variant == "discriminated":
+        sentences.append(_discriminator(found))
+    if precision:
+        shares = [f"{name} {100 * known['value']:.0f} %" for name, known in precision.items()]
+        sentences.append(f"Of what was added the user truly likes: {', '.join(shares)}.")
+    return [sentence for sentence in sentences if sentence]
+
+
+def _deed(found: Sequence[Comparison], metric: str, noun: str) -> str:
+    """«raised Recall@10 for 3 of 5 recommenders, lowered it for 1 and left 1 undecided»"""
+    signs = [one.sign for one in found]
+    total = f"{len(found)} {noun}{'s' * (len(found) > 1)}" if noun else str(len(found))
+    if not any(signs):
+        return f"did not measurably change {metric} for any of {total}"
+    parts = []
+    for sign, verb in ((1, "raised"), (-1, "lowered")):
+        if count := signs.count(sign):
+            parts.append(f"{verb} it for {count}" if parts else f"{verb} {metric} for {count} of {total}")
+    if undecided := signs.count(0):
+        parts.append(f"left {undecided} undecided")
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+
+
+def _largest(found: Sequence[Comparison], variant: str) -> str:
+    sure = [one for one in found if one.variant == variant and one.slice in SLICES and one.sign and one.observed]
+    if not sure:
+        return f"No interval of {variant} − observed excludes 0 in these slices: every lift here is unproven."
+    one = max(sure, key=lambda one: abs(one.lift))
+    return (
+        f"Largest change whose interval excludes 0: {one.name} on {SLICES[one.slice]}, "
+        f"{100 * one.lift:+.0f} % ({100 * one.low:+.0f} to {100 * one.high:+.0f} %)."
+    )
+
+
+def _controls(found: Sequence[Comparison], variant: str, name: str) -> str:
+    """For how many recommenders a control that needs no LLM reaches a higher value than the LLM's variant."""
+    controls = {control: {one.recommender: one.value for one in _pick(found, control, name)} for control in CONTROLS}
+    compared, won = 0, []
+    for one in _pick(found, variant, name):
+        rivals = [(values[one.recommender], control) for control, values in controls.items() if one.recommender in values]
+        compared += bool(rivals)
+        if rivals and max(rivals)[0] > one.value:
+            won.append(f"{one.name} ({max(rivals)[1]})")
+    if not compared:
+        return ""
+    where = f"On {SLICES[name]}"
+    if not won:
+        return f"{where} no control beats {variant}, for any of {compared} recommenders."
+    return f"{where} a control that needs no LLM beats {variant} for {len(won)} of {compared}: {', '.join(won)}."
+
+
+def _discriminator(found: Sequence[Comparison]) -> str:
+    before = {one.recommender: one.value for one in _pick(found, "generated", "all")}
+    pairs = [
+        (one.value, before[one.recommender])
+        for one in _pick(found, "discriminated", "all")
+        if one.recommender in before
+    ]
+    better = sum(after > raw for after, raw in pairs)
+    return f"The discriminator improves on the raw generator for {better} of {len(pairs)}." if pairs else ""
+
+
+def _pick(found: Sequence[Comparison], variant: str | None, name: str) -> list[Comparison]:
+    return [one for one in found if one.variant == variant and one.slice == name]

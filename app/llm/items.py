@@ -1,0 +1,64 @@
+"""Items as text: how the catalogue is written in a prompt, and its token ids, made once for every prompt."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
+
+MAX_TITLE = 120
+"""Characters of a title that a prompt carries: enough to tell items apart, too few to fill the context."""
+
+
+def item_texts(items: pa.Table, rendering: str) -> list[str]:
+    """The text of every item of `schema.ITEMS`, by code.
+
+    `token` writes `<item_12>`, one token an item; `id` writes `i12`, plain digits (LLM4IDRec); `title` writes the title,
+    or the publisher's id where there is none.
+    """
+    codes = items["item"].to_pylist()
+    if rendering == "token":
+        return [f"<item_{code}>" for code in codes]
+    if rendering == "id":
+        return [f"i{code}" for code in codes]
+    named = zip(items["title"].to_pylist(), items["item_id"].to_pylist(), strict=True)
+    return [title[:MAX_TITLE] if title else item_id for title, item_id in named]
+
+
+def separator(rendering: str) -> str:
+    """What ends an item in a list of items; an answer stops there."""
+    return {"token": "", "id": ",", "title": "\n"}[rendering]
+
+
+@dataclass(frozen=True)
+class ItemTokens:
+    """Token ids of every item, separator included: `tokens[indptr[i]:indptr[i + 1]]` writes item i."""
+
+    tokens: np.ndarray
+    indptr: np.ndarray
+
+    @classmethod
+    def build(cls, tokenizer: PreTrainedTokenizerBase, items: pa.Table, rendering: str) -> "ItemTokens":
+        lead = " " if rendering == "id" else ""
+        texts = [lead + text + separator(rendering) for text in item_texts(items, rendering)]
+        ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        lengths = np.fromiter((len(one) for one in ids), np.int64, len(ids))
+        tokens = np.fromiter((token for one in ids for token in one), np.int32, int(lengths.sum()))
+        return cls(tokens, np.concatenate([[0], np.cumsum(lengths)]))
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def of(self, item: int) -> np.ndarray:
+        return self.tokens[self.indptr[item] : self.indptr[item + 1]]
+
+    def join(self, items: np.ndarray, budget: int) -> np.ndarray:
+        """The tokens of a list of items; the oldest items are left out where `budget` tokens do not hold all."""
+        kept: list[np.ndarray] = []
+        for item in reversed(items):
+            piece = self.of(item)
+            budget -= len(piece)
+            if budget < 0:
+                break
+            kept.append(piece)
+        return np.concatenate(kept[::-1]) if kept else np.empty(0, np.int32)

@@ -1,0 +1,51 @@
+"""Recommenders: `build` one by its name in the recipe, `load` a saved one, `train` all that the recipe names."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from app.errors import InputError
+from app.recipe import Recipe, Recommenders, RecommenderSection
+
+if TYPE_CHECKING:
+    from app.recommenders.base import Recommender
+    from app.recommenders.ranker import Ranker
+    from app.workspace import Place, Workspace
+
+MODELS = {
+    "popularity": "popularity.Popularity",
+    "itemcf": "itemcf.ItemCF",
+    "swing": "swing.Swing",
+    "bpr": "bpr.BPR",
+    "lightgcn": "lightgcn.LightGCN",
+    "sasrec": "sasrec.SASRec",
+}
+"""Module and class by the name of the section in the recipe; imported when asked for, because some bring torch."""
+
+__all__ = ["MODELS", "build", "load", "train"]
+
+
+def build(
+    name: str, section: RecommenderSection, seed: int = 0, workers: int = 1, use_gpu: bool = False
+) -> "Ranker":
+    """A recommender that is not fitted yet. Raises InputError for a name that is not in MODELS."""
+    if name not in MODELS:
+        raise InputError(f"recommenders.{name}: no such recommender. Known: {', '.join(MODELS)}.")
+    module, _, leaf = MODELS[name].partition(".")
+    return getattr(import_module(f"app.recommenders.{module}"), leaf)(section, seed, workers, use_gpu)
+
+
+def load(place: "Place") -> "Recommender":
+    """The recommender that was saved to `place`; nothing there is ever executed."""
+    if not (place / "model.json").exists():
+        raise InputError(f"{place}: no saved recommender here. Run the stage that makes it: longtail train.")
+    meta = (place / "model.json").read_json()
+    name = meta["model"]
+    section = getattr(Recommenders.model_validate({name: meta["section"]}), name)
+    return build(name, section, meta["seed"]).load(place)
+
+
+def train(recipe: Recipe, ws: "Workspace") -> None:
+    """Fit and publish every recommender of the recipe on each of its variants; see fitting.py."""
+    from app.recommenders.fitting import fit_all
+
+    fit_all(recipe, ws)

@@ -1,0 +1,25 @@
+"""Popularity: every item's sum of interaction weights, the same list for everybody. It also answers who has no history."""
+
+import numpy as np
+
+from app.recommenders.base import Interactions
+from app.recommenders.ranker import Histories, Ranker
+
+
+class Popularity(Ranker):
+    name = "popularity"
+    popularity: np.ndarray
+    """float32 [n_items]."""
+
+    def _fit(self, train: Interactions) -> None:
+        self.popularity = np.asarray(train.matrix.sum(axis=0), np.float32).ravel()
+
+    def score(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
+        scores = np.where(self.popularity > 0, self.popularity, -np.inf).astype(np.float32)
+        return np.repeat(scores[None], len(histories), axis=0)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"popularity": self.popularity}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        self.popularity = arrays["popularity"]

@@ -1,0 +1,189 @@
+"""What all recommenders share: histories as arrays, full ranking in blocks, saving and loading.
+
+A model adds `fit`, `score` (its scores of all items for some users) and `arrays` (what it must remember).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import safetensors.numpy
+from scipy.sparse import csr_matrix
+
+from app import __version__
+from app.errors import InputError
+from app.recipe import RecommenderSection
+from app.recommenders.base import Interactions
+from app.workspace import Place
+
+SCORES_AT_ONCE = 2**23
+"""So many scores (users x items) exist at a time: 32 MiB of float32, and twice that while they are sorted."""
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Items per user, oldest first: items int32 [n], of row r at indptr[r]:indptr[r + 1], indptr int64 [rows + 1]."""
+
+    indptr: np.ndarray
+    items: np.ndarray
+
+    @classmethod
+    def observed(cls, train: Interactions) -> "Histories":
+        """The observed part of a training set: what is asked with and what is masked."""
+        lengths = np.diff(train.indptr)
+        step = np.arange(len(train.items)) - np.repeat(train.indptr[:-1], lengths)
+        keep = step < np.repeat(train.observed, lengths)
+        return cls(_starts(train.observed), train.items[keep].astype(np.int32))
+
+    @classmethod
+    def of(cls, histories: Iterable[np.ndarray]) -> "Histories":
+        rows = [np.asarray(row, np.int32) for row in histories]
+        return cls(_starts([len(row) for row in rows]), np.concatenate([np.zeros(0, np.int32), *rows]))
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.indptr)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Row of every entry, int64 [n]."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def steps_back(self) -> np.ndarray:
+        """How far every entry lies back in its row, int64 [n]; the latest is 0."""
+        return np.repeat(self.indptr[1:], self.lengths) - 1 - np.arange(len(self.items))
+
+    def take(self, rows: np.ndarray) -> "Histories":
+        lengths = self.lengths[rows]
+        indptr = _starts(lengths)
+        source = np.arange(indptr[-1]) + np.repeat(self.indptr[:-1][rows] - indptr[:-1], lengths)
+        return Histories(indptr, self.items[source])
+
+    def matrix(self, values: np.ndarray, n_items: int) -> csr_matrix:
+        """rows x items float32 with `values` [n]; of an item that occurs twice in a row the later one counts."""
+        last_first = np.arange(len(self.items))[::-1]
+        _, kept = np.unique((self.rows * n_items + self.items)[last_first], return_index=True)
+        kept = last_first[kept]
+        cells = (self.rows[kept], self.items[kept])
+        return csr_matrix((values[kept].astype(np.float32), cells), shape=(len(self), n_items))
+
+
+def _starts(lengths: Any) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best columns of each row, best first: indices int32 [n, k], scores float32 [n, k].
+
+    Equal scores stand in column order. A score of -inf is no candidate: index -1 where a row has fewer than k.
+    """
+    rows, columns = scores.shape
+    bits = (scores.astype(np.float32) + np.float32(0)).view(np.int32)  # + 0 makes -0.0 equal to 0.0
+    order = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)  # sorts as the floats do
+    keys = (order.astype(np.int64) << 32) | np.arange(columns - 1, -1, -1)  # unique, hence deterministic
+    width = min(k, columns)
+    best = np.sort(np.partition(keys, columns - width, axis=1)[:, columns - width :], axis=1)[:, ::-1]
+    found = np.full((rows, k), -1, np.int32)
+    values = np.full((rows, k), -np.inf, np.float32)
+    found[:, :width] = columns - 1 - (best & 0xFFFFFFFF)
+    values[:, :width] = np.take_along_axis(scores, found[:, :width].astype(np.int64), axis=1)
+    found[np.isneginf(values)] = -1
+    return found, values
+
+
+class Ranker(ABC):
+    """A `Recommender` (see base.py) that scores whole rows of the catalogue.
+
+    An item without any training interaction is never ranked, and a user without history gets -1 everywhere (but
+    from popularity): a caller that must answer asks popularity instead.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self, section: RecommenderSection, seed: int = 0, workers: int = 1, use_gpu: bool = False
+    ) -> None:
+        self.section, self.seed, self.workers, self.use_gpu = section, seed, workers, use_gpu
+        self.n_items = 0
+        self.seen = Histories.of([])
+        self.counts: dict[str, Any] = {}
+        """What fitting wants the manifest to tell: seconds per epoch, last loss."""
+
+    def fit(self, train: Interactions) -> Self:
+        self.n_items, self.seen = train.n_items, Histories.observed(train)
+        self._fit(train)
+        return self
+
+    @abstractmethod
+    def _fit(self, train: Interactions) -> None: ...
+
+    @abstractmethod
+    def score(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
+        """float32 [rows, n_items], a new array, -inf for no candidate; `users` int [rows] where they are known ones."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What fitting found out, by name."""
+
+    @abstractmethod
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` gave."""
+
+    def recommend(
+        self, users: np.ndarray, k: int, *, exclude_seen: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        users = np.asarray(users, np.int64)
+        if len(users) and not 0 <= users.min() <= users.max() < len(self.seen):
+            raise InputError(f"users: {users.min()}..{users.max()}, this model knows 0..{len(self.seen) - 1}.")
+        return self._rank(self.seen.take(users), users, k, exclude_seen)
+
+    def recommend_history(
+        self, histories: list[np.ndarray], k: int, *, exclude_seen: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        asked = Histories.of(histories)
+        if len(asked.items) and not 0 <= asked.items.min() <= asked.items.max() < self.n_items:
+            lowest, highest = asked.items.min(), asked.items.max()
+            raise InputError(f"history: items {lowest}..{highest}, the catalogue has 0..{self.n_items - 1}.")
+        return self._rank(asked, None, k, exclude_seen)
+
+    def _rank(
+        self, histories: Histories, users: np.ndarray | None, k: int, exclude_seen: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        items = np.full((len(histories), k), -1, np.int32)
+        values = np.full((len(histories), k), -np.inf, np.float32)
+        step = max(1, SCORES_AT_ONCE // max(1, self.n_items))
+        for start in range(0, len(histories), step):
+            block = np.arange(start, min(start + step, len(histories)))
+            asked = histories.take(block)
+            scores = self.score(asked, None if users is None else users[block])
+            if exclude_seen:
+                scores[asked.rows, asked.items] = -np.inf
+            items[block], values[block] = top_k(scores, k)
+        return items, values
+
+    def save(self, place: Place) -> None:
+        arrays = {"seen_indptr": self.seen.indptr, "seen_items": self.seen.items} | self.arrays()
+        tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        (place / "model.safetensors").write_bytes(safetensors.numpy.save(tensors))
+        meta = {
+            "model": self.name,
+            "section": self.section.model_dump(mode="json"),
+            "seed": self.seed,
+            "n_items": self.n_items,
+            "version": __version__,
+        }
+        (place / "model.json").write_json(meta)
+
+    def load(self, place: Place) -> Self:
+        """Fill this model with what `save` wrote to `place`."""
+        arrays = safetensors.numpy.load((place / "model.safetensors").read_bytes())
+        self.n_items = (place / "model.json").read_json()["n_items"]
+        self.seen = Histories(arrays.pop("seen_indptr"), arrays.pop("seen_items"))
+        self.restore(arrays)
+        return self

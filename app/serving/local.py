@@ -1,0 +1,53 @@
+"""Serving on this machine, for as long as the command runs."""
+
+import socket
+import threading
+
+from app.cluster import connect
+from app.errors import InputError
+from app.recipe import Recipe
+from app.workspace import Workspace
+
+HOST = "127.0.0.1"
+
+
+def serve(recipe: Recipe, ws: Workspace, port: int = 8000, block: bool = True) -> None:
+    """Serve the finished workspace on http://127.0.0.1:port; with `block`, until Ctrl-C.
+
+    Raises InputError, before Ray starts, where the workspace is not finished or the port is taken.
+    """
+    from app.serving.recommendation import served
+
+    for place in ("data", served(recipe)):
+        ws.require(place)
+    _require_free(port)
+
+    from ray import serve as ray_serve
+
+    from app.serving.deployments import Arguments, application
+
+    connect(recipe.resources)
+    quiet = {"log_level": "WARNING", "enable_access_log": False}
+    ray_serve.start(http_options={"host": HOST, "port": port}, logging_config=quiet)
+    ray_serve.run(application(Arguments(workspace=str(ws))), name="longtail", logging_config=quiet)
+    if not block:
+        return
+    example = '\'{"user_id": "…", "k": 5}\''
+    print(f"Serving {ws} on http://{HOST}:{port} (description: /docs); Ctrl-C ends it.")
+    print(
+        f"  curl -s http://{HOST}:{port}/recommend -H 'content-type: application/json' -d {example}",
+        flush=True,
+    )
+    try:
+        threading.Event().wait()
+    finally:
+        ray_serve.shutdown()
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise InputError(f"--port {port}: {error.strerror}. Give another one.") from None

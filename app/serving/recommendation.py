@@ -1,0 +1,173 @@
+"""From a finished workspace to a recommendation; knows nothing of HTTP and Ray."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from app.errors import InputError
+from app.recipe import Recipe
+from app.recommenders.base import Recommender
+from app.serving.aggregation import Trust, aggregate
+from app.serving.ids import Ids
+from app.serving.llm_lists import LLMLists
+from app.serving.messages import DEFAULT_K, Recommendation, RecommendedItem
+from app.workspace import Workspace
+
+POPULARITY = "popularity"
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The recommender's items for one request, best first: items int32 [n], scores float32 [n], maker."""
+
+    items: np.ndarray
+    scores: np.ndarray
+    recommender: str
+
+
+class Recommendations:
+    """The recommender, the LLM's lists and the aggregator of one workspace, ready to answer.
+
+    Faults of a request are raised as KeyError (no such user) or ValueError, with a message for the caller.
+    """
+
+    def __init__(self, recipe: Recipe, ws: Workspace) -> None:
+        """Raises InputError where the workspace lacks what is served, naming the stage to run."""
+        from app.recommenders import load
+
+        self.name = recipe.serving.recommender
+        self.candidates = recipe.serving.candidates
+        self._model: Recommender = load(ws.require(served(recipe)))
+        data = ws.require("data")
+        items = (
+            (data / "items.parquet").read_table(["item", "item_id", "title", "train_count"]).sort_by("item")
+        )
+        users = (data / "histories").read_table(["user", "user_id", "train_end"]).sort_by("user")
+        self.users, self.items = Ids(users["user_id"]), Ids(items["item_id"])
+        self._titles = items["title"].combine_chunks()
+        self._by_popularity = np.argsort(-items["train_count"].to_numpy(), kind="stable").astype(np.int32)
+        self._train_count = items["train_count"].to_numpy()
+        self._interactions = users["train_end"].to_numpy()
+        self._trust = Trust(
+            recipe.serving.alpha_1,
+            recipe.serving.alpha_2,
+            int(self._interactions.min()),
+            int(self._interactions.max()),
+        )
+        strategies = dict.fromkeys(section.strategy for section in recipe.augment)
+        ledgers = [ws.require(f"augmentation/{strategy}") / "answers" for strategy in strategies]
+        self.llm = LLMLists.read(ledgers, len(self.users))
+
+    def user(self, user_id: str) -> int:
+        """The code of a user. KeyError where the workspace has no such user."""
+        code = self.users.code(user_id)
+        if code is None:
+            raise KeyError(f"no user {user_id!r} here; ask with a history instead")
+        return code
+
+    def history(self, item_ids: list[str]) -> tuple[np.ndarray, list[str]]:
+        """Codes int32 of the known items, in order, and the unknown ids. ValueError where all are unknown."""
+        codes = [self.items.code(one) for one in item_ids]
+        unknown = [one for one, code in zip(item_ids, codes, strict=True) if code is None]
+        known = np.array([code for code in codes if code is not None], np.int32)
+        if not len(known):
+            raise ValueError("history: the catalogue has none of these items")
+        return known, unknown
+
+    def length(self, k: int | None) -> int:
+        """How many items to answer with. ValueError where k is beyond the candidates."""
+        if k is not None and k > self.candidates:
+            raise ValueError(f"k = {k}: at most {self.candidates} (serving.candidates of the recipe)")
+        return k or min(DEFAULT_K, self.candidates)
+
+    def rank_users(self, users: list[int]) -> list[Candidates]:
+        """The recommender's candidates for known users, in one pass over the model."""
+        items, scores = self._model.recommend(np.array(users, np.int64), self.candidates)
+        return [self._filled(*row, seen=np.zeros(0, np.int32)) for row in zip(items, scores, strict=True)]
+
+    def rank_histories(self, histories: list[np.ndarray]) -> list[Candidates]:
+        """The same for ad-hoc histories of item codes."""
+        items, scores = self._model.recommend_history(histories, self.candidates)
+        return [self._filled(*row) for row in zip(items, scores, histories, strict=True)]
+
+    def for_user(self, user: int, candidates: Candidates, k: int) -> Recommendation:
+        """The k items of highest final utility; the sparser the user, the more the LLM's list counts."""
+        llm_items, confidences = self.llm.of(user)
+        interactions = int(self._interactions[user])
+        alpha = float(self._trust.alpha(np.array(interactions))) if len(llm_items) else 0.0
+        return Recommendation(
+            user=self.users[user],
+            interactions=interactions,
+            alpha=alpha,
+            llm="ranking" if len(llm_items) else "none",
+            recommender=candidates.recommender,
+            items=self._ranked(candidates, llm_items, confidences, alpha, k),
+        )
+
+    def for_history(
+        self, known: np.ndarray, unknown: list[str], candidates: Candidates, k: int
+    ) -> Recommendation:
+        """The recommender's k best: nobody has asked the LLM about this history, so alpha is 0."""
+        return Recommendation(
+            user=None,
+            interactions=len(known),
+            alpha=0.0,
+            llm="none",
+            recommender=candidates.recommender,
+            unknown_items=unknown,
+            items=self._ranked(candidates, np.zeros(0, np.int32), np.zeros(0, np.float32), 0.0, k),
+        )
+
+    def _filled(self, items: np.ndarray, scores: np.ndarray, seen: np.ndarray) -> Candidates:
+        """A model that knows none of a user's items has no candidates; the most popular items stand in."""
+        found = items >= 0
+        if found.any():
+            return Candidates(items[found], scores[found], self.name)
+        popular = self._by_popularity[: self.candidates + len(seen)]
+        popular = popular[~np.isin(popular, seen)][: self.candidates]
+        return Candidates(popular, self._train_count[popular], POPULARITY)
+
+    def _ranked(
+        self, candidates: Candidates, llm_items: np.ndarray, confidences: np.ndarray, alpha: float, k: int
+    ) -> list[RecommendedItem]:
+        ranking = aggregate(candidates.items, llm_items, alpha)
+        places = zip(
+            ranking.items[:k].tolist(),
+            ranking.utility[:k].tolist(),
+            ranking.recommender_place[:k].tolist(),
+            ranking.llm_place[:k].tolist(),
+            strict=True,
+        )
+        return [
+            RecommendedItem(
+                item_id=self.items[item],
+                title=self._titles[item].as_py(),
+                score=utility,
+                recommender_score=_at(candidates.scores, recommender_place),
+                llm_score=_at(confidences, llm_place),
+                recommender_rank=recommender_place or None,
+                llm_rank=llm_place or None,
+            )
+            for item, utility, recommender_place, llm_place in places
+        ]
+
+
+def served(recipe: Recipe) -> str:
+    """Where the recommender to serve is published. InputError where the recipe does not train it."""
+    name, variant = recipe.serving.recommender, recipe.serving.variant
+    section: Any = recipe.recommenders.chosen().get(name)
+    if section is None:
+        known = ", ".join(recipe.recommenders.chosen())
+        raise InputError(f"serving.recommender = {name!r}: the recipe trains {known}. Name one of these.")
+    variants = section.variants or recipe.variants
+    if variant not in variants:
+        raise InputError(
+            f"serving.variant = {variant!r}: {name} is trained on {', '.join(variants)}. Name one of these."
+        )
+    return f"recommenders/{variant}/{name}-0"
+
+
+def _at(scores: np.ndarray, place: int) -> float | None:
+    """The score at a 1-based place, None where the list lacks the item."""
+    return float(scores[place - 1]) if place else None
