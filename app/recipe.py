@@ -28,7 +28,7 @@ class Simulation(Section):
     users: Positive = 2000
     items: Positive = 800
     tastes: Positive = 16
-    mean_history: Annotated[float, Field(ge=3)] = 12.0
+    mean_history: Annotated[float, Field(ge=4)] = 12.0
     zipf: Annotated[float, Field(ge=0)] = 1.0
     """Exponent of the items' popularity."""
     new_items: Share = 0.05
@@ -248,7 +248,7 @@ class Resources(Section):
 
 class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    seed: int = 7
+    seed: Count = 7
     dataset: Dataset = Dataset()
     llm: LLM = LLM()
     generator: Generator = Generator()

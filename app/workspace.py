@@ -174,6 +174,7 @@ def _swap(draft: Place, place: Place, manifest: dict[str, Any]) -> None:
         os.rename(draft.path, place.path)
         return
     # Object stores cannot rename a folder: the manifest is copied last, as the commit.
+    place.make_folder()
     pafs.copy_files(draft.path, place.path, source_filesystem=draft.fs, destination_filesystem=place.fs)
     (place / MANIFEST).write_json(manifest)
     draft.delete()

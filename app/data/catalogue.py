@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.data.sources import CATALOGUE
+from app.data.source import CATALOGUE
 from app.errors import InputError
 from app.schema import ITEMS
 
@@ -17,8 +17,8 @@ NULL_SHARE = 0.01
 """Rows without an id are dropped and counted up to this share of a table; more are an error."""
 
 
-def clean_catalogue(listed: pa.Table) -> tuple[pa.Table, dict[str, int]]:
-    """Distinct items with harmless texts, and what was changed, by reason.
+def clean_catalogue(listed: pa.Table, name: str) -> tuple[pa.Table, dict[str, int]]:
+    """Distinct items of the catalogue `name` with harmless texts, and what was changed, by reason.
 
     Raises InputError where more than 1 % of the rows have no item id.
     """
@@ -26,7 +26,7 @@ def clean_catalogue(listed: pa.Table) -> tuple[pa.Table, dict[str, int]]:
     nulls = ids.null_count
     if nulls > NULL_SHARE * listed.num_rows:
         raise InputError(
-            f"items: {nulls} of {listed.num_rows} rows have no item id, the first is row "
+            f"{name}: {nulls} of {listed.num_rows} rows have no item id, the first is row "
             f"{pc.index(pc.is_null(ids), True).as_py() + 1}. Mend the table, or set dataset.columns.item."
         )
     named = listed.filter(pc.is_valid(ids))
@@ -36,7 +36,11 @@ def clean_catalogue(listed: pa.Table) -> tuple[pa.Table, dict[str, int]]:
     attributes = kept["attributes"].combine_chunks()
     values, attribute_changes = clean_text(attributes.items, "attribute")
     maps = pa.MapArray.from_arrays(attributes.offsets, attributes.keys, pc.fill_null(values, ""))
-    counts = {"item_null_id": nulls, "item_duplicate": named.num_rows - kept.num_rows} | changes | attribute_changes
+    counts = (
+        {"item_null_id": nulls, "item_duplicate": named.num_rows - kept.num_rows}
+        | changes
+        | attribute_changes
+    )
     return pa.table([kept["item_id"], titles, maps], schema=CATALOGUE), counts
 
 

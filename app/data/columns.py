@@ -31,14 +31,20 @@ def as_times(column: pa.ChunkedArray, name: str, place: Place, first_row: int) -
     """Seconds, or whatever number orders interactions, as int64. Raises InputError at the first that is no number."""
     if pa.types.is_temporal(column.type):
         return column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-    numbers = _numbers(column, name, place, first_row, "Give Unix seconds or any number that orders the interactions")
+    numbers = _numbers(
+        column, name, place, first_row, "Give Unix seconds or any number that orders the interactions"
+    )
     if pa.types.is_integer(numbers.type):
         return _cast(numbers, pa.int64(), name, place)
     return _cast(pc.floor(numbers), pa.int64(), name, place)
 
 
 def as_ratings(
-    column: pa.ChunkedArray, name: str, place: Place, first_row: int, allowed: tuple[float, float] | None = None
+    column: pa.ChunkedArray,
+    name: str,
+    place: Place,
+    first_row: int,
+    allowed: tuple[float, float] | None = None,
 ) -> pa.ChunkedArray:
     """Ratings as float32. Raises InputError at the first that is not finite or not within `allowed`."""
     fix = "Mend or remove the row"
@@ -69,7 +75,13 @@ def _numbers(column: pa.ChunkedArray, name: str, place: Place, first_row: int, f
 
 
 def _refuse(
-    wrong: pa.ChunkedArray, column: pa.ChunkedArray, name: str, place: Place, first_row: int, expected: str, fix: str
+    wrong: pa.ChunkedArray,
+    column: pa.ChunkedArray,
+    name: str,
+    place: Place,
+    first_row: int,
+    expected: str,
+    fix: str,
 ) -> None:
     """Raise InputError at the first row where `wrong` is true."""
     place_of_first = pc.index(wrong, True).as_py()
@@ -84,4 +96,6 @@ def _cast(numbers: pa.ChunkedArray, kind: pa.DataType, name: str, place: Place) 
     try:
         return numbers.cast(kind)
     except pa.ArrowInvalid as error:
-        raise InputError(f"{place}: column {name} does not fit {kind}: {error}. Mend or remove the row.") from None
+        raise InputError(
+            f"{place}: column {name} does not fit {kind}: {error}. Mend or remove the row."
+        ) from None

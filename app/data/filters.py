@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from app.data.catalogue import NULL_SHARE
 from app.data.histories import ENCODED
-from app.data.sources import Source
+from app.data.source import Source
 from app.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,7 +74,10 @@ def scan(raw: "Rows", source: Source, min_rating: float | None) -> Scan:
     """
     result, fault, first_missing = Scan(), (np.inf, ""), {}
     summaries = raw.map_batches(
-        lambda block: _summary(block, min_rating), batch_size=None, batch_format="pyarrow", zero_copy_batch=True
+        lambda block: _summary(block, min_rating),
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
     )
     for batch in summaries.iter_batches(batch_size=None, batch_format="pyarrow"):
         for row in batch.drop_columns("items").to_pylist():
@@ -92,7 +95,9 @@ def scan(raw: "Rows", source: Source, min_rating: float | None) -> Scan:
     if fault[1]:
         raise InputError(fault[1])
     if not result.rows:
-        raise InputError(f"{source.pieces[0].place}: the table is empty. Give a table with at least one interaction.")
+        raise InputError(
+            f"{source.pieces[0].place}: the table is empty. Give a table with at least one interaction."
+        )
     for reason, setting in _FIX.items():
         if result.dropped[reason] > NULL_SHARE * result.rows:
             raise InputError(

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from app.data.columns import as_ids, as_ratings, as_times
-from app.data.sources import CATALOGUE, Piece, Source, file_states, read_rows
+from app.data.source import CATALOGUE, Piece, Source, file_states, read_rows
 from app.errors import InputError
 from app.workspace import Place
 
@@ -43,10 +43,13 @@ def open_movielens(folder: Place) -> Source:
                 catalogue=lambda catalogue=catalogue, file=movies_file: catalogue(file),
                 has_ratings=True,
                 files=files,
+                listing=str(movies_file),
             )
         if ratings_file or movies_file:
             missing = movies if ratings_file else ratings
-            raise InputError(f"{folder}: {missing} is missing beside {ratings_file or movies_file}. {_hint(folder)}")
+            raise InputError(
+                f"{folder}: {missing} is missing beside {ratings_file or movies_file}. {_hint(folder)}"
+            )
     raise InputError(f"{folder}: neither u.data and u.item nor ratings.dat and movies.dat. {_hint(folder)}")
 
 
@@ -58,7 +61,12 @@ def _hint(folder: Place) -> str:
 
 
 def _find(folder: Place, name: str) -> Place | None:
-    candidates = [folder / name, folder / f"{name}.gz", folder / "original" / name, folder / "original" / f"{name}.gz"]
+    candidates = [
+        folder / name,
+        folder / f"{name}.gz",
+        folder / "original" / name,
+        folder / "original" / f"{name}.gz",
+    ]
     return next((file for file in candidates if file.exists()), None)
 
 
@@ -67,8 +75,8 @@ def _read_100k(piece: Piece) -> Iterator[pa.Table]:
 
 
 def _read_1m(piece: Piece) -> Iterator[pa.Table]:
-    """`1::1193::5::978300760`: read with the delimiter `:` every other column is empty."""
-    yield from _read(piece, ":", [name for column in _COLUMNS for name in (column, f"after_{column}")][:-1])
+    """`1::1193::5::978300760` has an empty column between any two for a parser that knows one delimiter byte."""
+    yield from _read(piece, "::", [name for column in _COLUMNS for name in (column, f"after_{column}")][:-1])
 
 
 def _read(piece: Piece, delimiter: str, names: list[str]) -> Iterator[pa.Table]:
@@ -79,28 +87,30 @@ def _read(piece: Piece, delimiter: str, names: list[str]) -> Iterator[pa.Table]:
         refused.append(line)
         return "skip"
 
-    options = {
-        "read_options": pacsv.ReadOptions(use_threads=False, column_names=names, encoding="latin-1"),
-        "parse_options": pacsv.ParseOptions(delimiter=delimiter, quote_char=False, invalid_row_handler=refuse),
-        "convert_options": pacsv.ConvertOptions(
+    with pacsv.open_csv(
+        file.fs.open_input_stream(file.path),
+        read_options=pacsv.ReadOptions(use_threads=False, column_names=names, encoding="latin-1"),
+        parse_options=pacsv.ParseOptions(
+            delimiter=delimiter[0], quote_char=False, invalid_row_handler=refuse
+        ),
+        convert_options=pacsv.ConvertOptions(
             include_columns=list(_COLUMNS), column_types={name: pa.string() for name in names}
         ),
-    }
-    with pacsv.open_csv(file.fs.open_input_stream(file.path), **options) as reader:
+    ) as reader:
         for batch in reader:
-            if refused:
-                line = refused[0]
-                raise InputError(
-                    f"{file}, row {line.number}: {line.text[:80]!r} has {line.actual_columns} fields, "
-                    f"{line.expected_columns} are expected. Mend or remove the row."
-                )
             table = pa.table(batch)
             users, items = (as_ids(table[name], name, file) for name in ("user", "item"))
             times = as_times(table["timestamp"], "timestamp", file, row)
             ratings = as_ratings(table["rating"], "rating", file, row, RATINGS)
-            columns = ["user_id", "item_id", "timestamp", "rating"]
-            yield read_rows(pa.table([users, items, times, ratings], names=columns), row)
+            yield read_rows(users, items, times, ratings, row)
             row += batch.num_rows
+    if refused:
+        first = refused[0]
+        fields = len(first.text.split(delimiter))
+        raise InputError(
+            f"{file}, row {first.number}: {first.text[:80]!r} has {fields} fields, {len(_COLUMNS)} are expected. "
+            "Mend or remove the row."
+        )
 
 
 def _catalogue_100k(file: Place) -> pa.Table:

@@ -14,7 +14,6 @@ from app.cluster import connect
 from app.data import catalogue as items
 from app.data.filters import Scan, encode, scan
 from app.data.histories import drop, flat, fold, item_counts, number, recode, split, split_counts
-from app.data.simulate import write_truth
 from app.data.sources import open_source
 from app.errors import InputError
 from app.recipe import Dataset, Recipe
@@ -41,7 +40,7 @@ def prepare(recipe: Recipe, ws: Workspace) -> None:
     stage = ws.stage("data", settings)
     if stage.up_to_date:
         return
-    listed, changed = items.clean_catalogue(source.catalogue())
+    listed, changed = items.clean_catalogue(source.catalogue(), source.listing)
     connect(recipe.resources)
     with stage.publishing() as draft:
         raw = source.interactions().materialize()
@@ -67,18 +66,25 @@ def prepare(recipe: Recipe, ws: Workspace) -> None:
             "changed": changed | {"item_unlisted": unlisted},
         }
         if not stage.counts["train"]:
-            raise InputError("dataset: the split leaves no training interactions. Lower valid_share or test_share.")
+            raise InputError(
+                "dataset: the split leaves no training interactions. Lower valid_share or test_share."
+            )
         (draft / "items.parquet").write_table(table)
         coded = _number(histories)
         coded.write_parquet((draft / "histories").path, filesystem=draft.fs)
         if dataset.source == "simulated":
+            from app.data.simulate import write_truth
+
             write_truth(draft / "truth", coded, dataset.simulation, recipe.seed)
 
 
 def _map(rows: "Rows", function: Callable[..., pa.Table], *arguments: Any) -> "Rows":
     """`function(block, *arguments)` on every block; blocks of users stay whole."""
     return rows.map_batches(
-        lambda block: function(block, *arguments), batch_size=None, batch_format="pyarrow", zero_copy_batch=True
+        lambda block: function(block, *arguments),
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
     )
 
 
@@ -92,7 +98,9 @@ def _fold(raw: "Rows", catalogue: pa.Table, dataset: Dataset, scanned: Scan) -> 
     return _map(by_user, fold).materialize()
 
 
-def _totals(rows: "Rows", function: Callable[..., dict[str, np.ndarray]], *arguments: Any) -> dict[str, np.ndarray]:
+def _totals(
+    rows: "Rows", function: Callable[..., dict[str, np.ndarray]], *arguments: Any
+) -> dict[str, np.ndarray]:
     """The sum over blocks of the arrays that `function(block, *arguments)` returns."""
 
     def one_row(block: pa.Table) -> pa.Table:
@@ -117,7 +125,10 @@ def _k_core(histories: "Rows", counts: np.ndarray, k: int) -> tuple["Rows", np.n
     """
     while True:
         histories = _map(histories, drop, counts < k, k).materialize()
-        before, counts = counts, _item_totals(histories, len(counts)) if histories.count() else np.zeros_like(counts)
+        before, counts = (
+            counts,
+            _item_totals(histories, len(counts)) if histories.count() else np.zeros_like(counts),
+        )
         if not counts.sum():
             raise InputError(f"dataset.k_core = {k} leaves no interactions. Lower it.")
         if counts.sum() == before.sum():
@@ -193,4 +204,6 @@ def _number(histories: "Rows") -> "Rows":
 
 
 def _first_user(histories: pa.Table) -> pa.Table:
-    return pa.table({"user_id": histories["user_id"][:1], "users": [histories.num_rows] if histories.num_rows else []})
+    return pa.table(
+        {"user_id": histories["user_id"][:1], "users": [histories.num_rows] if histories.num_rows else []}
+    )

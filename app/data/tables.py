@@ -1,5 +1,6 @@
 """Interactions and catalogue from Parquet or CSV tables, with the recipe's column map."""
 
+import io
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from app.data.columns import as_ids, as_ratings, as_text, as_times
-from app.data.sources import CATALOGUE, Piece, Source, file_states, read_rows
+from app.data.source import CATALOGUE, Piece, Source, file_states, read_rows
 from app.errors import InputError
 from app.recipe import Columns, Dataset
 from app.workspace import Place
@@ -29,7 +30,9 @@ def open_tables(folder: Place, dataset: Dataset) -> Source:
     if dataset.items and not listed:
         raise InputError(f"{items} does not exist, dataset.items names it. In {folder}: {_listing(folder)}.")
     if listed:
-        _require(items, kind, {"item": columns.item, "title": columns.title, "attributes": columns.attributes})
+        _require(
+            items, kind, {"item": columns.item, "title": columns.title, "attributes": columns.attributes}
+        )
     return Source(
         pieces=pieces,
         read=_reader(kind, columns),
@@ -37,6 +40,7 @@ def open_tables(folder: Place, dataset: Dataset) -> Source:
         has_times=columns.time is not None,
         has_ratings=columns.rating is not None,
         files=file_states([*files, items] if listed else files),
+        listing=str(items),
     )
 
 
@@ -63,7 +67,7 @@ def _names(file: Place, kind: str) -> list[str]:
             return pq.read_schema(file.path, filesystem=file.fs).names
         with _open_csv(file, None) as reader:
             return reader.schema.names
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
         if "Empty CSV" in str(error):
             raise InputError(f"{file}: the table is empty. Give a table with a header and rows.") from None
         raise InputError(f"{file}: not a {kind} file: {error}") from None
@@ -101,15 +105,18 @@ def _reader(kind: str, columns: Columns) -> Callable[[Piece], Iterator[pa.Table]
         for table in _parquet_parts(piece, used) if kind == "parquet" else _csv_parts(file, used):
             row = piece.first_row + done
             n = table.num_rows
-            times = as_times(table[columns.time], columns.time, file, row) if columns.time else np.zeros(n, np.int64)
+            times = (
+                as_times(table[columns.time], columns.time, file, row)
+                if columns.time
+                else np.zeros(n, np.int64)
+            )
             ratings = (
                 as_ratings(table[columns.rating], columns.rating, file, row)
                 if columns.rating
                 else pa.nulls(n, pa.float32())
             )
             users, items = (as_ids(table[name], name, file) for name in (columns.user, columns.item))
-            names = ["user_id", "item_id", "timestamp", "rating"]
-            yield read_rows(pa.table([users, items, times, ratings], names=names), done)
+            yield read_rows(users, items, times, ratings, done)
             done += n
 
     return read
@@ -147,13 +154,25 @@ def _open_csv(file: Place, used: list[str] | None) -> pacsv.CSVStreamingReader:
 
 
 def _csv_fault(file: Place, error: pa.ArrowInvalid) -> InputError:
-    fix = "Save the file as UTF-8." if "UTF8" in str(error) else "Mend or remove the row."
-    return InputError(f"{file}: {error}. {fix}")
+    """What the parser refused, in words; for bytes that are not UTF-8 the file is read again to find them."""
+    if "UTF8" not in str(error):
+        return InputError(f"{file}: {error}. Mend or remove the row.")
+    with file.fs.open_input_stream(file.path) as stream:
+        for number, line in enumerate(io.BufferedReader(stream), start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return InputError(
+                    f"{file}, line {number}: {line[:80]!r} is not UTF-8. Save the file as UTF-8."
+                )
+    return InputError(f"{file}: {error}. Save the file as UTF-8.")
 
 
 def _catalogue(file: Place, kind: str, columns: Columns) -> pa.Table:
     """item_id, title, attributes of every listed item. Raises InputError where the file cannot be read."""
-    used = list(dict.fromkeys([columns.item, *([columns.title] if columns.title else []), *columns.attributes]))
+    used = list(
+        dict.fromkeys([columns.item, *([columns.title] if columns.title else []), *columns.attributes])
+    )
     if kind == "parquet":
         table = file.read_table(columns=used)
     else:
@@ -175,9 +194,15 @@ def attribute_maps(names: list[str], values: list[pa.Array], n: int) -> pa.MapAr
     if not names:
         return pa.array([[]] * n, CATALOGUE.field("attributes").type)
     filled = np.stack(
-        [pa.compute.greater(pa.compute.utf8_length(pa.compute.fill_null(column, "")), 0) for column in values], axis=1
+        [
+            pa.compute.greater(pa.compute.utf8_length(pa.compute.fill_null(column, "")), 0)
+            for column in values
+        ],
+        axis=1,
     ).astype(bool)
     text = np.stack([column.to_numpy(zero_copy_only=False) for column in values], axis=1)
     offsets = np.concatenate([[0], np.cumsum(filled.sum(axis=1))]).astype(np.int32)
     keys = np.broadcast_to(np.array(names, object), filled.shape)
-    return pa.MapArray.from_arrays(offsets, pa.array(keys[filled], pa.string()), pa.array(text[filled], pa.string()))
+    return pa.MapArray.from_arrays(
+        offsets, pa.array(keys[filled], pa.string()), pa.array(text[filled], pa.string())
+    )

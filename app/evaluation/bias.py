@@ -9,7 +9,10 @@ EXPOSURE_K = 10
 
 
 def count_exposure(lists: np.ndarray, n_items: int) -> np.ndarray:
-    """How often each item stands in the first `EXPOSURE_K` places: lists int [users, k], -1 empty -> int64 [items]."""
+    """How often each item stands in the first `EXPOSURE_K` places of a list: int64 [items].
+
+    lists int [users, k], -1 where a list has no more.
+    """
     shown = lists[:, :EXPOSURE_K]
     return np.bincount(shown[shown >= 0], minlength=n_items)
 
@@ -20,7 +23,7 @@ def coverage(exposure: np.ndarray) -> float:
 
 
 def gini(exposure: np.ndarray) -> float:
-    """Gini index of the exposure over the whole catalogue: 0 where all items are shown alike, towards 1 where few are.
+    """Gini index of the exposure over the whole catalogue: 0 where all are shown alike, towards 1 where few.
 
     G = sum_i (2 i - n - 1) x_i / (n sum_i x_i), x ascending, i = 1 .. n. At least one item must be shown.
     """
@@ -37,9 +40,9 @@ def average_popularity(exposure: np.ndarray, train_count: np.ndarray) -> float:
 def measure_bias(
     exposure: np.ndarray, train_count: np.ndarray, item_slices: np.ndarray
 ) -> dict[tuple[str, str], float]:
-    """Every bias figure of one recommender by (metric, slice); arrays [items]. Empty where no list shows anything.
+    """Every bias figure of one recommender by (metric, slice); arrays [items].
 
-    The metric `exposure` is the share of all places that an item slice takes.
+    Empty where no list shows anything. `exposure` is the share of all places that an item slice takes.
     """
     shown = exposure.sum()
     if not shown:

@@ -1,4 +1,4 @@
-"""What the LLM's interactions cost, and where every proposal went: sums over the ledger, one Ray task per file."""
+"""What the LLM's interactions cost and where every proposal went: sums over the files of the ledger."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ SUMS = ("questions", "prompt_tokens", "output_tokens", "seconds")
 
 @dataclass
 class Tally:
-    """Sums over answers; tallies of different files add up. `seconds` are the engines', of overlapping requests."""
+    """Sums over answers; tallies add up. `seconds` are the engines', of requests that overlap."""
 
     requests: int = 0
     errors: int = 0
@@ -47,7 +47,9 @@ def tally(file: Place) -> Tally:
             )
     strange = set(total.proposals) - set(OUTCOMES)
     if strange:
-        raise ValueError(f"{file}: proposals with outcomes {sorted(map(str, strange))}, known are {list(OUTCOMES)}")
+        raise ValueError(
+            f"{file}: proposals with outcomes {sorted(map(str, strange))}, known are {list(OUTCOMES)}"
+        )
     return total
 
 

@@ -1,24 +1,26 @@
 """The stage `evaluate`: the ranks of every published recommender on the test."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from app.cluster import connect
 from app.evaluation.bias import EXPOSURE_K
 from app.evaluation.ranking import rank_all
 from app.recipe import Recipe
-from app.recommenders.runs import runs
-from app.workspace import Place, Workspace
+from app.recommenders.runs import Run, runs
+from app.workspace import Place, Stage, Workspace
 
 
 def evaluate(recipe: Recipe, ws: Workspace) -> None:
     """Write `evaluation/<variant>/<recommender>-<seed>/` for every run of the recipe, each in a Ray task.
 
-    What is written allows any metric up to the largest k, so a recipe that only changes smaller ks ranks nothing
-    again. The protocol is that of `app.evaluation.ranking`. Raises InputError where a recommender is not trained yet.
+    What is written allows any metric up to the largest k, so a recipe that only changes smaller ks ranks
+    nothing again. The protocol is that of `app.evaluation.ranking`. Raises InputError where a recommender is
+    not trained yet.
     """
     depth = max(EXPOSURE_K, *recipe.evaluation.ks)
     units = [
-        (run, ws.stage(run.evaluation, {"depth": depth}, [ws / "data", ws / run.place])) for run in runs(recipe)
+        (run, ws.stage(run.evaluation, {"depth": depth}, [ws / "data", ws / run.place]))
+        for run in runs(recipe)
     ]
     units = [(run, unit) for run, unit in units if not unit.up_to_date]
     if not units:
@@ -28,13 +30,18 @@ def evaluate(recipe: Recipe, ws: Workspace) -> None:
 
     task = ray.remote(num_cpus=1)(_rank_published)
 
-    def publish(run, unit) -> None:
+    def publish(run: Run, unit: Stage) -> None:
         with unit.publishing() as draft:
             unit.counts = ray.get(task.remote(ws / run.place, ws / "data", draft, depth))
 
     with ThreadPoolExecutor(recipe.resources.parallel) as pool:
-        for finished in [pool.submit(publish, run, unit) for run, unit in units]:
-            finished.result()
+        waiting = [pool.submit(publish, run, unit) for run, unit in units]
+        try:
+            for finished in as_completed(waiting):
+                finished.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _rank_published(recommender: Place, data: Place, draft: Place, depth: int) -> dict[str, int]:

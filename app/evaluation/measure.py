@@ -1,4 +1,4 @@
-"""The rows of the report: every metric of one recommender, on every variant and slice, with lift and interval."""
+"""The rows of the report: every metric of one recommender on every variant and slice, with its interval."""
 
 from dataclasses import dataclass, replace
 from itertools import product
@@ -17,8 +17,9 @@ from app.workspace import Place
 class Row:
     """One figure; `n` counts the users behind it.
 
-    `lift` is value / observed - 1, null for `observed` itself and where observed is 0. [ci_low, ci_high] is the 95 %
-    paired bootstrap interval of value - observed, null for `observed` and for bias metrics, which are not means of users.
+    `lift` is value / observed - 1, null for `observed` and where observed is 0. [ci_low, ci_high] is the 95 %
+    paired bootstrap interval of value - observed, null for `observed` and for bias metrics, no means over
+    users.
     """
 
     recommender: str
@@ -35,7 +36,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Ranks:
-    """The ranks of one variant: users and items int32 [targets], ranks int32 [seeds, targets], sorted by user, item."""
+    """The ranks of one variant, sorted by user and item.
+
+    users and items int32 [targets], ranks int32 [seeds, targets].
+    """
 
     users: np.ndarray
     items: np.ndarray
@@ -45,10 +49,11 @@ class Ranks:
 def measure(
     recommender: str, variants: dict[str, list[Place]], data: Place, settings: Evaluation, seed: int
 ) -> list[Row]:
-    """Every row of one recommender. `variants` maps each variant, `observed` among them, to its evaluation places.
+    """Every row of one recommender.
 
-    Values are averaged over the seeds of a recommender, per user, before any variant is compared with `observed`.
-    Slices without a user give no row. Meant for a Ray task: it holds the ranks of all users.
+    `variants` maps each variant, `observed` among them, to its evaluation places, one per seed. Values are
+    averaged over the seeds, per user, before any variant is compared with `observed`. Slices without a user
+    give no row. Meant for a Ray task: it holds the ranks of all users.
     """
     item_slices, user_slices = read_item_slices(data), read_user_slices(data)
     ranks = {variant: _read_ranks(places) for variant, places in variants.items()}
@@ -61,7 +66,9 @@ def measure(
         targets_by_slice(base.users, base.items, user_slices, item_slices).items()
     ):
         if chosen.any():
-            values = {variant: _mean_over_seeds(found, chosen, settings.ks) for variant, found in ranks.items()}
+            values = {
+                variant: _mean_over_seeds(found, chosen, settings.ks) for variant, found in ranks.items()
+            }
             rng = np.random.default_rng([seed, number])
             rows += _slice_rows(recommender, name, values, settings, rng)
     bias = {variant: _mean_bias(places, data, item_slices) for variant, places in variants.items()}
@@ -93,15 +100,15 @@ def _slice_rows(
     differences = np.stack([value - observed for value in values.values()], axis=1).reshape(n, -1)
     _, low, high = paired_interval(differences, settings.bootstrap, rng)
     shape = (len(values), *observed.shape[1:])
-    means, low, high = np.stack([value.mean(axis=0) for value in values.values()]), low.reshape(shape), high.reshape(shape)
-    base = means[list(values).index("observed")]
+    low, high = low.reshape(shape), high.reshape(shape)
+    means = {variant: value.mean(axis=0) for variant, value in values.items()}
     rows = []
     for (v, variant), (m, metric), (at, k) in product(
         enumerate(values), enumerate(METRICS), enumerate(settings.ks)
     ):
-        row = Row(recommender, variant, name, metric, k, float(means[v, m, at]), n)
+        row = Row(recommender, variant, name, metric, k, float(means[variant][m, at]), n)
         if variant != "observed":
-            lift = _lift(row.value, base[m, at])
+            lift = _lift(row.value, means["observed"][m, at])
             row = replace(row, lift=lift, ci_low=float(low[v, m, at]), ci_high=float(high[v, m, at]))
         rows.append(row)
     return rows
@@ -112,7 +119,7 @@ def _mean_bias(places: list[Place], data: Place, item_slices: np.ndarray) -> dic
     train_count = (data / "items.parquet").read_table(["train_count"])["train_count"].to_numpy()
     exposures = [(place / "exposure.parquet").read_table(["count"])["count"].to_numpy() for place in places]
     found = [measure_bias(exposure, train_count, item_slices) for exposure in exposures]
-    return {key: float(np.mean([one[key] for one in found if one])) for key in found[0]}
+    return {key: float(np.mean([one[key] for one in found])) for key in found[0]} if all(found) else {}
 
 
 def _bias_rows(recommender: str, bias: dict[str, dict[tuple[str, str], float]], n_users: int) -> list[Row]:

@@ -10,8 +10,8 @@ METRICS = ("recall", "hit", "ndcg", "mrr")
 def per_user(users: np.ndarray, ranks: np.ndarray, ks: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Every metric of `METRICS` at every k, for each user that has a target.
 
-    users int [rows], ranks int [rows]: one row per target; the rank is 1-based, 0 means not in the list. Returns the
-    users [n], ascending, and values float64 [n, len(METRICS), len(ks)], all in [0, 1].
+    users int [rows], ranks int [rows]: one row per target; the rank is 1-based, 0 means not in the list.
+    Returns the users [n], ascending, and values float64 [n, len(METRICS), len(ks)], all in [0, 1].
 
     With T targets, of which those at ranks r <= k are found (Järvelin and Kekäläinen 2002 for the discount):
 
@@ -20,7 +20,7 @@ def per_user(users: np.ndarray, ranks: np.ndarray, ks: Sequence[int]) -> tuple[n
     - ndcg@k   = sum over found of 1 / log2(r + 1), over the same sum for ranks 1 .. min(T, k)
     - mrr@k    = 1 / (smallest r) if found > 0
 
-    Users are independent of each other: the values of two disjoint sets of users, put together, are those of the whole.
+    Users are independent of each other: the values of disjoint sets of users, put together, are those of all.
     """
     order = np.argsort(users, kind="stable")
     codes, starts, targets = np.unique(users[order], return_index=True, return_counts=True)

@@ -9,7 +9,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from app.evaluation.plots import Estimate, Group, forest
-from app.evaluation.summary import CONTROLS, LLM_VARIANTS, NAMES, SLICES, Comparison, compare, evidence, headline
+from app.evaluation.summary import (
+    CONTROLS,
+    LLM_VARIANTS,
+    NAMES,
+    SLICES,
+    Comparison,
+    compare,
+    evidence,
+    headline,
+)
 
 VARIANTS = ("observed", *LLM_VARIANTS, *CONTROLS)
 BIAS = {"coverage": "all", "gini": "all", "popularity": "all", "exposure": "items:tail"}
@@ -51,7 +60,9 @@ def _lift_plots(found: list[Comparison]) -> list[dict[str, Any]]:
         shown = sorted((one for one in found if one.slice == name and one.observed), key=_order)
         if shown:
             groups = [_group(list(members)) for _, members in groupby(shown, key=lambda one: one.recommender)]
-            plots.append({"slice": name, "words": words, "n": shown[0].n, "svg": Markup(forest(groups, signed=True))})
+            plots.append(
+                {"slice": name, "words": words, "n": shown[0].n, "svg": Markup(forest(groups, signed=True))}
+            )
     return plots
 
 
@@ -106,7 +117,9 @@ def _percent(share: float, digits: int = 0) -> str:
 def _number(value: float | int | None) -> str:
     if value is None:
         return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
+    return (
+        f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
+    )
 
 
 def _seconds(seconds: float) -> str:

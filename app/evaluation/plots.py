@@ -1,6 +1,6 @@
 """The plots of the page: inline SVG that takes its colours and type from the page's style sheet.
 
-Matplotlib draws in stand-in colours, which become CSS variables; so one picture serves the light and the dark page.
+Matplotlib draws in stand-in colours, which become CSS variables: one picture serves light and dark.
 """
 
 import io
@@ -13,10 +13,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-WIDTH, ROW, FOOT, FONT = 5.0, 0.235, 0.42, 11.5  # inches and points; the page shows a point as about a CSS pixel
+WIDTH, ROW, FOOT, FONT = (
+    5.0,
+    0.235,
+    0.42,
+    11.5,
+)  # inches and points; the page shows a point as about a CSS pixel
 GAP = 0.5  # rows left free above a heading
 NAMES, FIGURES = 0.27, 0.83  # the axis spans this part of the width, names stand left of it, figures right
-LEFT, RIGHT = -NAMES / (FIGURES - NAMES), (1 - NAMES) / (FIGURES - NAMES)  # edges of the picture in widths of the axis
+LEFT, RIGHT = (
+    -NAMES / (FIGURES - NAMES),
+    (1 - NAMES) / (FIGURES - NAMES),
+)  # edges of the picture in widths of the axis
 
 INK, FAINT, LINE, PAPER = "#010101", "#020202", "#030303", "#040404"
 MARKERS = {
@@ -84,7 +92,9 @@ def _head(axes: Axes, y: float, group: Group) -> None:
 def _draw(axes: Axes, y: float, estimate: Estimate, signed: bool) -> None:
     colour, shape, filled = MARKERS[estimate.variant]
     sure = not signed or estimate.low > 0 or estimate.high < 0
-    axes.plot([100 * estimate.low, 100 * estimate.high], [y, y], color=colour, linewidth=1.6 if filled else 1.1)
+    axes.plot(
+        [100 * estimate.low, 100 * estimate.high], [y, y], color=colour, linewidth=1.6 if filled else 1.1
+    )
     axes.plot(
         100 * estimate.value,
         y,
@@ -105,7 +115,9 @@ def _dress(axes: Axes, signed: bool) -> None:
     axes.spines["bottom"].set_color(LINE)
     axes.set_yticks([])
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+.0f} %" if signed and x else f"{x:.0f} %"))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda x, _: f"{x:+.0f} %" if signed and x else f"{x:.0f} %")
+    )
     axes.tick_params(axis="x", colors=FAINT, length=0)
     axes.grid(axis="x", color=LINE, linewidth=0.6)
     axes.set_axisbelow(True)

@@ -1,7 +1,7 @@
 """Full ranking: where a user's held-out items stand among all items of the catalogue.
 
-The protocol of papers 2.6: every item is a candidate; a user's observed training items are masked, the validation
-item is not; a target without any training interaction counts, as a miss unless the model ranks it.
+The protocol of papers 2.6: every item is a candidate; a user's observed training items are masked, the
+validation item is not; a target without any training interaction counts, as a miss unless the model ranks it.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,10 @@ def rank_targets(lists: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> np
 
 
 def read_targets(data: Place) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The test items of all users who have one, in blocks: users [n], rows [targets] (0 .. n - 1), targets [targets]."""
+    """The test items of all users who have one, in blocks: users [n], rows [targets], targets [targets].
+
+    Row r of a block is the user users[r]; rows says whose target each is.
+    """
     histories = data / "histories"
     table = ds.dataset(histories.path, filesystem=histories.fs)
     for batch in table.to_batches(columns=["user", "items", "valid_end"], batch_size=USERS_AT_ONCE):
@@ -44,10 +47,10 @@ def read_targets(data: Place) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def rank_all(recommender: Recommender, data: Place, to: Place, depth: int) -> dict[str, int]:
-    """Rank the catalogue for every user with a test target and write `ranks.parquet` and `exposure.parquet` to `to`.
+    """Rank the catalogue for every user with a test target: `ranks.parquet` and `exposure.parquet` in `to`.
 
-    Lists are `depth` long. Users are taken in blocks, so memory does not grow with their number. Returns how many
-    users and targets there were.
+    Lists are `depth` long. Users are taken in blocks, so memory does not grow with their number. Returns how
+    many users and targets there were.
     """
     items = data / "items.parquet"
     exposure = np.zeros(pq.read_metadata(items.path, filesystem=items.fs).num_rows, np.int64)

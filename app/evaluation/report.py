@@ -21,10 +21,12 @@ from app.workspace import STAGES, Place, Workspace, read_manifest
 def report(recipe: Recipe, ws: Workspace) -> None:
     """Publish `report/metrics.json` and `report/index.html`, which is made from nothing but the former.
 
-    All that grows with users is computed in Ray tasks; only figures come back. Raises InputError where a stage that
-    the report rests on has not run.
+    All that grows with users is computed in Ray tasks; only figures come back. Raises InputError where a
+    stage that the report rests on has not run.
     """
-    inputs = [ws / "data", *_augmentations(recipe, ws), *(ws / run.evaluation for run in runs(recipe))]
+    fused = [ws / f"fused/{variant}" for variant in recipe.variants]
+    evaluations = [ws / run.evaluation for run in runs(recipe)]
+    inputs = [ws / "data", *_augmentations(recipe, ws), *fused, *evaluations]
     unit = ws.stage("report", recipe.model_dump(mode="json"), inputs)
     if unit.up_to_date:
         return
@@ -39,7 +41,10 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     """The content of `metrics.json`; needs a joined Ray."""
     import ray
 
-    rows = [ray.remote(num_cpus=1)(_measure_rows).remote(name, recipe, ws) for name in recipe.recommenders.chosen()]
+    rows = [
+        ray.remote(num_cpus=1)(_measure_rows).remote(name, recipe, ws)
+        for name in recipe.recommenders.chosen()
+    ]
     data, augmentations = ws / "data", _augmentations(recipe, ws)
     ledgers = [file for place in augmentations for file in (place / "answers").files(".parquet")]
     tallies = [ray.remote(num_cpus=1)(tally).remote(file) for file in ledgers]
@@ -83,7 +88,7 @@ def stage_seconds(manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, f
 
 
 def code_commit() -> str | None:
-    """The git commit of this code, with `-dirty` where tracked files differ from it; None outside a checkout."""
+    """The git commit of this code, `-dirty` where tracked files differ from it; None outside a checkout."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
@@ -93,7 +98,9 @@ def code_commit() -> str | None:
 
 
 def _augmentations(recipe: Recipe, ws: Workspace) -> list[Place]:
-    return [ws / f"augmentation/{name}" for name in dict.fromkeys(section.strategy for section in recipe.augment)]
+    return [
+        ws / f"augmentation/{name}" for name in dict.fromkeys(section.strategy for section in recipe.augment)
+    ]
 
 
 def _measure_rows(recommender: str, recipe: Recipe, ws: Workspace) -> list[Row]:

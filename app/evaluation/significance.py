@@ -1,7 +1,7 @@
 """How sure a difference is: the bootstrap over users.
 
-Users are the independent unit (papers 2.6: repeats of the training do not lessen the noise of the sample of users), so
-a resample draws users with replacement and keeps everything that belongs to one together.
+Users are the independent unit (papers 2.6: repeats of the training do not lessen the noise of the sample of
+users), so a resample draws users with replacement and keeps everything that belongs to one together.
 """
 
 import numpy as np
@@ -11,10 +11,11 @@ DRAWS_AT_ONCE = 2**24  # counts held in memory at a time: 128 MiB
 
 
 def resampled_means(values: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Column means of `resamples` bootstrap samples of the rows of `values` [n, columns]: float64 [resamples, columns].
+    """Column means of bootstrap samples of the rows of `values` [n, columns]: float64 [resamples, columns].
 
-    How often each row is drawn is multinomial. Rows that are zero in every column add nothing to any mean, so they
-    are drawn together as one: with most users unmoved this saves most of the work and changes no distribution.
+    How often each row is drawn is multinomial. Rows that are zero in every column add nothing to any mean, so
+    they are drawn together as one: with most users unmoved this saves most of the work and changes no
+    distribution.
     """
     n = len(values)
     moved = values[(values != 0).any(axis=1)]
@@ -27,7 +28,7 @@ def resampled_means(values: np.ndarray, resamples: int, rng: np.random.Generator
 def paired_interval(
     differences: np.ndarray, resamples: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mean of paired per-user differences [n, columns], n >= 1, and the two ends of its interval: each [columns].
+    """The mean of paired per-user differences [n, columns], n >= 1, and its interval's ends: each [columns].
 
     The ends are percentiles of the resampled means (Efron 1979).
     """
@@ -38,7 +39,7 @@ def paired_interval(
 def share_interval(
     parts: np.ndarray, wholes: np.ndarray, resamples: int, rng: np.random.Generator
 ) -> tuple[float, float, float]:
-    """sum(parts) / sum(wholes) over users [n] and its interval; a user's cases stay together. sum(wholes) > 0."""
+    """sum(parts) / sum(wholes) over users [n] and its interval's ends; needs sum(wholes) > 0."""
     means = resampled_means(np.column_stack([parts, wholes]).astype(np.float64), resamples, rng)
     means = means[means[:, 1] > 0]
     low, high = _percentiles(means[:, 0] / means[:, 1])

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from app.data.catalogue import SLICES as ITEM_SLICES
+from app.data.histories import ACTIVE, REGULAR, SPARSE
 from app.workspace import Place
 
-ITEM_SLICES = ("head", "mid", "tail", "cold")
-USER_SLICES = ("sparse", "regular", "active")
+USER_SLICES = (SPARSE, REGULAR, ACTIVE)
 
 
 def read_item_slices(data: Place) -> np.ndarray:
@@ -32,7 +33,7 @@ def read_user_slices(data: Place) -> np.ndarray:
 def targets_by_slice(
     users: np.ndarray, items: np.ndarray, user_slices: np.ndarray, item_slices: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The rows of each slice, bool [rows], of a table with one row per user and target (users, items: int [rows])."""
+    """The rows of each slice, bool [rows], where users and items int [rows] name each target."""
     rows = {"all": np.ones(len(users), bool)}
     rows |= {f"items:{name}": item_slices[items] == code for code, name in enumerate(ITEM_SLICES)}
     rows |= {f"users:{name}": user_slices[users] == code for code, name in enumerate(USER_SLICES)}

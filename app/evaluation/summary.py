@@ -45,9 +45,13 @@ class Comparison:
 def compare(rows: Iterable[dict[str, Any]], metric: str, k: int) -> list[Comparison]:
     """The comparisons that rows of `metrics.json` hold for one metric and k, in their order."""
     rows = [row for row in rows if row["metric"] == metric and row["k"] == k]
-    observed = {(row["recommender"], row["slice"]): row["value"] for row in rows if row["variant"] == "observed"}
+    observed = {
+        (row["recommender"], row["slice"]): row["value"] for row in rows if row["variant"] == "observed"
+    }
     return [
-        _comparison(row, observed[row["recommender"], row["slice"]]) for row in rows if row["variant"] != "observed"
+        _comparison(row, observed[row["recommender"], row["slice"]])
+        for row in rows
+        if row["variant"] != "observed"
     ]
 
 
@@ -63,7 +67,7 @@ def _comparison(row: dict[str, Any], observed: float) -> Comparison:
 
 
 def judged_variant(found: Sequence[Comparison]) -> str | None:
-    """The LLM variant that the summary is about: `discriminated`, else `generated`, else none. Never the better one."""
+    """The LLM variant that the summary is about: `discriminated`, else `generated`; never the better one."""
     present = {one.variant for one in found}
     return next((variant for variant in LLM_VARIANTS if variant in present), None)
 
@@ -83,7 +87,10 @@ def evidence(found: Sequence[Comparison], precision: dict[str, dict[str, float]]
     variant = judged_variant(found)
     if variant is None:
         return []
-    sentences = [_largest(found, variant), *(_controls(found, variant, name) for name in ("all", "items:tail"))]
+    sentences = [
+        _largest(found, variant),
+        *(_controls(found, variant, name) for name in ("all", "items:tail")),
+    ]
     if variant == "discriminated":
         sentences.append(_discriminator(found))
     if precision:
@@ -108,7 +115,9 @@ def _deed(found: Sequence[Comparison], metric: str, noun: str) -> str:
 
 
 def _largest(found: Sequence[Comparison], variant: str) -> str:
-    sure = [one for one in found if one.variant == variant and one.slice in SLICES and one.sign and one.observed]
+    sure = [
+        one for one in found if one.variant == variant and one.slice in SLICES and one.sign and one.observed
+    ]
     if not sure:
         return f"No interval of {variant} − observed excludes 0 in these slices: every lift here is unproven."
     one = max(sure, key=lambda one: abs(one.lift))
@@ -120,10 +129,16 @@ def _largest(found: Sequence[Comparison], variant: str) -> str:
 
 def _controls(found: Sequence[Comparison], variant: str, name: str) -> str:
     """For how many recommenders a control that needs no LLM reaches a higher value than the LLM's variant."""
-    controls = {control: {one.recommender: one.value for one in _pick(found, control, name)} for control in CONTROLS}
+    controls = {
+        control: {one.recommender: one.value for one in _pick(found, control, name)} for control in CONTROLS
+    }
     compared, won = 0, []
     for one in _pick(found, variant, name):
-        rivals = [(values[one.recommender], control) for control, values in controls.items() if one.recommender in values]
+        rivals = [
+            (values[one.recommender], control)
+            for control, values in controls.items()
+            if one.recommender in values
+        ]
         compared += bool(rivals)
         if rivals and max(rivals)[0] > one.value:
             won.append(f"{one.name} ({max(rivals)[1]})")
@@ -132,7 +147,9 @@ def _controls(found: Sequence[Comparison], variant: str, name: str) -> str:
     where = f"On {SLICES[name]}"
     if not won:
         return f"{where} no control beats {variant}, for any of {compared} recommenders."
-    return f"{where} a control that needs no LLM beats {variant} for {len(won)} of {compared}: {', '.join(won)}."
+    return (
+        f"{where} a control that needs no LLM beats {variant} for {len(won)} of {compared}: {', '.join(won)}."
+    )
 
 
 def _discriminator(found: Sequence[Comparison]) -> str:

@@ -15,7 +15,7 @@ PAIRS_AT_ONCE = 2**16
 
 @dataclass(frozen=True)
 class Precision:
-    """Share of a variant's generated interactions that the user truly likes, its 95 % interval, and their number."""
+    """Share of a variant's generated interactions that the user truly likes, with its 95 % interval."""
 
     value: float
     n: int
@@ -26,16 +26,21 @@ class Precision:
 def precision(fused: Place, data: Place, resamples: int, seed: int) -> dict[str, float] | None:
     """The `Precision` of a variant as a dict, None where it generated nothing.
 
-    fused: a published variant; data: the prepared simulated store with its `truth/`. The bootstrap draws users, since
-    the proposals of one user are right or wrong together. Meant for a Ray task: it holds the users' tastes.
+    fused: a published variant; data: the prepared simulated store with its `truth/`. The bootstrap draws
+    users, since the proposals of one user are right or wrong together. Meant for a Ray task: it holds
+    all tastes.
     """
-    user_taste, item_taste = read_taste(data / "truth" / "users.parquet"), read_taste(data / "truth" / "items.parquet")
+    user_taste = read_taste(data / "truth/users", "user")
+    item_taste = read_taste(data / "truth/items.parquet", "item")
     users, items = read_generated(fused)
     if not len(users):
         return None
     right = np.concatenate(
         [
-            liked(user_taste[users[start : start + PAIRS_AT_ONCE]], item_taste[items[start : start + PAIRS_AT_ONCE]])
+            liked(
+                user_taste[users[start : start + PAIRS_AT_ONCE]],
+                item_taste[items[start : start + PAIRS_AT_ONCE]],
+            )
             for start in range(0, len(users), PAIRS_AT_ONCE)
         ]
     )
@@ -45,15 +50,14 @@ def precision(fused: Place, data: Place, resamples: int, seed: int) -> dict[str,
     return asdict(Precision(value, len(users), low, high))
 
 
-def read_taste(file: Place) -> np.ndarray:
-    """The tastes of `truth/users.parquet` or `truth/items.parquet`: [rows, tastes], row number == code."""
-    table = file.read_table()
-    table = table.sort_by(table.column_names[0]).combine_chunks()
+def read_taste(place: Place, key: str) -> np.ndarray:
+    """The tastes of users or items: float32 [rows, tastes], row number == code, which column `key` has."""
+    table = place.read_table().sort_by(key)
     return table["taste"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
 
 
 def read_generated(fused: Place) -> tuple[np.ndarray, np.ndarray]:
-    """The generated pairs of a variant, those beyond each user's `observed`: users int32 [n], items int32 [n]."""
+    """The pairs of a variant beyond each user's `observed` ones: users int32 [n], items int32 [n]."""
     folder = fused / "interactions"
     table = ds.dataset(folder.path, filesystem=folder.fs).to_table(columns=["user", "items", "observed"])
     rows, items = entries_from(table["items"].combine_chunks(), table["observed"].to_numpy())

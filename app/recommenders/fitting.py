@@ -55,7 +55,7 @@ def _publish(recipe: Recipe, ws: Workspace, run: Run, unit: Stage) -> None:
     section = recipe.recommenders.chosen()[run.recommender]
     trained = isinstance(section, Trained)
     # A trained model's task only waits for its Ray Train workers, which ask for their own CPUs.
-    task = ray.remote(num_cpus=0 if trained else 1, max_retries=0)(fit)
+    task = ray.remote(num_cpus=0 if trained else 1)(fit)
     with unit.publishing() as draft:
         answer = task.remote(
             run.recommender,

@@ -29,7 +29,7 @@ class Run:
 
 
 def runs(recipe: Recipe) -> list[Run]:
-    """Every fit of the recipe: the recommenders that draw random numbers `evaluation.seeds` times, the others once."""
+    """Every fit of the recipe: models that draw random numbers `evaluation.seeds` times, others once."""
     return [
         Run(name, variant, seed_index)
         for name, section in recipe.recommenders.chosen().items()

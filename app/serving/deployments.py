@@ -9,17 +9,14 @@ import json
 from typing import Any
 
 import numpy as np
-import yaml
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 from ray import serve
 
 from app import __version__
-from app.errors import InputError
-from app.recipe import Recipe
 from app.serving.messages import Fault, Health, Recommendation, RecommendRequest
-from app.serving.recommendation import Candidates, Recommendations, served
+from app.serving.recommendation import Candidates, Recommendations, read_recipe, served
 from app.workspace import Workspace
 
 http = FastAPI(
@@ -107,13 +104,3 @@ def application(arguments: Arguments) -> Any:
     for place in ("data", served(read_recipe(ws))):
         ws.require(place)
     return Longtail.bind(arguments.workspace)
-
-
-def read_recipe(ws: Workspace) -> Recipe:
-    """The resolved recipe that the run saved. InputError where there was no run."""
-    saved = ws / "recipe.yaml"
-    if not saved.exists():
-        raise InputError(
-            f"{ws}: no recipe.yaml, so no run lies here. Start one: longtail run RECIPE --workspace {ws}."
-        )
-    return Recipe.model_validate(yaml.safe_load(saved.read_bytes()))

@@ -31,8 +31,8 @@ class LLMLists:
     def read(cls, ledgers: list[Place], n_users: int) -> "LLMLists":
         """From folders of Parquet files with rows of `schema.ANSWERS`.
 
-        A proposal counts whether the discriminator accepted or rejected it: the confidence orders them.
-        Proposals that are no candidates (not in the catalogue, seen, held out, repeated, unparsable) are left out.
+        A proposal counts whether the discriminator accepted or rejected it, for the confidence orders them.
+        What is no candidate (not in the catalogue, seen, held out, repeated, unparsable) is left out.
         """
         parts = [_proposals(file) for ledger in ledgers for file in ledger.files(".parquet")]
         users, items = (

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import yaml
 
 from app.errors import InputError
 from app.recipe import Recipe
@@ -43,12 +44,13 @@ class Recommendations:
         items = (
             (data / "items.parquet").read_table(["item", "item_id", "title", "train_count"]).sort_by("item")
         )
-        users = (data / "histories").read_table(["user", "user_id", "train_end"]).sort_by("user")
+        users = (data / "histories").read_table(["user", "user_id", "items", "train_end"]).sort_by("user")
         self.users, self.items = Ids(users["user_id"]), Ids(items["item_id"])
         self._titles = items["title"].combine_chunks()
         self._by_popularity = np.argsort(-items["train_count"].to_numpy(), kind="stable").astype(np.int32)
         self._train_count = items["train_count"].to_numpy()
         self._interactions = users["train_end"].to_numpy()
+        self._histories = users["items"].combine_chunks()
         self._trust = Trust(
             recipe.serving.alpha_1,
             recipe.serving.alpha_2,
@@ -84,7 +86,7 @@ class Recommendations:
     def rank_users(self, users: list[int]) -> list[Candidates]:
         """The recommender's candidates for known users, in one pass over the model."""
         items, scores = self._model.recommend(np.array(users, np.int64), self.candidates)
-        return [self._filled(*row, seen=np.zeros(0, np.int32)) for row in zip(items, scores, strict=True)]
+        return [self._filled(*row) for row in zip(items, scores, map(self._seen, users), strict=True)]
 
     def rank_histories(self, histories: list[np.ndarray]) -> list[Candidates]:
         """The same for ad-hoc histories of item codes."""
@@ -118,6 +120,9 @@ class Recommendations:
             unknown_items=unknown,
             items=self._ranked(candidates, np.zeros(0, np.int32), np.zeros(0, np.float32), 0.0, k),
         )
+
+    def _seen(self, user: int) -> np.ndarray:
+        return self._histories[user].values.to_numpy()[: self._interactions[user]]
 
     def _filled(self, items: np.ndarray, scores: np.ndarray, seen: np.ndarray) -> Candidates:
         """A model that knows none of a user's items has no candidates; the most popular items stand in."""
@@ -166,6 +171,16 @@ def served(recipe: Recipe) -> str:
             f"serving.variant = {variant!r}: {name} is trained on {', '.join(variants)}. Name one of these."
         )
     return f"recommenders/{variant}/{name}-0"
+
+
+def read_recipe(ws: Workspace) -> Recipe:
+    """The resolved recipe that the run saved. InputError where there was no run."""
+    saved = ws / "recipe.yaml"
+    if not saved.exists():
+        raise InputError(
+            f"{ws}: no recipe.yaml, so no run lies here. Start one: longtail run RECIPE --workspace {ws}."
+        )
+    return Recipe.model_validate(yaml.safe_load(saved.read_bytes()))
 
 
 def _at(scores: np.ndarray, place: int) -> float | None:

@@ -9,17 +9,17 @@ from app.evaluation import ranking
 from app.evaluation.lists import entries_from
 from app.evaluation.ranking import rank_all, rank_targets
 from app.workspace import Workspace
-from tests.evaluation.stores import write_data
 
 
-@given(st.lists(st.tuples(st.lists(st.integers(0, 99), max_size=5), st.integers(0, 6)), max_size=8), st.integers(0, 3))
+@given(
+    st.lists(st.tuples(st.lists(st.integers(0, 99), max_size=5), st.integers(0, 6)), max_size=8),
+    st.integers(0, 3),
+)
 def test_entries_of_lists_also_of_a_slice_of_a_table(rows, skipped):
     lists = pa.array([values for values, _ in rows], pa.list_(pa.int32())).slice(skipped)
     starts = np.array([start for _, start in rows], np.int32)[skipped:]
     found_rows, values = entries_from(lists, starts)
-    expected = [
-        (row, value) for row, (own, start) in enumerate(rows[skipped:]) for value in own[start:]
-    ]
+    expected = [(row, value) for row, (own, start) in enumerate(rows[skipped:]) for value in own[start:]]
     assert list(zip(found_rows.tolist(), values.tolist(), strict=True)) == expected
 
 
@@ -50,7 +50,7 @@ class FewestFirst:
         return lists, np.zeros(lists.shape, np.float32)
 
 
-def test_a_whole_store_in_blocks(tmp_path, monkeypatch):
+def test_a_whole_store_in_blocks(tmp_path, monkeypatch, write_data):
     monkeypatch.setattr(ranking, "USERS_AT_ONCE", 3)
     rng = np.random.default_rng(4)
     histories, cuts = [], []
@@ -61,7 +61,7 @@ def test_a_whole_store_in_blocks(tmp_path, monkeypatch):
         cuts.append((train_end, int(rng.integers(train_end, len(items) + 1))))
     ws = Workspace(str(tmp_path))
     data = write_data(ws, histories, cuts, n_items=15)
-    recommender = FewestFirst([items[:cut[0]] for items, cut in zip(histories, cuts, strict=True)], 15)
+    recommender = FewestFirst([items[: cut[0]] for items, cut in zip(histories, cuts, strict=True)], 15)
     counts = rank_all(recommender, data, (ws / "out").make_folder(), depth=10)
 
     expected, exposure = {}, np.zeros(15, int)

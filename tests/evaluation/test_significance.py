@@ -33,7 +33,7 @@ def test_the_block_size_changes_nothing(monkeypatch):
     values = np.random.default_rng(0).normal(size=(30, 1))
     whole = resampled_means(values, 17, np.random.default_rng(5))
     monkeypatch.setattr(significance, "DRAWS_AT_ONCE", 90)
-    np.testing.assert_array_equal(resampled_means(values, 17, np.random.default_rng(5)), whole)
+    np.testing.assert_allclose(resampled_means(values, 17, np.random.default_rng(5)), whole, atol=1e-12)
 
 
 @pytest.mark.parametrize("users", [60, 400])
@@ -60,7 +60,7 @@ def test_everybody_moved_alike_gives_a_point():
 
 
 def test_a_share_keeps_the_cases_of_a_user_together():
-    # Ten users, each with ten cases that are all right or all wrong: as unsure as ten cases, not as a hundred.
+    # Ten users with ten cases each, all right or all wrong: as unsure as ten cases, not as a hundred.
     parts, wholes = np.repeat([0, 10], 5), np.full(10, 10)
     share, low, high = share_interval(parts, wholes, 2000, np.random.default_rng(1))
     assert share == 0.5

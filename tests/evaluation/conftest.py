@@ -1,19 +1,29 @@
 """Small prepared stores for the tests of this folder, written with the schemas that the stages write."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
+import pytest
+from hypothesis import settings
 
 from app.schema import HISTORIES, ITEMS, RANKS
 from app.workspace import Place, Workspace
 
-ITEM_NAMES = ["head", "mid", "tail", "cold"]
+# How long an example takes depends on what else the machine does.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
-def write_data(ws: Workspace, histories: list[list[int]], cuts: list[tuple[int, int]], n_items: int) -> Place:
+def _write_data(
+    ws: Workspace, histories: list[list[int]], cuts: list[tuple[int, int]], n_items: int
+) -> Place:
     """Publish `data/` in two files of histories; `cuts` are (train_end, valid_end) of each user."""
     train = [items[:train_end] for items, (train_end, _) in zip(histories, cuts, strict=True)]
     train_count = np.bincount(np.concatenate(train).astype(int), minlength=n_items)
-    slices = np.select([train_count == 0, train_count <= 1, train_count <= 3], ["cold", "tail", "mid"], "head")
+    slices = np.select(
+        [train_count == 0, train_count <= 1, train_count <= 3], ["cold", "tail", "mid"], "head"
+    )
     users = range(len(histories))
     table = pa.table(
         {
@@ -49,7 +59,7 @@ def write_data(ws: Workspace, histories: list[list[int]], cuts: list[tuple[int, 
     return ws / "data"
 
 
-def write_ranks(ws: Workspace, place: str, rows: list[tuple[int, int, int]], exposure: list[int]) -> Place:
+def _write_ranks(ws: Workspace, place: str, rows: list[tuple[int, int, int]], exposure: list[int]) -> Place:
     """Publish an evaluation from (user, item, rank)."""
     users, items, ranks = (np.array(column, np.int32) for column in zip(*rows, strict=True))
     targets = np.bincount(users)[users].astype(np.int32)
@@ -57,3 +67,15 @@ def write_ranks(ws: Workspace, place: str, rows: list[tuple[int, int, int]], exp
         (draft / "ranks.parquet").write_table(pa.table([users, items, ranks, targets], schema=RANKS))
         (draft / "exposure.parquet").write_table(pa.table({"item": range(len(exposure)), "count": exposure}))
     return ws / place
+
+
+@pytest.fixture(scope="session")
+def write_data() -> Callable[..., Place]:
+    """`write_data(ws, histories, cuts, n_items)` publishes `data/`."""
+    return _write_data
+
+
+@pytest.fixture(scope="session")
+def write_ranks() -> Callable[..., Place]:
+    """`write_ranks(ws, place, rows, exposure)` publishes an evaluation from rows (user, item, rank)."""
+    return _write_ranks

@@ -1,0 +1,98 @@
+"""A source of interactions: pieces, a reader for one of them, a catalogue; the same tables from every kind.
+
+Readers run as Ray Data tasks, one per piece (a block of simulated users, a Parquet row group, a file). A task that
+meets bad input does not fail: it yields one row that says what is wrong, so that `prepare` raises one clear error.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from app.errors import InputError
+from app.schema import INTERACTIONS
+from app.workspace import Place
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+READ = INTERACTIONS.append(pa.field("row", pa.int64())).append(pa.field("fault", pa.string()))
+"""`row` orders rows as the publisher wrote them; where `fault` is not null the other columns mean nothing."""
+
+CATALOGUE = pa.schema(
+    [("item_id", pa.string()), ("title", pa.string()), ("attributes", pa.map_(pa.string(), pa.string()))]
+)
+
+_ROWS_PER_PIECE = 1 << 40
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of the interactions that one task reads; `first_row` counts within its file."""
+
+    place: Place | None
+    number: int
+    first_row: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known before a row of the interactions is read."""
+
+    pieces: list[Piece]
+    read: Callable[[Piece], Iterator[pa.Table]]
+    """The rows of a piece in order, as tables of READ whose `row` starts at 0; raises InputError for bad input."""
+    catalogue: Callable[[], pa.Table]
+    """All listed items, rows of CATALOGUE; raises InputError for bad input."""
+    has_times: bool = True
+    has_ratings: bool = False
+    files: list[tuple[str, int, int]] = field(default_factory=list)
+    """State of the raw files, part of the fingerprint of `data/`."""
+    listing: str = "items"
+    """The name of the catalogue in a message."""
+
+    def interactions(self) -> "Dataset":
+        """All interactions, rows of READ in no order."""
+        import ray
+
+        read = self.read
+        pieces = ray.put(self.pieces)
+
+        def read_pieces(batch: dict[str, np.ndarray]) -> Iterator[pa.Table]:
+            for number in batch["id"].tolist():
+                start = number * _ROWS_PER_PIECE
+                try:
+                    for table in read(ray.get(pieces)[number]):
+                        row = pc.add(table["row"], start)
+                        yield table.set_column(READ.get_field_index("row"), READ.field("row"), row)
+                except InputError as error:
+                    yield _fault(str(error), start)
+
+        numbers = ray.data.range(len(self.pieces), override_num_blocks=len(self.pieces))
+        return numbers.map_batches(read_pieces, batch_size=1, batch_format="numpy")
+
+    def where(self, row: int) -> str:
+        """File and row, counted from 1, of a value of `row`."""
+        piece = self.pieces[row // _ROWS_PER_PIECE]
+        return f"{piece.place}, row {piece.first_row + row % _ROWS_PER_PIECE + 1}"
+
+
+def read_rows(users: Any, items: Any, times: Any, ratings: Any, first_row: int) -> pa.Table:
+    """Rows of READ without fault from equally long columns; `first_row` counts within the piece."""
+    n = len(users)
+    rows = pa.array(np.arange(first_row, first_row + n))
+    return pa.table([users, items, times, ratings, rows, pa.nulls(n, pa.string())], schema=READ)
+
+
+def file_states(files: list[Place]) -> list[tuple[str, int, int]]:
+    """Path, bytes and time of change (ns) of each file: what tells that it is another one."""
+    infos = [file.fs.get_file_info(file.path) for file in files]
+    return [(info.path, info.size, info.mtime_ns or 0) for info in infos]
+
+
+def _fault(fault: str, row: int) -> pa.Table:
+    """The one row of READ that says what is wrong."""
+    return pa.table({name: [None] for name in INTERACTIONS.names} | {"row": [row], "fault": [fault]}, schema=READ)

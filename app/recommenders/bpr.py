@@ -1,0 +1,9 @@
+"""BPR-MF (Rendle et al., arXiv 1205.2618): matrix factorisation with a pairwise loss, that is LightGCN without layers."""
+
+from app.recipe import BPR as Section
+from app.recommenders.factors import Factors
+
+
+class BPR(Factors):
+    name = "bpr"
+    section: Section

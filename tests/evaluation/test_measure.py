@@ -1,0 +1,118 @@
+"""The rows of the report: slices, seeds, lifts and intervals are what their definitions say."""
+
+import numpy as np
+import pytest
+
+from app.evaluation.measure import measure
+from app.evaluation.slices import read_item_slices, read_user_slices, targets_by_slice
+from app.recipe import Evaluation
+from app.workspace import Workspace
+
+# Items 0..5: item 0 trains 4 times (head), 1 trains 3 times (mid), 2 once (tail), 3..5 never (cold).
+HISTORIES = [[0, 1, 2, 3], [1, 0, 2, 5], [0, 1, 3, 4], [0, 5, 1, 2]]
+CUTS = [(3, 3), (2, 2), (2, 3), (1, 2)]
+TARGETS = [(0, 3), (1, 2), (1, 5), (2, 4), (3, 1), (3, 2)]
+SETTINGS = Evaluation(ks=[1, 3], bootstrap=200)
+
+
+@pytest.fixture
+def store(tmp_path, write_data, write_ranks):
+    ws = Workspace(str(tmp_path))
+    data = write_data(ws, HISTORIES, CUTS, n_items=6)
+
+    def place(name, ranks):
+        rows = [(user, item, rank) for (user, item), rank in zip(TARGETS, ranks, strict=True)]
+        return write_ranks(ws, f"evaluation/{name}", rows[::-1], [4, 2, 0, 0, 0, 0])
+
+    return data, place
+
+
+def pick(rows, **wanted):
+    found = [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_slices_are_of_targets_and_of_users(store):
+    data, _ = store
+    users, items = np.array(TARGETS).T
+    found = targets_by_slice(users, items, read_user_slices(data), read_item_slices(data))
+    rows = {name: [TARGETS[row] for row in np.flatnonzero(chosen)] for name, chosen in found.items()}
+    assert rows == {
+        "all": TARGETS,
+        "items:head": [],
+        "items:mid": [(3, 1)],
+        "items:tail": [(1, 2), (3, 2)],
+        "items:cold": [(0, 3), (1, 5), (2, 4)],
+        "users:sparse": [(1, 2), (1, 5), (2, 4), (3, 1), (3, 2)],
+        "users:regular": [(0, 3)],
+        "users:active": [],
+    }
+
+
+def test_values_are_per_user_means_over_seeds(store):
+    data, place = store
+    variants = {
+        "observed": [place("o0", [0, 1, 0, 0, 3, 0])],
+        "generated": [place("g0", [2, 1, 0, 0, 3, 1]), place("g1", [0, 1, 2, 0, 0, 1])],
+    }
+    rows = measure("swing", variants, data, SETTINGS, seed=1)
+    observed = pick(rows, variant="observed", slice="all", metric="recall", k=3)
+    assert (observed.value, observed.n) == (pytest.approx((0 + 1 / 2 + 0 + 1 / 2) / 4), 4)
+    assert observed.lift is None and observed.ci_low is None and observed.ci_high is None
+
+    generated = pick(rows, variant="generated", slice="all", metric="recall", k=3)
+    seeds = [(1 + 1 / 2 + 0 + 1) / 4, (0 + 1 + 0 + 1 / 2) / 4]
+    assert generated.value == pytest.approx(np.mean(seeds))
+    assert generated.lift == pytest.approx(np.mean(seeds) / observed.value - 1)
+    assert generated.ci_low <= generated.value - observed.value <= generated.ci_high
+
+    tail = pick(rows, variant="generated", slice="items:tail", metric="ndcg", k=1)
+    assert (tail.value, tail.n) == (pytest.approx(1.0), 2)
+    assert pick(rows, variant="observed", slice="items:tail", metric="ndcg", k=1).value == pytest.approx(0.5)
+
+
+def test_slices_without_users_give_no_row_and_no_lift_from_nothing(store):
+    data, place = store
+    variants = {"observed": [place("o", [0] * 6)], "random": [place("r", [1, 1, 2, 1, 1, 2])]}
+    rows = measure("swing", variants, data, SETTINGS, seed=1)
+    assert {row.slice for row in rows if row.metric == "hit"}.isdisjoint({"items:head", "users:active"})
+    row = pick(rows, variant="random", slice="all", metric="hit", k=1)
+    assert row.lift is None and row.ci_low == row.ci_high == 1
+
+
+def test_bias_rows(store):
+    data, place = store
+    rows = measure("swing", {"observed": [place("o", [0] * 6)]}, data, SETTINGS, seed=1)
+    row = pick(rows, metric="coverage")
+    assert (row.k, row.slice, row.value, row.n, row.ci_low) == (10, "all", 2 / 6, 4, None)
+    assert pick(rows, metric="exposure", slice="items:head").value == pytest.approx(4 / 6)
+
+
+def test_equal_variants_have_equal_rows_and_the_seed_decides_them(store):
+    data, place = store
+    ranks = [0, 2, 1, 3, 0, 1]
+    variants = {
+        "observed": [place("o", [0, 1, 0, 0, 3, 0])],
+        "random": [place("a", ranks)],
+        "itemcf": [place("b", ranks)],
+    }
+    rows = measure("swing", variants, data, SETTINGS, seed=1)
+    figures = {
+        name: [
+            (row.slice, row.metric, row.k, row.value, row.ci_low, row.ci_high)
+            for row in rows
+            if row.variant == name
+        ]
+        for name in ("random", "itemcf")
+    }
+    assert figures["random"] == figures["itemcf"]
+    assert rows == measure("swing", variants, data, SETTINGS, seed=1)
+    assert rows != measure("swing", variants, data, SETTINGS, seed=2)
+
+
+def test_other_targets_than_observed_are_an_error(store, tmp_path, write_ranks):
+    data, place = store
+    strange = write_ranks(Workspace(str(tmp_path)), "evaluation/s", [(0, 3, 1)], [1, 0, 0, 0, 0, 0])
+    with pytest.raises(ValueError, match="other targets"):
+        measure("swing", {"observed": [place("o", [0] * 6)], "random": [strange]}, data, SETTINGS, seed=1)

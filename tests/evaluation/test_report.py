@@ -1,0 +1,224 @@
+"""The two last stages over a small store, with real recommenders, the real ledger schema and real Ray."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from app.errors import InputError
+from app.evaluation import evaluate, report
+from app.evaluation.page import render
+from app.recipe import Recipe
+from app.recommenders import train
+from app.recommenders.runs import Run, runs
+from app.schema import ANSWERS, FUSED, OUTCOMES
+from app.workspace import Workspace, read_manifest
+
+RECIPE = Recipe.model_validate(
+    {
+        "name": "small",
+        "variants": ["observed", "discriminated", "popular"],
+        "recommenders": {"popularity": {}, "itemcf": {"variants": ["observed", "discriminated"]}},
+        "evaluation": {"ks": [3, 10], "bootstrap": 100},
+    }
+)
+N_USERS, N_ITEMS = 40, 25
+
+
+def test_runs_repeat_only_what_draws_random_numbers():
+    sections = {"itemcf": {"variants": ["observed"]}, "bpr": {"variants": ["observed", "popular"]}}
+    recipe = Recipe.model_validate({"name": "r", "recommenders": sections, "evaluation": {"seeds": 2}})
+    assert runs(recipe) == [
+        Run("itemcf", "observed", 0),
+        Run("bpr", "observed", 0),
+        Run("bpr", "observed", 1),
+        Run("bpr", "popular", 0),
+        Run("bpr", "popular", 1),
+    ]
+    assert runs(recipe)[2].place == "recommenders/observed/bpr-1"
+    assert runs(recipe)[2].evaluation == "evaluation/observed/bpr-1"
+
+
+def write_store(ws, write_data) -> None:
+    rng = np.random.default_rng(0)
+    histories = [rng.permutation(N_ITEMS)[: rng.integers(4, 10)].tolist() for _ in range(N_USERS)]
+    cuts = [(len(items) - 2, len(items) - 1) for items in histories]
+    data = write_data(ws, histories, cuts, N_ITEMS)
+    for name, n, key in (("users/0", N_USERS, "user"), ("items", N_ITEMS, "item")):
+        taste = pa.array(list(np.eye(4, dtype=np.float32)[rng.integers(0, 4, n)]))
+        (data / "truth" / f"{name}.parquet").write_table(
+            pa.table({key: pa.array(range(n), pa.int32()), "taste": taste})
+        )
+    for variant in RECIPE.variants:
+        added = [[] if variant == "observed" else rng.integers(0, N_ITEMS, 3).tolist() for _ in histories]
+        train_part = [items[:train_end] for items, (train_end, _) in zip(histories, cuts, strict=True)]
+        lists = [own + more for own, more in zip(train_part, added, strict=True)]
+        weights = [[1.0] * len(own) + [0.3] * len(more) for own, more in zip(train_part, added, strict=True)]
+        table = pa.table([range(N_USERS), lists, weights, [len(own) for own in train_part]], schema=FUSED)
+        with ws.stage(f"fused/{variant}", {}, [data]).publishing() as draft:
+            (draft / "interactions" / "0.parquet").write_table(table)
+    answer = {
+        "strategy": "next_item",
+        "prompt_tokens": 9,
+        "output_tokens": 1,
+        "seconds": 0.5,
+        "questions": 4,
+        "text": "",
+    }
+    answers = [
+        answer
+        | {"request_id": str(user), "user": user, "proposals": [{"outcome": outcome} for outcome in OUTCOMES]}
+        for user in range(N_USERS)
+    ]
+    with ws.stage("augmentation/next_item", {}, [data]).publishing() as draft:
+        (draft / "answers" / "0.parquet").write_table(pa.Table.from_pylist(answers, schema=ANSWERS))
+
+
+@pytest.fixture(scope="module")
+def finished(ray_here, tmp_path_factory, write_data) -> Workspace:
+    """A workspace after train, evaluate and report."""
+    ws = Workspace(str(tmp_path_factory.mktemp("store")))
+    write_store(ws, write_data)
+    for stage in (train, evaluate, report):
+        stage(RECIPE, ws)
+    return ws
+
+
+@pytest.fixture(scope="module")
+def metrics(finished) -> dict:
+    return (finished / "report" / "metrics.json").read_json()
+
+
+def test_ranks_are_of_every_held_out_item_of_the_catalogue(finished):
+    for run in runs(RECIPE):
+        ranks = (finished / run.evaluation / "ranks.parquet").read_table()
+        assert sorted(ranks["user"].to_pylist()) == list(range(N_USERS))
+        assert max(ranks["rank"].to_pylist()) <= 10
+        exposure = (finished / run.evaluation / "exposure.parquet").read_table()
+        assert exposure["item"].to_pylist() == list(range(N_ITEMS))
+        assert 0 < sum(exposure["count"].to_pylist()) <= 10 * N_USERS
+        assert read_manifest(finished / run.evaluation)["counts"] == {"users": N_USERS, "targets": N_USERS}
+
+
+def test_metrics_have_the_agreed_shape(metrics):
+    assert list(metrics) == [
+        "recipe",
+        "dataset",
+        "commit",
+        "rows",
+        "proposals",
+        "cost",
+        "stages",
+        "precision",
+    ]
+    assert metrics["recipe"] == RECIPE.model_dump(mode="json")
+    keys = ["recommender", "variant", "slice", "metric", "k", "value", "n", "lift", "ci_low", "ci_high"]
+    assert all(list(row) == keys for row in metrics["rows"])
+    fits = {(row["recommender"], row["variant"]) for row in metrics["rows"]}
+    assert fits == {(run.recommender, run.variant) for run in runs(RECIPE)}
+    assert {row["metric"] for row in metrics["rows"]} == {
+        *("recall", "hit", "ndcg", "mrr"),
+        *("coverage", "gini", "popularity", "exposure"),
+    }
+    for row in metrics["rows"]:
+        assert row["n"] > 0
+        if row["variant"] == "observed":
+            assert row["lift"] is row["ci_low"] is row["ci_high"] is None
+        elif row["ci_low"] is not None:
+            assert row["ci_low"] <= row["ci_high"]
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+
+
+def test_a_value_equals_its_count_by_hand(finished, metrics):
+    ranks = (finished / "evaluation/discriminated/itemcf-0/ranks.parquet").read_table()["rank"].to_numpy()
+    wanted = {"recommender": "itemcf", "variant": "discriminated", "slice": "all", "metric": "hit", "k": 3}
+    (row,) = [row for row in metrics["rows"] if wanted.items() <= row.items()]
+    assert row["value"] == pytest.approx(((ranks > 0) & (ranks <= 3)).mean())
+    assert row["n"] == N_USERS
+
+
+def test_proposals_add_up_and_costs_are_those_of_the_ledger(metrics):
+    assert metrics["proposals"] == dict.fromkeys(OUTCOMES, N_USERS)
+    assert metrics["cost"]["requests"] == metrics["cost"]["accepted"] == N_USERS
+    assert metrics["cost"]["questions"] == 4 * N_USERS
+    assert metrics["cost"]["tokens_per_accepted"] == 10
+    assert list(metrics["stages"]) == ["prepare", "augment", "fuse", "train", "evaluate"]
+    assert metrics["stages"]["train"]["units"] == len(runs(RECIPE))
+
+
+def test_precision_is_of_the_variants_that_add(metrics):
+    assert list(metrics["precision"]) == ["discriminated", "popular"]
+    assert metrics["precision"]["popular"]["n"] == 3 * N_USERS
+
+
+def test_finished_stages_do_nothing_and_new_ks_rank_nothing_again(finished):
+    def stamps():
+        return {place: manifest["seconds"] for place, manifest in finished.manifests().items()}
+
+    before = stamps()
+    evaluate(RECIPE, finished)
+    report(RECIPE, finished)
+    assert stamps() == before
+    fewer = RECIPE.model_copy(update={"evaluation": RECIPE.evaluation.model_copy(update={"ks": [5]})})
+    evaluate(fewer, finished)
+    assert stamps() == before
+
+
+def test_a_missing_stage_is_named(tmp_path, write_data):
+    ws = Workspace(str(tmp_path))
+    with pytest.raises(InputError, match="longtail prepare"):
+        evaluate(RECIPE, ws)
+    write_store(ws, write_data)
+    with pytest.raises(InputError, match="longtail train"):
+        evaluate(RECIPE, ws)
+    with pytest.raises(InputError, match="longtail evaluate"):
+        report(RECIPE, ws)
+
+
+class Links(HTMLParser):
+    """Collects what a page would load or run, and whether its tags close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags, self.loaded = set(), []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        wanted = ("src", "href", "xlink:href", "srcset", "data")
+        self.loaded += [value for name, value in attributes if name in wanted and not value.startswith("#")]
+
+
+def test_the_page_loads_and_runs_nothing(finished):
+    page = (finished / "report" / "index.html").read_bytes().decode()
+    found = Links()
+    found.feed(page)
+    assert found.loaded == []
+    assert not found.tags & {"script", "link", "iframe", "img", "object"}
+    assert not re.search(r"url\((?!#)|@import", page)
+    assert {"svg", "table", "h1"} <= found.tags
+    assert not re.search(r"#0[0-9]0[0-9]0[0-9]\b", page), "a stand-in colour of the plots was not replaced"
+
+
+def test_the_page_escapes_all_data(metrics):
+    evil = "<script>alert(1)</script>"
+    spoiled = metrics | {
+        "commit": evil,
+        "recipe": metrics["recipe"] | {"name": evil, "note": f"</pre>{evil}"},
+        "dataset": metrics["dataset"] | {"dropped": {evil: 3}, evil: 4},
+        "proposals": {evil: 2},
+        "cost": metrics["cost"] | {evil: 1},
+        "stages": {evil: {"seconds": 1.0, "units": 1}},
+    }
+    page = render(spoiled)
+    assert evil not in page
+    assert page.count("&lt;script&gt;") >= 7
+
+
+def test_the_page_of_real_data_has_no_truth_and_one_without_any_hit_has_no_plot(metrics):
+    rows = [row | {"value": 0.0, "lift": None} for row in metrics["rows"]]
+    page = render({name: value for name, value in metrics.items() if name != "precision"} | {"rows": rows})
+    assert "truly likes" not in page
+    assert "No slice has a lift" in page

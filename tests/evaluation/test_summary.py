@@ -1,0 +1,91 @@
+"""The sentences never say more than the intervals do."""
+
+import pytest
+
+from app.evaluation.summary import compare, evidence, headline
+
+
+def rows(recommender, values, name="all"):
+    """values: {variant: (value, ci_low, ci_high)}; observed is 0.1."""
+    shared = {"recommender": recommender, "slice": name, "metric": "recall", "k": 10, "n": 100}
+    yield shared | {"variant": "observed", "value": 0.1, "lift": None, "ci_low": None, "ci_high": None}
+    for variant, (value, low, high) in values.items():
+        yield shared | {
+            "variant": variant,
+            "value": value,
+            "lift": value / 0.1 - 1,
+            "ci_low": low,
+            "ci_high": high,
+        }
+
+
+UP, DOWN, OPEN = (0.12, 0.01, 0.03), (0.09, -0.02, -0.005), (0.101, -0.01, 0.012)
+
+
+def speak(*found):
+    return headline(compare([row for some in found for row in some], "recall", 10), "Recall@10")
+
+
+@pytest.mark.parametrize(
+    ("effects", "said"),
+    [
+        ([UP], "raised Recall@10 for 1 of 1 recommender."),
+        ([UP, UP, OPEN], "raised Recall@10 for 2 of 3 recommenders and left 1 undecided."),
+        (
+            [UP, DOWN, OPEN],
+            "raised Recall@10 for 1 of 3 recommenders, lowered it for 1 and left 1 undecided.",
+        ),
+        ([DOWN, DOWN], "lowered Recall@10 for 2 of 2 recommenders."),
+        ([OPEN, OPEN], "did not measurably change Recall@10 for any of 2 recommenders."),
+    ],
+)
+def test_headline(effects, said):
+    names = ["swing", "itemcf", "bpr"]
+    found = [rows(name, {"discriminated": effect}) for name, effect in zip(names, effects, strict=False)]
+    assert speak(*found) == f"Interactions written by an LLM {said}"
+
+
+def test_headline_is_about_the_discriminated_also_where_the_generated_did_better():
+    assert "lowered" in speak(rows("swing", {"generated": UP, "discriminated": DOWN}))
+
+
+def test_headline_names_the_long_tail_and_admits_to_nothing():
+    said = speak(rows("swing", {"generated": OPEN}), rows("swing", {"generated": DOWN}, "items:tail"))
+    assert said.endswith("On long-tail items they lowered it for 1 of 1.")
+    assert speak(rows("swing", {"random": UP})).startswith("No LLM variant was evaluated")
+
+
+def test_evidence_says_which_control_wins_and_whether_the_discriminator_helps():
+    values = {
+        "discriminated": UP,
+        "generated": (0.13, 0.02, 0.04),
+        "itemcf": (0.125, 0.01, 0.03),
+        "random": DOWN,
+    }
+    found = compare(
+        [*rows("swing", values), *rows("bpr", {"discriminated": UP, "popular": DOWN})], "recall", 10
+    )
+    said = evidence(found, {"generated": {"value": 0.5}})
+    assert "On all users a control that needs no LLM beats discriminated for 1 of 2: Swing (itemcf)." in said
+    assert "The discriminator improves on the raw generator for 0 of 1." in said
+    assert "Of what was added the user truly likes: generated 50 %." in said
+    assert any(
+        line.startswith("Largest change whose interval excludes 0: Swing on all users, +20 %")
+        for line in said
+    )
+
+
+def test_evidence_says_so_where_nothing_is_proven():
+    said = evidence(compare(rows("swing", {"discriminated": OPEN}), "recall", 10), {})
+    assert any("every lift here is unproven" in line for line in said)
+
+
+def test_an_interval_of_the_lift_is_relative_to_observed_and_absent_where_that_is_zero():
+    (one,) = compare(rows("swing", {"generated": UP}), "recall", 10)
+    assert (one.low, one.high, one.sign) == (pytest.approx(0.1), pytest.approx(0.3), 1)
+    zero = [
+        row | ({"value": 0.0} if row["variant"] == "observed" else {"lift": None})
+        for row in rows("swing", {"generated": UP})
+    ]
+    (one,) = compare(zero, "recall", 10)
+    assert (one.lift, one.low, one.high, one.sign) == (None, None, None, 1)
