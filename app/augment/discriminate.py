@@ -14,29 +14,29 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_matrix
 
-from app.llm.engine import ERROR, Row, token_logprobs
+from app.llm.engine import Row, token_logprobs
 from app.llm.prompts import Prompts
 from app.schema import ANSWERS
 
 CARRIED = ("request_id", "pairs", "pair", "history", "item", "draft")
 """Columns of a pair on its way through the discriminator's engines."""
+NO_ITEM = -1
 
 
 def pairs(row: Row, strategy: Any, similarity: csr_matrix) -> Iterator[Row]:
     """An answer of the generator -> one row per proposal that is still to be judged.
 
     similarity: items x items, row j the neighbours of j, of an ItemCF on the observed log: the independent signal. The
-    answer itself travels as JSON with the first pair. A request without any open proposal is one row that the engine
-    lets pass.
+    answer itself travels as JSON with the first pair. A request without any open proposal is one row without an item.
     """
-    failed = row.get(ERROR) or None
+    failed = row["error"]
     draft = {
         "user": row["user"],
         "strategy": strategy.name,
-        "prompt_tokens": int(row.get("prompt_tokens") or 0),
-        "output_tokens": int(row.get("output_tokens") or 0),
-        "seconds": float(row.get("seconds") or 0.0),
-        "text": row.get("text"),
+        "prompt_tokens": row["prompt_tokens"],
+        "output_tokens": row["output_tokens"],
+        "seconds": row["seconds"],
+        "text": row["text"],
         "error": failed,
         "proposals": [] if failed else strategy.read(row),
     }
@@ -46,17 +46,18 @@ def pairs(row: Row, strategy: Any, similarity: csr_matrix) -> Iterator[Row]:
     for proposal in open_proposals:
         proposal["agreement"] = float(agreement[proposal["item"]])
     shared = {"request_id": row["request_id"], "pairs": max(1, len(open_items)), "history": row["history"]}
-    for place, item in enumerate(open_items or [-1]):
+    for place, item in enumerate(open_items or [NO_ITEM]):
         yield shared | {
             "pair": place,
             "item": item,
             "draft": json.dumps(draft) if place == 0 else "",
-            ERROR: "" if open_items else "nothing to judge",
         }
 
 
-def question(row: Row, prompts: Prompts) -> tuple[list[int], Row]:
+def question(row: Row, prompts: Prompts) -> tuple[list[int], Row] | None:
     """The discriminator's prompt for one pair; its answer is log P(Yes) and log P(No)."""
+    if row["item"] == NO_ITEM:
+        return None
     prompt = prompts.yes_no(np.asarray(row["history"], np.int32), row["item"])
     return prompt.tolist(), token_logprobs([prompts.yes, prompts.no])
 
@@ -87,14 +88,13 @@ class Gather:
                 row = next(judged)
                 proposal["yes_no"] = self._yes_no(row)
                 asked += 1
-                answer["prompt_tokens"] += int(row.get("prompt_tokens") or 0)
-                answer["output_tokens"] += int(row.get("output_tokens") or 0)
-                answer["seconds"] += float(row.get("seconds") or 0.0)
+                for cost in ("prompt_tokens", "output_tokens", "seconds"):
+                    answer[cost] += row[cost]
         return answer | {"request_id": met[0]["request_id"], "questions": 1 + asked}
 
     def _yes_no(self, row: Row) -> float | None:
         """P(Yes) / (P(Yes) + P(No)); None where the engine failed on this pair."""
-        if row.get(ERROR) or not row.get("alternatives"):
+        if row["error"]:
             return None
         found = dict(zip(row["alternatives"][0], row["logprobs"][0], strict=True))
         return 1.0 / (1.0 + math.exp(found[self.no] - found[self.yes]))

@@ -66,11 +66,13 @@ def _ask(recipe: Recipe, ws: Workspace, section: NextItem, ledger: Ledger, asked
     requests = strategy.requests(prepared, asked)
     shared = ray.put((strategy, judging))
     similarity = ray.remote(_similarity).options(num_cpus=1).remote(prepared.place, prepared.n_items)
-    for attempt in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS + 1):
         remaining = ledger.remaining(requests)
         left = remaining.count()
         if left == 0:
             return
+        if attempt == ATTEMPTS:
+            raise RuntimeError(f"{section.strategy}: {left} requests have no answer after {ATTEMPTS} rounds; {ledger.place} has the others")
         log.info("%s: %d requests to ask%s", section.strategy, left, " again" if attempt else "")
         generate = ask(
             generator,
@@ -96,9 +98,6 @@ def _ask(recipe: Recipe, ws: Workspace, section: NextItem, ledger: Ledger, asked
         )
         with ledger.progress(section.strategy, left):
             ledger.append(answers)
-    raise RuntimeError(
-        f"{section.strategy}: some requests have no answer after {ATTEMPTS} rounds; the others are kept in {ledger.place}"
-    )
 
 
 def _generator_question(shared: Any, row: Row) -> tuple[list[int], Row]:
@@ -106,7 +105,7 @@ def _generator_question(shared: Any, row: Row) -> tuple[list[int], Row]:
     return strategy.question(row)
 
 
-def _discriminator_question(shared: Any, row: Row) -> tuple[list[int], Row]:
+def _discriminator_question(shared: Any, row: Row) -> tuple[list[int], Row] | None:
     _, prompts = fetch(shared)
     return discriminate.question(row, prompts)
 

@@ -45,8 +45,10 @@ def clean_catalogue(listed: pa.Table, name: str) -> tuple[pa.Table, dict[str, in
 
 
 def clean_text(text: pa.Array, name: str) -> tuple[pa.Array, dict[str, int]]:
-    """Texts that can stand in a prompt: no control characters, no < or > (item tokens look like <item_12>), at most
-    TITLE_MAX characters, empty ones null; and how many rows each rule changed."""
+    """Texts that can stand in a prompt, and how many each rule changed.
+
+    No control characters, no < or > (item tokens look like <item_12>), cut at TITLE_MAX, null if empty.
+    """
     plain = pc.replace_substring_regex(text, r"[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]+", " ")
     inert = pc.replace_substring(pc.replace_substring(plain, "<", "‹"), ">", "›")
     trimmed = pc.utf8_trim_whitespace(inert)
@@ -62,7 +64,7 @@ def clean_text(text: pa.Array, name: str) -> tuple[pa.Array, dict[str, int]]:
 
 
 def with_unlisted(listed: pa.Table, interacted: pa.Array) -> tuple[pa.Table, int]:
-    """The listed items, then the interacted ones that no list has, by id and without a title; and how many these are."""
+    """The listed items, then the interacted ones that are not listed, by id; and how many of these."""
     unlisted = interacted.filter(pc.invert(pc.is_in(interacted, listed["item_id"].combine_chunks())))
     unlisted = unlisted.take(pc.array_sort_indices(unlisted))
     added = pa.table(
@@ -90,8 +92,11 @@ def items_table(catalogue: pa.Table, train_count: np.ndarray, tail_max: int, hea
 
 
 def item_slices(train_count: np.ndarray, tail_max: int, head_share: float) -> np.ndarray:
-    """cold: never trained; tail: 1..tail_max; head: the most popular `head_share` of the warm items that are not tail,
-    lower codes first where counts are equal; mid: the rest. Object array [items]."""
+    """The slice of every item, object [items].
+
+    cold has no training interaction, tail 1..tail_max; head is the most popular `head_share` of the warm ones
+    (of equal ones the lower codes) that are not tail; mid is the rest.
+    """
     slices = np.full(len(train_count), MID, object)
     popular = np.argsort(-train_count, kind="stable")[: round(head_share * np.count_nonzero(train_count))]
     slices[popular] = HEAD

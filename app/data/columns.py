@@ -14,7 +14,7 @@ def as_ids(column: pa.ChunkedArray, name: str, place: Place) -> pa.ChunkedArray:
     """Ids as strings, empty ones null. Raises InputError for a column that holds no ids."""
     if pa.types.is_nested(column.type) or pa.types.is_floating(column.type):
         raise InputError(
-            f"{place}: column {name} has type {column.type}, ids are text or whole numbers. Convert the column."
+            f"{place}: column {name} has type {column.type}, ids are text or whole numbers. Convert it."
         )
     text = column.cast(pa.string())
     return pc.if_else(pc.equal(pc.utf8_trim_whitespace(text), ""), pa.scalar(None, pa.string()), text)
@@ -28,7 +28,7 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def as_times(column: pa.ChunkedArray, name: str, place: Place, first_row: int) -> pa.ChunkedArray:
-    """Seconds, or whatever number orders interactions, as int64. Raises InputError at the first that is no number."""
+    """Seconds, or any number that orders interactions, as int64. Raises InputError at the first other."""
     if pa.types.is_temporal(column.type):
         return column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
     numbers = _numbers(

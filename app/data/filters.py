@@ -1,7 +1,7 @@
 """Which rows of the interactions are kept: one rule, applied once to count and once to encode."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,17 +27,34 @@ LOW_RATING = "rating_below_min"
 
 @dataclass
 class Scan:
-    """Sums over all rows read; `items` are the distinct item ids of the accepted rows."""
+    """What the rows of READ have in sum."""
 
     rows: int = 0
-    dropped: dict[str, int] = field(default_factory=lambda: {reason: 0 for reason in [*_FIX, LOW_RATING]})
+    dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys([*_FIX, LOW_RATING], 0))
+    first_dropped: dict[str, int] = field(default_factory=dict)
     items: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    """The distinct item ids of the accepted rows: the one thing here that grows, with the catalogue."""
     first_time: int = np.iinfo(np.int64).max
     last_time: int = np.iinfo(np.int64).min
+    fault: tuple[float, str] = (np.inf, "")
+    """The first row that cannot be read, and what is wrong with it."""
 
     @property
     def accepted(self) -> int:
         return self.rows - sum(self.dropped.values())
+
+    def add(self, summary: dict[str, Any]) -> None:
+        """Take in one row of `_summary`."""
+        if summary["fault"] is not None:
+            self.fault = min(self.fault, (summary["fault_row"], summary["fault"]))
+        self.rows += summary["rows"]
+        for drop in summary["dropped"]:
+            reason, first = drop["reason"], drop["first"]
+            self.dropped[reason] += drop["rows"]
+            self.first_dropped[reason] = min(first, self.first_dropped.get(reason, first))
+        if summary["first_time"] is not None:
+            self.first_time = min(self.first_time, summary["first_time"])
+            self.last_time = max(self.last_time, summary["last_time"])
 
 
 def reasons(block: pa.Table, min_rating: float | None) -> dict[str, np.ndarray]:
@@ -69,40 +86,31 @@ def encode(block: pa.Table, item_ids: pa.Array, min_rating: float | None) -> pa.
 def scan(raw: "Rows", source: Source, min_rating: float | None) -> Scan:
     """One look at all rows of READ.
 
-    Raises InputError for the first row that cannot be read, for a column whose values are missing in more than 1 % of
+    Raises InputError for the first row that cannot be read, for a column that is missing in more than 1 % of
     the rows, for an empty table, and where `min_rating` leaves nothing.
     """
-    result, fault, first_missing = Scan(), (np.inf, ""), {}
+    result = Scan()
     summaries = raw.map_batches(
-        lambda block: _summary(block, min_rating),
+        _summary,
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,
+        fn_kwargs={"min_rating": min_rating},
     )
     for batch in summaries.iter_batches(batch_size=None, batch_format="pyarrow"):
-        for row in batch.drop_columns("items").to_pylist():
-            if row["fault"] is not None:
-                fault = min(fault, (row["fault_row"], row["fault"]))
-            result.rows += row["rows"]
-            for drop in row["dropped"]:
-                result.dropped[drop["reason"]] += drop["rows"]
-                first_missing[drop["reason"]] = min(drop["first"], first_missing.get(drop["reason"], np.inf))
-            if row["first_time"] is not None:
-                result.first_time = min(result.first_time, row["first_time"])
-                result.last_time = max(result.last_time, row["last_time"])
-        found = batch["items"].combine_chunks().flatten()
-        result.items = pa.concat_arrays([result.items, found]).unique()
-    if fault[1]:
-        raise InputError(fault[1])
+        result.items = pa.concat_arrays([result.items, batch["items"].combine_chunks().flatten()]).unique()
+        for summary in batch.drop_columns("items").to_pylist():
+            result.add(summary)
+    if result.fault[1]:
+        raise InputError(result.fault[1])
     if not result.rows:
-        raise InputError(
-            f"{source.pieces[0].place}: the table is empty. Give a table with at least one interaction."
-        )
+        raise InputError(f"{source.pieces[0].place}: the table is empty. Give one with interactions.")
     for reason, setting in _FIX.items():
-        if result.dropped[reason] > NULL_SHARE * result.rows:
+        missing = result.dropped[reason]
+        if missing > NULL_SHARE * result.rows:
             raise InputError(
-                f"{source.where(first_missing[reason])}: {reason.replace('null_', '')} is missing, as in "
-                f"{result.dropped[reason]} of {result.rows} rows. Mend the table, or set {setting}."
+                f"{source.where(result.first_dropped[reason])}: no {reason.removeprefix('null_')}, and so in "
+                f"{missing} of {result.rows} rows. Mend the table, or set {setting}."
             )
     if not result.accepted:
         raise InputError(f"dataset.min_rating = {min_rating} leaves no interactions. Lower it.")
@@ -121,6 +129,7 @@ def _summary(block: pa.Table, min_rating: float | None) -> pa.Table:
         if mask.any()
     ]
     accepted = block.filter(pa.array(~np.logical_or.reduce(list(found.values()))))
+    items = accepted["item_id"].unique()
     times = pc.min_max(accepted["timestamp"])
     return pa.table(
         {
@@ -130,6 +139,6 @@ def _summary(block: pa.Table, min_rating: float | None) -> pa.Table:
             "dropped": pa.array([dropped], _DROPPED),
             "first_time": pa.array([times["min"].as_py()], pa.int64()),
             "last_time": pa.array([times["max"].as_py()], pa.int64()),
-            "items": pa.array([accepted["item_id"].unique().to_pylist()], pa.list_(pa.string())),
+            "items": pa.ListArray.from_arrays(pa.array([0, len(items)], pa.int32()), items),
         }
     )

@@ -1,4 +1,4 @@
-"""Blocks of users as tables, from interactions to histories with a split: pure Arrow and NumPy, whole blocks at once.
+"""Blocks of users, from interactions to histories with a split: Arrow and NumPy over whole blocks.
 
 A block holds all rows of its users. Rows of HISTORY carry a user's items and times as lists, oldest first.
 """
@@ -45,7 +45,7 @@ def fold(interactions: pa.Table) -> pa.Table:
 
 
 def drop(histories: pa.Table, items_out: np.ndarray, users_min: int) -> pa.Table:
-    """Without the items for which items_out (bool [items]) is true, then without users of fewer than `users_min`."""
+    """Without the items for which items_out [items] is true, then without users of fewer than `users_min`."""
     users, items, times = flat(histories)
     stay = ~items_out[items]
     lengths = np.bincount(users[stay], minlength=histories.num_rows)
@@ -59,7 +59,7 @@ def drop(histories: pa.Table, items_out: np.ndarray, users_min: int) -> pa.Table
 def split(histories: pa.Table, dataset: Dataset, cuts: tuple[int, int] | None) -> pa.Table:
     """Histories with `train_end`, `valid_end` and the user's `slice`.
 
-    Leave-one-out: with three or more interactions the last is test, the one before validation; else all train.
+    Leave-one-out: of three or more interactions the last is test, the one before validation; fewer all train.
     Temporal: `cuts` are two times; before the first is train, from the second on is test.
     """
     users, _, times = flat(histories)
@@ -99,7 +99,10 @@ def item_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
 
 
 def split_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
-    """Per item the training interactions; over all: users, interactions by part, users by slice. Sums over blocks."""
+    """What sums over blocks to the counts of the whole.
+
+    train_count [items]; interactions [all, train, valid, test]; users [sparse, regular, active].
+    """
     users, items, _ = flat(histories)
     starts = np.concatenate([[0], np.cumsum(pc.list_value_length(histories["items"]).to_numpy())])[:-1]
     position = np.arange(len(items)) - starts[users]

@@ -1,4 +1,4 @@
-"""MovieLens as GroupLens publishes it: 100K (u.data, u.item) and 1M (ratings.dat, movies.dat), gzipped or not.
+"""MovieLens as GroupLens publishes it: 100K (u.data, u.item) and 1M (ratings.dat, movies.dat), also gzipped.
 
 Both are Latin-1 by format, so no byte of a title is wrong.
 """
@@ -14,9 +14,20 @@ from app.errors import InputError
 from app.workspace import Place
 
 GENRES_100K = (
-    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical "
-    "Mystery Romance Sci-Fi Thriller War Western"
-).split()
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
+    *(
+        "Fantasy",
+        "Film-Noir",
+        "Horror",
+        "Musical",
+        "Mystery",
+        "Romance",
+        "Sci-Fi",
+        "Thriller",
+        "War",
+        "Western",
+    ),
+)
 """The order of the flags in u.item (u.genre)."""
 
 RATINGS = (1, 5)
@@ -75,7 +86,7 @@ def _read_100k(piece: Piece) -> Iterator[pa.Table]:
 
 
 def _read_1m(piece: Piece) -> Iterator[pa.Table]:
-    """`1::1193::5::978300760` has an empty column between any two for a parser that knows one delimiter byte."""
+    """`1::1193::5::978300760` has an empty column between any two where a delimiter is one byte."""
     yield from _read(piece, "::", [name for column in _COLUMNS for name in (column, f"after_{column}")][:-1])
 
 
@@ -108,7 +119,7 @@ def _read(piece: Piece, delimiter: str, names: list[str]) -> Iterator[pa.Table]:
         first = refused[0]
         fields = len(first.text.split(delimiter))
         raise InputError(
-            f"{file}, row {first.number}: {first.text[:80]!r} has {fields} fields, {len(_COLUMNS)} are expected. "
+            f"{file}, row {first.number}: {first.text[:80]!r} has {fields} fields, not {len(_COLUMNS)}. "
             "Mend or remove the row."
         )
 
@@ -135,7 +146,7 @@ def _fields(file: Place, delimiter: str, n: int) -> Iterator[list[str]]:
             yield row
         elif line.strip():
             raise InputError(
-                f"{file}, row {number}: {line[:80]!r} has {len(row)} fields, {n} are expected. Mend or remove the row."
+                f"{file}, row {number}: {line[:80]!r} has {len(row)} fields, not {n}. Mend or remove the row."
             )
 
 

@@ -1,7 +1,7 @@
-"""prepare: raw interactions and a catalogue become `data/`: histories with their split, items with their slices.
+"""prepare: raw interactions and a catalogue become `data/`: histories with a split, items with slices.
 
-Interactions pass through Ray Data once to be checked, once through a shuffle that brings each user's together, and
-stay one row per user from there. The driver holds the catalogue and sums, never a table of users.
+Interactions pass through Ray Data once to be checked, once through a shuffle that brings a user's together;
+from there they stay one row per user. The driver holds the catalogue and sums, never a table of users.
 """
 
 from collections.abc import Callable
@@ -46,15 +46,8 @@ def prepare(recipe: Recipe, ws: Workspace) -> None:
         raw = source.interactions().materialize()
         scanned = scan(raw, source, dataset.min_rating)
         catalogue, unlisted = items.with_unlisted(listed, scanned.items)
-        histories = _fold(raw, catalogue, dataset, scanned)
-        kept = _item_totals(histories, catalogue.num_rows)
-        dropped = scanned.dropped | {"duplicate": scanned.accepted - int(kept.sum())}
-        if dataset.k_core:
-            histories, core = _k_core(histories, kept, dataset.k_core)
-            stay = (core > 0) | (kept == 0)
-            dropped["k_core"] = int(kept.sum() - core.sum())
-            catalogue = catalogue.filter(pa.array(stay))
-            histories = _map(histories, recode, np.cumsum(stay) - 1)
+        histories = _fold(raw, catalogue, dataset.min_rating, scanned.accepted)
+        histories, catalogue, dropped = _filter(histories, catalogue, dataset.k_core, scanned)
         cuts = _cuts(histories, dataset, scanned) if dataset.split == "temporal" else None
         histories = _map(histories, split, dataset, cuts).materialize()
         totals = _totals(histories, split_counts, catalogue.num_rows)
@@ -66,9 +59,7 @@ def prepare(recipe: Recipe, ws: Workspace) -> None:
             "changed": changed | {"item_unlisted": unlisted},
         }
         if not stage.counts["train"]:
-            raise InputError(
-                "dataset: the split leaves no training interactions. Lower valid_share or test_share."
-            )
+            raise InputError("dataset: the split leaves nothing to train. Lower valid_share or test_share.")
         (draft / "items.parquet").write_table(table)
         coded = _number(histories)
         coded.write_parquet((draft / "histories").path, filesystem=draft.fs)
@@ -79,7 +70,7 @@ def prepare(recipe: Recipe, ws: Workspace) -> None:
 
 
 def _map(rows: "Rows", function: Callable[..., pa.Table], *arguments: Any) -> "Rows":
-    """`function(block, *arguments)` on every block; blocks of users stay whole."""
+    """`function(block, *arguments)` on every block."""
     return rows.map_batches(
         lambda block: function(block, *arguments),
         batch_size=None,
@@ -88,14 +79,12 @@ def _map(rows: "Rows", function: Callable[..., pa.Table], *arguments: Any) -> "R
     )
 
 
-def _fold(raw: "Rows", catalogue: pa.Table, dataset: Dataset, scanned: Scan) -> "Rows":
+def _fold(raw: "Rows", catalogue: pa.Table, min_rating: float | None, accepted: int) -> "Rows":
     """One row per user: the only shuffle, by user."""
-    partitions = max(LEAST_PARTITIONS, -(-scanned.accepted // ROWS_PER_PARTITION))
-    encoded = _map(raw, encode, catalogue["item_id"].combine_chunks(), dataset.min_rating)
-    by_user = encoded.repartition(partitions, keys=["user_id"])
-    # A block is a partition from here on; with a size limit Ray would cut large ones in two.
-    by_user.context.target_max_block_size = None
-    return _map(by_user, fold).materialize()
+    partitions = max(LEAST_PARTITIONS, -(-accepted // ROWS_PER_PARTITION))
+    encoded = _map(raw, encode, catalogue["item_id"].combine_chunks(), min_rating)
+    # A shuffle by key gives one block per partition, whatever its size: a block has all rows of its users.
+    return _map(encoded.repartition(partitions, keys=["user_id"]), fold).materialize()
 
 
 def _totals(
@@ -114,12 +103,29 @@ def _totals(
     return totals
 
 
+def _filter(
+    histories: "Rows", catalogue: pa.Table, k_core: int, scanned: Scan
+) -> tuple["Rows", pa.Table, dict[str, int]]:
+    """Histories and catalogue after the k-core, and all dropped interactions by reason.
+
+    Items that the k-core drops leave the catalogue; those that nobody has met stay, as cold ones.
+    """
+    met = _item_totals(histories, catalogue.num_rows)
+    dropped = scanned.dropped | {"duplicate": scanned.accepted - int(met.sum()), "k_core": 0}
+    if not k_core:
+        return histories, catalogue, dropped
+    histories, core = _k_core(histories, met, k_core)
+    stay = (core > 0) | (met == 0)
+    dropped["k_core"] = int(met.sum() - core.sum())
+    return _map(histories, recode, np.cumsum(stay) - 1), catalogue.filter(pa.array(stay)), dropped
+
+
 def _item_totals(histories: "Rows", n_items: int) -> np.ndarray:
     return _totals(histories, item_counts, n_items)["count"]
 
 
 def _k_core(histories: "Rows", counts: np.ndarray, k: int) -> tuple["Rows", np.ndarray]:
-    """Drop items and users with fewer than k interactions until none is left that has; and interactions per item.
+    """Drop items and users of fewer than k interactions until there are none; and the interactions per item.
 
     Raises InputError where nothing is left.
     """
@@ -145,7 +151,10 @@ def _cuts(histories: "Rows", dataset: Dataset, scanned: Scan) -> tuple[int, int]
 
 
 def _cut(histories: "Rows", share: float, scanned: Scan) -> int:
-    """The first time from which on lies at most `share` of all interactions, found exactly by ever finer histograms."""
+    """The first time such that at most `share` of all interactions lie at or after it.
+
+    Found exactly, by ever finer histograms: no sort over all users, and the driver holds a thousand sums.
+    """
     low, high = scanned.first_time, scanned.last_time + 1
     while low < high:
         edges = np.array(sorted({low + (high - low) * step // _CUT_BINS for step in range(_CUT_BINS + 1)}))

@@ -40,19 +40,21 @@ class Prepared:
         histories = self.place / "histories"
         files = [file.path for file in histories.files(".parquet")]
         context = ray.data.DataContext.get_current().copy()
-        # The second reader of Ray 2.60 lists files in many tasks of its own: 10 s on two cores where the first takes 0.2.
+        # Ray 2.60's second reader lists files in tasks of its own: 10 s on two cores, the first takes 0.2 s.
         context.use_datasource_v2 = False
         with ray.data.DataContext.current(context):
             return ray.data.read_parquet(files, filesystem=histories.fs, override_num_blocks=len(files))
 
     @property
     def truth(self) -> Place | None:
-        """The simulated store's true tastes: users/ (user int32, taste list<float32>) and items.parquet (item int32,
-        taste list<float32>); None where the data are real."""
+        """The simulated store's true tastes, None where the data are real.
+
+        users/ has user int32 and taste list<float32>, items.parquet item int32 and taste; see simulate.liked.
+        """
         truth = self.place / "truth"
         return truth if truth.exists() else None
 
 
 def read_histories(place: Place) -> pa.Table:
-    """All rows of schema.HISTORIES in `place` (a published `data/`), sorted by user. For use inside a Ray task only."""
+    """All rows of schema.HISTORIES in `place` (a published `data/`), sorted by user; only for Ray tasks."""
     return (place / "histories").read_table().sort_by("user")

@@ -73,7 +73,7 @@ def write_truth(place: Place, histories: "Dataset", simulation: Simulation, seed
 
 
 def simulate_histories(simulation: Simulation, seed: int, block: int) -> pa.Table:
-    """All interactions of the users of one block as rows of schema.INTERACTIONS, each user's in order of time."""
+    """All interactions of the users of one block: rows of schema.INTERACTIONS, a user's in order of time."""
     store = make_store(simulation, seed)
     rng = np.random.default_rng([seed, 2, block])
     first = block * BLOCK_USERS
@@ -95,9 +95,11 @@ def simulate_histories(simulation: Simulation, seed: int, block: int) -> pa.Tabl
 
 
 def _lengths(simulation: Simulation, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Skewed history lengths int64 [n]: log-normal above the shortest, so most users are sparse and few active."""
+    """Skewed history lengths int64 [n]: log-normal above the shortest, so many are sparse and few active."""
     longest = min(_MAX_HISTORY, max(_MIN_HISTORY, simulation.items // 4))
-    beyond = rng.lognormal(-0.5, 1.0, n) * (simulation.mean_history - _MIN_HISTORY)  # exp(-0.5): the mean stays 1
+    beyond = rng.lognormal(-0.5, 1.0, n) * (
+        simulation.mean_history - _MIN_HISTORY
+    )  # exp(-0.5): the mean stays 1
     return np.minimum(_MIN_HISTORY + np.round(beyond).astype(np.int64), longest)
 
 
@@ -119,7 +121,7 @@ def _walk(
 ) -> np.ndarray:
     """Items int32 [users, longest], -1 where nothing was taken; `lengths` must not increase.
 
-    A step takes the first candidate that has arrived and is not yet met, else repeats one, else takes nothing.
+    A step takes the first candidate that has arrived and is not met yet, else repeats one, else takes none.
     """
     histories = np.full((len(lengths), lengths[0]), -1, np.int32)
     preference = np.cumsum(tastes, axis=1, dtype=np.float64)

@@ -1,7 +1,7 @@
 """A source of interactions: pieces, a reader for one of them, a catalogue; the same tables from every kind.
 
-Readers run as Ray Data tasks, one per piece (a block of simulated users, a Parquet row group, a file). A task that
-meets bad input does not fail: it yields one row that says what is wrong, so that `prepare` raises one clear error.
+Readers run as Ray Data tasks, one per piece (a block of simulated users, a Parquet row group, a file). A task
+that meets bad input does not fail: it yields one row that says what is wrong, for `prepare` to raise.
 """
 
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ class Source:
 
     pieces: list[Piece]
     read: Callable[[Piece], Iterator[pa.Table]]
-    """The rows of a piece in order, as tables of READ whose `row` starts at 0; raises InputError for bad input."""
+    """The rows of a piece as tables of READ whose `row` starts at 0. Raises InputError for bad input."""
     catalogue: Callable[[], pa.Table]
     """All listed items, rows of CATALOGUE; raises InputError for bad input."""
     has_times: bool = True
@@ -95,4 +95,6 @@ def file_states(files: list[Place]) -> list[tuple[str, int, int]]:
 
 def _fault(fault: str, row: int) -> pa.Table:
     """The one row of READ that says what is wrong."""
-    return pa.table({name: [None] for name in INTERACTIONS.names} | {"row": [row], "fault": [fault]}, schema=READ)
+    return pa.table(
+        {name: [None] for name in INTERACTIONS.names} | {"row": [row], "fault": [fault]}, schema=READ
+    )

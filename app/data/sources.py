@@ -22,11 +22,15 @@ def open_source(recipe: Recipe) -> Source:
     if dataset.source == "simulated":
         source = _open_simulated(dataset.simulation, recipe.seed)
     elif dataset.path is None:
-        raise InputError(f"dataset.path is missing: source '{dataset.source}' reads a folder. Set dataset.path.")
+        raise InputError(
+            f"dataset.path is missing: source '{dataset.source}' reads a folder. Set dataset.path."
+        )
     else:
         folder = Workspace(dataset.path).root
         if not folder.exists():
-            raise InputError(f"dataset.path: {folder} does not exist. Set it to the folder with the raw files.")
+            raise InputError(
+                f"dataset.path: {folder} does not exist. Set it to the folder with the raw files."
+            )
         source = open_movielens(folder) if dataset.source == "movielens" else open_tables(folder, dataset)
     if dataset.min_rating is not None and not source.has_ratings:
         raise InputError(

@@ -1,4 +1,4 @@
-"""The simulated store's items: their tastes, popularity and arrival, and the catalogue that people see of them."""
+"""The simulated store's items: their tastes, popularity and arrival, and the catalogue that shows them."""
 
 from dataclasses import dataclass
 from functools import lru_cache

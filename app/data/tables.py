@@ -16,7 +16,10 @@ from app.workspace import Place
 
 
 def open_tables(folder: Place, dataset: Dataset) -> Source:
-    """The source of `dataset.path`. Raises InputError for missing files and columns and for tables without rows."""
+    """The source of the tables in `folder`.
+
+    Raises InputError for missing files and columns and for tables without rows.
+    """
     kind, columns = dataset.source, dataset.columns
     files = _files(folder, dataset.interactions or f"interactions.{kind}", kind, "dataset.interactions")
     wanted = {"user": columns.user, "item": columns.item, "time": columns.time, "rating": columns.rating}
@@ -47,10 +50,9 @@ def open_tables(folder: Place, dataset: Dataset) -> Source:
 def _files(folder: Place, name: str, kind: str, key: str) -> list[Place]:
     """The file `name` in `folder`, or the files of that kind in the folder `name`."""
     place = folder / name
-    found = place.files() if place.exists() else []
-    parts = [file for file in found if file.path.endswith((f".{kind}", f".{kind}.gz"))]
-    if place.exists() and not found:
+    if place.fs.get_file_info(place.path).is_file:
         return [place]
+    parts = [file for file in place.files() if file.path.endswith((f".{kind}", f".{kind}.gz"))]
     if not parts:
         raise InputError(f"{place}: no {kind} file there. Set {key}. In {folder}: {_listing(folder)}.")
     return parts
@@ -69,8 +71,8 @@ def _names(file: Place, kind: str) -> list[str]:
             return reader.schema.names
     except (pa.ArrowInvalid, OSError) as error:
         if "Empty CSV" in str(error):
-            raise InputError(f"{file}: the table is empty. Give a table with a header and rows.") from None
-        raise InputError(f"{file}: not a {kind} file: {error}") from None
+            raise InputError(f"{file}: the table is empty. Give one with a header and rows.") from None
+        raise InputError(f"{file} cannot be read as {kind}: {error}. Mend the file.") from None
 
 
 def _require(file: Place, kind: str, wanted: dict[str, str | list[str] | None]) -> None:
@@ -80,7 +82,7 @@ def _require(file: Place, kind: str, wanted: dict[str, str | list[str] | None]) 
             if name not in present:
                 null = ", or to null if the table has none" if key in ("time", "rating", "title") else ""
                 raise InputError(
-                    f"{file}: no column '{name}'. It has: {', '.join(present)}. Set dataset.columns.{key}{null}."
+                    f"{file}: no column '{name}', but {', '.join(present)}. Set dataset.columns.{key}{null}."
                 )
 
 
@@ -98,7 +100,7 @@ def _row_groups(files: list[Place]) -> list[Piece]:
 
 
 def _reader(kind: str, columns: Columns) -> Callable[[Piece], Iterator[pa.Table]]:
-    used = [name for name in (columns.user, columns.item, columns.time, columns.rating) if name]
+    used = list(dict.fromkeys(filter(None, (columns.user, columns.item, columns.time, columns.rating))))
 
     def read(piece: Piece) -> Iterator[pa.Table]:
         file, done = piece.place, 0

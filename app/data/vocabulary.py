@@ -1,4 +1,4 @@
-"""Words for the titles of the simulated store: those of a title tell its tastes, the last names the item alone."""
+"""Words for the titles of the simulated store: a title tells its tastes, the last word the item alone."""
 
 import numpy as np
 
@@ -20,7 +20,18 @@ _THEMES: dict[str, str] = {
     "chess": "board bishop knight opening gambit clock rook endgame pawn castle",
     "woodwork": "chisel plane saw lathe clamp dowel oak sander workbench mallet",
 }
-_STYLES = "classic compact deluxe everyday lightweight modern original premium simple studio".split()
+_STYLES = (
+    "classic",
+    "compact",
+    "deluxe",
+    "everyday",
+    "light",
+    "modern",
+    "original",
+    "premium",
+    "simple",
+    "studio",
+)
 _SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
 
 

@@ -18,6 +18,7 @@ from app.evaluation.summary import (
     compare,
     evidence,
     headline,
+    signed,
 )
 
 VARIANTS = ("observed", *LLM_VARIANTS, *CONTROLS)
@@ -45,7 +46,7 @@ def render(metrics: Mapping[str, Any]) -> str:
         headline=headline(found, f"Recall@{k}"),
         evidence=evidence(found, precision),
         plots=_lift_plots(found),
-        by_chance=len(found) / 20,
+        by_chance=sum(one.slice in SLICES for one in found) / 20,
         values=_values(metrics["rows"], k),
         bias=_bias(metrics["rows"]),
         precision=_precision_plot(precision),
@@ -54,15 +55,14 @@ def render(metrics: Mapping[str, Any]) -> str:
 
 
 def _lift_plots(found: list[Comparison]) -> list[dict[str, Any]]:
-    """Of each spoken-of slice that has users: its name, number of users, and the plot of lifts."""
+    """Of each spoken-of slice that has users: its name, number of users, and the plot of changes."""
     plots = []
     for name, words in SLICES.items():
-        shown = sorted((one for one in found if one.slice == name and one.observed), key=_order)
+        shown = sorted((one for one in found if one.slice == name), key=_order)
         if shown:
             groups = [_group(list(members)) for _, members in groupby(shown, key=lambda one: one.recommender)]
-            plots.append(
-                {"slice": name, "words": words, "n": shown[0].n, "svg": Markup(forest(groups, signed=True))}
-            )
+            svg = Markup(forest(groups, tick=lambda x: signed(x, ".3g")))
+            plots.append({"slice": name, "words": words, "n": shown[0].n, "svg": svg})
     return plots
 
 
@@ -71,17 +71,24 @@ def _order(one: Comparison) -> tuple[int, int]:
 
 
 def _group(members: list[Comparison]) -> Group:
-    estimates = [Estimate(one.variant, one.lift, one.low, one.high) for one in members]
+    estimates = [
+        Estimate(one.variant, one.value - one.observed, one.low, one.high, _lift(one), bool(one.sign))
+        for one in members
+    ]
     return Group(members[0].name, f"{members[0].observed:.4f}", estimates)
+
+
+def _lift(one: Comparison) -> str:
+    return f"to {one.value:.4f}" if one.lift is None else f"{signed(100 * one.lift, '.1f')} %"
 
 
 def _precision_plot(precision: Mapping[str, Mapping[str, float]]) -> Markup | None:
     known = [
-        Estimate(name, precision[name]["value"], precision[name]["ci_low"], precision[name]["ci_high"])
+        Estimate(name, found["value"], found["ci_low"], found["ci_high"], _percent(found["value"], 1))
         for name in VARIANTS
-        if name in precision
+        if (found := precision.get(name))
     ]
-    return Markup(forest([Group("", "", known)], signed=False)) if known else None
+    return Markup(forest([Group("", "", known)], tick=_percent)) if known else None
 
 
 def _values(rows: list[dict[str, Any]], k: int) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ Matplotlib draws in stand-in colours, which become CSS variables: one picture se
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -42,12 +42,14 @@ VARIABLES = {INK: "ink", FAINT: "faint", LINE: "line", PAPER: "paper"} | {
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval, as shares."""
+    """A value with its 95 % interval and the figure beside it, which is faint where not `sure`."""
 
     variant: str
     value: float
     low: float
     high: float
+    figure: str
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,10 @@ class Group:
     estimates: Sequence[Estimate]
 
 
-def forest(groups: Sequence[Group], *, signed: bool) -> str:
-    """A forest plot, one row per estimate in the given order, in percent: SVG to set into HTML.
+def forest(groups: Sequence[Group], tick: Callable[[float], str]) -> str:
+    """A forest plot, one row per estimate in the given order, as SVG to set into HTML.
 
-    `signed` plots are about a change: they have a line at 0, and a figure whose interval includes 0 is faint.
+    `tick` writes the labels of the axis.
     """
     heads = sum(bool(group.heading) for group in groups)
     rows = sum(len(group.estimates) for group in groups) + (1 + GAP) * heads
@@ -77,9 +79,9 @@ def forest(groups: Sequence[Group], *, signed: bool) -> str:
                 _head(axes, y + GAP, group)
                 y += 1 + GAP
             for estimate in group.estimates:
-                _draw(axes, y, estimate, signed)
+                _draw(axes, y, estimate)
                 y += 1
-        _dress(axes, signed)
+        _dress(axes, tick)
         return _svg(figure)
 
 
@@ -89,14 +91,11 @@ def _head(axes: Axes, y: float, group: Group) -> None:
     axes.text(RIGHT, y, group.note, transform=beside, color=FAINT, ha="right", va="center")
 
 
-def _draw(axes: Axes, y: float, estimate: Estimate, signed: bool) -> None:
+def _draw(axes: Axes, y: float, estimate: Estimate) -> None:
     colour, shape, filled = MARKERS[estimate.variant]
-    sure = not signed or estimate.low > 0 or estimate.high < 0
+    axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.6 if filled else 1.1)
     axes.plot(
-        [100 * estimate.low, 100 * estimate.high], [y, y], color=colour, linewidth=1.6 if filled else 1.1
-    )
-    axes.plot(
-        100 * estimate.value,
+        estimate.value,
         y,
         marker=shape,
         markersize=6,
@@ -106,23 +105,20 @@ def _draw(axes: Axes, y: float, estimate: Estimate, signed: bool) -> None:
     )
     beside = axes.get_yaxis_transform()
     axes.text(-0.03, y, estimate.variant, transform=beside, color=INK, ha="right", va="center")
-    figure = f"{100 * estimate.value:+.1f} %" if signed else f"{100 * estimate.value:.1f} %"
-    axes.text(RIGHT, y, figure, transform=beside, color=INK if sure else FAINT, ha="right", va="center")
+    ink = INK if estimate.sure else FAINT
+    axes.text(RIGHT, y, estimate.figure, transform=beside, color=ink, ha="right", va="center")
 
 
-def _dress(axes: Axes, signed: bool) -> None:
+def _dress(axes: Axes, tick: Callable[[float], str]) -> None:
     axes.spines[["top", "left", "right"]].set_visible(False)
     axes.spines["bottom"].set_color(LINE)
     axes.set_yticks([])
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda x, _: f"{x:+.0f} %" if signed and x else f"{x:.0f} %")
-    )
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
     axes.tick_params(axis="x", colors=FAINT, length=0)
     axes.grid(axis="x", color=LINE, linewidth=0.6)
     axes.set_axisbelow(True)
-    if signed:
-        axes.axvline(0, color=FAINT, linewidth=1)
+    axes.axvline(0, color=FAINT, linewidth=1)
     axes.margins(x=0.06)
 
 

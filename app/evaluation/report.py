@@ -11,7 +11,6 @@ from typing import Any
 from app.cluster import connect
 from app.evaluation.cost import Tally, cost, tally
 from app.evaluation.measure import Row, measure
-from app.evaluation.page import render
 from app.evaluation.truth import precision
 from app.recipe import Recipe
 from app.recommenders.runs import runs
@@ -30,6 +29,8 @@ def report(recipe: Recipe, ws: Workspace) -> None:
     unit = ws.stage("report", recipe.model_dump(mode="json"), inputs)
     if unit.up_to_date:
         return
+    from app.evaluation.page import render  # brings matplotlib
+
     connect(recipe.resources)
     with unit.publishing() as draft:
         metrics = collect(recipe, ws)

@@ -20,10 +20,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """A variant against `observed` in one slice; low and high are the 95 % interval of the lift.
-
-    Lift and interval are shares of observed, null where that is 0.
-    """
+    """A variant against `observed` in one slice; low and high bound value - observed with 95 %."""
 
     recommender: str
     variant: str
@@ -32,14 +29,17 @@ class Comparison:
     value: float
     observed: float
     lift: float | None
-    low: float | None
-    high: float | None
-    sign: int
-    """1 where the interval lies above 0, -1 below, 0 where it includes 0."""
+    low: float
+    high: float
 
     @property
     def name(self) -> str:
-        return NAMES.get(self.recommender, self.recommender)
+        return NAMES[self.recommender]
+
+    @property
+    def sign(self) -> int:
+        """1 where the interval lies above 0, -1 below, 0 where it includes 0."""
+        return (self.low > 0) - (self.high < 0)
 
 
 def compare(rows: Iterable[dict[str, Any]], metric: str, k: int) -> list[Comparison]:
@@ -49,21 +49,20 @@ def compare(rows: Iterable[dict[str, Any]], metric: str, k: int) -> list[Compari
         (row["recommender"], row["slice"]): row["value"] for row in rows if row["variant"] == "observed"
     }
     return [
-        _comparison(row, observed[row["recommender"], row["slice"]])
+        Comparison(
+            **{name: row[name] for name in ("recommender", "variant", "slice", "n", "value", "lift")},
+            observed=observed[row["recommender"], row["slice"]],
+            low=row["ci_low"],
+            high=row["ci_high"],
+        )
         for row in rows
         if row["variant"] != "observed"
     ]
 
 
-def _comparison(row: dict[str, Any], observed: float) -> Comparison:
-    low, high = row["ci_low"], row["ci_high"]
-    return Comparison(
-        **{name: row[name] for name in ("recommender", "variant", "slice", "n", "value", "lift")},
-        observed=observed,
-        low=low / observed if observed else None,
-        high=high / observed if observed else None,
-        sign=(low > 0) - (high < 0),
-    )
+def signed(number: float, form: str) -> str:
+    """A change with its sign, «−» for minus and no sign at 0: signed(-0.5, ".1f") is «−0.5»."""
+    return format(number, f"+{form}").replace("-", "−") if float(format(number, form)) else format(0.0, form)
 
 
 def judged_variant(found: Sequence[Comparison]) -> str | None:
@@ -115,15 +114,14 @@ def _deed(found: Sequence[Comparison], metric: str, noun: str) -> str:
 
 
 def _largest(found: Sequence[Comparison], variant: str) -> str:
-    sure = [
-        one for one in found if one.variant == variant and one.slice in SLICES and one.sign and one.observed
-    ]
+    sure = [one for one in found if one.variant == variant and one.slice in SLICES and one.sign]
     if not sure:
         return f"No interval of {variant} − observed excludes 0 in these slices: every lift here is unproven."
-    one = max(sure, key=lambda one: abs(one.lift))
+    one = max(sure, key=lambda one: abs(one.value - one.observed))
+    lift = "" if one.lift is None else f"{signed(100 * one.lift, '.0f')} %, "
     return (
-        f"Largest change whose interval excludes 0: {one.name} on {SLICES[one.slice]}, "
-        f"{100 * one.lift:+.0f} % ({100 * one.low:+.0f} to {100 * one.high:+.0f} %)."
+        f"Largest change whose interval excludes 0: {one.name} on {SLICES[one.slice]}, {one.observed:.4f} to "
+        f"{one.value:.4f} ({lift}difference {signed(one.low, '.4f')} to {signed(one.high, '.4f')})."
     )
 
 
@@ -144,12 +142,10 @@ def _controls(found: Sequence[Comparison], variant: str, name: str) -> str:
             won.append(f"{one.name} ({max(rivals)[1]})")
     if not compared:
         return ""
-    where = f"On {SLICES[name]}"
+    where, deed = f"On {SLICES[name]}", f"reaches a higher value than {variant}"
     if not won:
-        return f"{where} no control beats {variant}, for any of {compared} recommenders."
-    return (
-        f"{where} a control that needs no LLM beats {variant} for {len(won)} of {compared}: {', '.join(won)}."
-    )
+        return f"{where} no control {deed} for any of {compared} recommenders."
+    return f"{where} a control that needs no LLM {deed} for {len(won)} of {compared}: {', '.join(won)}."
 
 
 def _discriminator(found: Sequence[Comparison]) -> str:

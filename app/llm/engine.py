@@ -6,6 +6,7 @@ Rows carry token ids, so that the engine sees exactly what tuning saw. A row tha
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from app.recipe import Resources
@@ -16,6 +17,12 @@ MAX_LOGPROBS = 64
 """Most alternatives of one token that an answer can carry."""
 
 ERROR = "__inference_error__"
+UNASKED = "unasked"
+CARRIED = "carried"
+NOTHING: Row = {
+    "text": None, "tokens": [], "alternatives": [], "logprobs": [], "prompt_tokens": 0, "output_tokens": 0, "seconds": 0.0,
+}
+"""What a row that was not answered carries in place of an answer."""
 BATCH = 64
 CONCURRENT_BATCHES = 8
 """Small batches, many at a time: one slow prompt then holds up few others (Ray PR 52634)."""
@@ -48,37 +55,36 @@ def ask(
     llm: Place,
     resources: Resources,
     context: int,
-    question: Callable[[Row], tuple[list[int], Row]],
+    question: Callable[[Row], tuple[list[int], Row] | None],
     carried: tuple[str, ...],
 ) -> Callable[[Any], Any]:
     """A step that asks one question a row: dataset in, dataset out, rows in any order.
 
-    question(row) gives the prompt's token ids and the sampling parameters. What comes out is the `carried` columns and
-    `text`, `tokens` (list of token ids written), `alternatives` and `logprobs` (per written token: token ids and their
-    log-probabilities, likeliest first), `prompt_tokens`, `output_tokens`, `seconds`, `error` (null where all is well).
+    question(row) gives the prompt's token ids and the sampling parameters, or None to let the row pass unasked. What
+    comes out is the `carried` columns and `text`, `tokens` (token ids written), `alternatives` and `logprobs` (per
+    written token: token ids and their log-probabilities, likeliest first), `prompt_tokens`, `output_tokens`, `seconds`,
+    `error` (null where all is well).
     """
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-    logging.getLogger("ray.data.llm").setLevel(logging.ERROR)
-
     def before(row: Row) -> Row:
-        if row.get(ERROR):
-            return {}  # the engine lets such a row pass
-        prompt, sampling = question(row)
-        return {name: row[name] for name in carried} | {"tokenized_prompt": list(map(int, prompt)), "sampling_params": sampling}
+        asked = question(row)
+        # The engine stage writes columns of its own over the row's (request_id among them), hence one column of ours.
+        kept = {CARRIED: {name: row[name] for name in carried}}
+        if asked is None:
+            return kept | {ERROR: UNASKED}  # the processor lets rows with an error pass
+        return kept | {"tokenized_prompt": list(map(int, asked[0])), "sampling_params": asked[1]}
 
     def after(row: Row) -> Row:
-        steps = row.get("logprobs")
-        steps = [] if steps is None else [dict(step) for step in steps]
-        ordered = [sorted(((int(t), p["logprob"]) for t, p in step.items() if p is not None), key=lambda pair: -pair[1]) for step in steps]
-        return {name: row[name] for name in carried} | {
+        steps = [_likeliest_first(step) for step in _steps(row.get("logprobs"))]
+        return row[CARRIED] | {
             "text": row["generated_text"],
             "tokens": [int(token) for token in row["generated_tokens"]],
-            "alternatives": [[token for token, _ in step] for step in ordered],
-            "logprobs": [[logprob for _, logprob in step] for step in ordered],
-            "prompt_tokens": row["num_input_tokens"],
-            "output_tokens": row["num_generated_tokens"],
-            "seconds": row["time_taken_llm"],
+            "alternatives": [[token for token, _ in step] for step in steps],
+            "logprobs": [[logprob for _, logprob in step] for step in steps],
+            "prompt_tokens": int(row["num_input_tokens"]),
+            "output_tokens": int(row["num_generated_tokens"]),
+            "seconds": float(row["time_taken_llm"]),
             "error": None,
         }
 
@@ -96,4 +102,22 @@ def ask(
         detokenize_stage=False,
         **cpu,
     )
-    return build_processor(config, preprocess=before, postprocess=after)
+    processor = build_processor(config, preprocess=before, postprocess=after)
+    return lambda dataset: processor(dataset).map(partial(_even, carried=carried))
+
+
+def _even(row: Row, carried: tuple[str, ...]) -> Row:
+    """Rows with an error skip `after`; bring all rows to the same columns."""
+    error = row.get(ERROR)
+    if not error:
+        return {name: row[name] for name in (*carried, *NOTHING, "error")}
+    return row[CARRIED] | NOTHING | {"error": None if error == UNASKED else error}
+
+
+def _steps(logprobs: Any) -> list[Row]:
+    return [] if logprobs is None else [dict(step) for step in logprobs]
+
+
+def _likeliest_first(step: Row) -> list[tuple[int, float]]:
+    found = ((int(token), entry["logprob"]) for token, entry in step.items() if entry is not None)
+    return sorted(found, key=lambda pair: -pair[1])

@@ -25,9 +25,10 @@ __all__ = ["MODELS", "build", "load", "train"]
 
 
 def build(
-    name: str, section: RecommenderSection, seed: int = 0, workers: int = 1, use_gpu: bool = False
+    name: str, section: RecommenderSection, seed: int = 0, workers: int = 0, use_gpu: bool = False
 ) -> "Ranker":
-    """A recommender that is not fitted yet. Raises InputError for a name that is not in MODELS."""
+    """A recommender that is not fitted yet; a trained one will be fitted by `workers` workers of Ray Train, or in this
+    process where that is 0. Raises InputError for a name that is not in MODELS."""
     if name not in MODELS:
         raise InputError(f"recommenders.{name}: no such recommender. Known: {', '.join(MODELS)}.")
     module, _, leaf = MODELS[name].partition(".")

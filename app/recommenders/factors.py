@@ -6,6 +6,7 @@ graph, and the batch's partial score differences (one float an interaction) are 
 gradient of a column follows from that sum without any further exchange, so W workers do what one does, to rounding.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -112,9 +113,11 @@ class Propagation:
 
 def _tensor(matrix: csr_matrix, device: torch.device) -> torch.Tensor:
     parts = (torch.tensor(matrix.indptr), torch.tensor(matrix.indices), torch.tensor(matrix.data))
-    return torch.sparse_csr_tensor(
-        *parts, matrix.shape, dtype=torch.float32, device=device, check_invariants=False
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            *parts, matrix.shape, dtype=torch.float32, device=device, check_invariants=True
+        )
 
 
 def bpr_loop(arrays: Arrays, settings: dict[str, Any], device: torch.device) -> Arrays:

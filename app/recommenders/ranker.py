@@ -107,7 +107,7 @@ class Ranker(ABC):
     name: ClassVar[str]
 
     def __init__(
-        self, section: RecommenderSection, seed: int = 0, workers: int = 1, use_gpu: bool = False
+        self, section: RecommenderSection, seed: int = 0, workers: int = 0, use_gpu: bool = False
     ) -> None:
         self.section, self.seed, self.workers, self.use_gpu = section, seed, workers, use_gpu
         self.n_items = 0

@@ -1,4 +1,4 @@
-"""Running a training loop: by workers of Ray Train where Ray is joined, else right here.
+"""Running a training loop: by workers of Ray Train, or right here.
 
 A loop is a plain function of arrays, settings and a device. It knows nothing of Ray: where a torch process group
 exists (`workers()`), every worker runs the same loop on the same arrays and they divide the work between them.
@@ -27,13 +27,11 @@ Loop = Callable[[Arrays, dict[str, Any], torch.device], Arrays]
 def run_distributed(
     loop: Loop, arrays: Arrays, settings: dict[str, Any], n_workers: int, use_gpu: bool
 ) -> Arrays:
-    """Run `loop`, a function of a module, on `n_workers` workers; without Ray in this process.
+    """Run `loop`, a function of a module, on `n_workers` workers of Ray Train; 0 runs it in this process.
 
     Raises InputError where the loss did not stay finite.
     """
-    import ray
-
-    if ray.is_initialized():
+    if n_workers > 0:
         found = _under_ray_train(loop, arrays, settings, n_workers, use_gpu)
     else:
         found = loop(arrays, settings, torch.device("cuda" if use_gpu else "cpu"))

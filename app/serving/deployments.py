@@ -9,14 +9,21 @@ import json
 from typing import Any
 
 import numpy as np
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 from ray import serve
 
 from app import __version__
 from app.serving.messages import Fault, Health, Recommendation, RecommendRequest
-from app.serving.recommendation import Candidates, Recommendations, read_recipe, served
+from app.serving.recommendation import (
+    BadQuestion,
+    Candidates,
+    Recommendations,
+    UnknownUser,
+    read_recipe,
+    served,
+)
 from app.workspace import Workspace
 
 http = FastAPI(
@@ -39,7 +46,21 @@ class Arguments(BaseModel):
 async def _unprocessable(_: Request, error: RequestValidationError) -> Response:
     """What was wrong and where, without the input: it may hold what JSON cannot say (NaN, half a letter)."""
     faults = [f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in error.errors()]
-    return Response(json.dumps({"detail": "; ".join(faults)}), 422, media_type="application/json")
+    return _fault(422, "; ".join(faults))
+
+
+@http.exception_handler(UnknownUser)
+async def _not_found(_: Request, error: UnknownUser) -> Response:
+    return _fault(404, str(error))
+
+
+@http.exception_handler(BadQuestion)
+async def _refused(_: Request, error: BadQuestion) -> Response:
+    return _fault(422, str(error))
+
+
+def _fault(status: int, detail: str) -> Response:
+    return Response(json.dumps({"detail": detail}), status, media_type="application/json")
 
 
 @serve.deployment(max_ongoing_requests=64, ray_actor_options={"num_cpus": 1})
@@ -68,17 +89,12 @@ class Longtail:
     async def recommend(self, request: RecommendRequest) -> Recommendation:
         """Rank the catalogue for a known user or for an ad-hoc history."""
         here = self.recommendations
-        try:
-            k = here.length(request.k)
-            if request.user_id is not None:
-                user = here.user(request.user_id)
-                return here.for_user(user, await self._rank_users(user), k)
-            known, unknown = here.history(request.history or [])
-            return here.for_history(known, unknown, await self._rank_histories(known), k)
-        except KeyError as error:
-            raise HTTPException(404, error.args[0]) from None
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from None
+        k = here.length(request.k)
+        if request.user_id is not None:
+            user = here.user(request.user_id)
+            return here.for_user(user, await self._rank_users(user), k)
+        known, unknown = here.history(request.history or [])
+        return here.for_history(known, unknown, await self._rank_histories(known), k)
 
     @http.get("/healthz")
     async def health(self) -> Health:

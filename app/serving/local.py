@@ -1,5 +1,7 @@
 """Serving on this machine, for as long as the command runs."""
 
+import json
+import shlex
 import socket
 import threading
 
@@ -29,10 +31,11 @@ def serve(recipe: Recipe, ws: Workspace, port: int = 8000, block: bool = True) -
     connect(recipe.resources)
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     ray_serve.start(http_options={"host": HOST, "port": port}, logging_config=quiet)
-    ray_serve.run(application(Arguments(workspace=str(ws))), name="longtail", logging_config=quiet)
+    ray_serve.run(application(Arguments(workspace=ws.root.uri)), name="longtail", logging_config=quiet)
     if not block:
         return
-    example = '\'{"user_id": "…", "k": 5}\''
+    some_item = (ws / "data/items.parquet").read_table(["item_id"])["item_id"][0].as_py()
+    example = shlex.quote(json.dumps({"history": [some_item], "k": 5}))
     print(f"Serving {ws} on http://{HOST}:{port} (description: /docs); Ctrl-C ends it.")
     print(
         f"  curl -s http://{HOST}:{port}/recommend -H 'content-type: application/json' -d {example}",

@@ -1,4 +1,4 @@
-"""From a finished workspace to a recommendation; knows nothing of HTTP and Ray."""
+"""From a finished workspace to a recommendation; knows nothing of Ray and HTTP."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,14 @@ from app.workspace import Workspace
 POPULARITY = "popularity"
 
 
+class UnknownUser(Exception):
+    """The workspace has no such user."""
+
+
+class BadQuestion(Exception):
+    """A request that no answer fits; the message says why."""
+
+
 @dataclass(frozen=True)
 class Candidates:
     """The recommender's items for one request, best first: items int32 [n], scores float32 [n], maker."""
@@ -28,10 +36,7 @@ class Candidates:
 
 
 class Recommendations:
-    """The recommender, the LLM's lists and the aggregator of one workspace, ready to answer.
-
-    Faults of a request are raised as KeyError (no such user) or ValueError, with a message for the caller.
-    """
+    """The recommender, the LLM's lists and the aggregator of one workspace, ready to answer."""
 
     def __init__(self, recipe: Recipe, ws: Workspace) -> None:
         """Raises InputError where the workspace lacks what is served, naming the stage to run."""
@@ -62,25 +67,25 @@ class Recommendations:
         self.llm = LLMLists.read(ledgers, len(self.users))
 
     def user(self, user_id: str) -> int:
-        """The code of a user. KeyError where the workspace has no such user."""
+        """The code of a user. Raises UnknownUser."""
         code = self.users.code(user_id)
         if code is None:
-            raise KeyError(f"no user {user_id!r} here; ask with a history instead")
+            raise UnknownUser(f"no user {user_id!r} here; ask with a history instead")
         return code
 
     def history(self, item_ids: list[str]) -> tuple[np.ndarray, list[str]]:
-        """Codes int32 of the known items, in order, and the unknown ids. ValueError where all are unknown."""
+        """Codes int32 of the known items, in order, and the unknown ids. BadQuestion where all are."""
         codes = [self.items.code(one) for one in item_ids]
         unknown = [one for one, code in zip(item_ids, codes, strict=True) if code is None]
         known = np.array([code for code in codes if code is not None], np.int32)
         if not len(known):
-            raise ValueError("history: the catalogue has none of these items")
+            raise BadQuestion("history: the catalogue has none of these items")
         return known, unknown
 
     def length(self, k: int | None) -> int:
-        """How many items to answer with. ValueError where k is beyond the candidates."""
+        """How many items to answer with. BadQuestion where k is beyond the candidates."""
         if k is not None and k > self.candidates:
-            raise ValueError(f"k = {k}: at most {self.candidates} (serving.candidates of the recipe)")
+            raise BadQuestion(f"k = {k}: at most {self.candidates} (serving.candidates of the recipe)")
         return k or min(DEFAULT_K, self.candidates)
 
     def rank_users(self, users: list[int]) -> list[Candidates]:

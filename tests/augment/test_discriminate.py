@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from app.augment.discriminate import Gather, pairs
-from app.llm.engine import ERROR
+from app.augment.discriminate import NO_ITEM, Gather, pairs
+from app.llm.engine import NOTHING
 
 YES, NO = 7, 8
 
@@ -25,10 +25,11 @@ class Reads:
 
 def judged(row: dict, fails: bool) -> dict:
     """What the discriminator's engines make of a pair: P(Yes) grows with the item code."""
-    if row[ERROR] or fails:
-        return row | {ERROR: row[ERROR] or "boom", "alternatives": None, "logprobs": None, "prompt_tokens": None}
+    if fails or row["item"] == NO_ITEM:
+        return row | NOTHING | {"error": "boom" if fails else None}
     yes = (row["item"] + 1) / 12
-    return row | {"alternatives": [[YES, NO]], "logprobs": [[math.log(yes), math.log(1 - yes)]], "prompt_tokens": 3}
+    logprobs = [[math.log(yes), math.log(1 - yes)]]
+    return row | NOTHING | {"alternatives": [[YES, NO]], "logprobs": logprobs, "prompt_tokens": 3, "error": None}
 
 
 @settings(max_examples=60, deadline=None)
@@ -40,7 +41,7 @@ def test_each_request_comes_out_once_and_whole(data, users):
     rows = [
         row
         for user in range(users)
-        for row in pairs({"request_id": f"{user:016x}", "user": user, "history": [user], "read": read[user]}, Reads(), similarity)
+        for row in pairs(NOTHING | {"request_id": f"{user:016x}", "user": user, "history": [user], "read": read[user], "error": None}, Reads(), similarity)
     ]
     fails = data.draw(st.integers(-1, len(rows) - 1))
     done = [judged(row, place == fails) for place, row in enumerate(rows)]
@@ -63,7 +64,7 @@ def test_each_request_comes_out_once_and_whole(data, users):
 
 
 def test_an_answer_that_the_engine_rejected_is_one_row_with_its_error():
-    row = {"request_id": "0" * 16, "user": 3, "history": [1], ERROR: "too long", "read": [(1, None)]}
+    row = NOTHING | {"request_id": "0" * 16, "user": 3, "history": [1], "error": "too long", "read": [(1, None)]}
     (pair,) = pairs(row, Reads(), csr_matrix((10, 10)))
     (answer,) = Gather(YES, NO)(pa.Table.from_pylist([judged(pair, False)])).to_pylist()
     assert answer["error"] == "too long" and answer["proposals"] == [] and answer["questions"] == 1

@@ -217,8 +217,21 @@ def test_the_page_escapes_all_data(metrics):
     assert page.count("&lt;script&gt;") >= 7
 
 
-def test_the_page_of_real_data_has_no_truth_and_one_without_any_hit_has_no_plot(metrics):
-    rows = [row | {"value": 0.0, "lift": None} for row in metrics["rows"]]
-    page = render({name: value for name, value in metrics.items() if name != "precision"} | {"rows": rows})
+def test_the_page_of_real_data_has_no_truth(metrics):
+    page = render({name: value for name, value in metrics.items() if name != "precision"})
     assert "truly likes" not in page
-    assert "No slice has a lift" in page
+
+
+def test_a_slice_that_observed_never_hits_is_shown_without_a_lift(metrics):
+    rows = [
+        row | ({"value": 0.0} if row["variant"] == "observed" else {"lift": None}) for row in metrics["rows"]
+    ]
+    page = render(metrics | {"rows": rows})
+    values = {row["value"] for row in rows if row["variant"] == "popular" and row["metric"] == "recall"}
+    assert any(f">to {value:.4f}<" in page for value in values)
+
+
+def test_a_run_without_any_variant_says_so(metrics):
+    rows = [row for row in metrics["rows"] if row["variant"] == "observed"]
+    page = render(metrics | {"rows": rows})
+    assert "No LLM variant was evaluated" in page and "Nothing was compared" in page

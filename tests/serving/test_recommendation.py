@@ -12,7 +12,7 @@ from app.recommenders import build
 from app.recommenders.base import Interactions
 from app.schema import ACCEPTED, ANSWERS, FUSED, HELD_OUT, HISTORIES, ITEMS, REJECTED
 from app.serving.messages import Recommendation
-from app.serving.recommendation import Recommendations, served
+from app.serving.recommendation import BadQuestion, Recommendations, UnknownUser, served
 from app.workspace import Workspace
 
 TRAIN = [[0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 4], [3, 4, 5, 0, 1, 2], [5], [7]]
@@ -154,11 +154,11 @@ def test_popularity_stands_in_where_the_model_knows_nothing(here: Recommendation
 
 
 def test_faults_are_named(here: Recommendations) -> None:
-    with pytest.raises(KeyError, match="no user 'nobody'"):
+    with pytest.raises(UnknownUser, match="no user 'nobody'"):
         here.user("nobody")
-    with pytest.raises(ValueError, match="none of these items"):
+    with pytest.raises(BadQuestion, match="none of these items"):
         here.history(["x", "y"])
-    with pytest.raises(ValueError, match="at most 6"):
+    with pytest.raises(BadQuestion, match="at most 6"):
         here.length(7)
     assert here.length(None) == 6, "the default is cut to the candidates"
 

@@ -1,0 +1,105 @@
+"""Folding, filtering and splitting of user blocks, against plain Python, interaction by interaction."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.data.histories import ENCODED, drop, fold, number, recode, split, split_counts
+from app.recipe import Dataset
+from app.schema import HISTORIES
+
+N_ITEMS = 6
+interactions = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "c", "ü"]), st.integers(0, N_ITEMS - 1), st.integers(-3, 5)),
+    max_size=40,
+)
+Log = list[tuple[str, int, int]]
+
+
+def encoded(log: Log) -> pa.Table:
+    """Rows in a shuffled order, as a shuffle delivers them: only `row` tells the order of the file."""
+    rows = [(*entry, row) for row, entry in enumerate(log)]
+    rows = [rows[place] for place in np.random.default_rng(0).permutation(len(rows))]
+    return pa.table([list(column) for column in zip(*rows, strict=True)] or [[]] * 4, schema=ENCODED)
+
+
+def expected(log: Log) -> dict[str, list[tuple[int, int]]]:
+    """user -> (time, item) in order of time and file, an item once."""
+    histories: dict[str, list[tuple[int, int]]] = {}
+    for user, item, time in sorted(log, key=lambda entry: entry[2]):
+        history = histories.setdefault(user, [])
+        if item not in [seen for _, seen in history]:
+            history.append((time, item))
+    return histories
+
+
+def pairs(histories: pa.Table) -> dict[str, list[tuple[int, int]]]:
+    return {
+        row["user_id"]: list(zip(row["timestamps"], row["items"], strict=True))
+        for row in histories.to_pylist()
+    }
+
+
+@given(interactions)
+def test_fold_keeps_the_first_of_a_pair_in_order_of_time_then_file(log: Log) -> None:
+    folded = fold(encoded(log))
+    assert pairs(folded) == expected(log)
+    assert folded["user_id"].to_pylist() == sorted(expected(log), key=str.encode)
+
+
+@given(interactions, st.sets(st.integers(0, N_ITEMS - 1)), st.integers(1, 4))
+def test_drop_takes_items_out_and_then_short_users(log: Log, out: set[int], least: int) -> None:
+    items_out = np.isin(np.arange(N_ITEMS), list(out))
+    left = {
+        user: [(time, item) for time, item in history if item not in out]
+        for user, history in expected(log).items()
+    }
+    assert pairs(drop(fold(encoded(log)), items_out, least)) == {
+        user: history for user, history in left.items() if len(history) >= least
+    }
+
+
+@given(interactions)
+def test_leave_one_out_holds_back_the_last_two_of_three_or_more(log: Log) -> None:
+    for row in split(fold(encoded(log)), Dataset(), None).to_pylist():
+        n = len(row["items"])
+        assert (row["train_end"], row["valid_end"]) == ((n - 2, n - 1) if n >= 3 else (n, n))
+
+
+@given(interactions, st.integers(-4, 6), st.integers(0, 5))
+def test_temporal_split_cuts_all_users_at_the_same_times(log: Log, first: int, later: int) -> None:
+    cuts = (first, first + later)
+    for row in split(fold(encoded(log)), Dataset(split="temporal"), cuts).to_pylist():
+        train, valid, test = np.split(np.array(row["timestamps"]), [row["train_end"], row["valid_end"]])
+        assert (train < cuts[0]).all() and (test >= cuts[1]).all()
+        assert ((valid >= cuts[0]) & (valid < cuts[1])).all()
+
+
+@given(interactions)
+def test_split_counts_are_those_of_the_rows(log: Log) -> None:
+    histories = split(fold(encoded(log)), Dataset(sparse_max=1, active_min=3), None)
+    counts = split_counts(histories, N_ITEMS)
+    train = [item for row in histories.to_pylist() for item in row["items"][: row["train_end"]]]
+    np.testing.assert_array_equal(counts["train_count"], np.bincount(train, minlength=N_ITEMS))
+    everything, *parts = counts["interactions"]
+    assert everything == sum(parts) == sum(map(len, expected(log).values()))
+    assert counts["users"].sum() == len(histories)
+
+
+@pytest.mark.parametrize(
+    ("n", "name"), [(1, "sparse"), (7, "sparse"), (8, "regular"), (21, "regular"), (22, "active")]
+)
+def test_user_slices_go_by_training_length(n: int, name: str) -> None:
+    """Leave-one-out holds two of n back; the defaults are sparse to 5 and active from 20."""
+    histories = fold(encoded([("a", item, item) for item in range(n)]))
+    assert split(histories, Dataset(), None)["slice"].to_pylist() == [name]
+
+
+def test_recode_and_number_change_names_and_nothing_else() -> None:
+    histories = split(fold(encoded([("a", 0, 1), ("b", 5, 1), ("b", 0, 2)])), Dataset(), None)
+    renamed = recode(histories.select(["user_id", "items", "timestamps"]), np.array([9, 0, 0, 0, 0, 7]))
+    assert renamed["items"].to_pylist() == [[9], [7, 9]]
+    coded = number(histories, {"a": 40})
+    assert coded.schema == HISTORIES and coded["user"].to_pylist() == [40, 41]

@@ -1,0 +1,237 @@
+"""The prepare stage as a whole: it publishes what plain Python finds, and nothing is lost uncounted."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from ray.data import DataContext
+
+from app.data import Prepared, prepare, read_histories
+from app.data.simulate import liked
+from app.data.store import make_store
+from app.errors import InputError
+from app.recipe import Dataset, Recipe, Simulation
+from app.schema import HISTORIES, ITEMS
+from app.workspace import Workspace
+
+pytestmark = pytest.mark.usefixtures("ray_here")
+
+
+def prepared(at: Path, **dataset: object) -> Prepared:
+    ws = Workspace(str(at / "ws"))
+    prepare(Recipe(name="test", dataset=Dataset(**dataset)), ws)
+    return Prepared(ws)
+
+
+def write_shop(at: Path, n: int = 400) -> pd.DataFrame:
+    """Skewed random ratings with repeats, ties in time, two missing ids; p1 to p4 unlisted, p99 never met."""
+    rng = np.random.default_rng(3)
+    log = pd.DataFrame(
+        {
+            "user_id": rng.integers(0, 40, n).astype(str),
+            "item_id": [f"p{item}" for item in np.minimum(rng.geometric(0.08, n), 40)],
+            "timestamp": rng.integers(0, 60, n),
+            "stars": rng.integers(1, 6, n),
+        }
+    )
+    log.loc[[5, 17], ["item_id", "user_id"]] = [[None, "1"], ["p1", None]]
+    log.to_csv(at / "interactions.csv", index=False)
+    listed = [f"p{item}" for item in [*range(5, 41), 99]]
+    pd.DataFrame({"item_id": listed, "title": "A title"}).to_csv(at / "items.csv", index=False)
+    return log
+
+
+def expected_histories(log: pd.DataFrame, min_rating: float, k: int) -> dict[str, list[tuple[int, str]]]:
+    kept = log.dropna()[lambda frame: frame.stars >= min_rating].sort_values("timestamp", kind="stable")
+    kept = kept.drop_duplicates(["user_id", "item_id"])
+    while True:
+        enough = kept.groupby("user_id").item_id.transform("size").ge(k)
+        enough &= kept.groupby("item_id").user_id.transform("size").ge(k)
+        if enough.all():
+            break
+        kept = kept[enough]
+    return {
+        user: list(zip(rows.timestamp, rows.item_id, strict=True)) for user, rows in kept.groupby("user_id")
+    }
+
+
+def actual_histories(data: Prepared) -> dict[str, list[tuple[int, str]]]:
+    ids = data.items["item_id"].to_pylist()
+    return {
+        row["user_id"]: list(zip(row["timestamps"], [ids[item] for item in row["items"]], strict=True))
+        for row in read_histories(data.place).to_pylist()
+    }
+
+
+def check_whole(data: Prepared) -> None:
+    """What holds for every prepared data set."""
+    histories, items, counts = read_histories(data.place), data.items, data.counts
+    assert histories.schema == HISTORIES and items.schema == ITEMS
+    assert histories["user"].to_pylist() == list(range(data.n_users))
+    assert items["item"].to_pylist() == list(range(data.n_items))
+    train = Counter()
+    for row in histories.to_pylist():
+        assert len(set(row["items"])) == len(row["items"]) and 0 <= row["train_end"] <= row["valid_end"]
+        assert row["timestamps"] == sorted(row["timestamps"])
+        train.update(row["items"][: row["train_end"]])
+    assert items["train_count"].to_pylist() == [train[item] for item in range(data.n_items)]
+    assert counts["train"] == train.total()
+    assert counts["interactions"] == counts["train"] + counts["valid"] + counts["test"]
+    assert counts["rows"] == counts["interactions"] + sum(counts["dropped"].values())
+    assert Counter(items["slice"].to_pylist()) == Counter(counts["slices"]["items"])
+    assert Counter(histories["slice"].to_pylist()) == Counter(counts["slices"]["users"])
+    assert data.histories().count() == data.n_users
+
+
+@pytest.mark.parametrize(("min_rating", "k"), [(1, 0), (2, 3)])
+def test_leave_one_out_equals_plain_python(tmp_path: Path, min_rating: float, k: int) -> None:
+    log = write_shop(tmp_path)
+    data = prepared(
+        tmp_path,
+        source="csv",
+        path=str(tmp_path),
+        columns={"rating": "stars"},
+        min_rating=min_rating,
+        k_core=k,
+    )
+    check_whole(data)
+    assert actual_histories(data) == expected_histories(log, min_rating, k)
+    dropped = data.counts["dropped"]
+    assert dropped["null_item_id"] == dropped["null_user_id"] == 1 and dropped["duplicate"] > 0
+    assert (dropped["rating_below_min"] > 0) == (min_rating > 1) and (dropped["k_core"] > 0) == (k > 0)
+    slices = dict(zip(data.items["item_id"].to_pylist(), data.items["slice"].to_pylist(), strict=True))
+    assert slices["p99"] == "cold", "an item that nobody has met stays in the catalogue"
+    titles = dict(zip(data.items["item_id"].to_pylist(), data.items["title"].to_pylist(), strict=True))
+    assert titles["p1"] is None and titles["p6"] == "A title"
+
+
+def test_small_blocks_change_nothing(tmp_path: Path) -> None:
+    """A user must not be cut in two where Ray Data cuts tables into many blocks."""
+    whole = prepared(tmp_path / "whole", simulation=Simulation(users=500))
+    context = DataContext.get_current()
+    usual, context.target_max_block_size = context.target_max_block_size, 2_000
+    try:
+        cut = prepared(tmp_path / "cut", simulation=Simulation(users=500))
+    finally:
+        context.target_max_block_size = usual
+    assert cut.counts == whole.counts and actual_histories(cut) == actual_histories(whole)
+    check_whole(cut)
+
+
+def test_the_temporal_split_holds_back_the_last_shares_by_time(tmp_path: Path) -> None:
+    write_shop(tmp_path)
+    data = prepared(
+        tmp_path, source="csv", path=str(tmp_path), split="temporal", valid_share=0.15, test_share=0.25
+    )
+    check_whole(data)
+    times = np.sort(np.concatenate(read_histories(data.place)["timestamps"].to_numpy()))
+    edges = data.counts["slices"]["edges"]
+    for edge, share in ((edges["test_from"], 0.25), (edges["valid_from"], 0.4)):
+        assert (times >= edge).mean() <= share < (times >= edge - 1).mean()
+    assert data.counts["test"] == (times >= edges["test_from"]).sum()
+    assert data.counts["valid"] == (times >= edges["valid_from"]).sum() - data.counts["test"]
+
+
+def test_the_simulated_store_carries_its_truth_by_code(tmp_path: Path) -> None:
+    simulation = Simulation(users=300, items=200)
+    data = prepared(tmp_path, simulation=simulation)
+    check_whole(data)
+    users = (data.truth / "users").read_table().sort_by("user")
+    items = (data.truth / "items.parquet").read_table()
+    assert users["user"].to_pylist() == list(range(300)) and items["item"].to_pylist() == list(range(200))
+    taste = np.stack(items["taste"].to_numpy())
+    np.testing.assert_array_equal(taste, make_store(simulation, 7).taste)
+    right = [
+        liked(np.array(user), taste[history]).mean()
+        for user, history in zip(
+            users["taste"].to_pylist(), read_histories(data.place)["items"].to_pylist(), strict=True
+        )
+    ]
+    assert np.mean(right) > 0.6, "users do not like what they took: the truth is joined wrongly"
+
+
+def test_equal_recipes_publish_equal_data_and_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    write_shop(tmp_path)
+    first = prepared(tmp_path, source="csv", path=str(tmp_path))
+    published = (first.place / "_manifest.json").fs.get_file_info(f"{first.place}/_manifest.json").mtime_ns
+    again = prepared(tmp_path, source="csv", path=str(tmp_path))
+    assert (again.place / "_manifest.json").fs.get_file_info(
+        f"{again.place}/_manifest.json"
+    ).mtime_ns == published
+    before = read_histories(first.place)
+    other = Workspace(str(tmp_path / "other"))
+    prepare(Recipe(name="test", dataset=Dataset(source="csv", path=str(tmp_path))), other)
+    assert read_histories(Prepared(other).place).equals(before)
+    with (tmp_path / "interactions.csv").open("a") as log:
+        log.write("new,p6,99,5\n")
+    assert prepared(tmp_path, source="csv", path=str(tmp_path)).n_users == first.n_users + 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "dataset", "message"),
+    [
+        (["u,a,1", "u,b,x", "u,c,y"], {}, r"interactions.csv, row 2: timestamp = 'x' is not a number"),
+        (["u,a,1", ",b,2", ",c,3"], {}, r"interactions.csv, row 2: no user_id, and so in 2 of 3 rows"),
+        (["u,a,1", "u,,2"], {}, r"interactions.csv, row 2: no item_id.*dataset.columns.item"),
+        (["u,a,", "u,b,2"], {}, r"row 1: no timestamp.*dataset.columns.time"),
+        ([], {}, r"interactions.csv: the table is empty"),
+        (["u,a,1", "u,b,2"], {"k_core": 2}, r"k_core = 2 leaves no interactions"),
+        (
+            ["u,a,1", "u,b,2"],
+            {"min_rating": 3, "columns": {"rating": "timestamp"}},
+            r"min_rating = 3.0 leaves no",
+        ),
+        (["u,a,1", "u,b,2"], {"split": "temporal", "test_share": 1.0}, r"the split leaves nothing to train"),
+    ],
+)
+def test_bad_input_is_one_error_and_publishes_nothing(
+    tmp_path: Path, rows: list[str], dataset: dict[str, object], message: str
+) -> None:
+    (tmp_path / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
+    with pytest.raises(InputError, match=message):
+        prepared(tmp_path, source="csv", path=str(tmp_path), **dataset)
+    assert not [file for file in (tmp_path / "ws").rglob("*") if file.is_file()]
+
+
+def test_movielens_100k_has_the_counts_of_the_papers(tmp_path: Path, real_data) -> None:
+    """Llama4Rec's protocol (arXiv 2401.13870): ratings of 4 and 5, leave-one-out.
+
+    Equal times keep the order of the file; the reverse gives 929 test users.
+    """
+    folder = real_data("ml-100k")
+    data = prepared(tmp_path, source="movielens", path=str(folder), min_rating=4)
+    check_whole(data)
+    rows = read_histories(data.place).to_pylist()
+    train_count = data.items["train_count"].to_numpy()
+    assert (data.n_users, data.n_items, data.counts["train"]) == (942, 1682, 53_491)
+    assert (train_count > 0).sum() == 1_427
+    assert sum(train_count[item] > 0 for row in rows for item in row["items"][row["valid_end"] :]) == 927
+    assert sum(row["train_end"] >= 2 for row in rows) == 940
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "counts"),
+    [
+        ("ml-100k", {"columns": {"attributes": ["genres"]}}, (943, 1_682, 100_000)),
+        (
+            "amazon-beauty",
+            {"columns": {"time": "pos", "attributes": ["category"]}},
+            (22_363, 12_101, 198_502),
+        ),
+        ("amazon-sports", {"columns": {"time": "pos", "title": "words"}}, (35_598, 18_357, 296_337)),
+        (
+            "sasrec-video",
+            {"columns": {"user": "user", "item": "item", "time": "pos"}},
+            (31_013, 23_715, 287_107),
+        ),
+    ],
+)
+def test_real_tables_are_read_with_a_column_map(
+    tmp_path: Path, real_data, name: str, dataset: dict[str, object], counts: tuple[int, int, int]
+) -> None:
+    data = prepared(tmp_path, source="parquet", path=str(real_data(name)), **dataset)
+    assert (data.n_users, data.n_items, data.counts["interactions"]) == counts
+    assert not sum(data.counts["dropped"].values())
+    assert data.items["title"].null_count == (data.n_items if name == "sasrec-video" else 0)

@@ -1,0 +1,74 @@
+"""Full ranking picks the right items in the right order, whatever the block size."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from app.errors import InputError
+from app.recipe import Popularity as Section
+from app.recommenders import ranker
+from app.recommenders.popularity import Popularity
+from app.recommenders.ranker import Histories, top_k
+from tests.recommenders.conftest import clusters
+
+ragged = st.lists(st.lists(st.integers(0, 9), max_size=6), min_size=1, max_size=8)
+
+
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 5), st.integers(1, 12)),
+        elements=st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 1e-30, 0.5, 0.5, 3.0]),
+    ),
+    st.integers(1, 15),
+)
+def test_top_k_is_a_stable_sort(scores: np.ndarray, k: int) -> None:
+    items, values = top_k(scores, k)
+    assert items.shape == values.shape == (len(scores), k)
+    for row, (found, value) in enumerate(zip(items, values, strict=True)):
+        expected = sorted(range(scores.shape[1]), key=lambda item: (-scores[row, item], item))
+        expected = [item for item in expected if scores[row, item] > -np.inf][:k]
+        assert found.tolist() == expected + [-1] * (k - len(expected))
+        np.testing.assert_array_equal(value[: len(expected)], scores[row, expected])
+        assert np.isneginf(value[len(expected) :]).all()
+
+
+@given(ragged, st.data())
+def test_histories_take_and_steps_back(rows: list[list[int]], data: st.DataObject) -> None:
+    histories = Histories.of([np.array(row, np.int32) for row in rows])
+    wanted = data.draw(st.lists(st.integers(0, len(rows) - 1)))
+    taken = histories.take(np.array(wanted, np.int64))
+    back = iter(taken.steps_back)
+    for place, row in enumerate(wanted):
+        assert taken.items[taken.indptr[place] : taken.indptr[place + 1]].tolist() == rows[row]
+        assert [next(back) for _ in rows[row]] == list(range(len(rows[row])))[::-1]
+
+
+@given(ragged)
+def test_the_later_of_two_equal_items_counts(rows: list[list[int]]) -> None:
+    histories = Histories.of([np.array(row, np.int32) for row in rows])
+    matrix = histories.matrix(np.arange(1, len(histories.items) + 1), 10).toarray()
+    start = 1
+    for row, items in enumerate(rows):
+        expected = np.zeros(10)
+        for step, item in enumerate(items):
+            expected[item] = start + step
+        start += len(items)
+        np.testing.assert_array_equal(matrix[row], expected)
+
+
+def test_blocks_of_users_do_not_change_the_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Popularity(Section()).fit(clusters())
+    whole = model.recommend(np.arange(60), 5)
+    monkeypatch.setattr(ranker, "SCORES_AT_ONCE", 100)
+    np.testing.assert_array_equal(model.recommend(np.arange(60), 5), whole)
+
+
+def test_unknown_users_and_items_are_named() -> None:
+    model = Popularity(Section()).fit(clusters())
+    with pytest.raises(InputError, match="60.*0..59"):
+        model.recommend(np.array([0, 60]), 3)
+    with pytest.raises(InputError, match="24.*0..23"):
+        model.recommend_history([np.array([24])], 3)
