@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from app.augment import controls
 from app.cluster import connect, fetch
 from app.data import Prepared
 from app.recipe import Recipe, Variant
 from app.schema import ACCEPTED, FUSED, REJECTED
-from app.workspace import Stage, Workspace
+from app.workspace import Place, Stage, Workspace
 
 log = logging.getLogger("longtail")
 PARTITIONS = 4
@@ -60,14 +61,12 @@ def fuse(recipe: Recipe, ws: Workspace) -> None:
 
 
 def _publish(stage: Stage, rows: Any) -> None:
-    import ray.data
+    import ray
 
     with stage.publishing() as draft:
         target = (draft / "interactions").make_folder()
         rows.write_parquet(target.path, filesystem=target.fs)
-        sizes = ray.data.read_parquet(target.path, filesystem=target.fs).map_batches(_sizes, batch_format="pyarrow")
-        totals = np.array([list(row.values()) for row in sizes.iter_rows()]).sum(axis=0)
-        stage.counts = dict(zip(("users", "observed", "generated"), map(int, totals), strict=True))
+        stage.counts = ray.get(ray.remote(_sizes).remote(target))
 
 
 def _lists(batch: pa.Table) -> pa.Table:
@@ -114,7 +113,13 @@ def _fused(batch: pa.Table, variant: Variant, weight: float, seed: int, counts: 
     return pa.Table.from_pylist(rows, FUSED)
 
 
-def _sizes(batch: pa.Table) -> pa.Table:
-    observed = int(np.sum(batch["observed"].to_numpy()))
-    entries = sum(len(items) for items in batch["items"].to_pylist())
-    return pa.table({"users": [batch.num_rows], "observed": [observed], "generated": [entries - observed]})
+def _sizes(fused: Place) -> dict[str, int]:
+    """The manifest's counts, file by file."""
+    counts = {"users": 0, "observed": 0, "generated": 0}
+    for file in fused.files(".parquet"):
+        table = file.read_table(["items", "observed"])
+        observed = pc.sum(table["observed"]).as_py() or 0
+        counts["users"] += table.num_rows
+        counts["observed"] += observed
+        counts["generated"] += (pc.sum(pc.list_value_length(table["items"])).as_py() or 0) - observed
+    return counts

@@ -1,9 +1,11 @@
 """Serving on this machine, for as long as the command runs."""
 
 import json
+import logging
 import shlex
 import socket
 import threading
+from contextlib import suppress
 
 from app.cluster import connect
 from app.errors import InputError
@@ -29,6 +31,7 @@ def serve(recipe: Recipe, ws: Workspace, port: int = 8000, block: bool = True) -
     from app.serving.deployments import Arguments, application
 
     connect(recipe.resources)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     ray_serve.start(http_options={"host": HOST, "port": port}, logging_config=quiet)
     ray_serve.run(application(Arguments(workspace=ws.root.uri)), name="longtail", logging_config=quiet)
@@ -41,10 +44,9 @@ def serve(recipe: Recipe, ws: Workspace, port: int = 8000, block: bool = True) -
         f"  curl -s http://{HOST}:{port}/recommend -H 'content-type: application/json' -d {example}",
         flush=True,
     )
-    try:
+    with suppress(KeyboardInterrupt):
         threading.Event().wait()
-    finally:
-        ray_serve.shutdown()
+    ray_serve.shutdown()
 
 
 def _require_free(port: int) -> None:

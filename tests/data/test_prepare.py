@@ -109,11 +109,11 @@ def test_leave_one_out_equals_plain_python(tmp_path: Path, min_rating: float, k:
 
 def test_small_blocks_change_nothing(tmp_path: Path) -> None:
     """A user must not be cut in two where Ray Data cuts tables into many blocks."""
-    whole = prepared(tmp_path / "whole", simulation=Simulation(users=500))
+    whole = prepared(tmp_path / "whole", simulation=Simulation(users=400))
     context = DataContext.get_current()
-    usual, context.target_max_block_size = context.target_max_block_size, 2_000
+    usual, context.target_max_block_size = context.target_max_block_size, 20_000
     try:
-        cut = prepared(tmp_path / "cut", simulation=Simulation(users=500))
+        cut = prepared(tmp_path / "cut", simulation=Simulation(users=400))
     finally:
         context.target_max_block_size = usual
     assert cut.counts == whole.counts and actual_histories(cut) == actual_histories(whole)

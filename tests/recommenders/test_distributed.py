@@ -1,7 +1,6 @@
 """Two workers of Ray Train do what one process does."""
 
 import numpy as np
-import pytest
 import torch
 
 from app.recipe import LightGCN, SASRec
@@ -11,13 +10,12 @@ from app.recommenders.training import run_distributed
 from tests.recommenders.conftest import clusters
 
 
-@pytest.mark.parametrize("layers", [0, 2])
-def test_splitting_the_dimension_equals_one_process(layers: int, ray_here: None) -> None:
+def test_splitting_the_dimension_equals_one_process(ray_here: None) -> None:
     """5 columns on 2 workers: the odd column out, the sum of partial scores and the gathering are all exercised."""
     taken = clusters().matrix
     arrays = {"indptr": taken.indptr, "indices": taken.indices, "weights": taken.data.astype(np.float32)}
     section = LightGCN(dim=5, epochs=3, lr=0.01, batch=50)
-    settings = section.model_dump() | {"name": "lightgcn", "shape": taken.shape, "layers": layers, "seed": 1}
+    settings = section.model_dump() | {"name": "lightgcn", "shape": taken.shape, "seed": 1}
     alone = bpr_loop(arrays, settings, torch.device("cpu"))
     together = run_distributed(bpr_loop, arrays, settings, n_workers=2, use_gpu=False)
     np.testing.assert_allclose(together["embeddings"], alone["embeddings"], rtol=1e-3, atol=1e-5)

@@ -14,10 +14,16 @@ from app.workspace import Workspace
 from tests.recommenders.conftest import SECTIONS, clusters
 
 
-@pytest.fixture
-def ws(tmp_path: Path) -> Workspace:
+@pytest.fixture(scope="module")
+def trained(ws: Workspace, ray_here: None) -> Workspace:
+    train(_recipe(), ws)
+    return ws
+
+
+@pytest.fixture(scope="module")
+def ws(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace with two fused variants of the clusters, in two files each and not in user order."""
-    made = Workspace(str(tmp_path))
+    made = Workspace(str(tmp_path_factory.mktemp("run")))
     with made.stage("data", {}).publishing() as draft:
         (draft / "items.parquet").write_table(pa.table({"item": np.arange(24, dtype=np.int32)}))
     for variant, part in (("observed", 6), ("generated", 8)):
@@ -49,9 +55,8 @@ def _recipe(**changes: object) -> Recipe:
     return Recipe.model_validate(values | {"evaluation": {"seeds": 2}} | changes)
 
 
-def test_every_unit_is_published_once(ws: Workspace, ray_here: None) -> None:
-    train(_recipe(), ws)
-    made = {place: manifest for place, manifest in ws.manifests().items() if place.startswith("recommenders/")}
+def test_every_unit_is_published_once(trained: Workspace) -> None:
+    made = {place: manifest for place, manifest in trained.manifests().items() if place.startswith("recommenders/")}
     assert sorted(made) == [
         "recommenders/generated/itemcf-0",
         "recommenders/generated/swing-0",
@@ -64,20 +69,18 @@ def test_every_unit_is_published_once(ws: Workspace, ray_here: None) -> None:
     assert (counts["users"], counts["items"], counts["interactions"], counts["generated"]) == (60, 24, 472, 118)
     assert made["recommenders/observed/bpr-0"]["counts"].keys() >= {"seconds per epoch", "final_loss"}
 
-    train(_recipe(), ws)
-    assert {place: ws.manifests()[place] for place in made} == made, "nothing was made again"
-    assert not [info.path for info in ws.root.files() if ".draft-" in info.path]
+    train(_recipe(), trained)
+    again = trained.manifests()
+    assert {place: again[place] for place in made} == made, "nothing was made again"
+    assert not [file.path for file in trained.root.files() if ".draft-" in file.path]
 
 
-def test_a_published_model_is_the_one_fitted_here(ws: Workspace, ray_here: None) -> None:
-    recipe = _recipe()
-    train(recipe, ws)
-    users = np.arange(60)
+def test_a_published_model_is_the_one_fitted_here(trained: Workspace) -> None:
+    users, recipe = np.arange(60), _recipe()
     here = build("itemcf", recipe.recommenders.itemcf).fit(clusters())
-    np.testing.assert_array_equal(
-        load(ws / "recommenders/generated/itemcf-0").recommend(users, 6), here.recommend(users, 6)
-    )
-    lists = [load(ws / f"recommenders/observed/bpr-{s}").recommend(users, 6)[0] for s in (0, 1)]
+    there = load(trained / "recommenders/generated/itemcf-0")
+    np.testing.assert_array_equal(there.recommend(users, 6), here.recommend(users, 6))
+    lists = [load(trained / f"recommenders/observed/bpr-{s}").recommend(users, 6)[0] for s in (0, 1)]
     assert (lists[0] != lists[1]).any(), "seeds differ"
 
 
@@ -88,7 +91,9 @@ def test_a_missing_training_set_names_the_stage_to_run(tmp_path: Path) -> None:
 
 def test_a_fault_of_the_recipe_comes_back_as_one_message(ws: Workspace, ray_here: None) -> None:
     sections = {"bpr": {"lr": 1e30, "epochs": 20, "dim": 4}}
+    recipe = _recipe(recommenders=sections, variants=["observed"], evaluation={"seeds": 1}, seed=99)
     with pytest.raises(InputError, match="recommenders.bpr: the loss .* lower lr") as caught:
-        train(_recipe(recommenders=sections), ws)
+        train(recipe, ws)
     assert "Traceback" not in str(caught.value)
-    assert not [place for place in ws.manifests() if place.startswith("recommenders/")]
+    published = ws.manifests().get("recommenders/observed/bpr-0", {"settings": {}})
+    assert published["settings"].get("lr") != 1e30

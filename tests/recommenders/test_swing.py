@@ -72,6 +72,7 @@ def test_ray_tasks_give_the_same(ray_here: None, monkeypatch: pytest.MonkeyPatch
     rows = np.random.default_rng(0).integers(0, 2, (30, 13)).astype(np.float32)
     whole = swing(csr_matrix(rows), 1.0, 0.5, 13).toarray()
     monkeypatch.setattr(module, "RAY_TASKS_FROM", 1)
+    monkeypatch.setattr(module, "_ray_cpus", lambda: 2)
     np.testing.assert_allclose(swing(csr_matrix(rows), 1.0, 0.5, 13).toarray(), whole, rtol=1e-5)
 
 
