@@ -16,7 +16,9 @@ main = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-RecipeArgument = Annotated[Path, typer.Argument(help="YAML file that describes the run, e.g. jobs/recipes/demo.yaml")]
+RecipeArgument = Annotated[
+    Path, typer.Argument(help="YAML file that describes the run, e.g. jobs/recipes/demo.yaml")
+]
 
 
 @main.command()
@@ -49,7 +51,11 @@ def status(workspace: Annotated[str, typer.Argument(help="Folder or URI of a run
     table = Table("part", "seconds", "counts", title=workspace)
     for place, manifest in Workspace(workspace).manifests().items():
         counts = {name: value for name, value in manifest["counts"].items() if not isinstance(value, dict)}
-        table.add_row(place, f"{manifest['seconds']:.1f}", ", ".join(f"{name} {value}" for name, value in counts.items()))
+        table.add_row(
+            place,
+            f"{manifest['seconds']:.1f}",
+            ", ".join(f"{name} {value}" for name, value in counts.items()),
+        )
     Console().print(table)
 
 
@@ -73,7 +79,10 @@ def _stage(name: str, what: str) -> None:
 
 _stage("prepare", "Raw logs and catalogue to histories, items, split and slices.")
 _stage("finetune", "Tune the generator and the discriminator under Ray Train and DeepSpeed.")
-_stage("augment", "Stream histories through the generator and the discriminator; keep every answer in the ledger.")
+_stage(
+    "augment",
+    "Stream histories through the generator and the discriminator; keep every answer in the ledger.",
+)
 _stage("fuse", "Build the variants of the training set: observed, generated, discriminated and the controls.")
 _stage("train", "Train the recommenders on every variant.")
 _stage("evaluate", "Rank the whole catalogue for every user and keep the ranks of the held-out items.")

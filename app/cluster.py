@@ -2,7 +2,9 @@
 
 import logging
 import os
+import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from app.recipe import Resources
@@ -38,6 +40,8 @@ def connect(resources: Resources) -> None:
     environment = WORKER_ENVIRONMENT | (CPU_ENVIRONMENT if resources.accelerator == "cpu" else {})
     own = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": max(LOGICAL_CPUS, os.cpu_count() or 1)}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # DeepSpeed looks for ninja on the PATH, which a command called by its full path does not have.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     ray.init(
         **own,
         runtime_env={"env_vars": environment},

@@ -119,6 +119,8 @@ class NextItem(Section):
 
     strategy: Literal["next_item"] = "next_item"
     proposals: Positive = 10
+    tail_share: Share = 0.0
+    """This share of a user's proposals, and of those the judge keeps, is reserved for long-tail and cold items."""
 
 
 class Judge(Section):
@@ -268,7 +270,9 @@ class Recipe(Section):
         for name, section in self.recommenders.chosen().items():
             missing = set(section.variants or []) - set(self.variants)
             if missing:
-                raise ValueError(f"recommenders.{name}.variants names {sorted(missing)}, which variants does not have")
+                raise ValueError(
+                    f"recommenders.{name}.variants names {sorted(missing)}, which variants does not have"
+                )
             if section.variants is not None and "observed" not in section.variants:
                 raise ValueError(f"recommenders.{name}.variants must contain 'observed'")
         return self
@@ -282,7 +286,9 @@ def load_recipe(path: str | Path, changes: list[str] | None = None) -> Recipe:
     path = Path(path)
     if not path.exists():
         shipped = sorted(file.name for file in Path("jobs/recipes").glob("*.yaml"))
-        raise InputError(f"{path}: no such recipe. Shipped in jobs/recipes: {', '.join(shipped) or 'none here'}.")
+        raise InputError(
+            f"{path}: no such recipe. Shipped in jobs/recipes: {', '.join(shipped) or 'none here'}."
+        )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -319,7 +325,9 @@ def _apply(values: dict[str, Any], change: str) -> None:
         if not isinstance(values, dict | list):
             raise InputError(f"--set {change}: {parent} is not a section of the recipe.")
     if isinstance(values, list):
-        raise InputError(f"--set {change}: {parents[-1]} is a list, name the place in it: {parents[-1]}.0.{last}.")
+        raise InputError(
+            f"--set {change}: {parents[-1]} is a list, name the place in it: {parents[-1]}.0.{last}."
+        )
     values[last] = value
 
 
@@ -348,4 +356,6 @@ def _section_of(annotation: Any) -> Any:
     """The Section inside an annotation such as `Swing | None` or `list[NextItem]`."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
-    return next((found for inner in getattr(annotation, "__args__", ()) if (found := _section_of(inner))), None)
+    return next(
+        (found for inner in getattr(annotation, "__args__", ()) if (found := _section_of(inner))), None
+    )

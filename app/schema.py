@@ -33,7 +33,10 @@ HISTORIES = pa.schema(
         ("user_id", pa.string()),
         ("items", pa.list_(pa.int32())),  # oldest first
         ("timestamps", pa.list_(pa.int64())),
-        ("train_end", pa.int32()),  # items[:train_end] train, [train_end:valid_end] validation, [valid_end:] test
+        (
+            "train_end",
+            pa.int32(),
+        ),  # items[:train_end] train, [train_end:valid_end] validation, [valid_end:] test
         ("valid_end", pa.int32()),
         ("slice", pa.string()),  # sparse | regular | active, by train_end
     ]
@@ -92,7 +95,10 @@ RANKS = pa.schema(
     [
         ("user", pa.int32()),
         ("item", pa.int32()),  # the held-out target
-        ("rank", pa.int32()),  # 1-based place of the target in the full ranking; 0 where it is below the largest k
+        (
+            "rank",
+            pa.int32(),
+        ),  # 1-based place of the target in the full ranking; 0 where it is below the largest k
         ("targets", pa.int32()),  # how many targets this user has
     ]
 )

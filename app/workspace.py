@@ -110,13 +110,17 @@ class Place:
             yield Path(self.path)
             return
         with tempfile.TemporaryDirectory() as folder:
-            pafs.copy_files(self.path, folder, source_filesystem=self.fs, destination_filesystem=pafs.LocalFileSystem())
+            pafs.copy_files(
+                self.path, folder, source_filesystem=self.fs, destination_filesystem=pafs.LocalFileSystem()
+            )
             yield Path(folder)
 
     def upload(self, folder: str | Path) -> None:
         """Copy a local folder into this place."""
         self.make_folder()
-        pafs.copy_files(str(folder), self.path, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=self.fs)
+        pafs.copy_files(
+            str(folder), self.path, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=self.fs
+        )
 
 
 @dataclass
@@ -214,14 +218,18 @@ class Workspace:
         for source in inputs or []:
             manifest = read_manifest(source)
             if manifest is None:
-                raise InputError(f"{self}: {self._relative(source)} is missing. Run the stage that makes it: {_maker(source)}.")
+                raise InputError(
+                    f"{self}: {self._relative(source)} is missing. Run the stage that makes it: {_maker(source)}."
+                )
             hashes.append(manifest["fingerprint"])
         return Stage(self / place, place, settings, hashes)
 
     def require(self, place: str) -> Place:
         """A published place; InputError names the stage to run where it is not there."""
         if read_manifest(self / place) is None:
-            raise InputError(f"{self}: {place} is missing. Run the stage that makes it: {_maker(self / place)}.")
+            raise InputError(
+                f"{self}: {place} is missing. Run the stage that makes it: {_maker(self / place)}."
+            )
         return self / place
 
     def manifests(self) -> dict[str, dict[str, Any]]:
@@ -231,7 +239,9 @@ class Workspace:
 
     def clean(self) -> None:
         """Remove what a run that was cut off left behind."""
-        for info in self.root.fs.get_file_info(pafs.FileSelector(self.root.path, recursive=True, allow_not_found=True)):
+        for info in self.root.fs.get_file_info(
+            pafs.FileSelector(self.root.path, recursive=True, allow_not_found=True)
+        ):
             if info.type == pafs.FileType.Directory and info.base_name.startswith(".draft-"):
                 Place(self.root.fs, info.path).delete()
 
@@ -241,7 +251,9 @@ class Workspace:
             return
         free = shutil.disk_usage(self.root.make_folder().path).free / 2**30
         if free < needed_gib:
-            raise InputError(f"{self}: {free:.2f} GiB of disk left, {needed_gib:.1f} needed. Free some, or give another --workspace.")
+            raise InputError(
+                f"{self}: {free:.2f} GiB of disk left, {needed_gib:.1f} needed. Free some, or give another --workspace."
+            )
 
     def _relative(self, place: Place) -> str:
         return place.path.removeprefix(self.root.path).strip("/")

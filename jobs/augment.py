@@ -1,6 +1,6 @@
 """Histories and the tuned LLMs to a ledger of answers.
 
-    python -m jobs.augment --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.augment --recipe jobs/recipes/demo.yaml --workspace runs/demo
 """
 
 from app.augment import augment

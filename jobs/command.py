@@ -21,14 +21,21 @@ StageFunction = Callable[[Recipe, Workspace], None]
 RecipeOption = Annotated[Path, typer.Option("--recipe", help="YAML file that describes the run.")]
 WorkspaceOption = Annotated[
     str | None,
-    typer.Option("--workspace", "-w", help="Folder or URI (s3://…, gs://…) for all that the run makes. [default: runs/NAME]"),
+    typer.Option(
+        "--workspace",
+        "-w",
+        help="Folder or URI (s3://…, gs://…) for all that the run makes. [default: runs/NAME]",
+    ),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Change one value of the recipe: section.key=value. May be repeated.")
+    list[str] | None,
+    typer.Option("--set", help="Change one value of the recipe: section.key=value. May be repeated."),
 ]
 
 
-def execute(stages: list[StageFunction], recipe_path: Path, workspace: str | None, changes: list[str] | None) -> Workspace:
+def execute(
+    stages: list[StageFunction], recipe_path: Path, workspace: str | None, changes: list[str] | None
+) -> Workspace:
     """Run `stages` in order; bad input ends with one message and exit code 2, Ctrl-C with 130. Nothing finished is lost."""
     _show_progress()
     try:
@@ -44,7 +51,9 @@ def execute(stages: list[StageFunction], recipe_path: Path, workspace: str | Non
     except Exception as error:
         if not _is_disk_full(error):
             raise
-        _fail(f"{workspace or recipe_path}: no space left on the disk. Free some, or give another --workspace; what is finished stays.")
+        _fail(
+            f"{workspace or recipe_path}: no space left on the disk. Free some, or give another --workspace; what is finished stays."
+        )
     return ws
 
 
@@ -79,7 +88,9 @@ def stage_command(stage: StageFunction) -> None:
 
 
 def _show_progress() -> None:
-    handler = RichHandler(console=Console(stderr=True), show_level=False, show_path=False, log_time_format="%H:%M:%S")
+    handler = RichHandler(
+        console=Console(stderr=True), show_level=False, show_path=False, log_time_format="%H:%M:%S"
+    )
     logger = logging.getLogger("longtail")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
@@ -87,7 +98,9 @@ def _show_progress() -> None:
 
 
 def _fail(message: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error[/]: {message.replace('[', chr(92) + '[')}")
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"[bold red]error[/]: {message.replace('[', chr(92) + '[')}"
+    )
     sys.stderr.flush()
     raise typer.Exit(2)
 

@@ -1,6 +1,6 @@
 """Recommenders to the ranks of the held-out items.
 
-    python -m jobs.evaluate --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.evaluate --recipe jobs/recipes/demo.yaml --workspace runs/demo
 """
 
 from app.evaluation import evaluate

@@ -1,6 +1,6 @@
 """Histories to a tuned generator and a tuned discriminator.
 
-    python -m jobs.finetune --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.finetune --recipe jobs/recipes/demo.yaml --workspace runs/demo
 """
 
 from app.llm import finetune

@@ -1,6 +1,6 @@
 """Observed and accepted generated interactions to the variants of the training set.
 
-    python -m jobs.fuse --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.fuse --recipe jobs/recipes/demo.yaml --workspace runs/demo
 """
 
 from app.augment import fuse

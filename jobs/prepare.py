@@ -1,6 +1,6 @@
 """Raw logs and catalogue to histories, items, split and slices.
 
-    python -m jobs.prepare --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.prepare --recipe jobs/recipes/demo.yaml --workspace runs/demo
 """
 
 from app.data import prepare

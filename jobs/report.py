@@ -1,6 +1,6 @@
 """Ranks, ledger and manifests to report/index.html and report/metrics.json.
 
-    python -m jobs.report --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.report --recipe jobs/recipes/demo.yaml --workspace runs/demo
 """
 
 from app.evaluation import report

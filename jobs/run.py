@@ -1,6 +1,6 @@
 """The whole way, from raw logs to the report; a stage that is up to date is skipped.
 
-    python -m jobs.run --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.run --recipe jobs/recipes/demo.yaml --workspace runs/demo
 """
 
 from app.augment import augment, fuse

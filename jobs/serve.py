@@ -1,6 +1,6 @@
 """A finished workspace to an HTTP endpoint.
 
-    python -m jobs.serve --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.serve --recipe jobs/recipes/demo.yaml --workspace runs/demo
 """
 
 from app.serving import serve

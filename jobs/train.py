@@ -1,6 +1,6 @@
 """Variants to recommenders.
 
-    python -m jobs.train --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.train --recipe jobs/recipes/demo.yaml --workspace runs/demo
 """
 
 from app.recommenders import train

@@ -30,7 +30,9 @@ def real_data() -> Callable[[str], Path]:
     def find(name: str) -> Path:
         folder = REAL_DATA / name
         if not folder.exists():
-            pytest.skip(f"real data set {name} is not on this machine (set LONGTAIL_DATA to its parent folder)")
+            pytest.skip(
+                f"real data set {name} is not on this machine (set LONGTAIL_DATA to its parent folder)"
+            )
         return folder
 
     return find

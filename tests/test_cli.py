@@ -25,7 +25,19 @@ def call(*arguments: object) -> tuple[int, str]:
 def test_help_names_every_command():
     code, text = call("--help")
     assert code == 0
-    for command in ("run", "prepare", "finetune", "augment", "fuse", "train", "evaluate", "report", "serve", "status", "doctor"):
+    for command in (
+        "run",
+        "prepare",
+        "finetune",
+        "augment",
+        "fuse",
+        "train",
+        "evaluate",
+        "report",
+        "serve",
+        "status",
+        "doctor",
+    ):
         assert f" {command} " in text
 
 

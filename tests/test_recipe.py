@@ -32,7 +32,10 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
         ("name: x\njudge: {weight: 0}", "judge.weight = 0"),
         ("name: x\njudge: {likelihood: 0, agreement: 0, yes_no: 0}", "at least one of"),
         ("name: x\nvariants: [generated]", "must contain 'observed'"),
-        ("name: x\nvariants: [observed]\nrecommenders: {swing: {variants: [observed, random]}}", "recommenders.swing.variants"),
+        (
+            "name: x\nvariants: [observed]\nrecommenders: {swing: {variants: [observed, random]}}",
+            "recommenders.swing.variants",
+        ),
         ("name: ../x", "name = '../x'"),
         ("- a\n- b", "mapping of sections"),
         ("name: [", "not YAML"),
@@ -47,7 +50,9 @@ def test_a_fault_names_the_key_and_the_fix(tmp_path, text, message):
 
 def test_changes_reach_sections_and_lists(tmp_path):
     path = write(tmp_path, "name: x\naugment: [{strategy: next_item, proposals: 3}]")
-    recipe = load_recipe(path, ["dataset.simulation.users=50", "augment.0.proposals=4", "recommenders.bpr={}", "seed=9"])
+    recipe = load_recipe(
+        path, ["dataset.simulation.users=50", "augment.0.proposals=4", "recommenders.bpr={}", "seed=9"]
+    )
     assert recipe.dataset.simulation.users == 50 and recipe.augment[0].proposals == 4
     assert recipe.recommenders.bpr is not None and recipe.seed == 9
 

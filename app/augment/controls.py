@@ -19,9 +19,18 @@ Pick = Callable[[int, np.ndarray, np.ndarray, int], np.ndarray]
 def observed_itemcf(data: Place, n_items: int) -> ItemCF:
     """An ItemCF fitted on the observed training log; runs in a Ray task."""
     histories = read_histories(data)
-    rows = zip(histories["user"].to_pylist(), histories["items"].to_pylist(), histories["train_end"].to_pylist(), strict=True)
+    rows = zip(
+        histories["user"].to_pylist(),
+        histories["items"].to_pylist(),
+        histories["train_end"].to_pylist(),
+        strict=True,
+    )
     table = pa.Table.from_pylist(
-        [{"user": user, "items": items[:end], "weights": [1.0] * end, "observed": end} for user, items, end in rows], FUSED
+        [
+            {"user": user, "items": items[:end], "weights": [1.0] * end, "observed": end}
+            for user, items, end in rows
+        ],
+        FUSED,
     )
     return ItemCF(ItemCFSection()).fit(Interactions.from_table(table, n_items))
 
@@ -52,6 +61,10 @@ def _drawn(seed: int, weights: np.ndarray) -> Pick:
         free = weights.copy()
         free[history], free[held_out] = 0.0, 0.0
         count = min(count, int((free > 0).sum()))
-        return rng.choice(len(free), size=count, replace=False, p=free / free.sum()) if count else np.empty(0, np.int64)
+        return (
+            rng.choice(len(free), size=count, replace=False, p=free / free.sum())
+            if count
+            else np.empty(0, np.int64)
+        )
 
     return pick

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.augment import controls
+from app.augment.judge import select
+from app.augment.next_item import rare_items
 from app.cluster import connect, fetch
 from app.data import Prepared
 from app.recipe import Recipe, Variant
@@ -35,7 +37,9 @@ def fuse(recipe: Recipe, ws: Workspace) -> None:
     stages = {
         variant: ws.stage(
             f"fused/{variant}",
-            {"variant": variant} if variant == "observed" else {"variant": variant, "weight": recipe.judge.weight, "seed": recipe.seed},
+            {"variant": variant}
+            if variant == "observed"
+            else {"variant": variant, "weight": recipe.judge.weight, "seed": recipe.seed},
             [ws / "data"] if variant == "observed" else [ws / "data", strategy],
         )
         for variant in recipe.variants
@@ -47,14 +51,30 @@ def fuse(recipe: Recipe, ws: Workspace) -> None:
     prepared = Prepared(ws)
     histories = prepared.histories().select_columns(["user", "items", "train_end"])
     if set(stages) != {"observed"}:
-        answers = ray.data.read_parquet((strategy / "answers").path, filesystem=strategy.fs, columns=["user", "proposals"])
-        lists = answers.map_batches(_lists, batch_format="pyarrow")
-        histories = histories.join(lists, join_type="left_outer", num_partitions=PARTITIONS, on=("user",)).materialize()
-    itemcf = ray.remote(controls.observed_itemcf).remote(prepared.place, prepared.n_items) if "itemcf" in stages else None
+        answers = ray.data.read_parquet(
+            (strategy / "answers").path, filesystem=strategy.fs, columns=["user", "proposals"]
+        )
+        choose = partial(_lists, tail_share=recipe.augment[0].tail_share, rare=rare_items(prepared.items))
+        lists = answers.map_batches(choose, batch_format="pyarrow")
+        histories = histories.join(
+            lists, join_type="left_outer", num_partitions=PARTITIONS, on=("user",)
+        ).materialize()
+    itemcf = (
+        ray.remote(controls.observed_itemcf).remote(prepared.place, prepared.n_items)
+        if "itemcf" in stages
+        else None
+    )
     counts = ray.put(prepared.items["train_count"].to_numpy())
     for variant, stage in stages.items():
         rows = histories.map_batches(
-            partial(_fused, variant=variant, weight=recipe.judge.weight, seed=recipe.seed, counts=counts, itemcf=itemcf),
+            partial(
+                _fused,
+                variant=variant,
+                weight=recipe.judge.weight,
+                seed=recipe.seed,
+                counts=counts,
+                itemcf=itemcf,
+            ),
             batch_format="pyarrow",
         )
         _publish(stage, rows)
@@ -69,15 +89,17 @@ def _publish(stage: Stage, rows: Any) -> None:
         stage.counts = ray.get(ray.remote(_sizes).remote(target))
 
 
-def _lists(batch: pa.Table) -> pa.Table:
-    """Answers -> per user the accepted items by confidence, and as many by the generator's own probability."""
+def _lists(batch: pa.Table, tail_share: float, rare: np.ndarray) -> pa.Table:
+    """Answers -> per user the accepted items by confidence, and as many chosen by the generator's probability alone."""
     rows = []
     for user, proposals in zip(batch["user"].to_pylist(), batch["proposals"].to_pylist(), strict=True):
         judged = [proposal for proposal in proposals if proposal["outcome"] in (ACCEPTED, REJECTED)]
         accepted = sorted((p for p in judged if p["outcome"] == ACCEPTED), key=lambda p: -p["confidence"])
-        likely = sorted(judged, key=lambda p: -(p["likelihood"] or 0.0))[: len(accepted)]
+        items = np.array([p["item"] for p in judged], np.int64)
+        likelihood = np.array([p["likelihood"] for p in judged], np.float64)
+        likely = items[select(likelihood, rare[items], len(accepted), tail_share)]
         rows.append(
-            {"user": user, "discriminated": [p["item"] for p in accepted], "generated": [p["item"] for p in likely]}
+            {"user": user, "discriminated": [p["item"] for p in accepted], "generated": likely.tolist()}
         )
     return pa.Table.from_pylist(rows, _LISTS)
 

@@ -13,27 +13,44 @@ from app.recipe import Judge
 from app.schema import ACCEPTED, ANSWERS, REJECTED
 
 
-def judge(batch: pa.Table, settings: Judge) -> pa.Table:
-    """Answers of the ledger -> answers whose every proposal has its outcome and, where judged, its confidence."""
+def judge(batch: pa.Table, settings: Judge, tail_share: float, rare: np.ndarray) -> pa.Table:
+    """Answers of the ledger -> answers whose every proposal has its outcome and, where judged, its confidence.
+
+    tail_share of the accepted is reserved for `rare` items (bool [n_items]), where a user has such proposals.
+    """
     rows = batch.to_pylist()
     for row in rows:
         open_proposals = [proposal for proposal in row["proposals"] if proposal["outcome"] is None]
         if open_proposals:
-            _decide(open_proposals, settings)
+            _decide(open_proposals, settings, tail_share, rare)
     return pa.Table.from_pylist(rows, ANSWERS)
 
 
-def _decide(proposals: list[dict[str, Any]], settings: Judge) -> None:
+def _decide(proposals: list[dict[str, Any]], settings: Judge, tail_share: float, rare: np.ndarray) -> None:
     """Fill confidence and outcome of one user's open proposals in place."""
     scores = {
-        name: np.array([proposal[name] or 0.0 for proposal in proposals]) for name in ("likelihood", "agreement", "yes_no")
+        name: np.array([proposal[name] or 0.0 for proposal in proposals])
+        for name in ("likelihood", "agreement", "yes_no")
     }
     confidence = blend(scores, settings)
-    best = np.argsort(-confidence, kind="stable")[: settings.keep]
-    accepted = {int(place) for place in best if confidence[place] >= settings.threshold}
+    is_rare = rare[[proposal["item"] for proposal in proposals]]
+    allowed = np.where(confidence >= settings.threshold, confidence, -np.inf)
+    accepted = set(select(allowed, is_rare, settings.keep, tail_share).tolist())
     for place, proposal in enumerate(proposals):
         proposal["confidence"] = float(confidence[place])
         proposal["outcome"] = ACCEPTED if place in accepted else REJECTED
+
+
+def select(scores: np.ndarray, rare: np.ndarray, keep: int, tail_share: float) -> np.ndarray:
+    """The places of the `keep` best scores, the first round(keep * tail_share) seats for rare items as far as there are any.
+
+    scores float [n], -inf where a place may not be taken; rare bool [n].
+    """
+    order = np.argsort(-scores, kind="stable")
+    order = order[np.isfinite(scores[order])]
+    reserved = order[rare[order]][: round(keep * tail_share)]
+    others = order[~np.isin(order, reserved)]
+    return np.concatenate([reserved, others[: keep - len(reserved)]]).astype(np.int64)
 
 
 def blend(scores: dict[str, np.ndarray], settings: Judge) -> np.ndarray:

@@ -48,7 +48,9 @@ class Ledger:
 
         answers = ray.data.read_parquet(self.place.path, filesystem=self.place.fs)
         if ray.get(ray.remote(_repeats).options(num_cpus=0.1).remote(self.place)):
-            return answers.groupby("request_id", num_partitions=4).map_groups(lambda group: group.slice(0, 1), batch_format="pyarrow")
+            return answers.groupby("request_id", num_partitions=4).map_groups(
+                lambda group: group.slice(0, 1), batch_format="pyarrow"
+            )
         return answers
 
     @contextmanager
@@ -77,7 +79,14 @@ class Ledger:
                 continue
             first = first or time.monotonic() - PROGRESS_SECONDS
             speed = answered / (time.monotonic() - first)
-            log.info("%s: %d of %d requests, %.1f/s, %.0f s left", name, answered, total, speed, (total - answered) / speed)
+            log.info(
+                "%s: %d of %d requests, %.1f/s, %.0f s left",
+                name,
+                answered,
+                total,
+                speed,
+                (total - answered) / speed,
+            )
 
 
 def _rows(file: Place) -> int | None:

@@ -27,11 +27,14 @@ class NextItemStrategy:
 
     name = "next_item"
 
-    def __init__(self, section: NextItem, prompts: Prompts, tokenizer: Any, items: pa.Table, rendering: str) -> None:
+    def __init__(
+        self, section: NextItem, prompts: Prompts, tokenizer: Any, items: pa.Table, rendering: str
+    ) -> None:
         self.section, self.prompts, self.rendering = section, prompts, rendering
         self.tokenizer = tokenizer
         self.grounder = Grounder(items, rendering)
         self.texts = item_texts(items, rendering)
+        self.rare = rare_items(items)
         self.first_item_token = tokenizer.convert_tokens_to_ids(self.texts[0]) if rendering == "token" else -1
 
     @classmethod
@@ -51,7 +54,7 @@ class NextItemStrategy:
         """The prompt's token ids and the sampling of one request."""
         prompt = self.prompts.next_item(np.asarray(row["history"], np.int32)).tolist()
         if self.rendering == "token":
-            return prompt, top_logprobs(min(MAX_LOGPROBS, 4 * self.section.proposals + 10))
+            return prompt, top_logprobs(MAX_LOGPROBS)
         longest = int(np.quantile(np.diff(self.prompts.items.indptr), 0.95))
         room = self.prompts.context - len(prompt)
         return prompt, decoded(max(1, min(self.section.proposals * longest, room)))
@@ -59,27 +62,38 @@ class NextItemStrategy:
     def read(self, answer: Row) -> list[Proposal]:
         """An answer of the engine -> proposals, best first; each has an outcome, or None where it is still to be judged.
 
-        Reading stops at the `proposals`-th that can be judged.
+        Reading stops at the `proposals`-th that can be judged. Once all but the seats reserved for long-tail and cold
+        items are taken, other items are passed over.
         """
         written = self._tokens(answer) if self.rendering == "token" else self._lines(answer)
         history, held_out = set(answer["history"]), set(answer["held_out"])
         proposals: list[Proposal] = []
         met: set[int] = set()
+        reserved = round(self.section.proposals * self.section.tail_share)
+        seats = self.section.proposals - reserved
         for text, item, likelihood in written:
             if item is None:
-                outcome = NOT_IN_CATALOGUE if self.rendering == "token" or self.grounder.parses(text) else UNPARSABLE
+                outcome = (
+                    NOT_IN_CATALOGUE
+                    if self.rendering == "token" or self.grounder.parses(text)
+                    else UNPARSABLE
+                )
             elif item in met:
                 outcome = DUPLICATE
             elif item in history:
                 outcome = ALREADY_SEEN
             elif item in held_out:
                 outcome = HELD_OUT
+            elif seats:
+                outcome, seats = None, seats - 1
+            elif self.rare[item]:
+                outcome, reserved = None, reserved - 1
             else:
-                outcome = None
+                continue
             if item is not None:
                 met.add(item)
             proposals.append({"text": text, "item": item, "outcome": outcome, "likelihood": likelihood})
-            if sum(proposal["outcome"] is None for proposal in proposals) == self.section.proposals:
+            if not seats and not reserved:
                 break
         return proposals
 
@@ -108,14 +122,29 @@ class NextItemStrategy:
         return found
 
 
+def rare_items(items: pa.Table) -> np.ndarray:
+    """bool [n_items]: long-tail and cold items, those that augmentation is for."""
+    return np.isin(np.asarray(items["slice"].to_pylist()), ("tail", "cold"))
+
+
 def _requests(batch: pa.Table, asked: list[Any]) -> pa.Table:
     histories = zip(*(batch[name].to_pylist() for name in ("user", "items", "train_end")), strict=True)
     rows = [
-        {"request_id": fingerprint(asked, user), "user": user, "history": items[:train], "held_out": items[train:]}
+        {
+            "request_id": fingerprint(asked, user),
+            "user": user,
+            "history": items[:train],
+            "held_out": items[train:],
+        }
         for user, items, train in histories
         if train
     ]
     schema = pa.schema(
-        [("request_id", pa.string()), ("user", pa.int32()), ("history", pa.list_(pa.int32())), ("held_out", pa.list_(pa.int32()))]
+        [
+            ("request_id", pa.string()),
+            ("user", pa.int32()),
+            ("history", pa.list_(pa.int32())),
+            ("held_out", pa.list_(pa.int32())),
+        ]
     )
     return pa.Table.from_pylist(rows, schema)

@@ -17,12 +17,12 @@ from app.augment import discriminate
 from app.augment.controls import observed_itemcf
 from app.augment.judge import judge
 from app.augment.ledger import Ledger
-from app.augment.next_item import NextItemStrategy
+from app.augment.next_item import NextItemStrategy, rare_items
 from app.cluster import connect, fetch
 from app.data import Prepared
 from app.llm.engine import Row, ask
 from app.llm.prompts import VERSION, Prompts
-from app.recipe import Judge, NextItem, Recipe
+from app.recipe import NextItem, Recipe
 from app.schema import OUTCOMES
 from app.workspace import Place, Workspace, fingerprint
 
@@ -48,18 +48,25 @@ def augment(recipe: Recipe, ws: Workspace) -> None:
         asked = [stage.inputs, settings["strategy"], settings["items"], settings["history"], VERSION]
         ledger = Ledger(ws / f"ledger/{section.strategy}/{fingerprint(asked)}")
         with stage.publishing() as draft:
-            _ask(recipe, ws, section, ledger, asked)
-            stage.counts = _judge(recipe.judge, ledger, draft / "answers")
+            prepared = Prepared(ws)
+            _ask(recipe, ws, section, prepared, ledger, asked)
+            decide = partial(
+                judge, settings=recipe.judge, tail_share=section.tail_share, rare=rare_items(prepared.items)
+            )
+            stage.counts = _publish(
+                ledger.read().map_batches(decide, batch_format="pyarrow"), draft / "answers"
+            )
 
 
-def _ask(recipe: Recipe, ws: Workspace, section: NextItem, ledger: Ledger, asked: list[Any]) -> None:
+def _ask(
+    recipe: Recipe, ws: Workspace, section: NextItem, prepared: Prepared, ledger: Ledger, asked: list[Any]
+) -> None:
     """Bring the ledger up to one answer per request.
 
     asked: what a request depends on besides its user; part of its hash.
     """
     import ray
 
-    prepared = Prepared(ws)
     generator, discriminator = ws.require("llm/generator"), ws.require("llm/discriminator")
     strategy = NextItemStrategy.open(section, recipe.llm, generator, prepared.items, recipe.generator.history)
     judging = Prompts.open(discriminator, prepared.items, recipe.llm.items, recipe.discriminator.history)
@@ -72,7 +79,9 @@ def _ask(recipe: Recipe, ws: Workspace, section: NextItem, ledger: Ledger, asked
         if left == 0:
             return
         if attempt == ATTEMPTS:
-            raise RuntimeError(f"{section.strategy}: {left} requests have no answer after {ATTEMPTS} rounds; {ledger.place} has the others")
+            raise RuntimeError(
+                f"{section.strategy}: {left} requests have no answer after {ATTEMPTS} rounds; {ledger.place} has the others"
+            )
         log.info("%s: %d requests to ask%s", section.strategy, left, " again" if attempt else "")
         generate = ask(
             generator,
@@ -120,13 +129,14 @@ def _similarity(data: Place, n_items: int) -> csr_matrix:
     return observed_itemcf(data, n_items).similarity
 
 
-def _judge(settings: Judge, ledger: Ledger, target: Place) -> dict[str, Any]:
-    """Publish the ledger with the judge's outcomes. Returns the counts of the manifest; outcomes add up to the proposals."""
-    judged = ledger.read().map_batches(judge, batch_format="pyarrow", fn_args=(settings,))
-    judged.write_parquet(target.make_folder().path, filesystem=target.fs)
+def _publish(judged: Any, target: Place) -> dict[str, Any]:
+    """Write the judged answers. Returns the counts of the manifest; outcomes add up to the proposals."""
     import ray.data
 
-    counted = ray.data.read_parquet(target.path, filesystem=target.fs).map_batches(_count, batch_format="pyarrow")
+    judged.write_parquet(target.make_folder().path, filesystem=target.fs)
+    counted = ray.data.read_parquet(target.path, filesystem=target.fs).map_batches(
+        _count, batch_format="pyarrow"
+    )
     totals: Counter[str] = Counter()
     for row in counted.iter_rows():
         totals.update(row)
@@ -141,9 +151,15 @@ def _count(batch: pa.Table) -> pa.Table:
     """One row of sums for a batch of answers."""
     proposals = pc.list_flatten(batch["proposals"])
     outcomes = Counter(pc.struct_field(proposals, "outcome").to_pylist())
-    sums = {name: pc.sum(batch[name]).as_py() or 0 for name in ("questions", "prompt_tokens", "output_tokens")}
+    sums = {
+        name: pc.sum(batch[name]).as_py() or 0 for name in ("questions", "prompt_tokens", "output_tokens")
+    }
     return pa.table(
         {name: [value] for name, value in sums.items()}
-        | {"requests": [batch.num_rows], "errors": [batch.num_rows - batch["error"].null_count], "proposals": [len(proposals)]}
+        | {
+            "requests": [batch.num_rows],
+            "errors": [batch.num_rows - batch["error"].null_count],
+            "proposals": [len(proposals)],
+        }
         | {outcome: [outcomes[outcome]] for outcome in OUTCOMES}
     )

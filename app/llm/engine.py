@@ -4,7 +4,6 @@ Rows carry token ids, so that the engine sees exactly what tuning saw. A row tha
 `error` set and is counted, never fatal; an engine that dies takes its actor with it and is started anew by Ray Data.
 """
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,7 +19,13 @@ ERROR = "__inference_error__"
 UNASKED = "unasked"
 CARRIED = "carried"
 NOTHING: Row = {
-    "text": None, "tokens": [], "alternatives": [], "logprobs": [], "prompt_tokens": 0, "output_tokens": 0, "seconds": 0.0,
+    "text": None,
+    "tokens": [],
+    "alternatives": [],
+    "logprobs": [],
+    "prompt_tokens": 0,
+    "output_tokens": 0,
+    "seconds": 0.0,
 }
 """What a row that was not answered carries in place of an answer."""
 BATCH = 64
@@ -45,7 +50,12 @@ def decoded(max_tokens: int) -> Row:
 
 def engine_arguments(resources: Resources, context: int) -> Row:
     """Keyword arguments of one vLLM engine; eager and fp32 on a CPU, where compiling and bf16 only cost."""
-    common = {"max_model_len": context, "max_logprobs": MAX_LOGPROBS, "enable_prefix_caching": True, "disable_log_stats": True}
+    common = {
+        "max_model_len": context,
+        "max_logprobs": MAX_LOGPROBS,
+        "enable_prefix_caching": True,
+        "disable_log_stats": True,
+    }
     if resources.accelerator == "gpu":
         return common
     return common | {"enforce_eager": True, "dtype": "float32", "max_num_seqs": 256}

@@ -55,7 +55,9 @@ def _check_base(llm: LLM) -> None:
     try:
         AutoConfig.from_pretrained(llm.base)
     except (OSError, ValueError) as error:
-        raise InputError(f"llm.base = {llm.base!r}: no such model folder or Hugging Face id ({str(error).splitlines()[0]}).") from None
+        raise InputError(
+            f"llm.base = {llm.base!r}: no such model folder or Hugging Face id ({str(error).splitlines()[0]})."
+        ) from None
 
 
 def _base(recipe: Recipe, ws: Workspace, role: Role, items: pa.Table, place: Place) -> Place:
@@ -144,7 +146,9 @@ def _examples(
     )
 
 
-def _negatives(rng: np.random.Generator, taken: np.ndarray, counts: np.ndarray, section: Discriminator) -> np.ndarray:
+def _negatives(
+    rng: np.random.Generator, taken: np.ndarray, counts: np.ndarray, section: Discriminator
+) -> np.ndarray:
     """Items outside the training history. A held-out item may be drawn like any other: leaving it out would tell of it."""
     wanted = section.negatives_per_positive
     shares = counts / counts.sum() if section.negatives == "popular" else None
@@ -163,22 +167,39 @@ def _tune(
     dataset = ray.data.read_parquet(examples.path, filesystem=examples.fs)
     rows = dataset.count()
     if rows == 0:
-        raise InputError(f"{role}: no user has two training interactions, so there is nothing to tune on. Loosen dataset's filters.")
+        raise InputError(
+            f"{role}: no user has two training interactions, so there is nothing to tune on. Loosen dataset's filters."
+        )
     workers, gpu = recipe.resources.llm_workers, recipe.resources.accelerator == "gpu"
     with tempfile.TemporaryDirectory() as storage:
         result = TorchTrainer(
             _worker,
             train_loop_config={
-                "section": section, "llm": recipe.llm, "role": role, "base": base, "items": items,
-                "rows": rows, "seed": recipe.seed, "draft": draft, "driver": os.getpid(),
+                "section": section,
+                "llm": recipe.llm,
+                "role": role,
+                "base": base,
+                "items": items,
+                "rows": rows,
+                "seed": recipe.seed,
+                "draft": draft,
+                "driver": os.getpid(),
             },
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu, resources_per_worker={"GPU": 1} if gpu else {"CPU": 1}),
+            scaling_config=ScalingConfig(
+                num_workers=workers, use_gpu=gpu, resources_per_worker={"GPU": 1} if gpu else {"CPU": 1}
+            ),
             run_config=RunConfig(name=draft.name, storage_path=storage),
             datasets={"train": dataset},
             dataset_config=DataConfig(datasets_to_split="all"),
         ).fit()
     counts = {"examples": rows, "workers": workers} | result.return_value
-    log.info("%s: loss %.3f → %.3f, %s tokens/s", role, counts["losses"][0], counts["losses"][-1], f"{counts['tokens'] / counts['seconds']:,.0f}")
+    log.info(
+        "%s: loss %.3f → %.3f, %s tokens/s",
+        role,
+        counts["losses"][0],
+        counts["losses"][-1],
+        f"{counts['tokens'] / counts['seconds']:,.0f}",
+    )
     return counts
 
 
@@ -226,7 +247,11 @@ def _load_model(config: dict[str, Any], folder: Path, tokenizer: Any) -> Any:
 
     llm: LLM = config["llm"]
     if config["role"] == "generator" and llm.base == "small":
-        text = text_vectors(config["items"], tokenizer, config["seed"]) if llm.items == "token" else np.zeros((len(tokenizer), 1), np.float32)
+        text = (
+            text_vectors(config["items"], tokenizer, config["seed"])
+            if llm.items == "token"
+            else np.zeros((len(tokenizer), 1), np.float32)
+        )
         return SmallLlama(tokenizer, llm.hidden, llm.layers, text)
     model = AutoModelForCausalLM.from_pretrained(folder)
     if config["section"].lora:
@@ -236,8 +261,11 @@ def _load_model(config: dict[str, Any], folder: Path, tokenizer: Any) -> Any:
         model = get_peft_model(
             model,
             LoraConfig(
-                r=config["section"].lora, lora_alpha=2 * config["section"].lora, target_modules="all-linear",
-                modules_to_save=added, task_type="CAUSAL_LM",
+                r=config["section"].lora,
+                lora_alpha=2 * config["section"].lora,
+                target_modules="all-linear",
+                modules_to_save=added,
+                task_type="CAUSAL_LM",
             ),
         )
     return model

@@ -49,4 +49,8 @@ def level(text: str) -> str:
 
 def _unambiguous(texts: list[str]) -> dict[str, int]:
     unique, first, counts = np.unique(np.asarray(texts, object), return_index=True, return_counts=True)
-    return {text: int(code) for text, code, count in zip(unique, first, counts, strict=True) if count == 1 and text}
+    return {
+        text: int(code)
+        for text, code, count in zip(unique, first, counts, strict=True)
+        if count == 1 and text
+    }

@@ -61,7 +61,9 @@ class Prompts:
     def open(cls, llm: Place, items: pa.Table, rendering: str, history: int) -> Self:
         """For the tokenizer of a checkpoint; a prompt leaves room for one token of an answer."""
         tokenizer = open_tokenizer(llm)
-        return cls(tokenizer, items, rendering, history, context=min(tokenizer.model_max_length, LONGEST_CONTEXT) - 1)
+        return cls(
+            tokenizer, items, rendering, history, context=min(tokenizer.model_max_length, LONGEST_CONTEXT) - 1
+        )
 
     def next_item(self, history: np.ndarray) -> np.ndarray:
         """The generator's prompt for a user's observed items, oldest first."""
@@ -117,5 +119,7 @@ def open_tokenizer(llm: Place) -> PreTrainedTokenizerBase:
 def _single(ids: np.ndarray, word: str) -> int:
     """The only token of a word: a confidence is read from one token's probability."""
     if len(ids) != 1:
-        raise InputError(f"llm.base: its tokenizer writes {word!r} as {len(ids)} tokens; choose a base that writes it as one.")
+        raise InputError(
+            f"llm.base: its tokenizer writes {word!r} as {len(ids)} tokens; choose a base that writes it as one."
+        )
     return int(ids[0])

@@ -44,7 +44,11 @@ def build_tokenizer(items: pa.Table, rendering: str, vocabulary: int = 1024) -> 
     added = [YES, NO] + (item_texts(items, rendering) if rendering == "token" else [])
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in added])
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", model_max_length=CONTEXT
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        model_max_length=CONTEXT,
     )
 
 
@@ -60,7 +64,9 @@ def text_vectors(items: pa.Table, tokenizer: PreTrainedTokenizerFast, seed: int)
     ]
     if not any(text.strip() for text in described):
         return vectors
-    tfidf = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", sublinear_tf=True, min_df=2).fit_transform(described)
+    tfidf = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", sublinear_tf=True, min_df=2).fit_transform(
+        described
+    )
     size = min(TEXT_DIM, min(tfidf.shape) - 1)
     reduced = TruncatedSVD(size, random_state=seed).fit_transform(tfidf)
     rows = tokenizer.convert_tokens_to_ids(item_texts(items, "token"))
@@ -71,7 +77,9 @@ def text_vectors(items: pa.Table, tokenizer: PreTrainedTokenizerFast, seed: int)
 class SmallLlama(nn.Module):
     """A Llama whose embedding matrix, shared with its output, is free vectors plus a linear map of text vectors."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int, text: np.ndarray) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int, text: np.ndarray
+    ) -> None:
         super().__init__()
         self.config = LlamaConfig(
             vocab_size=len(tokenizer),
@@ -93,7 +101,9 @@ class SmallLlama(nn.Module):
         """input_ids, attention_mask int64 [batch, length] -> logits [batch, length, vocabulary]."""
         matrix = self.embedding()
         states = self.body(
-            inputs_embeds=functional.embedding(input_ids, matrix), attention_mask=attention_mask, use_cache=False
+            inputs_embeds=functional.embedding(input_ids, matrix),
+            attention_mask=attention_mask,
+            use_cache=False,
         ).last_hidden_state
         return CausalLMOutput(logits=states @ matrix.T)
 

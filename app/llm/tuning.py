@@ -53,10 +53,17 @@ def deepspeed_config(settings: Tuning, steps: int, workers: int) -> dict[str, An
         "bf16": {"enabled": settings.precision == "bf16"},
         "zero_optimization": {"stage": settings.zero},
         "zero_allow_untested_optimizer": True,
-        "optimizer": {"type": "AdamW", "params": {"lr": settings.lr, "weight_decay": 0.01, "torch_adam": True}},
+        "optimizer": {
+            "type": "AdamW",
+            "params": {"lr": settings.lr, "weight_decay": 0.01, "torch_adam": True},
+        },
         "scheduler": {
             "type": "WarmupCosineLR",
-            "params": {"total_num_steps": max(steps, 2), "warmup_num_steps": max(2, int(steps * WARM_UP)), "cos_min_ratio": 0.05},
+            "params": {
+                "total_num_steps": max(steps, 2),
+                "warmup_num_steps": max(2, int(steps * WARM_UP)),
+                "cos_min_ratio": 0.05,
+            },
         },
         "steps_per_print": 10**9,
         "wall_clock_breakdown": False,
@@ -93,7 +100,9 @@ def tune(
             logits = engine(input_ids=batch["tokens"], attention_mask=batch["mask"].long()).logits
             summed = weighted_loss(logits, batch["tokens"], batch["weights"])
             if not torch.isfinite(summed):
-                raise FloatingPointError(f"loss is {summed.item()} in epoch {epoch}, step {done}: lower lr or raise the precision")
+                raise FloatingPointError(
+                    f"loss is {summed.item()} in epoch {epoch}, step {done}: lower lr or raise the precision"
+                )
             # DeepSpeed averages gradients over workers; times `workers` makes that the sum.
             engine.backward(summed * workers / weight.clamp_min(1e-9))
             engine.step()
@@ -107,7 +116,12 @@ def tune(
             f"epoch {epoch + 1}/{settings.epochs}  loss {losses[-1]:.3f}  "
             f"{tokens * workers / elapsed:,.0f} tokens/s  {left:.0f} s left"
         )
-    return {"losses": losses, "tokens": tokens * workers, "seconds": time.monotonic() - started, "steps": done}
+    return {
+        "losses": losses,
+        "tokens": tokens * workers,
+        "seconds": time.monotonic() - started,
+        "steps": done,
+    }
 
 
 def gathered(model: nn.Module, zero: int) -> Any:

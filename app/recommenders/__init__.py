@@ -1,4 +1,4 @@
-"""Recommenders: `build` one by its name in the recipe, `load` a saved one, `train` all that the recipe names."""
+"""Recommenders: `build` one by its name, `load` a saved one, `train` all that the recipe names."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -19,7 +19,9 @@ MODELS = {
     "lightgcn": "lightgcn.LightGCN",
     "sasrec": "sasrec.SASRec",
 }
-"""Module and class by the name of the section in the recipe; imported when asked for, because some bring torch."""
+"""Module and class by the name of the section in the recipe; imported when asked for, because some bring
+torch.
+"""
 
 __all__ = ["MODELS", "build", "load", "train"]
 
@@ -27,8 +29,9 @@ __all__ = ["MODELS", "build", "load", "train"]
 def build(
     name: str, section: RecommenderSection, seed: int = 0, workers: int = 0, use_gpu: bool = False
 ) -> "Ranker":
-    """A recommender that is not fitted yet; a trained one will be fitted by `workers` workers of Ray Train, or in this
-    process where that is 0. Raises InputError for a name that is not in MODELS."""
+    """A recommender that is not fitted yet; a trained one will be fitted by `workers` workers of Ray Train,
+    or in this process where that is 0. Raises InputError for a name that is not in MODELS.
+    """
     if name not in MODELS:
         raise InputError(f"recommenders.{name}: no such recommender. Known: {', '.join(MODELS)}.")
     module, _, leaf = MODELS[name].partition(".")

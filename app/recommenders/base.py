@@ -34,7 +34,9 @@ class Interactions:
         table = table.sort_by("user").combine_chunks()
         items, weights = table["items"].combine_chunks(), table["weights"].combine_chunks()
         return cls(
-            indptr=np.concatenate([[0], np.cumsum(pa.compute.list_value_length(items).to_numpy(zero_copy_only=False))]),
+            indptr=np.concatenate(
+                [[0], np.cumsum(pa.compute.list_value_length(items).to_numpy(zero_copy_only=False))]
+            ),
             items=items.flatten().to_numpy(zero_copy_only=False).astype(np.int32),
             weights=weights.flatten().to_numpy(zero_copy_only=False).astype(np.float32),
             observed=table["observed"].to_numpy().astype(np.int64),
@@ -69,7 +71,9 @@ class Recommender(Protocol):
 
     def fit(self, train: Interactions) -> Self: ...
 
-    def recommend(self, users: np.ndarray, k: int, *, exclude_seen: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    def recommend(
+        self, users: np.ndarray, k: int, *, exclude_seen: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Full ranking over the catalogue: items int32 [n, k], best first, -1 where there are fewer; scores float32."""
         ...
 

@@ -1,4 +1,4 @@
-"""BPR-MF (Rendle et al., arXiv 1205.2618): matrix factorisation with a pairwise loss, that is LightGCN without layers."""
+"""BPR-MF (Rendle et al., arXiv 1205.2618): matrix factorisation, pairwise; LightGCN without layers."""
 
 from app.recipe import BPR as Section
 from app.recommenders.factors import Factors

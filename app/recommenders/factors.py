@@ -1,9 +1,10 @@
 """Embeddings of users and items trained with the BPR loss: what LightGCN and, with 0 layers, BPR-MF share.
 
-Split by embedding dimension: everything here is linear in the embeddings but the loss, and the loss needs only the
-score differences of a batch. So each of W workers holds D / W columns of all embeddings, propagates them over the whole
-graph, and the batch's partial score differences (one float an interaction) are all that is summed between workers. The
-gradient of a column follows from that sum without any further exchange, so W workers do what one does, to rounding.
+Split by embedding dimension: everything here is linear in the embeddings but the loss, and the loss needs
+only the score differences of a batch. So each of W workers holds D / W columns of all embeddings, propagates
+them over the whole graph, and the batch's partial score differences (one float an interaction) are all that
+is summed between workers. The gradient of a column follows from that sum without any further exchange, so W
+workers do what one does, to rounding.
 """
 
 import warnings
@@ -26,8 +27,9 @@ INITIAL_SCALE = 0.1
 
 
 class Factors(Ranker):
-    """Scores are dot products. An ad-hoc user is the mean of the items of the history, scaled to the mean norm of the
-    known users; the ranking does not depend on that scale."""
+    """Scores are dot products. An ad-hoc user is the mean of the items of the history, scaled to the mean
+    norm of the known users; the ranking does not depend on that scale.
+    """
 
     section: BPR | LightGCN
     users: np.ndarray
@@ -83,8 +85,8 @@ class Factors(Ranker):
 class Propagation:
     """e -> mean over k = 0..layers of Â^k e (LightGCN, 2002.02126, equations 4 and 7), Â = D^-1/2 A D^-1/2.
 
-    The interaction weights are the edges, so they enter the degrees too. As Â is symmetric, the operator is its own
-    transpose, which makes it its own backward pass.
+    The interaction weights are the edges, so they enter the degrees too. As Â is symmetric, the operator is
+    its own transpose, which makes it its own backward pass.
     """
 
     def __init__(self, ratings: csr_matrix, layers: int, device: torch.device) -> None:
@@ -121,8 +123,9 @@ def _tensor(matrix: csr_matrix, device: torch.device) -> torch.Tensor:
 
 
 def bpr_loop(arrays: Arrays, settings: dict[str, Any], device: torch.device) -> Arrays:
-    """Train embeddings by Adam on BPR (1205.2618): sum over a batch of r_ui softplus(y_uj - y_ui) / batch, one uniform
-    negative j each, plus l2 / 2 of the squared E0 of u, i, j (LightGCN, equation 15). An epoch passes once over all.
+    """Train embeddings by Adam on BPR (1205.2618): sum over a batch of r_ui softplus(y_uj - y_ui) / batch,
+    one uniform negative j each, plus l2 / 2 of the squared E0 of u, i, j (LightGCN, equation 15). An epoch
+    passes once over all.
 
     arrays: the users x items ratings as CSR (indptr, indices, weights). Answers float32 `embeddings`
     [users + items, dim], users first. What is drawn does not depend on the number of workers.
@@ -142,13 +145,20 @@ def bpr_loop(arrays: Arrays, settings: dict[str, Any], device: torch.device) -> 
     for _ in range(settings["epochs"]):
         order = rng.permutation(usable)
         drawn = negatives.draw(all_users[order], rng)
-        nodes = torch.from_numpy(np.stack([all_users[order], ratings.indices[order] + n_users, drawn + n_users]))
+        nodes = torch.from_numpy(
+            np.stack([all_users[order], ratings.indices[order] + n_users, drawn + n_users])
+        )
         weights = torch.from_numpy(ratings.data[order])
         total = torch.zeros((), device=device)
         for start in range(0, len(order), settings["batch"]):
             batch = slice(start, start + settings["batch"])
             total += _step(
-                embeddings, propagate, adam, nodes[:, batch].to(device), weights[batch].to(device), settings["l2"]
+                embeddings,
+                propagate,
+                adam,
+                nodes[:, batch].to(device),
+                weights[batch].to(device),
+                settings["l2"],
             )
         if not progress.epoch(total.item() / max(1, len(order))):
             break
@@ -163,9 +173,10 @@ def _step(
     weights: torch.Tensor,
     l2: float,
 ) -> torch.Tensor:
-    """One step of Adam on this worker's columns; nodes int64 [3, batch] are users, positives, negatives. Answers the
-    sum of the batch's losses without the regulariser. The gradient is written out: it is shorter than to hook the sum
-    over workers into autograd."""
+    """One step of Adam on this worker's columns; nodes int64 [3, batch] are users, positives, negatives.
+    Answers the sum of the batch's losses without the regulariser. The gradient is written out: it is shorter
+    than to hook the sum over workers into autograd.
+    """
     users, positives, negatives = propagate(embeddings)[nodes]
     difference = sum_over_workers((users * (positives - negatives)).sum(1))
     slope = (-weights * torch.sigmoid(-difference) / len(weights))[:, None]  # d loss / d difference

@@ -22,8 +22,8 @@ log = logging.getLogger("longtail")
 def fit_all(recipe: Recipe, ws: Workspace) -> None:
     """Publish `recommenders/<variant>/<model>-<s>` for all `runs(recipe)` that are not up to date.
 
-    `resources.parallel` are fitted at a time, each trained one by `resources.workers` Ray Train workers. Raises
-    InputError where prepare or fuse has not run yet.
+    `resources.parallel` are fitted at a time, each trained one by `resources.workers` Ray Train workers.
+    Raises InputError where prepare or fuse has not run yet.
     """
     units = [(run, _unit(recipe, ws, run)) for run in runs(recipe)]
     due = [(run, unit) for run, unit in units if not unit.up_to_date]
@@ -85,7 +85,9 @@ def fit(
     items: Place,
     to: Place,
 ) -> dict[str, Any]:
-    """Fit one recommender on a folder of `schema.FUSED` and save it to `to`; returns the counts for its manifest."""
+    """Fit one recommender on a folder of `schema.FUSED` and save it to `to`; returns the counts for its
+    manifest.
+    """
     from app.recommenders import build
 
     n_items = pq.read_metadata(items.path, filesystem=items.fs).num_rows

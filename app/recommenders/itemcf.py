@@ -1,7 +1,9 @@
 """ItemCF: item-to-item neighbours from who took both (papers 5.2), found by the `implicit` library."""
 
+from functools import partial
+
 import numpy as np
-from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight
+from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight, normalize
 from scipy.sparse import csr_matrix
 
 from app.recommenders.base import Interactions
@@ -9,26 +11,24 @@ from app.recommenders.neighbours import Neighbours
 
 
 class ItemCF(Neighbours):
-    """`cosine`: s(i, j) = sum_u r_ui r_uj / sqrt(N_i N_j) with N_i = sum_u r_ui, the expected counts if an interaction
-    of weight r were kept with probability r; with weights of 1 the cosine C_ij / sqrt(|N(i)| |N(j)|) of the paper.
-    The sum of weights stands under the root, not that of their squares: else an item whose only interactions are
-    generated would be as similar as one whose interactions were observed, however small their weight.
+    """`cosine`: s(i, j) = sum_u r_ui r_uj / (|r_i| |r_j|) over the interaction weights r; with weights of 1
+    this is C_ij / sqrt(|N(i)| |N(j)|). A cosine does not know the scale of an item's weights: an item with
+    generated interactions only is as similar as if they were observed. Beside observed ones they count by
+    their weight.
 
-    `bm25`: dot products of the BM25-weighted item x user matrix (K1 = 1.2, B = 0.75), the weights as term frequencies.
+    `bm25`: dot products of the BM25-weighted item x user matrix (K1 = 1.2, B = 0.75), the weights as term
+    frequencies.
     """
 
     name = "itemcf"
 
     def _fit(self, train: Interactions) -> None:
         ratings = train.matrix.astype(np.float64)
-        if self.section.similarity == "cosine":
-            counts = np.asarray(ratings.sum(axis=0)).ravel()
-            ratings.data /= np.sqrt(counts[ratings.indices])
-        else:
-            ratings = csr_matrix(bm25_weight(ratings.T, K1=1.2, B=0.75).T)
+        ratings.eliminate_zeros()
+        weigh = {"cosine": normalize, "bm25": partial(bm25_weight, K1=1.2, B=0.75)}[self.section.similarity]
         kept = self.section.neighbours
         model = ItemItemRecommender(K=kept + 1, num_threads=1)  # one more, for the item itself is among them
-        model.fit(ratings, show_progress=False)
+        model.fit(csr_matrix(weigh(ratings.T).T), show_progress=False)
         self.similarity = _nearest(model.similarity, kept)
 
 

@@ -1,4 +1,4 @@
-"""LightGCN (He et al., arXiv 2002.02126): embeddings averaged over the layers of a linear graph convolution."""
+"""LightGCN (He et al., arXiv 2002.02126): embeddings averaged over linear graph convolutions."""
 
 from app.recipe import LightGCN as Section
 from app.recommenders.factors import Factors

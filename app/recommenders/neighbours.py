@@ -1,7 +1,7 @@
 """Item-to-item recommendation: what ItemCF and Swing share once the similarities are there.
 
-The score of item i for a user is the sum over the items j of the history of recency^steps_back(j) * s(j, i), where i
-is one of the nearest neighbours of j (papers 5.2, LLM-I2I's serving in 1.5).
+The score of item i for a user is the sum over the items j of the history of recency^steps_back(j) * s(j, i),
+where i is one of the nearest neighbours of j (papers 5.2, LLM-I2I's serving in 1.5).
 """
 
 import numpy as np
@@ -12,7 +12,9 @@ from app.recommenders.ranker import Histories, Ranker
 
 
 class Neighbours(Ranker):
-    """Scores by an item x item CSR matrix, row j holding the neighbours of j. An item without a path is no candidate."""
+    """Scores by an item x item CSR matrix, row j holding the neighbours of j. An item without a path is no
+    candidate.
+    """
 
     section: ItemCF | Swing
     similarity: csr_matrix

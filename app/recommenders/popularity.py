@@ -1,4 +1,4 @@
-"""Popularity: every item's sum of interaction weights, the same list for everybody. It also answers who has no history."""
+"""Popularity: every item's sum of interaction weights; it answers those too who have no history."""
 
 import numpy as np
 

@@ -16,15 +16,18 @@ from app import __version__
 from app.errors import InputError
 from app.recipe import RecommenderSection
 from app.recommenders.base import Interactions
+from app.recommenders.topk import top_k
 from app.workspace import Place
 
 SCORES_AT_ONCE = 2**23
-"""So many scores (users x items) exist at a time: 32 MiB of float32, and twice that while they are sorted."""
+"""So many scores (users x items) exist at a time: 32 MiB of float32."""
 
 
 @dataclass(frozen=True)
 class Histories:
-    """Items per user, oldest first: items int32 [n], of row r at indptr[r]:indptr[r + 1], indptr int64 [rows + 1]."""
+    """Items per user, oldest first: items int32 [n], of row r at indptr[r]:indptr[r + 1], indptr int64 [rows
+    + 1].
+    """
 
     indptr: np.ndarray
     items: np.ndarray
@@ -66,7 +69,7 @@ class Histories:
         return Histories(indptr, self.items[source])
 
     def matrix(self, values: np.ndarray, n_items: int) -> csr_matrix:
-        """rows x items float32 with `values` [n]; of an item that occurs twice in a row the later one counts."""
+        """rows x items float32 of `values` [n]; of an item that occurs twice in a row the later counts."""
         last_first = np.arange(len(self.items))[::-1]
         _, kept = np.unique((self.rows * n_items + self.items)[last_first], return_index=True)
         kept = last_first[kept]
@@ -78,30 +81,11 @@ def _starts(lengths: Any) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
-def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best columns of each row, best first: indices int32 [n, k], scores float32 [n, k].
-
-    Equal scores stand in column order. A score of -inf is no candidate: index -1 where a row has fewer than k.
-    """
-    rows, columns = scores.shape
-    bits = (scores.astype(np.float32) + np.float32(0)).view(np.int32)  # + 0 makes -0.0 equal to 0.0
-    order = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)  # sorts as the floats do
-    keys = (order.astype(np.int64) << 32) | np.arange(columns - 1, -1, -1)  # unique, hence deterministic
-    width = min(k, columns)
-    best = np.sort(np.partition(keys, columns - width, axis=1)[:, columns - width :], axis=1)[:, ::-1]
-    found = np.full((rows, k), -1, np.int32)
-    values = np.full((rows, k), -np.inf, np.float32)
-    found[:, :width] = columns - 1 - (best & 0xFFFFFFFF)
-    values[:, :width] = np.take_along_axis(scores, found[:, :width].astype(np.int64), axis=1)
-    found[np.isneginf(values)] = -1
-    return found, values
-
-
 class Ranker(ABC):
     """A `Recommender` (see base.py) that scores whole rows of the catalogue.
 
-    An item without any training interaction is never ranked, and a user without history gets -1 everywhere (but
-    from popularity): a caller that must answer asks popularity instead.
+    An item without any training interaction is never ranked, and a user without history gets -1 everywhere
+    (but from popularity): a caller that must answer asks popularity instead.
     """
 
     name: ClassVar[str]
@@ -125,7 +109,9 @@ class Ranker(ABC):
 
     @abstractmethod
     def score(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
-        """float32 [rows, n_items], a new array, -inf for no candidate; `users` int [rows] where they are known ones."""
+        """float32 [rows, n_items], a new array, -inf for no candidate; `users` int [rows] where they are
+        known ones.
+        """
 
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
@@ -140,7 +126,9 @@ class Ranker(ABC):
     ) -> tuple[np.ndarray, np.ndarray]:
         users = np.asarray(users, np.int64)
         if len(users) and not 0 <= users.min() <= users.max() < len(self.seen):
-            raise InputError(f"users: {users.min()}..{users.max()}, this model knows 0..{len(self.seen) - 1}.")
+            raise InputError(
+                f"users: {users.min()}..{users.max()}, this model knows 0..{len(self.seen) - 1}."
+            )
         return self._rank(self.seen.take(users), users, k, exclude_seen)
 
     def recommend_history(

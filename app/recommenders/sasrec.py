@@ -1,4 +1,4 @@
-"""SASRec (Kang, McAuley, arXiv 1808.09781): a causal transformer over a user's items predicts the next one."""
+"""SASRec (Kang, McAuley, arXiv 1808.09781): a causal transformer predicts a user's next item."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,8 +20,8 @@ from app.recommenders.training import Arrays, Progress, run_distributed, sum_ove
 class Transformer(nn.Module):
     """Items [B, L] (right-padded with -1) -> states [B, L, dim]; state t depends on items 0..t only.
 
-    Padding stands on the right, where a causal query never looks, yet positions count as in the paper, which pads on
-    the left: the last real item always has the last position.
+    Padding stands on the right, where a causal query never looks, yet positions count as in the paper, which
+    pads on the left: the last real item always has the last position.
     """
 
     def __init__(self, n_items: int, section: Section) -> None:
@@ -48,7 +48,9 @@ class Transformer(nn.Module):
 
 
 class Block(nn.Module):
-    """x + Dropout(f(LayerNorm(x))) for f = self-attention, then the point-wise network (sections 3.2 and 3.3)."""
+    """x + Dropout(f(LayerNorm(x))) for f = self-attention, then the point-wise network (sections 3.2 and
+    3.3).
+    """
 
     def __init__(self, section: Section) -> None:
         super().__init__()
@@ -120,7 +122,9 @@ class SASRec(Ranker):
         items = _latest(histories.indptr, histories.items, np.arange(len(histories)), self.section.max_length)
         last = np.maximum((items >= 0).sum(1) - 1, 0)
         with torch.no_grad():
-            states = self.model(torch.from_numpy(items.astype(np.int64)))[torch.arange(len(items)), torch.from_numpy(last)]
+            states = self.model(torch.from_numpy(items.astype(np.int64)))[
+                torch.arange(len(items)), torch.from_numpy(last)
+            ]
             scores = (states @ self.model.items.weight[:-1].T).numpy()
         scores[:, ~self.warm] = -np.inf
         scores[histories.lengths == 0] = -np.inf
@@ -138,12 +142,13 @@ class SASRec(Ranker):
 
 
 def sasrec_loop(arrays: Arrays, settings: dict[str, Any], device: torch.device) -> Arrays:
-    """Train a Transformer by Adam: binary cross-entropy of the next item against one uniform negative (equation 7),
-    weighted by the interaction of the next item; an epoch passes once over all users.
+    """Train a Transformer by Adam: binary cross-entropy of the next item against one uniform negative
+    (equation 7), weighted by the interaction of the next item; an epoch passes once over all users.
 
-    arrays: the sequences (starts, items, weights) and the users x items CSR of what is no negative (taken_indptr,
-    taken_indices). Answers the model's weights by name. The loss of a batch is divided by its number of positions
-    over all workers, so that more workers make the same gradient of the same batch (dropout apart).
+    arrays: the sequences (starts, items, weights) and the users x items CSR of what is no negative
+    (taken_indptr, taken_indices). Answers the model's weights by name. The loss of a batch is divided by its
+    number of positions over all workers, so that more workers make the same gradient of the same batch
+    (dropout apart).
     """
     settings = dict(settings)
     n_items, seed = settings.pop("n_items"), settings.pop("seed")
@@ -177,12 +182,18 @@ def sasrec_loop(arrays: Arrays, settings: dict[str, Any], device: torch.device) 
 
 
 class Batches:
-    """Inputs, targets, negatives int64 and weights float32, each [batch, L]; the same whatever the number of workers."""
+    """Inputs, targets, negatives int64 and weights float32, each [batch, L]; the same whatever the number of
+    workers.
+    """
 
     def __init__(self, arrays: Arrays, n_items: int, section: Section, seed: int) -> None:
         self.arrays, self.section = arrays, section
         self.rng = np.random.default_rng([seed, n_items])
-        parts = (np.ones(len(arrays["taken_indices"]), np.int8), arrays["taken_indices"], arrays["taken_indptr"])
+        parts = (
+            np.ones(len(arrays["taken_indices"]), np.int8),
+            arrays["taken_indices"],
+            arrays["taken_indptr"],
+        )
         self.negatives = Negatives(csr_matrix(parts, shape=(len(arrays["taken_indptr"]) - 1, n_items)))
         self.users = np.flatnonzero((np.diff(arrays["starts"]) > 1) & self.negatives.possible)
 
@@ -203,7 +214,9 @@ class Batches:
 
 
 def _latest(starts: np.ndarray, values: np.ndarray, rows: np.ndarray, length: int) -> np.ndarray:
-    """The last `length` values of some rows of a ragged array, in order, -1 to their right: [rows, <= length]."""
+    """The last `length` values of some rows of a ragged array, in order, -1 to their right: [rows, <=
+    length].
+    """
     ends = starts[1:][rows]
     lengths = np.minimum(ends - starts[:-1][rows], length)
     step = np.arange(max(1, lengths.max(initial=0)))

@@ -1,4 +1,6 @@
-"""Swing (Yang, Zhu, Zhang, arXiv 2010.05525): two items are similar where two users took both and little else."""
+"""Swing (Yang, Zhu, Zhang, arXiv 2010.05525): two items are similar where two users took both and little
+else.
+"""
 
 from collections.abc import Iterator
 
@@ -8,13 +10,16 @@ from scipy.sparse import csr_matrix, vstack
 
 from app.recommenders.base import Interactions
 from app.recommenders.neighbours import Neighbours, neighbour_matrix
-from app.recommenders.ranker import top_k
+from app.recommenders.topk import top_k
 
 BLOCK_BYTES = 2**29
-"""Similarities of a block of items to all items are held dense while they are summed; this much memory each."""
+"""Similarities of a block of items to all items are held dense while they are summed; this much memory each.
+"""
 
 RAY_TASKS_FROM = 10**8
-"""Steps (see `swing`) from which it is worth to hand blocks to Ray tasks: below, it is a matter of a second or two."""
+"""Steps (see `swing`) from which it is worth to hand blocks to Ray tasks: below, it is a matter of a second
+or two.
+"""
 
 
 class Swing(Neighbours):
@@ -26,18 +31,21 @@ class Swing(Neighbours):
 
 
 def swing(ratings: csr_matrix, alpha: float, user_weight: float, neighbours: int) -> csr_matrix:
-    """Exact Swing similarities, papers 5.1, the largest `neighbours` of each item: float32 CSR [items, items].
+    """Exact Swing similarities, papers 5.1, the largest `neighbours` of each item: float32 CSR [items,
+    items].
 
         s(i, j) = sum over unordered pairs of users u, v who took both
                   w_u w_v r_ui r_uj r_vi r_vj / (alpha + sum_k r_uk r_vk),   w_u = (sum_k r_uk)^-user_weight
 
-    `ratings` [users, items] holds the interaction weights r in (0, 1]; an interaction counts as if it were kept with
-    probability r, in each place of the formula by itself. With all r = 1 this is the paper's formula. Each unordered
-    pair of users counts once; a pair of items with fewer than two common users scores 0.
+    `ratings` [users, items] holds the interaction weights r in (0, 1]; an interaction counts as if it were
+    kept with probability r, in each place of the formula by itself. With all r = 1 this is the paper's
+    formula. Each unordered pair of users counts once; a pair of items with fewer than two common users scores
+    0.
 
     Cost: sum_i C(|U_i|, 2) steps to find what all pairs of users have in common, once per block of items, and
-    sum_{u<v} |I_u ∩ I_v|^2 / 2 additions. Memory: BLOCK_BYTES per block. One item that everybody took makes this
-    quadratic in the number of users. Blocks run as Ray tasks where Ray is joined and there is enough to do.
+    sum_{u<v} |I_u ∩ I_v|^2 / 2 additions. Memory: BLOCK_BYTES per block. One item that everybody took makes
+    this quadratic in the number of users. Blocks run as Ray tasks where Ray is joined and there is enough to
+    do.
     """
     ratings = ratings.tocsr().astype(np.float32)
     ratings.eliminate_zeros()
@@ -98,10 +106,12 @@ def _accumulate(
     row_of: np.ndarray,
     sums: np.ndarray,
 ) -> None:
-    """Add the contribution of every pair of users u < v to `sums` [part, items]; `row_of` is -1 outside the part.
+    """Add the contribution of every pair of users u < v to `sums` [part, items]; `row_of` is -1 outside the
+    part.
 
-    The common items of u and all v are gathered through the inverted index in two passes (count, then fill), written
-    as positions in u's own list; sums over v go to a small table of u's items, which stays in the processor's cache.
+    The common items of u and all v are gathered through the inverted index in two passes (count, then fill),
+    written as positions in u's own list; sums over v go to a small table of u's items, which stays in the
+    processor's cache.
     """
     n_users = len(user_starts) - 1
     longest, most_common, largest_table = 0, 0, 0

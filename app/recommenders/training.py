@@ -1,7 +1,8 @@
 """Running a training loop: by workers of Ray Train, or right here.
 
-A loop is a plain function of arrays, settings and a device. It knows nothing of Ray: where a torch process group
-exists (`workers()`), every worker runs the same loop on the same arrays and they divide the work between them.
+A loop is a plain function of arrays, settings and a device. It knows nothing of Ray: where a torch process
+group exists (`workers()`), every worker runs the same loop on the same arrays and they divide the work
+between them.
 """
 
 import logging
@@ -21,7 +22,9 @@ log = logging.getLogger("longtail")
 
 Arrays = dict[str, np.ndarray]
 Loop = Callable[[Arrays, dict[str, Any], torch.device], Arrays]
-"""(arrays, settings, device) -> arrays; worker 0's answer counts. `losses` float [epochs] is always among them."""
+"""(arrays, settings, device) -> arrays; worker 0's answer counts. `losses` float [epochs] is always among
+them.
+"""
 
 
 def run_distributed(
@@ -38,7 +41,8 @@ def run_distributed(
     losses = found["losses"]
     if not np.isfinite(losses).all():
         raise InputError(
-            f"the loss became {losses[-1]} in epoch {len(losses)}: lower lr (now {settings['lr']}) of this recommender."
+            f"the loss became {losses[-1]} in epoch {len(losses)}: lower lr of this recommender,"
+            f" now {settings['lr']}."
         )
     return found
 
@@ -95,7 +99,9 @@ class Progress:
         self.losses.append(loss)
         done = len(self.losses)
         if workers()[0] == 0 and done % max(1, self.epochs // 10) == 0:
-            log.info("%s: epoch %d of %d, loss %.4f, %.2f s each", self.name, done, self.epochs, loss, self._each())
+            log.info(
+                "%s: epoch %d of %d, loss %.4f, %.2f s each", self.name, done, self.epochs, loss, self._each()
+            )
         return bool(np.isfinite(loss))
 
     def _each(self) -> float:

@@ -20,7 +20,9 @@ class Reads:
     name = "next_item"
 
     def read(self, row: dict) -> list[dict]:
-        return [{"text": str(i), "item": i, "outcome": outcome, "likelihood": 0.5} for i, outcome in row["read"]]
+        return [
+            {"text": str(i), "item": i, "outcome": outcome, "likelihood": 0.5} for i, outcome in row["read"]
+        ]
 
 
 def judged(row: dict, fails: bool) -> dict:
@@ -29,7 +31,9 @@ def judged(row: dict, fails: bool) -> dict:
         return row | NOTHING | {"error": "boom" if fails else None}
     yes = (row["item"] + 1) / 12
     logprobs = [[math.log(yes), math.log(1 - yes)]]
-    return row | NOTHING | {"alternatives": [[YES, NO]], "logprobs": logprobs, "prompt_tokens": 3, "error": None}
+    return (
+        row | NOTHING | {"alternatives": [[YES, NO]], "logprobs": logprobs, "prompt_tokens": 3, "error": None}
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -41,7 +45,18 @@ def test_each_request_comes_out_once_and_whole(data, users):
     rows = [
         row
         for user in range(users)
-        for row in pairs(NOTHING | {"request_id": f"{user:016x}", "user": user, "history": [user], "read": read[user], "error": None}, Reads(), similarity)
+        for row in pairs(
+            NOTHING
+            | {
+                "request_id": f"{user:016x}",
+                "user": user,
+                "history": [user],
+                "read": read[user],
+                "error": None,
+            },
+            Reads(),
+            similarity,
+        )
     ]
     fails = data.draw(st.integers(-1, len(rows) - 1))
     done = [judged(row, place == fails) for place, row in enumerate(rows)]
@@ -64,7 +79,13 @@ def test_each_request_comes_out_once_and_whole(data, users):
 
 
 def test_an_answer_that_the_engine_rejected_is_one_row_with_its_error():
-    row = NOTHING | {"request_id": "0" * 16, "user": 3, "history": [1], "error": "too long", "read": [(1, None)]}
+    row = NOTHING | {
+        "request_id": "0" * 16,
+        "user": 3,
+        "history": [1],
+        "error": "too long",
+        "read": [(1, None)],
+    }
     (pair,) = pairs(row, Reads(), csr_matrix((10, 10)))
     (answer,) = Gather(YES, NO)(pa.Table.from_pylist([judged(pair, False)])).to_pylist()
     assert answer["error"] == "too long" and answer["proposals"] == [] and answer["questions"] == 1

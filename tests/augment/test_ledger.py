@@ -18,7 +18,9 @@ def ledger(tmp_path) -> Ledger:
 
 def answers(users: list[int]) -> pa.Table:
     blank = {name: None for name in ANSWERS.names}
-    return pa.Table.from_pylist([blank | {"request_id": f"{user:016x}", "user": user, "proposals": []} for user in users], ANSWERS)
+    return pa.Table.from_pylist(
+        [blank | {"request_id": f"{user:016x}", "user": user, "proposals": []} for user in users], ANSWERS
+    )
 
 
 def requests(users: int):

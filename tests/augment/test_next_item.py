@@ -11,10 +11,14 @@ from app.recipe import NextItem
 from app.schema import ALREADY_SEEN, DUPLICATE, HELD_OUT, HISTORIES, NOT_IN_CATALOGUE, UNPARSABLE
 
 
-def strategy(catalogue: pa.Table, rendering: str, proposals: int = 3) -> NextItemStrategy:
+def strategy(
+    catalogue: pa.Table, rendering: str, proposals: int = 3, tail_share: float = 0.0
+) -> NextItemStrategy:
     tokenizer = build_tokenizer(catalogue, rendering)
     prompts = Prompts(tokenizer, catalogue, rendering, history=5, context=300)
-    return NextItemStrategy(NextItem(proposals=proposals), prompts, tokenizer, catalogue, rendering)
+    return NextItemStrategy(
+        NextItem(proposals=proposals, tail_share=tail_share), prompts, tokenizer, catalogue, rendering
+    )
 
 
 def test_the_likeliest_tokens_are_proposals_until_enough_can_be_judged(catalogue):
@@ -32,10 +36,27 @@ def test_the_likeliest_tokens_are_proposals_until_enough_can_be_judged(catalogue
     assert read[0]["likelihood"] == pytest.approx(0.4)
 
 
+def test_reserved_seats_are_for_rare_items(catalogue):
+    asked = strategy(catalogue, "token", proposals=4, tail_share=0.5)
+    items = [20, 21, 22, 3, 23, 4, 5]  # codes below 10 are long-tail
+    logprobs = [(-np.arange(1.0, 8.0)).tolist()]
+    answer = {
+        "history": [],
+        "held_out": [],
+        "alternatives": [[asked.first_item_token + i for i in items]],
+        "logprobs": logprobs,
+    }
+    assert [p["item"] for p in asked.read(answer)] == [20, 21, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("rendering", "text", "outcomes"),
     [
-        ("title", "Trail shoe red\nNo such thing\n \ntrail SHOE red\nTent model 9\ncut off", [None, NOT_IN_CATALOGUE, UNPARSABLE, DUPLICATE, None]),
+        (
+            "title",
+            "Trail shoe red\nNo such thing\n \ntrail SHOE red\nTent model 9\ncut off",
+            [None, NOT_IN_CATALOGUE, UNPARSABLE, DUPLICATE, None],
+        ),
         ("id", " i0, i999, nonsense, i0, i9, i1", [None, NOT_IN_CATALOGUE, UNPARSABLE, DUPLICATE, None]),
     ],
 )
@@ -54,7 +75,15 @@ def test_no_prompt_depends_on_held_out_items(catalogue, rendering):
     asked = strategy(catalogue, rendering)
     prompts = []
     for held_out in ([20, 21], [30, 31]):
-        row = {"user": 0, "user_id": "a", "items": [8, 9, 10, *held_out], "timestamps": [0] * 5, "train_end": 3, "valid_end": 4, "slice": "sparse"}
+        row = {
+            "user": 0,
+            "user_id": "a",
+            "items": [8, 9, 10, *held_out],
+            "timestamps": [0] * 5,
+            "train_end": 3,
+            "valid_end": 4,
+            "slice": "sparse",
+        }
         (request,) = _requests(pa.Table.from_pylist([row], HISTORIES), ["asked"]).to_pylist()
         assert request["held_out"] == held_out
         prompts.append(asked.question(request))
@@ -63,10 +92,22 @@ def test_no_prompt_depends_on_held_out_items(catalogue, rendering):
 
 def test_request_ids_depend_on_the_user_and_on_what_is_asked():
     rows = [
-        {"user": user, "user_id": "a", "items": [1, 2, 3], "timestamps": [0] * 3, "train_end": end, "valid_end": 2, "slice": "sparse"}
+        {
+            "user": user,
+            "user_id": "a",
+            "items": [1, 2, 3],
+            "timestamps": [0] * 3,
+            "train_end": end,
+            "valid_end": 2,
+            "slice": "sparse",
+        }
         for user, end in ((0, 1), (1, 1), (2, 0))
     ]
     batch = pa.Table.from_pylist(rows, HISTORIES)
     ids = _requests(batch, ["a"])["request_id"].to_pylist()
     assert len(set(ids)) == 2, "a user without training interactions is not asked about"
-    assert ids == _requests(batch, ["a"])["request_id"].to_pylist() != _requests(batch, ["b"])["request_id"].to_pylist()
+    assert (
+        ids
+        == _requests(batch, ["a"])["request_id"].to_pylist()
+        != _requests(batch, ["b"])["request_id"].to_pylist()
+    )

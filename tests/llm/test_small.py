@@ -37,7 +37,9 @@ def test_export_answers_as_the_trained_model(catalogue):
 def test_items_with_alike_titles_start_alike(catalogue):
     tokenizer = build_tokenizer(catalogue, "token")
     vectors = text_vectors(catalogue, tokenizer, 0)
-    shoe, other_shoe, tent = (vectors[tokenizer.convert_tokens_to_ids(f"<item_{code}>")] for code in (0, 1, 20))
+    shoe, other_shoe, tent = (
+        vectors[tokenizer.convert_tokens_to_ids(f"<item_{code}>")] for code in (0, 1, 20)
+    )
     cosine = lambda a, b: a @ b / np.linalg.norm(a) / np.linalg.norm(b)  # noqa: E731
     assert cosine(shoe, other_shoe) > cosine(shoe, tent)
     assert not vectors[tokenizer.pad_token_id].any()

@@ -28,9 +28,7 @@ def interactions(
     """A training set from lists of items per user, oldest first."""
     generated = generated or [[] for _ in observed]
     rows = [own + more for own, more in zip(observed, generated, strict=True)]
-    weights = [
-        [1.0] * len(own) + [weight] * len(more) for own, more in zip(observed, generated, strict=True)
-    ]
+    weights = [[1.0] * len(own) + [weight] * len(more) for own, more in zip(observed, generated, strict=True)]
     return Interactions(
         indptr=np.cumsum([0, *map(len, rows)]),
         items=np.array([item for row in rows for item in row], np.int32),
@@ -41,8 +39,9 @@ def interactions(
 
 
 def clusters(users: int = 60, n_items: int = 24, seed: int = 0) -> Interactions:
-    """Users of two tastes; even users take 6 of the lower, odd ones 6 of the upper half of the items but the last two,
-    which nobody takes. User 0 took nothing. Everybody else has two generated items of the own half."""
+    """Users of two tastes; even users take 6 of the lower, odd ones 6 of the upper half of the items but the
+    last two, which nobody takes. User 0 took nothing. Everybody else has two generated items of the own half.
+    """
     rng = np.random.default_rng(seed)
     half = n_items // 2 - 1
     rows = [list(map(int, rng.permutation(half)[:8] + (user % 2) * half)) for user in range(users)]

@@ -11,7 +11,9 @@ from tests.recommenders.conftest import clusters
 
 
 def test_splitting_the_dimension_equals_one_process(ray_here: None) -> None:
-    """5 columns on 2 workers: the odd column out, the sum of partial scores and the gathering are all exercised."""
+    """5 columns on 2 workers: the odd column out, the sum of partial scores and the gathering are all
+    exercised.
+    """
     taken = clusters().matrix
     arrays = {"indptr": taken.indptr, "indices": taken.indices, "weights": taken.data.astype(np.float32)}
     section = LightGCN(dim=5, epochs=3, lr=0.01, batch=50)

@@ -77,7 +77,9 @@ def test_negatives_are_warm_untaken_and_uniform() -> None:
     counts = np.bincount(drawn[users == 1], minlength=24)
     possible = np.setdiff1d(np.arange(22), taken[1].indices)
     expected = 400 / len(possible)
-    assert ((counts[possible] - expected) ** 2 / expected).sum() < 40  # chi-square, 13 degrees of freedom, p < 2e-4
+    assert (
+        (counts[possible] - expected) ** 2 / expected
+    ).sum() < 40  # chi-square, 13 degrees of freedom, p < 2e-4
 
 
 def test_a_user_who_took_everything_is_skipped() -> None:
@@ -88,8 +90,13 @@ def test_a_user_who_took_everything_is_skipped() -> None:
 
 
 def test_generated_interactions_teach_less_than_observed_ones() -> None:
-    """With the weight of the generated items near 0 their scores are those of items that the user did not take."""
-    observed, generated = [[user % 4, 4 + user % 4] for user in range(40)], [[8 + user % 2] for user in range(40)]
+    """With the weight of the generated items near 0 their scores are those of items that the user did not
+    take.
+    """
+    observed, generated = (
+        [[user % 4, 4 + user % 4] for user in range(40)],
+        [[8 + user % 2] for user in range(40)],
+    )
     gains = []
     for weight in (1.0, 0.3, 1e-6):
         train = interactions(observed, 10, generated, weight)

@@ -56,7 +56,11 @@ def _recipe(**changes: object) -> Recipe:
 
 
 def test_every_unit_is_published_once(trained: Workspace) -> None:
-    made = {place: manifest for place, manifest in trained.manifests().items() if place.startswith("recommenders/")}
+    made = {
+        place: manifest
+        for place, manifest in trained.manifests().items()
+        if place.startswith("recommenders/")
+    }
     assert sorted(made) == [
         "recommenders/generated/itemcf-0",
         "recommenders/generated/swing-0",
@@ -66,7 +70,12 @@ def test_every_unit_is_published_once(trained: Workspace) -> None:
         "recommenders/observed/swing-0",
     ]
     counts = made["recommenders/generated/itemcf-0"]["counts"]
-    assert (counts["users"], counts["items"], counts["interactions"], counts["generated"]) == (60, 24, 472, 118)
+    assert (counts["users"], counts["items"], counts["interactions"], counts["generated"]) == (
+        60,
+        24,
+        472,
+        118,
+    )
     assert made["recommenders/observed/bpr-0"]["counts"].keys() >= {"seconds per epoch", "final_loss"}
 
     train(_recipe(), trained)

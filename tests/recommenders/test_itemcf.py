@@ -1,4 +1,4 @@
-"""ItemCF's similarities are the expected-count cosine, its scores the recency-weighted sums over the neighbours."""
+"""ItemCF's similarities are the weighted cosine, its scores the recency-weighted sums over the neighbours."""
 
 import numpy as np
 import pytest
@@ -13,11 +13,21 @@ from tests.recommenders.conftest import clusters, interactions
 def test_cosine_is_the_formula() -> None:
     train = clusters()
     ratings = train.matrix.toarray().astype(np.float64)
-    counts = np.maximum(ratings.sum(0), 1e-30)
-    expected = ratings.T @ ratings / np.sqrt(np.outer(counts, counts))
+    norms = np.maximum(np.linalg.norm(ratings, axis=0), 1e-30)
+    expected = ratings.T @ ratings / np.outer(norms, norms)
     np.fill_diagonal(expected, 0)
     found = ItemCF(Section(neighbours=24)).fit(train).similarity.toarray()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_an_item_of_generated_interactions_only_has_full_similarity() -> None:
+    """What the class says of its limit, so that nobody relies on the contrary."""
+    observed = [[0, 1], [0, 1], [0, 1]]
+    fitted = [
+        ItemCF(Section()).fit(interactions(observed, 3, [[2], [2], []], weight)).similarity[0, 2]
+        for weight in (0.3, 1.0)
+    ]
+    assert fitted[0] == pytest.approx(fitted[1])
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "bm25"])
@@ -32,8 +42,10 @@ def test_at_most_so_many_neighbours_and_never_oneself(similarity: str) -> None:
 @settings(max_examples=25)
 @given(st.integers(0, 21), st.integers(1, 59))
 def test_an_interaction_of_vanishing_weight_is_as_good_as_removed(item: int, user: int) -> None:
+    """Of an item that has observed ones besides; of a cold item the cosine does not know the scale."""
     observed = [clusters().history(u).tolist() for u in range(60)]
-    item = item if item not in observed[user] else 23  # 23 is cold: the case where a plain cosine would not vanish
+    if item in observed[user]:
+        item = (item + 11) % 22  # of the other half, which this user never takes
     nothing: list[list[int]] = [[] for _ in observed]
     more = [[item] if u == user else [] for u in range(60)]
     fitted = [

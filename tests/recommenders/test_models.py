@@ -18,11 +18,15 @@ def test_a_saved_model_answers_as_the_fitted_one(name: str, tmp_path) -> None:
     again = load(place)
     users, histories = np.arange(train.n_users), [np.array([1, 2], np.int32), np.array([], np.int32)]
     np.testing.assert_array_equal(again.recommend(users, 7), model.recommend(users, 7))
-    np.testing.assert_array_equal(again.recommend_history(histories, 7), model.recommend_history(histories, 7))
+    np.testing.assert_array_equal(
+        again.recommend_history(histories, 7), model.recommend_history(histories, 7)
+    )
 
 
 def test_fitting_is_deterministic_by_seed(name: str) -> None:
-    lists = [build(name, SECTIONS[name], seed=3).fit(clusters()).recommend(np.arange(60), 5) for _ in range(2)]
+    lists = [
+        build(name, SECTIONS[name], seed=3).fit(clusters()).recommend(np.arange(60), 5) for _ in range(2)
+    ]
     np.testing.assert_array_equal(lists[0], lists[1])
 
 
@@ -34,7 +38,9 @@ def test_seen_items_are_left_out_and_generated_ones_are_not_seen(name: str) -> N
     offered = [set(row[row >= 0].tolist()) for row in items]
     seen = [set(train.history(user).tolist()) for user in users]
     assert not any(row & own for row, own in zip(offered, seen, strict=True))
-    generated = [set(train.items[train.indptr[u] + train.observed[u] : train.indptr[u + 1]].tolist()) for u in users]
+    generated = [
+        set(train.items[train.indptr[u] + train.observed[u] : train.indptr[u + 1]].tolist()) for u in users
+    ]
     assert all(more <= row for row, more in zip(offered, generated, strict=True))
     everything, _ = model.recommend(users, train.n_items, exclude_seen=False)
     assert any(set(row.tolist()) & own for row, own in zip(everything, seen, strict=True))
@@ -81,7 +87,9 @@ def test_tastes_are_learnt_and_folded_in(name: str) -> None:
 def test_popularity_counts_weights() -> None:
     train = clusters()
     expected = np.bincount(train.items, train.weights, minlength=train.n_items)
-    items, scores = build("popularity", Popularity()).fit(train).recommend(np.array([0]), 24, exclude_seen=False)
+    items, scores = (
+        build("popularity", Popularity()).fit(train).recommend(np.array([0]), 24, exclude_seen=False)
+    )
     found = items[0] >= 0
     assert found.sum() == (expected > 0).sum()
     np.testing.assert_allclose(scores[0, found], np.sort(expected)[::-1][: found.sum()], rtol=1e-6)

@@ -10,7 +10,8 @@ from app.errors import InputError
 from app.recipe import Popularity as Section
 from app.recommenders import ranker
 from app.recommenders.popularity import Popularity
-from app.recommenders.ranker import Histories, top_k
+from app.recommenders.ranker import Histories
+from app.recommenders.topk import top_k
 from tests.recommenders.conftest import clusters
 
 ragged = st.lists(st.lists(st.integers(0, 9), max_size=6), min_size=1, max_size=8)

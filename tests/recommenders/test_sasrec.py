@@ -1,4 +1,6 @@
-"""SASRec looks back only, learns an order, and is trained on right-padded sequences as if they were left-padded."""
+"""SASRec looks back only, learns an order, and is trained on right-padded sequences as if they were
+left-padded.
+"""
 
 import numpy as np
 import pytest
@@ -64,15 +66,22 @@ def test_batches_hold_the_next_item_and_an_untaken_one() -> None:
         "taken_indptr": taken.indptr,
         "taken_indices": taken.indices,
     }
-    owner = {tuple(train.items[a:b]): user for user, (a, b) in enumerate(zip(train.indptr, train.indptr[1:], strict=False))}
+    owner = {
+        tuple(train.items[a:b]): user
+        for user, (a, b) in enumerate(zip(train.indptr, train.indptr[1:], strict=False))
+    }
     positions = 0
-    for inputs, targets, negatives, weights in Batches(arrays, 24, Section(batch=7, max_length=50), 0).epoch():
+    for inputs, targets, negatives, weights in Batches(
+        arrays, 24, Section(batch=7, max_length=50), 0
+    ).epoch():
         for row in range(len(inputs)):
             sequence = (inputs[row, 0], *targets[row])
             user = owner[sequence]
             assert tuple(inputs[row]) == sequence[:-1]
             assert (taken[np.full(len(negatives[row]), user), negatives[row]] == 0).all()
-            np.testing.assert_array_equal(weights[row], train.weights[train.indptr[user] + 1 : train.indptr[user + 1]])
+            np.testing.assert_array_equal(
+                weights[row], train.weights[train.indptr[user] + 1 : train.indptr[user + 1]]
+            )
             positions += len(targets[row])
     assert positions == len(train.items) - 59, "every position but the first of each user, once an epoch"
 

@@ -77,7 +77,9 @@ def test_ray_tasks_give_the_same(ray_here: None, monkeypatch: pytest.MonkeyPatch
 
 
 @given(ratings, st.data())
-def test_an_interaction_of_vanishing_weight_is_as_good_as_removed(rows: np.ndarray, data: st.DataObject) -> None:
+def test_an_interaction_of_vanishing_weight_is_as_good_as_removed(
+    rows: np.ndarray, data: st.DataObject
+) -> None:
     """Taken alone, and however much the rest weighs: the limit of a weight of 0 is no interaction."""
     user, item = data.draw(st.integers(0, len(rows) - 1)), data.draw(st.integers(0, rows.shape[1] - 1))
     tiny, removed = rows.copy(), rows.copy()
