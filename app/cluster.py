@@ -40,6 +40,8 @@ def connect(resources: Resources) -> None:
     environment = WORKER_ENVIRONMENT | (CPU_ENVIRONMENT if resources.accelerator == "cpu" else {})
     own = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": max(LOGICAL_CPUS, os.cpu_count() or 1)}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(LOGICAL_CPUS))
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", WORKER_ENVIRONMENT["VLLM_LOGGING_LEVEL"])
     # DeepSpeed looks for ninja on the PATH, which a command called by its full path does not have.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     ray.init(

@@ -197,6 +197,12 @@ class SASRec(Trained):
     max_length: Positive = 50
     dropout: Share = 0.2
 
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "SASRec":
+        if self.dim % self.heads:
+            raise ValueError(f"dim must be a multiple of heads, got {self.dim} and {self.heads}")
+        return self
+
 
 class Recommenders(Section):
     """Those that are named are trained."""

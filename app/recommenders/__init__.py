@@ -19,9 +19,7 @@ MODELS = {
     "lightgcn": "lightgcn.LightGCN",
     "sasrec": "sasrec.SASRec",
 }
-"""Module and class by the name of the section in the recipe; imported when asked for, because some bring
-torch.
-"""
+"""Module and class by the name of the section in the recipe; imported when asked for (some need torch)."""
 
 __all__ = ["MODELS", "build", "load", "train"]
 

@@ -54,7 +54,8 @@ class Factors(Ranker):
             "layers": self.layers,
             "seed": self.seed,
         }
-        found = run_distributed(bpr_loop, arrays, settings, self.workers, self.use_gpu)
+        n_workers = min(self.workers, self.section.dim)  # each holds a column at least
+        found = run_distributed(bpr_loop, arrays, settings, n_workers, self.use_gpu)
         self.users, self.items = np.split(found["embeddings"], [train.n_users])
         self.counts = {
             "seconds per epoch": float(found["seconds_per_epoch"]),

@@ -12,8 +12,9 @@ from app.recommenders.ranker import Histories, Ranker
 
 
 class Neighbours(Ranker):
-    """Scores by an item x item CSR matrix, row j holding the neighbours of j. An item without a path is no
-    candidate.
+    """Scores by an item x item CSR matrix whose row j holds the neighbours of j.
+
+    An item that is no neighbour of any item of the history is no candidate.
     """
 
     section: ItemCF | Swing

@@ -1,6 +1,6 @@
 """What all recommenders share: histories as arrays, full ranking in blocks, saving and loading.
 
-A model adds `fit`, `score` (its scores of all items for some users) and `arrays` (what it must remember).
+A model adds `_fit`, `score` (all items for some users), `arrays` and `restore` (what it must remember).
 """
 
 from abc import ABC, abstractmethod
@@ -25,8 +25,9 @@ SCORES_AT_ONCE = 2**23
 
 @dataclass(frozen=True)
 class Histories:
-    """Items per user, oldest first: items int32 [n], of row r at indptr[r]:indptr[r + 1], indptr int64 [rows
-    + 1].
+    """Items per user, oldest first: those of row r are items[indptr[r] : indptr[r + 1]].
+
+    items int32 [n], indptr int64 [rows + 1].
     """
 
     indptr: np.ndarray
@@ -109,8 +110,9 @@ class Ranker(ABC):
 
     @abstractmethod
     def score(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
-        """float32 [rows, n_items], a new array, -inf for no candidate; `users` int [rows] where they are
-        known ones.
+        """A new array float32 [rows, n_items], -inf for no candidate.
+
+        `users` int [rows] are their codes where they are known ones.
         """
 
     @abstractmethod

@@ -48,9 +48,7 @@ class Transformer(nn.Module):
 
 
 class Block(nn.Module):
-    """x + Dropout(f(LayerNorm(x))) for f = self-attention, then the point-wise network (sections 3.2 and
-    3.3).
-    """
+    """x + Dropout(f(LayerNorm(x))) for f = self-attention, then the point-wise network (section 3.2)."""
 
     def __init__(self, section: Section) -> None:
         super().__init__()
@@ -122,9 +120,8 @@ class SASRec(Ranker):
         items = _latest(histories.indptr, histories.items, np.arange(len(histories)), self.section.max_length)
         last = np.maximum((items >= 0).sum(1) - 1, 0)
         with torch.no_grad():
-            states = self.model(torch.from_numpy(items.astype(np.int64)))[
-                torch.arange(len(items)), torch.from_numpy(last)
-            ]
+            states = self.model(torch.from_numpy(items.astype(np.int64)))
+            states = states[torch.arange(len(items)), torch.from_numpy(last)]
             scores = (states @ self.model.items.weight[:-1].T).numpy()
         scores[:, ~self.warm] = -np.inf
         scores[histories.lengths == 0] = -np.inf
@@ -182,8 +179,9 @@ def sasrec_loop(arrays: Arrays, settings: dict[str, Any], device: torch.device) 
 
 
 class Batches:
-    """Inputs, targets, negatives int64 and weights float32, each [batch, L]; the same whatever the number of
-    workers.
+    """Inputs, targets, negatives int64 and weights float32, each [batch, L].
+
+    What is drawn does not depend on the number of workers.
     """
 
     def __init__(self, arrays: Arrays, n_items: int, section: Section, seed: int) -> None:
@@ -214,8 +212,9 @@ class Batches:
 
 
 def _latest(starts: np.ndarray, values: np.ndarray, rows: np.ndarray, length: int) -> np.ndarray:
-    """The last `length` values of some rows of a ragged array, in order, -1 to their right: [rows, <=
-    length].
+    """The last `length` values of some rows of a ragged array, in order, -1 to their right.
+
+    Answers [rows, longest of them, at most `length`].
     """
     ends = starts[1:][rows]
     lengths = np.minimum(ends - starts[:-1][rows], length)

@@ -1,6 +1,4 @@
-"""Swing (Yang, Zhu, Zhang, arXiv 2010.05525): two items are similar where two users took both and little
-else.
-"""
+"""Swing (Yang, Zhu, Zhang, arXiv 2010.05525): items are alike where two users share both and little else."""
 
 from collections.abc import Iterator
 
@@ -13,13 +11,10 @@ from app.recommenders.neighbours import Neighbours, neighbour_matrix
 from app.recommenders.topk import top_k
 
 BLOCK_BYTES = 2**29
-"""Similarities of a block of items to all items are held dense while they are summed; this much memory each.
-"""
+"""Memory of a block: the similarities of its items to all items are held dense while they are summed."""
 
-RAY_TASKS_FROM = 10**8
-"""Steps (see `swing`) from which it is worth to hand blocks to Ray tasks: below, it is a matter of a second
-or two.
-"""
+RAY_TASKS_FROM = 10**9
+"""Steps (see `swing`) from which blocks are handed to Ray tasks; one core does so many in half a minute."""
 
 
 class Swing(Neighbours):
@@ -31,8 +26,7 @@ class Swing(Neighbours):
 
 
 def swing(ratings: csr_matrix, alpha: float, user_weight: float, neighbours: int) -> csr_matrix:
-    """Exact Swing similarities, papers 5.1, the largest `neighbours` of each item: float32 CSR [items,
-    items].
+    """Exact Swing similarities, papers 5.1: float32 CSR [items, items], the largest `neighbours` of each row.
 
         s(i, j) = sum over unordered pairs of users u, v who took both
                   w_u w_v r_ui r_uj r_vi r_vj / (alpha + sum_k r_uk r_vk),   w_u = (sum_k r_uk)^-user_weight

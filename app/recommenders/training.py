@@ -6,6 +6,7 @@ between them.
 """
 
 import logging
+import os
 import tempfile
 import time
 import uuid
@@ -22,9 +23,7 @@ log = logging.getLogger("longtail")
 
 Arrays = dict[str, np.ndarray]
 Loop = Callable[[Arrays, dict[str, Any], torch.device], Arrays]
-"""(arrays, settings, device) -> arrays; worker 0's answer counts. `losses` float [epochs] is always among
-them.
-"""
+"""(arrays, settings, device) -> arrays, `losses` float [epochs] among them; worker 0's answer counts."""
 
 
 def run_distributed(
@@ -54,6 +53,8 @@ def _under_ray_train(
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
+    # Ray Train gives a worker 60 s to start, then starts all over; a busy machine needs more.
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
     shared = ray.put(arrays)
 
     def work() -> Arrays | None:

@@ -1,0 +1,146 @@
+"""The main job on the real engines: DeepSpeed with two workers, two vLLM pools, Ray Train, a report; then kill -9.
+
+One small store goes through every stage by the command line, as a user's would.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from app.schema import ACCEPTED, HELD_OUT, OUTCOMES
+
+RECIPE = """
+name: small
+seed: 5
+dataset: {source: simulated, simulation: {users: 300, items: 120, tastes: 6}}
+generator: {epochs: 6, zero: 2}
+discriminator: {epochs: 1}
+augment: [{strategy: next_item, proposals: 8, tail_share: 0.25}]
+recommenders:
+  itemcf: {}
+  swing: {}
+  lightgcn: {variants: [observed, discriminated], epochs: 3}
+  sasrec: {variants: [observed, discriminated], epochs: 2}
+evaluation: {bootstrap: 200}
+resources: {llm_workers: 2, workers: 2}
+"""
+LONGTAIL = [sys.executable, "-m", "app.cli"]
+
+
+def longtail(*arguments: object, timeout: float = 500) -> str:
+    """Run the command in a process of its own; its output, or a failure that shows it."""
+    done = subprocess.run(
+        [*LONGTAIL, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, start_new_session=True
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
+def answers(folder: Path) -> pa.Table:
+    return pa.concat_tables([pq.read_table(file) for file in sorted(folder.rglob("*.parquet"))])
+
+
+@pytest.fixture(scope="module")
+def killed_once(tmp_path_factory) -> dict:
+    """A workspace whose augment stage was killed as soon as the ledger had its first answers, then run to the end."""
+    folder = tmp_path_factory.mktemp("main-job")
+    recipe, ws = folder / "small.yaml", folder / "run"
+    recipe.write_text(RECIPE)
+    longtail("prepare", recipe, "-w", ws)
+    longtail("finetune", recipe, "-w", ws)
+    victim = subprocess.Popen(
+        [*LONGTAIL, "augment", str(recipe), "-w", str(ws)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 300
+    while not list((ws / "ledger").rglob("*.parquet")):
+        assert victim.poll() is None and time.monotonic() < deadline, "augment ended before it wrote an answer"
+        time.sleep(0.05)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    before = {}
+    for file in (ws / "ledger").rglob("*.parquet"):
+        try:
+            before[file] = set(pq.read_table(file)["request_id"].to_pylist())
+        except pa.ArrowInvalid:
+            continue  # it was being written
+    assert not (ws / "augmentation" / "next_item" / "_manifest.json").exists()
+    output = longtail("run", recipe, "-w", ws)
+    return {"recipe": recipe, "ws": ws, "before": before, "output": output}
+
+
+def test_after_a_kill_every_request_has_exactly_one_answer_and_none_was_asked_twice(killed_once):
+    ws, before = killed_once["ws"], killed_once["before"]
+    ids = answers(ws / "ledger")["request_id"].to_pylist()
+    users = pq.read_table(ws / "data" / "histories").filter(pa.compute.field("train_end") > 0).num_rows
+    assert before and len(ids) == len(set(ids)) == users
+    for file, finished in before.items():
+        assert set(pq.read_table(file)["request_id"].to_pylist()) == finished
+
+
+def test_outcomes_add_up_and_no_accepted_proposal_is_held_out_or_seen(killed_once):
+    ws = killed_once["ws"]
+    histories = {row["user"]: row for row in pq.read_table(ws / "data" / "histories").to_pylist()}
+    counts = dict.fromkeys(OUTCOMES, 0)
+    for answer in answers(ws / "augmentation" / "next_item" / "answers").to_pylist():
+        history = histories[answer["user"]]
+        for proposal in answer["proposals"]:
+            counts[proposal["outcome"]] += 1
+            if proposal["outcome"] == ACCEPTED:
+                assert proposal["item"] not in history["items"]
+                assert 0 <= proposal["yes_no"] <= 1 and 0 <= proposal["likelihood"] <= 1
+            if proposal["outcome"] == HELD_OUT:
+                assert proposal["item"] in history["items"][history["train_end"] :]
+    metrics = json.loads((ws / "report" / "metrics.json").read_text())
+    assert metrics["proposals"] == counts and counts[ACCEPTED] > 0
+
+
+def test_every_variant_adds_the_same_number_of_interactions_to_a_user(killed_once):
+    ws = killed_once["ws"]
+    added = {}
+    for variant in ("generated", "discriminated", "random", "popular", "itemcf"):
+        rows = pq.read_table(ws / "fused" / variant / "interactions").sort_by("user").to_pylist()
+        added[variant] = [len(row["items"]) - row["observed"] for row in rows]
+    assert added["generated"] == added["discriminated"] == added["random"] and sum(added["random"]) > 0
+    for variant in ("popular", "itemcf"):  # a user may know all that they could be given
+        assert all(few <= many for few, many in zip(added[variant], added["discriminated"], strict=True))
+        assert sum(added[variant]) >= 0.95 * sum(added["discriminated"])
+
+
+def test_tuning_lowered_the_loss_and_left_a_plain_model_folder(killed_once):
+    for role in ("generator", "discriminator"):
+        place = killed_once["ws"] / "llm" / role
+        manifest = json.loads((place / "_manifest.json").read_text())
+        assert manifest["counts"]["workers"] == 2
+        assert {"config.json", "model.safetensors", "tokenizer.json"} <= {file.name for file in place.iterdir()}
+    losses = json.loads((killed_once["ws"] / "llm/generator/_manifest.json").read_text())["counts"]["losses"]
+    assert losses[-1] < losses[0]
+
+
+def test_the_report_holds_every_recommender_variant_and_slice(killed_once):
+    metrics = json.loads((killed_once["ws"] / "report" / "metrics.json").read_text())
+    assert set(metrics) >= {"recipe", "dataset", "commit", "rows", "proposals", "cost", "stages"}
+    rows = {(r["recommender"], r["variant"]) for r in metrics["rows"]}
+    assert {("swing", "itemcf"), ("itemcf", "random"), ("lightgcn", "discriminated"), ("sasrec", "observed")} <= rows
+    lifts = [r for r in metrics["rows"] if r["variant"] != "observed" and r["metric"] in ("recall", "ndcg", "hit", "mrr")]
+    assert all(r["ci_low"] is not None and r["ci_low"] <= r["ci_high"] for r in lifts)
+    assert metrics["precision"]["generated"]["value"] > metrics["precision"]["random"]["value"]
+    assert (killed_once["ws"] / "report" / "index.html").stat().st_size > 10_000
+
+
+def test_the_same_run_again_does_no_work(killed_once):
+    ws = killed_once["ws"]
+    before = {file: file.stat().st_mtime_ns for file in ws.rglob("_manifest.json")}
+    output = longtail("run", killed_once["recipe"], "-w", ws, timeout=60)
+    assert {file: file.stat().st_mtime_ns for file in ws.rglob("_manifest.json")} == before
+    assert "report/index.html" in output and "…" not in output
