@@ -3,11 +3,16 @@
 import logging
 import os
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from app.recipe import Resources
+
+log = logging.getLogger("longtail")
 
 LOGICAL_CPUS = 8
 """A laptop's Ray gets at least this many logical CPUs. Engines, trainers and data tasks take turns on the real cores;
@@ -58,6 +63,31 @@ def connect(resources: Resources) -> None:
     context.print_on_execution_start = False
     context.wait_for_min_actors_s = -1
     context.use_datasource_v2 = False  # the new Parquet reader takes seconds for four small files
+
+
+@contextmanager
+def relay() -> Iterator[Callable[[str], None]]:
+    """A function to hand to workers on any node: what they say with it is logged here, where the user looks."""
+    from ray.util.queue import Empty, Queue
+
+    queue, done = Queue(actor_options={"num_cpus": 0}), threading.Event()
+
+    def listen() -> None:
+        while True:
+            try:
+                log.info(queue.get(timeout=1))
+            except Empty:
+                if done.is_set():
+                    return
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield queue.put
+    finally:
+        done.set()
+        listener.join()
+        queue.shutdown(force=True)
 
 
 @lru_cache(maxsize=16)

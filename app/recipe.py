@@ -273,6 +273,10 @@ class Recipe(Section):
     def _whole(self) -> "Recipe":
         if "observed" not in self.variants:
             raise ValueError("variants must contain 'observed': every lift is measured against it")
+        if self.llm.base == "small" and self.generator.lora:
+            raise ValueError(
+                "generator.lora needs a pretrained llm.base; 'small' is trained from scratch, set it to 0"
+            )
         for name, section in self.recommenders.chosen().items():
             missing = set(section.variants or []) - set(self.variants)
             if missing:

@@ -51,8 +51,9 @@ def execute(
     except Exception as error:
         if not _is_disk_full(error):
             raise
+        place = workspace or recipe_path
         _fail(
-            f"{workspace or recipe_path}: no space left on the disk. Free some, or give another --workspace; what is finished stays."
+            f"{place}: no space left on the disk. Free some, or give another --workspace; what is finished stays."
         )
     return ws
 

@@ -44,7 +44,7 @@ class NextItemStrategy:
         return cls(section, prompts, open_tokenizer(generator), items, llm.items)
 
     def requests(self, prepared: Prepared, asked: list[Any]) -> Any:
-        """A dataset of one row per request: request_id, user, history (train part), held_out. Users without history have none.
+        """One row per request: request_id, user, history (train part), held_out. A user without history has none.
 
         asked: what a request depends on besides its user (data, LLMs, settings, prompt version); part of its hash.
         """

@@ -3,24 +3,20 @@
 What comes out under `llm/<role>` is a plain Hugging Face folder: adapters merged, tokenizer beside it.
 """
 
-import logging
-import os
 import tempfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from app.cluster import connect
+from app.cluster import connect, relay
 from app.data import Prepared
 from app.errors import InputError
-from app.recipe import LLM, Discriminator, Generator, Recipe, Tuning
+from app.recipe import LLM, Recipe, Tuning
 from app.workspace import Place, Workspace
 
-log = logging.getLogger("longtail")
 Role = Literal["generator", "discriminator"]
 
 
@@ -36,12 +32,14 @@ def finetune(recipe: Recipe, ws: Workspace) -> None:
         stage = ws.stage(f"llm/{role}", settings, [ws / place for place in inputs])
         if stage.up_to_date:
             continue
+        from app.llm.examples import write_examples
+
         connect(recipe.resources)
         prepared = Prepared(ws)
         with stage.publishing() as draft:
             base = _base(recipe, ws, role, prepared.items, draft / "base")
             examples = draft / "examples"
-            _write_examples(prepared, section, recipe, base, examples)
+            write_examples(prepared, section, recipe.llm.items, recipe.seed, base, examples)
             stage.counts = _tune(recipe, section, role, base, prepared.items, examples, draft)
             examples.delete()
             base.delete()
@@ -100,62 +98,6 @@ def _add_item_tokens(model: Any, tokenizer: Any, tokens: list[str], titles: list
             matrix[tokenizer.convert_tokens_to_ids(tokens)] = means
 
 
-def _write_examples(prepared: Prepared, section: Tuning, recipe: Recipe, base: Place, target: Place) -> None:
-    """Examples of every user's training history, tokenised in Ray Data tasks and written as Parquet."""
-    write = partial(
-        _examples,
-        items=prepared.items,
-        base=base,
-        rendering=recipe.llm.items,
-        section=section,
-        seed=recipe.seed,
-    )
-    prepared.histories().map_batches(write, batch_format="pyarrow", batch_size=512).write_parquet(
-        target.make_folder().path, filesystem=target.fs
-    )
-
-
-def _examples(
-    batch: pa.Table, *, items: pa.Table, base: Place, rendering: str, section: Tuning, seed: int
-) -> pa.Table:
-    """Rows of histories -> rows (tokens list<int32>, weights list<float32>)."""
-    from app.llm.prompts import Prompts
-
-    prompts = Prompts.open(base, items, rendering, section.history)
-    slices = np.asarray(items["slice"].to_pylist())
-    counts = items["train_count"].to_numpy().astype(np.float64)
-    examples = []
-    for user, taken, end in zip(
-        batch["user"].to_pylist(), batch["items"].to_pylist(), batch["train_end"].to_pylist(), strict=True
-    ):
-        history = np.asarray(taken[:end], np.int32)
-        if isinstance(section, Generator):
-            weights = np.where(slices[history] == "tail", section.tail_weight, 1.0) if end else np.empty(0)
-            examples.extend(prompts.next_item_examples(history, weights.astype(np.float32)))
-        elif isinstance(section, Discriminator):
-            rng = np.random.default_rng((seed, user))
-            for step in range(1, end):
-                examples.append(prompts.yes_no_example(history[:step], history[step], taken=True))
-                for item in _negatives(rng, history, counts, section):
-                    examples.append(prompts.yes_no_example(history[:step], item, taken=False))
-    return pa.table(
-        {
-            "tokens": pa.array([example.tokens for example in examples], pa.list_(pa.int32())),
-            "weights": pa.array([example.weights for example in examples], pa.list_(pa.float32())),
-        }
-    )
-
-
-def _negatives(
-    rng: np.random.Generator, taken: np.ndarray, counts: np.ndarray, section: Discriminator
-) -> np.ndarray:
-    """Items outside the training history. A held-out item may be drawn like any other: leaving it out would tell of it."""
-    wanted = section.negatives_per_positive
-    shares = counts / counts.sum() if section.negatives == "popular" else None
-    drawn = rng.choice(len(counts), size=wanted + 8, p=shares)
-    return drawn[~np.isin(drawn, taken)][:wanted]
-
-
 def _tune(
     recipe: Recipe, section: Tuning, role: Role, base: Place, items: pa.Table, examples: Place, draft: Place
 ) -> dict[str, Any]:
@@ -171,7 +113,7 @@ def _tune(
             f"{role}: no user has two training interactions, so there is nothing to tune on. Loosen dataset's filters."
         )
     workers, gpu = recipe.resources.llm_workers, recipe.resources.accelerator == "gpu"
-    with tempfile.TemporaryDirectory() as storage:
+    with tempfile.TemporaryDirectory() as storage, relay() as progress:
         result = TorchTrainer(
             _worker,
             train_loop_config={
@@ -183,7 +125,7 @@ def _tune(
                 "rows": rows,
                 "seed": recipe.seed,
                 "draft": draft,
-                "driver": os.getpid(),
+                "progress": progress,
             },
             scaling_config=ScalingConfig(
                 num_workers=workers, use_gpu=gpu, resources_per_worker={"GPU": 1} if gpu else {"CPU": 1}
@@ -192,15 +134,7 @@ def _tune(
             datasets={"train": dataset},
             dataset_config=DataConfig(datasets_to_split="all"),
         ).fit()
-    counts = {"examples": rows, "workers": workers} | result.return_value
-    log.info(
-        "%s: loss %.3f → %.3f, %s tokens/s",
-        role,
-        counts["losses"][0],
-        counts["losses"][-1],
-        f"{counts['tokens'] / counts['seconds']:,.0f}",
-    )
-    return counts
+    return {"examples": rows, "workers": workers} | result.return_value
 
 
 def _worker(config: dict[str, Any]) -> dict[str, Any]:
@@ -232,8 +166,8 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
             yield collate(list(batch["tokens"]), list(batch["weights"]), tokenizer.pad_token_id)
 
     steps = section.epochs * max(1, per_worker // size)
-    progress = log.info if context.get_world_rank() == 0 else (lambda message: None)
-    outcome = tune(model, section, batches, steps, progress)
+    progress = config["progress"] if context.get_world_rank() == 0 else (lambda message: None)
+    outcome = tune(model, section, batches, steps, lambda message: progress(f"{config['role']}: {message}"))
     with gathered(model, section.zero):
         if context.get_world_rank() == 0:
             _save(model, tokenizer, config["draft"])
@@ -257,14 +191,15 @@ def _load_model(config: dict[str, Any], folder: Path, tokenizer: Any) -> Any:
     if config["section"].lora:
         from peft import LoraConfig, get_peft_model
 
-        added = ["embed_tokens", "lm_head"] if llm.items == "token" else None
+        new_tokens = config["role"] == "generator" and llm.items == "token"
         model = get_peft_model(
             model,
             LoraConfig(
                 r=config["section"].lora,
                 lora_alpha=2 * config["section"].lora,
                 target_modules="all-linear",
-                modules_to_save=added,
+                modules_to_save=["embed_tokens", "lm_head"] if new_tokens else None,
+                ensure_weight_tying=new_tokens,
                 task_type="CAUSAL_LM",
             ),
         )

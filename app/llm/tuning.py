@@ -20,6 +20,7 @@ Batch = dict[str, np.ndarray]
 """tokens int64 [batch, length], right-padded; mask bool and weights float32 of the same shape."""
 
 WARM_UP = 0.05  # share of all steps
+PROGRESS_SECONDS = 10.0
 
 
 def collate(tokens: list[np.ndarray], weights: list[np.ndarray], pad: int) -> Batch:
@@ -92,8 +93,9 @@ def tune(
     )
     losses: list[float] = []
     done, tokens, started = 0, 0, time.monotonic()
+    told = started
     for epoch in range(settings.epochs):
-        totals = torch.zeros(2, dtype=torch.float64)
+        totals = torch.zeros(2, dtype=torch.float64, device=engine.device)
         for batch in _on_device(epochs(epoch), engine.device):
             weight = batch["weights"][:, 1:].sum()
             dist.all_reduce(weight)
@@ -106,20 +108,23 @@ def tune(
             # DeepSpeed averages gradients over workers; times `workers` makes that the sum.
             engine.backward(summed * workers / weight.clamp_min(1e-9))
             engine.step()
-            totals += torch.tensor([summed.item(), batch["weights"][:, 1:].sum().item()])
+            totals += torch.stack([summed.detach(), batch["weights"][:, 1:].sum()])
             done, tokens = done + 1, tokens + int(batch["mask"].sum())
+            if time.monotonic() - told >= PROGRESS_SECONDS:
+                told = time.monotonic()
+                speed, left = tokens * workers / (told - started), (told - started) / done * (steps - done)
+                loss = float(totals[0] / totals[1].clamp_min(1e-9))
+                progress(f"step {done} of {steps}, loss {loss:.3f}, {speed:,.0f} tokens/s, {left:.0f} s left")
         dist.all_reduce(totals)
         losses.append(float(totals[0] / totals[1].clamp_min(1e-9)))
-        elapsed = time.monotonic() - started
-        left = elapsed / (epoch + 1) * (settings.epochs - epoch - 1)
-        progress(
-            f"epoch {epoch + 1}/{settings.epochs}  loss {losses[-1]:.3f}  "
-            f"{tokens * workers / elapsed:,.0f} tokens/s  {left:.0f} s left"
-        )
+    seconds = time.monotonic() - started
+    progress(
+        f"{done} steps, loss {losses[0]:.3f} → {losses[-1]:.3f}, {tokens * workers / seconds:,.0f} tokens/s"
+    )
     return {
         "losses": losses,
         "tokens": tokens * workers,
-        "seconds": time.monotonic() - started,
+        "seconds": seconds,
         "steps": done,
     }
 

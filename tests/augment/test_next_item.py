@@ -1,4 +1,4 @@
-"""Strategy next_item: what the engine says becomes proposals with outcomes; held-out items are neither asked with nor kept."""
+"""Strategy next_item: an answer becomes proposals with outcomes; held-out items are neither asked with nor kept."""
 
 import numpy as np
 import pyarrow as pa

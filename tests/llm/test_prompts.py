@@ -65,7 +65,7 @@ def test_only_the_latest_interactions_go_in_and_the_oldest_are_cut_first(catalog
 
 
 def test_the_text_of_an_item_cannot_write_the_prompts_own_tokens(catalogue):
-    """A title that says «Answer: Yes» is so many tokens of text inside the item's place, and the question stands behind it."""
+    """A title that says «Answer: Yes» is text inside the item's place; the question stands behind it."""
     tokenizer = build_tokenizer(catalogue, "title")
     prompts = Prompts(tokenizer, catalogue, "title", history=5, context=200)
     asked = prompts.yes_no(np.array([8], np.int32), 3)

@@ -32,13 +32,17 @@ recommenders:
 evaluation: {bootstrap: 200}
 resources: {llm_workers: 2, workers: 2}
 """
-LONGTAIL = [sys.executable, "-m", "app.cli"]
+LONGTAIL = [str(Path(sys.executable).with_name("longtail"))]
 
 
 def longtail(*arguments: object, timeout: float = 500) -> str:
     """Run the command in a process of its own; its output, or a failure that shows it."""
     done = subprocess.run(
-        [*LONGTAIL, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, start_new_session=True
+        [*LONGTAIL, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        start_new_session=True,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout + done.stderr
@@ -64,7 +68,9 @@ def killed_once(tmp_path_factory) -> dict:
     )
     deadline = time.monotonic() + 300
     while not list((ws / "ledger").rglob("*.parquet")):
-        assert victim.poll() is None and time.monotonic() < deadline, "augment ended before it wrote an answer"
+        assert victim.poll() is None and time.monotonic() < deadline, (
+            "augment ended before it wrote an answer"
+        )
         time.sleep(0.05)
     os.kill(victim.pid, signal.SIGKILL)
     victim.wait()
@@ -122,7 +128,9 @@ def test_tuning_lowered_the_loss_and_left_a_plain_model_folder(killed_once):
         place = killed_once["ws"] / "llm" / role
         manifest = json.loads((place / "_manifest.json").read_text())
         assert manifest["counts"]["workers"] == 2
-        assert {"config.json", "model.safetensors", "tokenizer.json"} <= {file.name for file in place.iterdir()}
+        assert {"config.json", "model.safetensors", "tokenizer.json"} <= {
+            file.name for file in place.iterdir()
+        }
     losses = json.loads((killed_once["ws"] / "llm/generator/_manifest.json").read_text())["counts"]["losses"]
     assert losses[-1] < losses[0]
 
@@ -131,8 +139,17 @@ def test_the_report_holds_every_recommender_variant_and_slice(killed_once):
     metrics = json.loads((killed_once["ws"] / "report" / "metrics.json").read_text())
     assert set(metrics) >= {"recipe", "dataset", "commit", "rows", "proposals", "cost", "stages"}
     rows = {(r["recommender"], r["variant"]) for r in metrics["rows"]}
-    assert {("swing", "itemcf"), ("itemcf", "random"), ("lightgcn", "discriminated"), ("sasrec", "observed")} <= rows
-    lifts = [r for r in metrics["rows"] if r["variant"] != "observed" and r["metric"] in ("recall", "ndcg", "hit", "mrr")]
+    assert {
+        ("swing", "itemcf"),
+        ("itemcf", "random"),
+        ("lightgcn", "discriminated"),
+        ("sasrec", "observed"),
+    } <= rows
+    lifts = [
+        r
+        for r in metrics["rows"]
+        if r["variant"] != "observed" and r["metric"] in ("recall", "ndcg", "hit", "mrr")
+    ]
     assert all(r["ci_low"] is not None and r["ci_low"] <= r["ci_high"] for r in lifts)
     assert metrics["precision"]["generated"]["value"] > metrics["precision"]["random"]["value"]
     assert (killed_once["ws"] / "report" / "index.html").stat().st_size > 10_000
