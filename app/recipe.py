@@ -124,7 +124,7 @@ class NextItem(Section):
 
 
 class Judge(Section):
-    """Blend of the three confidences; see `research` notes in docs for why agreement weighs most."""
+    """Blend of three confidences. Agreement with an independent collaborative score filters best, Yes/No alone worst."""
 
     likelihood: Annotated[float, Field(ge=0)] = 0.3
     agreement: Annotated[float, Field(ge=0)] = 0.5
