@@ -32,6 +32,7 @@ recommenders:
 evaluation: {bootstrap: 200}
 resources: {llm_workers: 2, workers: 2}
 """
+pytestmark = pytest.mark.timeout(1500)  # the fixture runs the whole job, with one start more
 LONGTAIL = [str(Path(sys.executable).with_name("longtail"))]
 
 
