@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ log = logging.getLogger("longtail")
 LOGICAL_CPUS = 8
 """A laptop's Ray gets at least this many logical CPUs. Engines, trainers and data tasks take turns on the real cores;
 with only two, a trainer would starve the data that it waits for."""
+
+DRIVER = "LONGTAIL_DRIVER"
+"""Environment variable of every worker and of what it starts: the process that all of it is for."""
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -42,8 +45,11 @@ def connect(resources: Resources) -> None:
 
     if ray.is_initialized():
         return
-    environment = WORKER_ENVIRONMENT | (CPU_ENVIRONMENT if resources.accelerator == "cpu" else {})
+    environment = WORKER_ENVIRONMENT | {DRIVER: str(os.getpid())}
+    environment |= CPU_ENVIRONMENT if resources.accelerator == "cpu" else {}
     own = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": max(LOGICAL_CPUS, os.cpu_count() or 1)}
+    if own:
+        _end_orphans()
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(LOGICAL_CPUS))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", WORKER_ENVIRONMENT["VLLM_LOGGING_LEVEL"])
@@ -63,6 +69,19 @@ def connect(resources: Resources) -> None:
     context.print_on_execution_start = False
     context.wait_for_min_actors_s = -1
     context.use_datasource_v2 = False  # the new Parquet reader takes seconds for four small files
+
+
+def _end_orphans() -> None:
+    """End engines of a run that was killed: its Ray dies with it, but vLLM's processes may live on and hold memory."""
+    import psutil
+
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            driver = process.environ().get(DRIVER, "") if process.ppid() == 1 else ""
+            if driver and not psutil.pid_exists(int(driver)):
+                log.warning("ending %s (process %d), left over by a killed run", process.name(), process.pid)
+                for one in [*process.children(recursive=True), process]:
+                    one.kill()
 
 
 @contextmanager

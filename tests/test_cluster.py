@@ -1,10 +1,14 @@
 """Joining Ray: what workers say reaches the user, and shared objects are read once a process."""
 
 import logging
+import os
+import subprocess
+import time
 
+import psutil
 import pytest
 
-from app.cluster import connect, fetch, relay
+from app.cluster import DRIVER, _end_orphans, connect, fetch, relay
 from app.recipe import Resources
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -33,3 +37,24 @@ def test_connecting_twice_is_once():
     before = ray.get_runtime_context().get_job_id()
     connect(Resources())
     assert ray.get_runtime_context().get_job_id() == before
+
+
+def orphan(driver: int) -> psutil.Process:
+    """A process whose parent is gone, started for `driver`."""
+    command = f"{DRIVER}={driver} setsid sleep 300 >/dev/null 2>&1 & echo $!"
+    process = psutil.Process(int(subprocess.run(["bash", "-c", command], capture_output=True, text=True).stdout))
+    while process.ppid() != 1:
+        time.sleep(0.01)
+    return process
+
+
+def test_what_a_killed_run_left_is_ended_and_nothing_else():
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left_over, in_use = orphan(gone.pid), orphan(os.getpid())
+    try:
+        _end_orphans()
+        assert not left_over.is_running() or left_over.status() == psutil.STATUS_ZOMBIE
+        assert in_use.status() == psutil.STATUS_SLEEPING
+    finally:
+        in_use.kill()

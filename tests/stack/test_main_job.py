@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.cluster import DRIVER
 from app.schema import ACCEPTED, HELD_OUT, OUTCOMES
 
 RECIPE = """
@@ -83,7 +86,7 @@ def killed_once(tmp_path_factory) -> dict:
             continue  # it was being written
     assert not (ws / "augmentation" / "next_item" / "_manifest.json").exists()
     output = longtail("run", recipe, "-w", ws)
-    return {"recipe": recipe, "ws": ws, "before": before, "output": output}
+    return {"recipe": recipe, "ws": ws, "before": before, "output": output, "victim": victim.pid}
 
 
 def test_after_a_kill_every_request_has_exactly_one_answer_and_none_was_asked_twice(killed_once):
@@ -93,6 +96,15 @@ def test_after_a_kill_every_request_has_exactly_one_answer_and_none_was_asked_tw
     assert before and len(ids) == len(set(ids)) == users
     for file, finished in before.items():
         assert set(pq.read_table(file)["request_id"].to_pylist()) == finished
+
+
+def test_no_engine_of_the_killed_run_lives_on(killed_once):
+    left = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(DRIVER) == str(killed_once["victim"]):
+                left.append(process.name())
+    assert not left
 
 
 def test_outcomes_add_up_and_no_accepted_proposal_is_held_out_or_seen(killed_once):
