@@ -14,14 +14,23 @@ from app.recipe import Resources
 pytestmark = pytest.mark.usefixtures("ray_here")
 
 
-def test_what_workers_say_is_logged_here_in_order(caplog):
+def test_what_workers_say_is_logged_here_in_order():
     import ray
 
+    said: list[str] = []
+    listener = logging.Handler()
+    listener.emit = lambda record: said.append(record.getMessage())
     logger = logging.getLogger("longtail")
-    logger.propagate = True
-    with caplog.at_level(logging.INFO, logger="longtail"), relay() as say:
-        ray.get(ray.remote(lambda: [say(f"step {step}") for step in range(5)]).remote())
-    assert [record.message for record in caplog.records] == [f"step {step}" for step in range(5)]
+    level = logger.level
+    logger.addHandler(listener)
+    logger.setLevel(logging.INFO)
+    try:
+        with relay() as say:
+            ray.get(ray.remote(lambda: [say(f"step {step}") for step in range(5)]).remote())
+    finally:
+        logger.removeHandler(listener)
+        logger.setLevel(level)
+    assert said == [f"step {step}" for step in range(5)]
 
 
 def test_fetch_gives_the_same_object_again():
@@ -42,7 +51,9 @@ def test_connecting_twice_is_once():
 def orphan(driver: int) -> psutil.Process:
     """A process whose parent is gone, started for `driver`."""
     command = f"{DRIVER}={driver} setsid sleep 300 >/dev/null 2>&1 & echo $!"
-    process = psutil.Process(int(subprocess.run(["bash", "-c", command], capture_output=True, text=True).stdout))
+    process = psutil.Process(
+        int(subprocess.run(["bash", "-c", command], capture_output=True, text=True).stdout)
+    )
     while process.ppid() != 1:
         time.sleep(0.01)
     return process
