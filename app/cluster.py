@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -82,6 +83,18 @@ def _end_orphans() -> None:
                 log.warning("ending %s (process %d), left over by a killed run", process.name(), process.pid)
                 for one in [*process.children(recursive=True), process]:
                     one.kill()
+
+
+def side_by_side(calls: Iterable[Callable[[], None]], at_once: int) -> None:
+    """Make calls that wait for Ray, `at_once` at a time; the first fault, or Ctrl-C, drops those not yet begun."""
+    with ThreadPoolExecutor(at_once) as pool:
+        waiting = [pool.submit(call) for call in calls]
+        try:
+            for finished in as_completed(waiting):
+                finished.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 @contextmanager

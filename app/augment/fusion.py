@@ -4,7 +4,6 @@ All variants but `observed` add the same number of interactions to a user, so th
 held-out item is added by none of them.
 """
 
-import logging
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,6 @@ from app.recipe import Recipe, Variant
 from app.schema import ACCEPTED, FUSED, REJECTED
 from app.workspace import Place, Stage, Workspace
 
-log = logging.getLogger("longtail")
 PARTITIONS = 4
 
 _LISTS = pa.schema(

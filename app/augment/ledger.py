@@ -70,8 +70,7 @@ class Ledger:
         answered, started, first = 0, time.monotonic(), None
         while not stop.wait(PROGRESS_SECONDS):
             for file in self.place.files(".parquet"):
-                rows = 0 if file.path in counted else _rows(file)
-                if rows is not None and file.path not in counted:
+                if file.path not in counted and (rows := _rows(file)) is not None:
                     counted.add(file.path)
                     answered += rows
             if not answered:

@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from app.data import Prepared
+from app.data.catalogue import COLD, TAIL
 from app.llm.engine import MAX_LOGPROBS, Row, decoded, top_logprobs
 from app.llm.grounding import Grounder
 from app.llm.items import item_texts, separator
-from app.llm.prompts import Prompts, open_tokenizer
+from app.llm.prompts import Prompts
 from app.recipe import LLM, NextItem
 from app.schema import ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_IN_CATALOGUE, UNPARSABLE
 from app.workspace import Place, fingerprint
@@ -27,21 +28,21 @@ class NextItemStrategy:
 
     name = "next_item"
 
-    def __init__(
-        self, section: NextItem, prompts: Prompts, tokenizer: Any, items: pa.Table, rendering: str
-    ) -> None:
+    def __init__(self, section: NextItem, prompts: Prompts, items: pa.Table, rendering: str) -> None:
         self.section, self.prompts, self.rendering = section, prompts, rendering
-        self.tokenizer = tokenizer
+        self.tokenizer = prompts.tokenizer
+        self.long_item = int(np.quantile(np.diff(prompts.items.indptr), 0.95))  # tokens
         self.grounder = Grounder(items, rendering)
         self.texts = item_texts(items, rendering)
         self.rare = rare_items(items)
-        self.first_item_token = tokenizer.convert_tokens_to_ids(self.texts[0]) if rendering == "token" else -1
+        self.first_item_token = (
+            self.tokenizer.convert_tokens_to_ids(self.texts[0]) if rendering == "token" else -1
+        )
 
     @classmethod
     def open(cls, section: NextItem, llm: LLM, generator: Place, items: pa.Table, history: int) -> Self:
         """For a tuned generator."""
-        prompts = Prompts.open(generator, items, llm.items, history)
-        return cls(section, prompts, open_tokenizer(generator), items, llm.items)
+        return cls(section, Prompts.open(generator, items, llm.items, history), items, llm.items)
 
     def requests(self, prepared: Prepared, asked: list[Any]) -> Any:
         """One row per request: request_id, user, history (train part), held_out. A user without history has none.
@@ -55,9 +56,8 @@ class NextItemStrategy:
         prompt = self.prompts.next_item(np.asarray(row["history"], np.int32)).tolist()
         if self.rendering == "token":
             return prompt, top_logprobs(MAX_LOGPROBS)
-        longest = int(np.quantile(np.diff(self.prompts.items.indptr), 0.95))
         room = self.prompts.context - len(prompt)
-        return prompt, decoded(max(1, min(self.section.proposals * longest, room)))
+        return prompt, decoded(max(1, min(self.section.proposals * self.long_item, room)))
 
     def read(self, answer: Row) -> list[Proposal]:
         """An answer of the engine -> proposals, best first; each has an outcome, or None where it is still to be judged.
@@ -124,7 +124,7 @@ class NextItemStrategy:
 
 def rare_items(items: pa.Table) -> np.ndarray:
     """bool [n_items]: long-tail and cold items, those that augmentation is for."""
-    return np.isin(np.asarray(items["slice"].to_pylist()), ("tail", "cold"))
+    return np.isin(np.asarray(items["slice"].to_pylist()), (TAIL, COLD))
 
 
 def _requests(batch: pa.Table, asked: list[Any]) -> pa.Table:

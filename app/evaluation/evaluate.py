@@ -1,8 +1,8 @@
 """The stage `evaluate`: the ranks of every published recommender on the test."""
 
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 
-from app.cluster import connect
+from app.cluster import connect, side_by_side
 from app.evaluation.bias import EXPOSURE_K
 from app.evaluation.ranking import rank_all
 from app.recipe import Recipe
@@ -34,14 +34,7 @@ def evaluate(recipe: Recipe, ws: Workspace) -> None:
         with unit.publishing() as draft:
             unit.counts = ray.get(task.remote(ws / run.place, ws / "data", draft, depth))
 
-    with ThreadPoolExecutor(recipe.resources.parallel) as pool:
-        waiting = [pool.submit(publish, run, unit) for run, unit in units]
-        try:
-            for finished in as_completed(waiting):
-                finished.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    side_by_side((partial(publish, run, unit) for run, unit in units), recipe.resources.parallel)
 
 
 def _rank_published(recommender: Place, data: Place, draft: Place, depth: int) -> dict[str, int]:

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from app.data import Prepared
+from app.data.catalogue import TAIL
 from app.llm.prompts import Example, Prompts
 from app.recipe import Discriminator, Generator, Tuning
 from app.workspace import Place
@@ -41,7 +42,7 @@ def _examples(
     ):
         history = np.asarray(taken[:end], np.int32)
         if isinstance(section, Generator):
-            weights = np.where(slices[history] == "tail", section.tail_weight, 1.0) if end else np.empty(0)
+            weights = np.where(slices[history] == TAIL, section.tail_weight, 1.0) if end else np.empty(0)
             examples.extend(prompts.next_item_examples(history, weights.astype(np.float32)))
         elif isinstance(section, Discriminator):
             rng = np.random.default_rng((seed, user))

@@ -25,13 +25,13 @@ def finetune(recipe: Recipe, ws: Workspace) -> None:
 
     The discriminator starts from the generator because a Yes/No token teaches little about items that it has never met.
     """
-    _check_base(recipe.llm)
     for role, inputs in (("generator", ["data"]), ("discriminator", ["data", "llm/generator"])):
         section: Tuning = getattr(recipe, role)
         settings = {"llm": recipe.llm.model_dump(), "tuning": section.model_dump(), "seed": recipe.seed}
         stage = ws.stage(f"llm/{role}", settings, [ws / place for place in inputs])
         if stage.up_to_date:
             continue
+        _check_base(recipe.llm)
         from app.llm.examples import write_examples
 
         connect(recipe.resources)
@@ -46,10 +46,10 @@ def finetune(recipe: Recipe, ws: Workspace) -> None:
 
 
 def _check_base(llm: LLM) -> None:
-    from transformers import AutoConfig
-
     if llm.base == "small":
         return
+    from transformers import AutoConfig
+
     try:
         AutoConfig.from_pretrained(llm.base)
     except (OSError, ValueError) as error:

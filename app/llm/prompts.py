@@ -49,6 +49,7 @@ class Prompts:
         def encode(text: str) -> np.ndarray:
             return np.asarray(tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
 
+        self.tokenizer = tokenizer
         self.items = ItemTokens.build(tokenizer, items, rendering)
         self.history, self.context = history, context
         start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
@@ -60,7 +61,8 @@ class Prompts:
     @classmethod
     def open(cls, llm: Place, items: pa.Table, rendering: str, history: int) -> Self:
         """For the tokenizer of a checkpoint; a prompt leaves room for one token of an answer."""
-        tokenizer = open_tokenizer(llm)
+        with llm.local() as folder:
+            tokenizer = AutoTokenizer.from_pretrained(folder)
         return cls(
             tokenizer, items, rendering, history, context=min(tokenizer.model_max_length, LONGEST_CONTEXT) - 1
         )
@@ -108,12 +110,6 @@ class Prompts:
         weights = np.zeros(len(prompt) + 1, np.float32)
         weights[-1] = 1.0
         return Example(np.append(prompt, self.yes if taken else self.no).astype(np.int32), weights)
-
-
-def open_tokenizer(llm: Place) -> PreTrainedTokenizerBase:
-    """The tokenizer of a checkpoint folder."""
-    with llm.local() as folder:
-        return AutoTokenizer.from_pretrained(folder)
 
 
 def _single(ids: np.ndarray, word: str) -> int:

@@ -3,20 +3,17 @@
 The driver holds no table: a Ray task reads its training set, fits, and saves into the draft of its unit.
 """
 
-import logging
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from app.cluster import connect
+from app.cluster import connect, side_by_side
 from app.errors import InputError
 from app.recipe import Recipe, RecommenderSection, Trained
 from app.recommenders.base import Interactions
 from app.recommenders.runs import Run, runs
 from app.workspace import Place, Stage, Workspace
-
-log = logging.getLogger("longtail")
 
 
 def fit_all(recipe: Recipe, ws: Workspace) -> None:
@@ -30,12 +27,7 @@ def fit_all(recipe: Recipe, ws: Workspace) -> None:
     if not due:
         return
     connect(recipe.resources)
-    with ThreadPoolExecutor(recipe.resources.parallel) as pool:
-        waiting = [pool.submit(_publish, recipe, ws, run, unit) for run, unit in due]
-        done, _ = wait(waiting, return_when=FIRST_EXCEPTION)
-        pool.shutdown(wait=False, cancel_futures=True)
-        for future in done:
-            future.result()
+    side_by_side((partial(_publish, recipe, ws, run, unit) for run, unit in due), recipe.resources.parallel)
 
 
 def _unit(recipe: Recipe, ws: Workspace, run: Run) -> Stage:

@@ -98,16 +98,8 @@ class SASRec(Ranker):
     """bool [items]: has a training interaction."""
 
     def _fit(self, train: Interactions) -> None:
-        taken = train.matrix
-        taken.eliminate_zeros()
-        self.warm = np.bincount(taken.indices, minlength=train.n_items) > 0
-        arrays = {
-            "starts": train.indptr,
-            "items": train.items,
-            "weights": train.weights,
-            "taken_indptr": taken.indptr,
-            "taken_indices": taken.indices,
-        }
+        arrays = loop_arrays(train)
+        self.warm = np.bincount(arrays["taken_indices"], minlength=train.n_items) > 0
         settings = self.section.model_dump() | {"n_items": train.n_items, "seed": self.seed}
         found = run_distributed(sasrec_loop, arrays, settings, self.workers, self.use_gpu)
         self.counts = {
@@ -136,6 +128,19 @@ class SASRec(Ranker):
         self.warm = arrays.pop("warm")
         self.model = Transformer(self.n_items, self.section).eval()
         self.model.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+
+
+def loop_arrays(train: Interactions) -> Arrays:
+    """What `sasrec_loop` trains on: the sequences, and as CSR what a user has taken, hence what is no negative."""
+    taken = train.matrix
+    taken.eliminate_zeros()
+    return {
+        "starts": train.indptr,
+        "items": train.items,
+        "weights": train.weights,
+        "taken_indptr": taken.indptr,
+        "taken_indices": taken.indices,
+    }
 
 
 def sasrec_loop(arrays: Arrays, settings: dict[str, Any], device: torch.device) -> Arrays:

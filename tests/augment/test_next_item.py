@@ -17,7 +17,7 @@ def strategy(
     tokenizer = build_tokenizer(catalogue, rendering)
     prompts = Prompts(tokenizer, catalogue, rendering, history=5, context=300)
     return NextItemStrategy(
-        NextItem(proposals=proposals, tail_share=tail_share), prompts, tokenizer, catalogue, rendering
+        NextItem(proposals=proposals, tail_share=tail_share), prompts, catalogue, rendering
     )
 
 

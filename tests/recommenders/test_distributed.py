@@ -5,7 +5,7 @@ import torch
 
 from app.recipe import LightGCN, SASRec
 from app.recommenders.factors import bpr_loop
-from app.recommenders.sasrec import sasrec_loop
+from app.recommenders.sasrec import loop_arrays, sasrec_loop
 from app.recommenders.training import run_distributed
 from tests.recommenders.conftest import clusters
 
@@ -26,14 +26,7 @@ def test_splitting_the_dimension_equals_one_process(ray_here: None) -> None:
 
 def test_two_sasrec_workers_make_the_gradient_of_one(ray_here: None) -> None:
     train_set = clusters()
-    taken = train_set.matrix
-    arrays = {
-        "starts": train_set.indptr,
-        "items": train_set.items,
-        "weights": train_set.weights,
-        "taken_indptr": taken.indptr,
-        "taken_indices": taken.indices,
-    }
+    arrays = loop_arrays(train_set)
     section = SASRec(dim=8, epochs=2, batch=9, dropout=0.0, max_length=6, layers=1)
     settings = section.model_dump() | {"n_items": 24, "seed": 1}
     alone = sasrec_loop(arrays, settings, torch.device("cpu"))

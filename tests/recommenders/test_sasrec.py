@@ -9,7 +9,7 @@ import torch
 from app.errors import InputError
 from app.recipe import SASRec as Section
 from app.recommenders import build
-from app.recommenders.sasrec import Batches, NextItemLoss, Transformer, _latest
+from app.recommenders.sasrec import Batches, NextItemLoss, Transformer, _latest, loop_arrays
 from tests.recommenders.conftest import clusters, interactions
 
 
@@ -58,14 +58,7 @@ def test_a_cycle_is_learnt() -> None:
 
 def test_batches_hold_the_next_item_and_an_untaken_one() -> None:
     train = clusters()
-    taken = train.matrix
-    arrays = {
-        "starts": train.indptr,
-        "items": train.items,
-        "weights": train.weights,
-        "taken_indptr": taken.indptr,
-        "taken_indices": taken.indices,
-    }
+    arrays, taken = loop_arrays(train), train.matrix
     owner = {
         tuple(train.items[a:b]): user
         for user, (a, b) in enumerate(zip(train.indptr, train.indptr[1:], strict=False))
