@@ -6,9 +6,9 @@ from itertools import product
 import numpy as np
 
 from app.evaluation.bias import EXPOSURE_K, measure_bias
-from app.evaluation.metrics import METRICS, per_user
 from app.evaluation.significance import paired_interval
 from app.evaluation.slices import read_item_slices, read_user_slices, targets_by_slice
+from app.metrics import METRICS, per_user
 from app.recipe import Evaluation
 from app.workspace import Place
 

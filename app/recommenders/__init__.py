@@ -8,6 +8,7 @@ from app.recipe import Recipe, Recommenders, RecommenderSection
 
 if TYPE_CHECKING:
     from app.recommenders.base import Recommender
+    from app.recommenders.compute import Compute
     from app.recommenders.ranker import Ranker
     from app.workspace import Place, Workspace
 
@@ -16,7 +17,10 @@ MODELS = {
     "itemcf": "itemcf.ItemCF",
     "swing": "swing.Swing",
     "bpr": "bpr.BPR",
+    "neumf": "neumf.NeuMF",
     "lightgcn": "lightgcn.LightGCN",
+    "sgl": "sgl.SGL",
+    "mixgcf": "mixgcf.MixGCF",
     "sasrec": "sasrec.SASRec",
 }
 """Module and class by the name of the section in the recipe; imported when asked for (some need torch)."""
@@ -25,15 +29,15 @@ __all__ = ["MODELS", "build", "load", "train"]
 
 
 def build(
-    name: str, section: RecommenderSection, seed: int = 0, workers: int = 0, use_gpu: bool = False
+    name: str, section: RecommenderSection, seed: int = 0, compute: "Compute | None" = None
 ) -> "Ranker":
-    """A recommender that is not fitted yet; a trained one will be fitted by `workers` workers of Ray Train,
-    or in this process where that is 0. Raises InputError for a name that is not in MODELS.
+    """A recommender that is not fitted yet; a trained one will be fitted by the workers of `compute`, by default in
+    this process. Raises InputError for a name that is not in MODELS.
     """
     if name not in MODELS:
         raise InputError(f"recommenders.{name}: no such recommender. Known: {', '.join(MODELS)}.")
     module, _, leaf = MODELS[name].partition(".")
-    return getattr(import_module(f"app.recommenders.{module}"), leaf)(section, seed, workers, use_gpu)
+    return getattr(import_module(f"app.recommenders.{module}"), leaf)(section, seed, compute)
 
 
 def load(place: "Place") -> "Recommender":

@@ -66,10 +66,46 @@ class Interactions:
         return [self.history(user) for user in users]
 
 
+@dataclass(frozen=True)
+class Preferences:
+    """Pairs of items of which a user prefers one (cold-start augmenters, 2402.11724).
+
+    users, preferred and rejected int32 [n], confidences float32 [n], the weights of the pairs in the loss.
+    """
+
+    users: np.ndarray
+    preferred: np.ndarray
+    rejected: np.ndarray
+    confidences: np.ndarray
+
+    @classmethod
+    def none(cls) -> "Preferences":
+        empty = np.zeros(0, np.int32)
+        return cls(empty, empty, empty, np.zeros(0, np.float32))
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Held-out items: users[r] took items[r]; both int [n]."""
+
+    users: np.ndarray
+    items: np.ndarray
+
+
 class Recommender(Protocol):
     """One model. Fitting is deterministic by `seed`; a saved model answers as the fitted one."""
 
-    def fit(self, train: Interactions) -> Self: ...
+    def fit(
+        self,
+        train: Interactions,
+        preferences: Preferences | None = None,
+        validation: Targets | None = None,
+    ) -> Self:
+        """Learn from `train`; trained models also from `preferences`, and stop where `validation` is best."""
+        ...
 
     def recommend(
         self, users: np.ndarray, k: int, *, exclude_seen: bool = True

@@ -6,7 +6,7 @@ import numpy as np
 from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight, normalize
 from scipy.sparse import csr_matrix
 
-from app.recommenders.base import Interactions
+from app.recommenders.base import Interactions, Preferences, Targets
 from app.recommenders.neighbours import Neighbours
 
 
@@ -22,7 +22,7 @@ class ItemCF(Neighbours):
 
     name = "itemcf"
 
-    def _fit(self, train: Interactions) -> None:
+    def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         ratings = train.matrix.astype(np.float64)
         ratings.eliminate_zeros()
         weigh = {"cosine": normalize, "bm25": partial(bm25_weight, K1=1.2, B=0.75)}[self.section.similarity]

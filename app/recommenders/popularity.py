@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.recommenders.base import Interactions
+from app.recommenders.base import Interactions, Preferences, Targets
 from app.recommenders.ranker import Histories, Ranker
 
 
@@ -11,7 +11,7 @@ class Popularity(Ranker):
     popularity: np.ndarray
     """float32 [n_items]."""
 
-    def _fit(self, train: Interactions) -> None:
+    def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         self.popularity = np.asarray(train.matrix.sum(axis=0), np.float32).ravel()
 
     def score(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:

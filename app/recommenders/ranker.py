@@ -15,7 +15,8 @@ from scipy.sparse import csr_matrix
 from app import __version__
 from app.errors import InputError
 from app.recipe import RecommenderSection
-from app.recommenders.base import Interactions
+from app.recommenders.base import Interactions, Preferences, Targets
+from app.recommenders.compute import Compute
 from app.recommenders.topk import top_k
 from app.workspace import Place
 
@@ -91,22 +92,22 @@ class Ranker(ABC):
 
     name: ClassVar[str]
 
-    def __init__(
-        self, section: RecommenderSection, seed: int = 0, workers: int = 0, use_gpu: bool = False
-    ) -> None:
-        self.section, self.seed, self.workers, self.use_gpu = section, seed, workers, use_gpu
+    def __init__(self, section: RecommenderSection, seed: int = 0, compute: Compute | None = None) -> None:
+        self.section, self.seed, self.compute = section, seed, compute or Compute()
         self.n_items = 0
         self.seen = Histories.of([])
         self.counts: dict[str, Any] = {}
         """What fitting wants the manifest to tell: seconds per epoch, last loss."""
 
-    def fit(self, train: Interactions) -> Self:
+    def fit(
+        self, train: Interactions, preferences: Preferences | None = None, validation: Targets | None = None
+    ) -> Self:
         self.n_items, self.seen = train.n_items, Histories.observed(train)
-        self._fit(train)
+        self._fit(train, preferences or Preferences.none(), validation)
         return self
 
     @abstractmethod
-    def _fit(self, train: Interactions) -> None: ...
+    def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None: ...
 
     @abstractmethod
     def score(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from scipy.sparse import csr_matrix, vstack
 
-from app.recommenders.base import Interactions
+from app.recommenders.base import Interactions, Preferences, Targets
 from app.recommenders.neighbours import Neighbours, neighbour_matrix
 from app.recommenders.topk import top_k
 
@@ -20,7 +20,7 @@ RAY_TASKS_FROM = 10**9
 class Swing(Neighbours):
     name = "swing"
 
-    def _fit(self, train: Interactions) -> None:
+    def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         section = self.section
         self.similarity = swing(train.matrix, section.alpha, section.user_weight, section.neighbours)
 

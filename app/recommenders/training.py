@@ -1,16 +1,13 @@
-"""Running a training loop: by workers of Ray Train, or right here.
+"""The training loop that all trained models share.
 
-A loop is a plain function of arrays, settings and a device. It knows nothing of Ray: where a torch process
-group exists (`workers()`), every worker runs the same loop on the same arrays and they divide the work
-between them.
+It knows nothing of Ray: arrays and, where there is one, a torch process group go in; checkpoints, a learning curve and
+the weights come out. So it runs as a plain process too; `launch.py` runs it under Ray Train.
 """
 
-import logging
-import os
-import tempfile
 import time
-import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,61 +15,165 @@ import torch
 import torch.distributed as dist
 
 from app.errors import InputError
-
-log = logging.getLogger("longtail")
+from app.recommenders.checkpoints import Checkpoint, Checkpoints
 
 Arrays = dict[str, np.ndarray]
-Loop = Callable[[Arrays, dict[str, Any], torch.device], Arrays]
-"""(arrays, settings, device) -> arrays, `losses` float [epochs] among them; worker 0's answer counts."""
+
+LINES = 20
+"""A training says so many lines about its progress."""
 
 
-def run_distributed(
-    loop: Loop, arrays: Arrays, settings: dict[str, Any], n_workers: int, use_gpu: bool
-) -> Arrays:
-    """Run `loop`, a function of a module, on `n_workers` workers of Ray Train; 0 runs it in this process.
+class Learner(ABC):
+    """A model in training. With a process group all workers call every method together.
 
-    Raises InputError where the loss did not stay finite.
+    Every epoch draws from a generator of its own, and torch is seeded anew for it, so that a training that goes on from
+    a checkpoint repeats nothing and reaches the weights of one that was never cut.
     """
-    if n_workers > 0:
-        found = _under_ray_train(loop, arrays, settings, n_workers, use_gpu)
-    else:
-        found = loop(arrays, settings, torch.device("cuda" if use_gpu else "cpu"))
-    losses = found["losses"]
-    if not np.isfinite(losses).all():
-        raise InputError(
-            f"the loss became {losses[-1]} in epoch {len(losses)}: lower lr of this recommender,"
-            f" now {settings['lr']}."
-        )
-    return found
+
+    @abstractmethod
+    def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None: ...
+
+    @abstractmethod
+    def epoch(self, rng: np.random.Generator) -> float:
+        """Pass once over the data; the mean loss, the same on all workers. `rng` is the same on all workers."""
+
+    @abstractmethod
+    def weights(self) -> Arrays:
+        """What the recommender keeps; worker 0's answer counts."""
+
+    @abstractmethod
+    def state(self) -> Arrays:
+        """Everything that it takes to go on, whole and whatever the number of workers; worker 0's answer counts."""
+
+    @abstractmethod
+    def restore(self, state: Arrays) -> None:
+        """Go on from `state`."""
 
 
-def _under_ray_train(
-    loop: Loop, arrays: Arrays, settings: dict[str, Any], n_workers: int, use_gpu: bool
-) -> Arrays:
-    import ray
-    from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer, get_device
+@dataclass(frozen=True)
+class Training:
+    """One fit, as it is sent to workers.
 
-    # Ray Train gives a worker 60 s to start, then starts all over; a busy machine needs more.
-    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
-    shared = ray.put(arrays)
+    `validate` tells the validation metric of some weights, larger is better; `checkpoints` is where state is kept;
+    `say` takes lines about the progress.
+    """
 
-    def work() -> Arrays | None:
-        found = loop(ray.get(shared), settings, get_device())
-        return found if workers()[0] == 0 else None
+    name: str
+    learner: type[Learner]
+    arrays: Arrays
+    settings: dict[str, Any]
+    epochs: int
+    seed: int
+    validate: Callable[[Arrays], float] | None = None
+    validate_every: int = 0
+    patience: int = 1
+    checkpoints: Checkpoints | None = None
+    say: Callable[[str], None] = field(default=lambda line: None)
 
-    resources = {"CPU": 1, "GPU": 1} if use_gpu else {"CPU": 1}
-    # Only return values come back, never checkpoints, so the folder need not be shared between nodes.
-    with tempfile.TemporaryDirectory() as folder:
-        result = TorchTrainer(
-            work,
-            torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
-            scaling_config=ScalingConfig(
-                num_workers=n_workers, use_gpu=use_gpu, resources_per_worker=resources
-            ),
-            run_config=RunConfig(name=uuid.uuid4().hex, storage_path=folder),
-        ).fit()
-    return result.return_value
+
+@dataclass
+class Trained:
+    """What a training found: the best weights by validation, else the last, and the curve that led there.
+
+    losses and seconds have one value an epoch; scores one for each validation, as (epoch, metric).
+    """
+
+    weights: Arrays
+    losses: list[float]
+    seconds: list[float]
+    scores: list[tuple[int, float]]
+
+    @property
+    def best_epoch(self) -> int:
+        return max(self.scores, key=lambda score: score[1])[0] if self.scores else len(self.losses)
+
+    def curve(self) -> Arrays:
+        """epoch, loss, seconds and ndcg (NaN where it was not measured), each [epochs]."""
+        scores = dict(self.scores)
+        epochs = np.arange(1, len(self.losses) + 1)
+        return {
+            "epoch": epochs,
+            "loss": np.array(self.losses),
+            "seconds": np.array(self.seconds),
+            "ndcg": np.array([scores.get(epoch, np.nan) for epoch in epochs]),
+        }
+
+
+def train_loop(training: Training, device: torch.device) -> Trained:
+    """Train until the last epoch, or until `patience` validations in a row were no better.
+
+    Raises InputError where the loss does not stay finite. The loop goes on from the latest checkpoint there is.
+    """
+    first = workers()[0] == 0
+    learner = training.learner(training.arrays, training.settings, device)
+    done = training.checkpoints.latest() if training.checkpoints else None
+    done = _from_first(done)
+    if done:
+        learner.restore(done.state)
+        if first:
+            training.say(f"{training.name}: goes on after epoch {done.epoch} of {training.epochs}")
+    done = done or Checkpoint()
+    started, saved = time.monotonic(), time.monotonic()
+    for epoch in range(done.epoch + 1, training.epochs + 1):
+        began = time.monotonic()
+        torch.manual_seed(hash((training.seed, epoch, workers()[0])) % 2**63)
+        loss = learner.epoch(np.random.default_rng([training.seed, epoch]))
+        done.epoch = epoch
+        done.losses.append(loss)
+        done.seconds.append(time.monotonic() - began)
+        if not np.isfinite(loss):
+            raise InputError(
+                f"the loss became {loss} in epoch {epoch}: lower lr of this recommender, now {training.settings['lr']}."
+            )
+        if training.validate and epoch % training.validate_every == 0:
+            weights = learner.weights()
+            if first:
+                done.note(training.validate(weights), weights)
+        if first and (epoch % max(1, training.epochs // LINES) == 0 or epoch == training.epochs):
+            training.say(_line(training, done, time.monotonic() - started))
+        stop = bool(training.validate) and done.stale >= training.patience
+        save = training.checkpoints is not None and time.monotonic() - saved >= training.checkpoints.seconds
+        stop, save = _decided(stop, save)
+        if save and not stop:
+            done.state = learner.state()
+            if first:
+                training.checkpoints.save(done)
+            saved = time.monotonic()
+        if stop:
+            if first:
+                training.say(f"{training.name}: stops after epoch {epoch}, best was {done.best_epoch}")
+            break
+    weights = learner.weights()
+    best = {name: array for name, array in done.best.items()} or weights
+    return Trained(best, done.losses, done.seconds, done.scores)
+
+
+def _line(training: Training, done: Checkpoint, elapsed: float) -> str:
+    each = float(np.mean(done.seconds[-10:]))
+    score = f", validation NDCG@10 {done.scores[-1][1]:.4f}" if done.scores else ""
+    return (
+        f"{training.name}: epoch {done.epoch} of {training.epochs}, loss {done.losses[-1]:.4f}{score}, "
+        f"{each:.2f} s each, {elapsed:.0f} s so far, at most {each * (training.epochs - done.epoch):.0f} s to go"
+    )
+
+
+def _decided(*decisions: bool) -> list[bool]:
+    """Worker 0's decisions, on all workers."""
+    flags = torch.tensor(decisions, dtype=torch.float32)
+    if dist.is_initialized():
+        device = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
+        flags = flags.to(device)
+        dist.broadcast(flags, 0)
+    return [bool(flag) for flag in flags]
+
+
+def _from_first(done: Checkpoint | None) -> Checkpoint | None:
+    """Worker 0's view of where to go on: another worker may see a shared folder a moment later."""
+    if not dist.is_initialized():
+        return done
+    box = [done]
+    dist.broadcast_object_list(box, 0)
+    return box[0]
 
 
 def workers() -> tuple[int, int]:
@@ -85,28 +186,3 @@ def sum_over_workers(values: torch.Tensor) -> torch.Tensor:
     if dist.is_initialized():
         dist.all_reduce(values)
     return values
-
-
-class Progress:
-    """Losses and seconds of the epochs; a line in the log every few of them."""
-
-    def __init__(self, name: str, epochs: int) -> None:
-        self.name, self.epochs = name, epochs
-        self.losses: list[float] = []
-        self.started = time.monotonic()
-
-    def epoch(self, loss: float) -> bool:
-        """Note an epoch's mean loss; False where it is not finite and going on is no use."""
-        self.losses.append(loss)
-        done = len(self.losses)
-        if workers()[0] == 0 and done % max(1, self.epochs // 10) == 0:
-            log.info(
-                "%s: epoch %d of %d, loss %.4f, %.2f s each", self.name, done, self.epochs, loss, self._each()
-            )
-        return bool(np.isfinite(loss))
-
-    def _each(self) -> float:
-        return (time.monotonic() - self.started) / max(1, len(self.losses))
-
-    def arrays(self) -> Arrays:
-        return {"losses": np.array(self.losses), "seconds_per_epoch": np.array(self._each())}

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.evaluation.metrics import METRICS, per_user
+from app.metrics import METRICS, per_user
 
 KS = [1, 3, 5, 10, 20]
 

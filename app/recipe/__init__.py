@@ -1,0 +1,60 @@
+"""The typed recipe: one YAML file describes one run.
+
+Unknown keys are rejected with the nearest known key named; `--set a.b=c` changes one value; the resolved recipe is
+saved with the results.
+"""
+
+from app.recipe.augmentation import LLM, Discriminator, Generator, Judge, NextItem, Tuning
+from app.recipe.dataset import Columns, Dataset, Simulation
+from app.recipe.loading import dump_recipe, load_recipe
+from app.recipe.recipe import Evaluation, Recipe, Resources, Serving
+from app.recipe.recommenders import (
+    BPR,
+    SGL,
+    VARIANTS,
+    ItemCF,
+    LightGCN,
+    MixGCF,
+    NeuMF,
+    Popularity,
+    Recommenders,
+    RecommenderSection,
+    SASRec,
+    Swing,
+    Trained,
+    Variant,
+)
+from app.recipe.section import Section
+
+__all__ = [
+    "BPR",
+    "Columns",
+    "Dataset",
+    "Discriminator",
+    "Evaluation",
+    "Generator",
+    "ItemCF",
+    "Judge",
+    "LLM",
+    "LightGCN",
+    "MixGCF",
+    "NeuMF",
+    "NextItem",
+    "Popularity",
+    "Recipe",
+    "RecommenderSection",
+    "Recommenders",
+    "Resources",
+    "SASRec",
+    "SGL",
+    "Section",
+    "Serving",
+    "Simulation",
+    "Swing",
+    "Trained",
+    "Tuning",
+    "VARIANTS",
+    "Variant",
+    "dump_recipe",
+    "load_recipe",
+]

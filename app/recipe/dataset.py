@@ -1,0 +1,61 @@
+"""The data: where it comes from, how it is filtered, split and sliced."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from app.recipe.section import Count, Positive, Section, Share
+
+
+class Simulation(Section):
+    """The simulated store; its true preferences are kept apart for evaluation."""
+
+    users: Positive = 2000
+    items: Positive = 800
+    tastes: Positive = 16
+    mean_history: Annotated[float, Field(ge=4)] = 12.0
+    zipf: Annotated[float, Field(ge=0)] = 1.0
+    """Exponent of the items' popularity."""
+    new_items: Share = 0.05
+    """Share of the items that nobody has met yet."""
+    noise: Share = 0.1
+    """Share of interactions that are accidental clicks."""
+
+
+class Columns(Section):
+    """Which column of a Parquet or CSV table holds what; null where the table has none."""
+
+    user: str = "user_id"
+    item: str = "item_id"
+    time: str | None = "timestamp"
+    rating: str | None = None
+    title: str | None = "title"
+    attributes: list[str] = []
+
+
+class Dataset(Section):
+    source: Literal["simulated", "movielens", "parquet", "csv"] = "simulated"
+    path: str | None = None
+    """Folder with the raw files; for `simulated` there is none."""
+    interactions: str | None = None
+    """File name of the interactions inside `path`; by default interactions.parquet or interactions.csv."""
+    items: str | None = None
+    """File name of the catalogue; by default items.parquet or items.csv if it is there."""
+    columns: Columns = Columns()
+    simulation: Simulation = Simulation()
+    min_rating: float | None = None
+    """Interactions rated lower are not positives and are dropped, counted."""
+    k_core: Count = 0
+    """Keep only users and items with at least this many interactions, repeated until nothing changes."""
+    split: Literal["leave-one-out", "temporal"] = "leave-one-out"
+    valid_share: Share = 0.1
+    test_share: Share = 0.1
+    """Temporal split: the last shares of all interactions by time."""
+    tail_max: Count = 5
+    """An item with 1..tail_max training interactions is long-tail (LLM-I2I: 5 on Amazon)."""
+    head_share: Share = 0.2
+    """This share of the warm items, the most popular, is the head."""
+    sparse_max: Count = 5
+    """A user with at most this many training interactions is sparse."""
+    active_min: Count = 20
+    """A user with at least this many is active."""

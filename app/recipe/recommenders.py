@@ -1,0 +1,130 @@
+"""The recommenders: those that are named are fitted, on each variant of the training set."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from app.recipe.section import Count, Positive, Section
+
+Variant = Literal["observed", "generated", "discriminated", "random", "popular", "itemcf"]
+VARIANTS: tuple[Variant, ...] = ("observed", "generated", "discriminated", "random", "popular", "itemcf")
+
+
+class RecommenderSection(Section):
+    variants: list[Variant] | None = None
+    """The training sets this recommender is fitted on; by default all of the recipe."""
+
+
+class Popularity(RecommenderSection):
+    pass
+
+
+class ItemCF(RecommenderSection):
+    neighbours: Positive = 100
+    similarity: Literal["cosine", "bm25"] = "cosine"
+    recency: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """A query item that lies k steps back weighs recency^k."""
+
+
+class Swing(RecommenderSection):
+    alpha: Annotated[float, Field(ge=0)] = 1.0
+    neighbours: Positive = 100
+    user_weight: Annotated[float, Field(ge=0)] = 0.5
+    """w_u = |I_u|^-user_weight (papers 5.1: 0.5 is the weighted form, 0 the basic one)."""
+    recency: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class Trained(RecommenderSection):
+    dim: Positive = 64
+    epochs: Positive = 100
+    """At most so many; fewer where validation stops the training."""
+    batch: Positive = 2048
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    l2: Annotated[float, Field(ge=0)] = 1e-4
+    validate_every: Count = 5
+    """NDCG@10 of the validation items by full ranking after every so many epochs; the best weights are kept. 0: never,
+    all epochs are trained."""
+    patience: Positive = 5
+    """Training ends after so many validations in a row without a better one."""
+    preference_weight: Annotated[float, Field(ge=0)] = 1.0
+    """lambda of the auxiliary loss over preferences (cold-start augmenters, 2402.11724), where there are any."""
+
+
+class BPR(Trained):
+    pass
+
+
+class LightGCN(Trained):
+    layers: Positive = 2
+
+
+class SGL(LightGCN):
+    """Self-supervised graph learning (2010.10783), edge dropout."""
+
+    contrast_weight: Annotated[float, Field(ge=0)] = 0.1
+    """lambda of the contrastive loss."""
+    temperature: Annotated[float, Field(gt=0)] = 0.2
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the edges that each of the two views leaves out."""
+
+
+class MixGCF(LightGCN):
+    """Hard negatives mixed from several candidates, layer by layer (KDD 2021)."""
+
+    layers: Positive = 3
+    negatives: Positive = 64
+    """Candidates of which each layer's negative is chosen."""
+
+
+class NeuMF(Trained):
+    """Generalised matrix factorisation beside a multi-layer perceptron (1708.05031)."""
+
+    dim: Positive = 32
+    hidden: list[Positive] = [64, 32, 16]
+    """Widths of the perceptron's layers; its input is twice half the first."""
+    negatives: Positive = 4
+    """Uniform negatives per positive."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class SASRec(Trained):
+    dim: Positive = 50
+    epochs: Positive = 200
+    batch: Positive = 128
+    """Users per step."""
+    l2: Annotated[float, Field(ge=0)] = 0.0
+    layers: Positive = 2
+    heads: Positive = 1
+    max_length: Positive = 50
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    loss: Literal["bce", "sampled", "full"] = "bce"
+    """`bce` as published: one uniform negative per position. `sampled`: cross-entropy against `negatives` shared uniform
+    ones; `full`: against the whole catalogue."""
+    negatives: Positive = 256
+    """Of the sampled loss."""
+    engine: Literal["ddp", "deepspeed"] = "ddp"
+    """`deepspeed` splits weights, gradients and optimiser state between workers (ZeRO 3), for catalogues whose
+    embedding does not fit."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "SASRec":
+        if self.dim % self.heads:
+            raise ValueError(f"dim must be a multiple of heads, got {self.dim} and {self.heads}")
+        return self
+
+
+class Recommenders(Section):
+    """Those that are named are trained."""
+
+    popularity: Popularity | None = None
+    itemcf: ItemCF | None = None
+    swing: Swing | None = None
+    bpr: BPR | None = None
+    neumf: NeuMF | None = None
+    lightgcn: LightGCN | None = None
+    sgl: SGL | None = None
+    mixgcf: MixGCF | None = None
+    sasrec: SASRec | None = None
+
+    def chosen(self) -> dict[str, RecommenderSection]:
+        return {name: section for name, section in self if section is not None}

@@ -1,0 +1,16 @@
+"""What a fit may use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from app.recommenders.checkpoints import Checkpoints
+
+
+@dataclass(frozen=True)
+class Compute:
+    """`workers` of Ray Train (0: this process), GPUs, a folder for checkpoints, somebody who hears of progress."""
+
+    workers: int = 0
+    use_gpu: bool = False
+    checkpoints: Checkpoints | None = None
+    say: Callable[[str], None] = field(default=lambda line: None)
