@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.command import SetOption, StageFunction, WorkspaceOption, execute
+from jobs.tune import RecommenderOption, SamplesOption, run_tuning
 
 main = typer.Typer(
     help="Recommendation where data is thin. Start with: longtail run jobs/recipes/demo.yaml",
@@ -41,6 +42,18 @@ def serve(
     from app.serving import serve
 
     execute([lambda recipe, ws: serve(recipe, ws, port=port)], recipe, workspace, changes)
+
+
+@main.command()
+def tune(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = None,
+    changes: SetOption = None,
+    recommender: RecommenderOption = None,
+    samples: SamplesOption = None,
+) -> None:
+    """Search the best settings of the recommenders on validation, and save them as a recipe."""
+    run_tuning(recipe, workspace, changes, recommender, samples)
 
 
 @main.command()

@@ -1,10 +1,17 @@
-"""Ranking metrics per user, from the ranks of that user's targets."""
+"""Ranking metrics per user, from the ranks of that user's targets, and sums of them that can be merged."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+from scipy import special
 
 METRICS = ("recall", "hit", "ndcg", "mrr")
+SAMPLED_METRICS = ("sampled_hit", "sampled_ndcg")
+"""Of sampled ranking: they compare with tables made that way and with nothing else."""
+NO_VARIATION = 1e-9
+"""A standard error below this share of the mean is rounding: rows that are all alike."""
 
 
 def per_user(users: np.ndarray, ranks: np.ndarray, ks: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -39,3 +46,60 @@ def per_user(users: np.ndarray, ranks: np.ndarray, ks: Sequence[int]) -> tuple[n
     values[:, 2] = np.add.reduceat(gains, starts) / ideal[np.minimum(targets[:, None], k) - 1]
     values[:, 3] = np.where(hits > 0, 1 / first[:, None], 0)
     return codes, values
+
+
+def per_user_sampled(
+    users: np.ndarray, ranks: np.ndarray, ks: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every metric of `SAMPLED_METRICS`, as `per_user` gives them; ranks int [rows] are of sampled rankings.
+
+    Each target has a ranking of its own, in which it alone is relevant: hit@k = 1 if r <= k, ndcg@k = 1 / log2(r + 1)
+    if r <= k, and a user's value is the mean over the targets.
+    """
+    codes, of_user, targets = np.unique(users, return_inverse=True, return_counts=True)
+    found = ranks[:, None] <= np.asarray(ks)
+    values = np.zeros((len(codes), len(SAMPLED_METRICS), len(ks)))
+    np.add.at(values[:, 0], of_user, found)
+    np.add.at(values[:, 1], of_user, found / np.log2(ranks + 1.0)[:, None])
+    return codes, values / targets[:, None, None]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean and squared deviations of rows of any shape, without the rows; disjoint parts add up to the whole.
+
+    n rows; mean and deviations (sum of (x - mean)^2) float64 of the rows' shape. Chan, Golub and LeVeque (1979).
+    """
+
+    n: int
+    mean: np.ndarray
+    deviations: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray) -> Self:
+        """Of rows [n, ...]."""
+        if not len(rows):
+            return cls(0, np.zeros(rows.shape[1:]), np.zeros(rows.shape[1:]))
+        mean = rows.mean(axis=0, dtype=np.float64)
+        return cls(len(rows), mean, ((rows - mean) ** 2).sum(axis=0))
+
+    def __add__(self, other: "Moments") -> "Moments":
+        n = self.n + other.n
+        apart, share = other.mean - self.mean, other.n / max(n, 1)
+        deviations = self.deviations + other.deviations + apart**2 * self.n * share
+        return Moments(n, self.mean + apart * share, deviations)
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Unbiased; NaN of fewer than two rows."""
+        return self.deviations / (self.n - 1) if self.n > 1 else np.full(self.mean.shape, np.nan)
+
+    def t_test(self) -> tuple[np.ndarray, np.ndarray]:
+        """t of the mean against 0 and its two-sided p, by Student's distribution of n - 1 degrees of freedom.
+
+        Of paired differences this is the paired t-test. NaN where the rows do not vary or are fewer than two.
+        """
+        error = np.sqrt(self.variance / max(self.n, 1))
+        varies = error > NO_VARIATION * np.abs(self.mean)
+        t = np.divide(self.mean, error, out=np.full(self.mean.shape, np.nan), where=varies)
+        return t, 2 * special.stdtr(max(self.n - 1, 1), -np.abs(t))

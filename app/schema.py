@@ -53,6 +53,17 @@ FUSED = pa.schema(
 )
 """A variant of the training set, one row per user."""
 
+PREFERENCES = pa.schema(
+    [
+        ("user", pa.int32()),
+        ("preferred", pa.int32()),
+        ("rejected", pa.int32()),
+        ("strategy", pa.string()),
+        ("confidence", pa.float32()),  # weight of the pair in the auxiliary loss
+    ]
+)
+"""Which of two items a user prefers; a variant may have them beside its interactions."""
+
 PROPOSAL = pa.struct(
     [
         ("text", pa.string()),  # what the LLM wrote
@@ -100,6 +111,7 @@ RANKS = pa.schema(
             pa.int32(),
         ),  # 1-based place of the target in the full ranking; 0 where it is below the largest k
         ("targets", pa.int32()),  # how many targets this user has
+        ("sampled_rank", pa.int32()),  # its place among random items; null where none were drawn
     ]
 )
 """What an evaluation keeps: one row per user and target, so that any metric and slice can be computed afterwards."""

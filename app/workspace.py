@@ -264,6 +264,7 @@ STAGES = {
     "llm": "finetune",
     "augmentation": "augment",
     "fused": "fuse",
+    "tuning": "tune",
     "recommenders": "train",
     "evaluation": "evaluate",
     "report": "report",

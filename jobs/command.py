@@ -37,7 +37,7 @@ def execute(
     stages: list[StageFunction], recipe_path: Path, workspace: str | None, changes: list[str] | None
 ) -> Workspace:
     """Run `stages` in order; bad input ends with one message and exit code 2, Ctrl-C with 130. Nothing finished is lost."""
-    _show_progress()
+    show_progress()
     try:
         recipe = load_recipe(recipe_path, changes)
         ws = open_workspace(recipe, workspace or f"runs/{recipe.name}")
@@ -88,7 +88,7 @@ def stage_command(stage: StageFunction) -> None:
     typer.run(main)
 
 
-def _show_progress() -> None:
+def show_progress() -> None:
     handler = RichHandler(
         console=Console(stderr=True), show_level=False, show_path=False, log_time_format="%H:%M:%S"
     )

@@ -35,6 +35,7 @@ def test_help_names_every_command():
         "evaluate",
         "report",
         "serve",
+        "tune",
         "status",
         "doctor",
     ):
@@ -65,6 +66,27 @@ def test_a_workspace_of_another_recipe_is_refused(recipe, tmp_path):
 def test_a_stage_whose_input_is_missing_names_what_to_run(recipe, tmp_path):
     code, text = call("fuse", recipe, "-w", tmp_path / "run")
     assert code == 2 and "longtail prepare" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--recommender", "sasrec"], "--recommender sasrec: the recipe has itemcf, swing"),
+        (["--samples", "0"], "tune.samples = 0"),
+        (["--set", "tune.space={swing.recensy: [1]}"], "did you mean 'swing.recency'"),
+        (["--set", "tune.space={swing.recency: [7]}"], "swing.recency = 7"),
+    ],
+)
+def test_what_cannot_be_tuned_is_said_before_anything_is_prepared(recipe, tmp_path, arguments, message):
+    code, text = call("tune", recipe, "-w", tmp_path / "run", *arguments)
+    assert code == 2 and message in " ".join(text.split()), text
+    assert not (tmp_path / "run" / "data").exists()
+
+
+def test_a_recipe_without_augmented_variants_asks_no_llm(recipe, tmp_path):
+    for stage in ("finetune", "augment"):
+        assert call(stage, recipe, "-w", tmp_path / "run", "--set", "variants=[observed]") == (0, "")
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["recipe.yaml"]
 
 
 def test_status_of_an_empty_workspace_is_no_fault(tmp_path):

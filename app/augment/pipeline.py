@@ -32,7 +32,12 @@ ATTEMPTS = 3
 
 
 def augment(recipe: Recipe, ws: Workspace) -> None:
-    """Ask the generator and the discriminator about every user that has no answer yet, then judge all answers."""
+    """Ask the generator and the discriminator about every user that has no answer yet, then judge all answers.
+
+    Does nothing where no variant of the recipe needs an LLM.
+    """
+    if not recipe.augmented:
+        return
     for section in recipe.augment:
         settings = {
             "strategy": section.model_dump(),

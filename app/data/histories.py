@@ -3,10 +3,13 @@
 A block holds all rows of its users. Rows of HISTORY carry a user's items and times as lists, oldest first.
 """
 
+import zlib
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from app.data.source import TRAIN
 from app.recipe import Dataset
 from app.schema import HISTORIES
 
@@ -56,19 +59,25 @@ def drop(histories: pa.Table, items_out: np.ndarray, users_min: int) -> pa.Table
     )
 
 
-def split(histories: pa.Table, dataset: Dataset, cuts: tuple[int, int] | None) -> pa.Table:
+def split(
+    histories: pa.Table, dataset: Dataset, cuts: tuple[int, int] | None = None, seed: int = 0
+) -> pa.Table:
     """Histories with `train_end`, `valid_end` and the user's `slice`.
 
     Leave-one-out: of three or more interactions the last is test, the one before validation; fewer all train.
     Temporal: `cuts` are two times; before the first is train, from the second on is test.
+    Published: of a user's train items `valid_share` (rounded, but not all) are validation, drawn by `seed`; they come
+    after the rest of train and before test, and else the order stays.
     """
-    users, _, times = flat(histories)
     lengths = pc.list_value_length(histories["items"]).to_numpy()
-    if cuts is None:
+    if dataset.split == "temporal":
+        users, _, times = flat(histories)
+        train_end, valid_end = (np.bincount(users[times < cut], minlength=len(lengths)) for cut in cuts)
+    elif dataset.split == "published":
+        histories, train_end, valid_end = _hold_out(histories, dataset.valid_share, seed)
+    else:
         long = lengths >= 3
         train_end, valid_end = lengths - 2 * long, lengths - long
-    else:
-        train_end, valid_end = (np.bincount(users[times < cut], minlength=len(lengths)) for cut in cuts)
     slices = np.full(len(lengths), REGULAR, object)
     slices[train_end >= dataset.active_min] = ACTIVE
     slices[train_end <= dataset.sparse_max] = SPARSE
@@ -77,6 +86,36 @@ def split(histories: pa.Table, dataset: Dataset, cuts: tuple[int, int] | None) -
         .append_column("valid_end", pa.array(valid_end, pa.int32()))
         .append_column("slice", pa.array(slices, pa.string()))
     )
+
+
+def _hold_out(histories: pa.Table, share: float, seed: int) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+    """Histories in the order train, validation, test, with the two cuts, both int [users]."""
+    users, items, times = flat(histories)
+    n = histories.num_rows
+    in_train = times == TRAIN
+    valid_end = np.bincount(users[in_train], minlength=n)
+    held_out = np.minimum(np.floor(share * valid_end + 0.5).astype(np.int64), np.maximum(valid_end - 1, 0))
+    drawn = np.lexsort((_lots(histories["user_id"], users, items, seed), ~in_train, users))
+    place = np.empty(len(users), np.int64)
+    place[drawn] = np.arange(len(users)) - np.searchsorted(users, users[drawn])
+    in_valid = in_train & (place < held_out[users])
+    order = np.lexsort((in_valid, ~in_train, users))
+    lengths = np.bincount(users, minlength=n)
+    ordered = _histories(histories["user_id"].combine_chunks(), lengths, items[order], times[order])
+    return ordered, valid_end - held_out, valid_end
+
+
+def _lots(user_ids: pa.ChunkedArray, users: np.ndarray, items: np.ndarray, seed: int) -> np.ndarray:
+    """A random number uint64 for every interaction that depends on seed, user id and item alone, not on its block.
+
+    The finaliser of splitmix64 (Steele, Lea, Flood 2014).
+    """
+    hashes = np.array([zlib.crc32(name.encode()) for name in user_ids.to_pylist()], np.uint64)
+    value = (hashes[users] << np.uint64(32)) + items.astype(np.uint64)
+    value += np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
+    return value ^ (value >> np.uint64(31))
 
 
 def recode(histories: pa.Table, codes: np.ndarray) -> pa.Table:
@@ -101,7 +140,8 @@ def item_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
 def split_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
     """What sums over blocks to the counts of the whole.
 
-    train_count [items]; interactions [all, train, valid, test]; users [sparse, regular, active].
+    train_count and held_out_count [items]; interactions [all, train, valid, test]; users [sparse, regular, active];
+    users_held_out_only [1]: those without a training interaction.
     """
     users, items, _ = flat(histories)
     starts = np.concatenate([[0], np.cumsum(pc.list_value_length(histories["items"]).to_numpy())])[:-1]
@@ -112,8 +152,10 @@ def split_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
     totals = [len(items), train.sum(), (~train & ~test).sum(), test.sum()]
     return {
         "train_count": np.bincount(items[train], minlength=n_items),
+        "held_out_count": np.bincount(items[~train], minlength=n_items),
         "interactions": np.array(totals),
         "users": np.array([(slices == name).sum() for name in (SPARSE, REGULAR, ACTIVE)]),
+        "users_held_out_only": np.array([(histories["train_end"].to_numpy() == 0).sum()]),
     }
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from app.data.columns import as_ids, as_ratings, as_times
-from app.data.source import CATALOGUE, Piece, Source, file_states, read_rows
+from app.data.source import CATALOGUE, Piece, Source, file_states, find_file, read_rows
 from app.errors import InputError
 from app.workspace import Place
 
@@ -43,7 +43,7 @@ def open_movielens(folder: Place) -> Source:
         ("u.data", "u.item", _read_100k, _catalogue_100k),
         ("ratings.dat", "movies.dat", _read_1m, _catalogue_1m),
     ):
-        ratings_file, movies_file = _find(folder, ratings), _find(folder, movies)
+        ratings_file, movies_file = find_file(folder, ratings), find_file(folder, movies)
         if ratings_file and movies_file:
             if not ratings_file.fs.get_file_info(ratings_file.path).size:
                 raise InputError(f"{ratings_file}: the file is empty. Give the published file.")
@@ -69,16 +69,6 @@ def _hint(folder: Place) -> str:
         if (folder / f"interactions.{kind}").exists():
             return f"There is interactions.{kind}: set dataset.source to {kind}."
     return "Set dataset.path to the unpacked MovieLens folder."
-
-
-def _find(folder: Place, name: str) -> Place | None:
-    candidates = [
-        folder / name,
-        folder / f"{name}.gz",
-        folder / "original" / name,
-        folder / "original" / f"{name}.gz",
-    ]
-    return next((file for file in candidates if file.exists()), None)
 
 
 def _read_100k(piece: Piece) -> Iterator[pa.Table]:

@@ -35,7 +35,7 @@ def prepare(recipe: Recipe, ws: Workspace) -> None:
     dataset = recipe.dataset
     source = open_source(recipe)
     settings = {"dataset": dataset.model_dump(mode="json"), "files": source.files}
-    if dataset.source == "simulated":
+    if dataset.source == "simulated" or dataset.split == "published":
         settings["seed"] = recipe.seed
     stage = ws.stage("data", settings)
     if stage.up_to_date:
@@ -49,7 +49,7 @@ def prepare(recipe: Recipe, ws: Workspace) -> None:
         histories = _fold(raw, catalogue, dataset.min_rating, scanned.accepted)
         histories, catalogue, dropped = _filter(histories, catalogue, dataset.k_core, scanned)
         cuts = _cuts(histories, dataset, scanned) if dataset.split == "temporal" else None
-        histories = _map(histories, split, dataset, cuts).materialize()
+        histories = _map(histories, split, dataset, cuts, recipe.seed).materialize()
         totals = _totals(histories, split_counts, catalogue.num_rows)
         table = items.items_table(catalogue, totals["train_count"], dataset.tail_max, dataset.head_share)
         stage.counts |= {
@@ -174,7 +174,10 @@ def _not_before(histories: pa.Table, edges: np.ndarray) -> dict[str, np.ndarray]
 def _counts(
     table: pa.Table, totals: dict[str, np.ndarray], dataset: Dataset, cuts: tuple[int, int] | None
 ) -> dict[str, Any]:
-    """What the manifest says about the prepared data."""
+    """What the manifest says about the prepared data.
+
+    `held_out_only`: users and items that have validation or test interactions but none to train on.
+    """
     slices = table["slice"].to_numpy()
     train_count = table["train_count"].to_numpy()
     interactions, train, valid, test = (int(total) for total in totals["interactions"])
@@ -194,6 +197,10 @@ def _counts(
         "train": train,
         "valid": valid,
         "test": test,
+        "held_out_only": {
+            "users": int(totals["users_held_out_only"][0]),
+            "items": int(((train_count == 0) & (totals["held_out_count"] > 0)).sum()),
+        },
         "slices": {
             "items": {name: int((slices == name).sum()) for name in items.SLICES},
             "users": dict(zip(("sparse", "regular", "active"), totals["users"].tolist(), strict=True)),

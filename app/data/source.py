@@ -26,16 +26,23 @@ CATALOGUE = pa.schema(
     [("item_id", pa.string()), ("title", pa.string()), ("attributes", pa.map_(pa.string(), pa.string()))]
 )
 
+TRAIN, TEST = 0, 1
+"""The parts of a published split: as times they order an interaction of train before one of test."""
+
 _ROWS_PER_PIECE = 1 << 40
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of the interactions that one task reads; `first_row` counts within its file."""
+    """A part of the interactions that one task reads; `first_row` counts within its file.
+
+    `part` is TRAIN or TEST where the publisher split the data, and becomes the time of its interactions.
+    """
 
     place: Place | None
     number: int
     first_row: int = 0
+    part: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,23 @@ def read_rows(users: Any, items: Any, times: Any, ratings: Any, first_row: int) 
     n = len(users)
     rows = pa.array(np.arange(first_row, first_row + n))
     return pa.table([users, items, times, ratings, rows, pa.nulls(n, pa.string())], schema=READ)
+
+
+def find_file(folder: Place, name: str) -> Place | None:
+    """The file `name` in `folder` or its sub folder `original`, as it is or gzipped."""
+    candidates = [
+        folder / name,
+        folder / f"{name}.gz",
+        folder / "original" / name,
+        folder / "original" / f"{name}.gz",
+    ]
+    return next((file for file in candidates if file.exists()), None)
+
+
+def listing(folder: Place) -> str:
+    """The first files of a folder, for a message."""
+    names = [file.path.removeprefix(folder.path).strip("/") for file in folder.files()]
+    return ", ".join(names[:20]) or "nothing"
 
 
 def file_states(files: list[Place]) -> list[tuple[str, int, int]]:

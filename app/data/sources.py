@@ -1,6 +1,6 @@
 """The kinds of sources that a recipe can name."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pyarrow as pa
@@ -8,9 +8,22 @@ import pyarrow as pa
 from app.data.movielens import open_movielens
 from app.data.source import Piece, Source, read_rows
 from app.data.tables import open_tables
+from app.data.texts import open_lightgcn, open_sasrec
 from app.errors import InputError
-from app.recipe import Recipe, Simulation
-from app.workspace import Workspace
+from app.recipe import Dataset, Recipe, Simulation
+from app.workspace import Place, Workspace
+
+OPENERS: dict[str, Callable[[Place, Dataset], Source]] = {
+    "movielens": lambda folder, dataset: open_movielens(folder),
+    "parquet": open_tables,
+    "csv": open_tables,
+    "recbole": open_tables,
+    "lightgcn": open_lightgcn,
+    "sasrec": open_sasrec,
+}
+"""What opens a folder, by the name of the source in the recipe."""
+SPLIT_BY_PUBLISHER = ("parquet", "csv", "recbole", "lightgcn")
+"""Sources that can have a test file of their own."""
 
 
 def open_source(recipe: Recipe) -> Source:
@@ -19,6 +32,7 @@ def open_source(recipe: Recipe) -> Source:
     Raises InputError for a missing folder, file or column and for an empty table, before anything is read.
     """
     dataset = recipe.dataset
+    _check_split(dataset)
     if dataset.source == "simulated":
         source = _open_simulated(dataset.simulation, recipe.seed)
     elif dataset.path is None:
@@ -31,7 +45,7 @@ def open_source(recipe: Recipe) -> Source:
             raise InputError(
                 f"dataset.path: {folder} does not exist. Set it to the folder with the raw files."
             )
-        source = open_movielens(folder) if dataset.source == "movielens" else open_tables(folder, dataset)
+        source = OPENERS[dataset.source](folder, dataset)
     if dataset.min_rating is not None and not source.has_ratings:
         raise InputError(
             f"dataset.min_rating = {dataset.min_rating}, but the source '{dataset.source}' has no ratings. "
@@ -42,6 +56,22 @@ def open_source(recipe: Recipe) -> Source:
             "dataset.split = temporal needs times. Set dataset.columns.time, or split to leave-one-out."
         )
     return source
+
+
+def _check_split(dataset: Dataset) -> None:
+    if dataset.split == "published" and dataset.source not in SPLIT_BY_PUBLISHER:
+        raise InputError(
+            f"dataset.split = published, but the source '{dataset.source}' has no test file. Set split to leave-one-out, "
+            f"or source to one of {', '.join(SPLIT_BY_PUBLISHER)}."
+        )
+    if dataset.split != "published" and dataset.source == "lightgcn":
+        raise InputError(
+            f"dataset.split = {dataset.split}, but LightGCN files have no times. Set split to published."
+        )
+    if dataset.split != "published" and dataset.test:
+        raise InputError(
+            f"dataset.test = {dataset.test!r} is only read by a published split. Set split to published."
+        )
 
 
 def _open_simulated(simulation: Simulation, seed: int) -> Source:

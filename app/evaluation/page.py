@@ -15,11 +15,13 @@ from app.evaluation.summary import (
     NAMES,
     SLICES,
     Comparison,
+    chance,
     compare,
     evidence,
     headline,
     signed,
 )
+from app.metrics import SAMPLED_METRICS
 
 VARIANTS = ("observed", *LLM_VARIANTS, *CONTROLS)
 BIAS = {"coverage": "all", "gini": "all", "popularity": "all", "exposure": "items:tail"}
@@ -35,7 +37,12 @@ def render(metrics: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "number": _number, "seconds": _seconds}
+    environment.filters |= {
+        "percent": _percent,
+        "number": _number,
+        "seconds": _seconds,
+        "difference": _difference,
+    }
     k = _nearest_ten(metrics["recipe"]["evaluation"]["ks"])
     found = compare(metrics["rows"], "recall", k)
     precision = metrics.get("precision", {})
@@ -48,6 +55,7 @@ def render(metrics: Mapping[str, Any]) -> str:
         plots=_lift_plots(found),
         by_chance=sum(one.slice in SLICES for one in found) / 20,
         values=_values(metrics["rows"], k),
+        sampled=_sampled(metrics["rows"], k),
         bias=_bias(metrics["rows"]),
         precision=_precision_plot(precision),
         recipe=yaml.safe_dump(metrics["recipe"], sort_keys=False, allow_unicode=True),
@@ -96,6 +104,15 @@ def _values(rows: list[dict[str, Any]], k: int) -> list[dict[str, Any]]:
     return _by_fit((row["slice"], row) for row in rows if row["metric"] == "recall" and row["k"] == k)
 
 
+def _sampled(rows: list[dict[str, Any]], k: int) -> list[dict[str, Any]]:
+    """The metrics of sampled ranking over all users; empty where none was asked for."""
+    return _by_fit(
+        (row["metric"], row)
+        for row in rows
+        if row["metric"] in SAMPLED_METRICS and row["k"] == k and row["slice"] == "all"
+    )
+
+
 def _bias(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return _by_fit((row["metric"], row) for row in rows if BIAS.get(row["metric"]) == row["slice"])
 
@@ -111,6 +128,14 @@ def _by_fit(cells: Iterable[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]
             lines.items(), key=lambda line: (list(NAMES).index(line[0][0]), VARIANTS.index(line[0][1]))
         )
     ]
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    """What a figure's tooltip says: its interval and the p of its paired t-test."""
+    if row["ci_low"] is None:
+        return ""
+    low, high = signed(row["ci_low"], ".4f"), signed(row["ci_high"], ".4f")
+    return f"difference {low} to {high}{chance(row.get('p'))}"
 
 
 def _nearest_ten(ks: list[int]) -> int:

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from app.cluster import connect
+from app.errors import InputError
 from app.evaluation.cost import Tally, cost, tally
-from app.evaluation.measure import Row, measure
+from app.evaluation.evaluate import ranking_settings
+from app.evaluation.measure import measure_lists, measure_slice
+from app.evaluation.slices import SLICE_NAMES
 from app.evaluation.truth import precision
 from app.recipe import Recipe
 from app.recommenders.runs import runs
@@ -29,6 +32,7 @@ def report(recipe: Recipe, ws: Workspace) -> None:
     unit = ws.stage("report", recipe.model_dump(mode="json"), inputs)
     if unit.up_to_date:
         return
+    _check_rankings(recipe, evaluations)
     from app.evaluation.page import render  # brings matplotlib
 
     connect(recipe.resources)
@@ -42,10 +46,7 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     """The content of `metrics.json`; needs a joined Ray."""
     import ray
 
-    rows = [
-        ray.remote(num_cpus=1)(_measure_rows).remote(name, recipe, ws)
-        for name in recipe.recommenders.chosen()
-    ]
+    rows = [task for name in recipe.recommenders.chosen() for task in _measure(name, recipe, ws)]
     data, augmentations = ws / "data", _augmentations(recipe, ws)
     ledgers = [file for place in augmentations for file in (place / "answers").files(".parquet")]
     tallies = [ray.remote(num_cpus=1)(tally).remote(file) for file in ledgers]
@@ -74,6 +75,17 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     return metrics
 
 
+def _check_rankings(recipe: Recipe, evaluations: list[Place]) -> None:
+    """Raise InputError where ranks were made for other figures than the recipe asks for."""
+    wanted = ranking_settings(recipe)
+    for place in evaluations:
+        found = read_manifest(place)["settings"]
+        if found != wanted:
+            raise InputError(
+                f"{place}: ranked with {found}, the recipe asks for {wanted}. Run longtail evaluate again."
+            )
+
+
 def stage_seconds(manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | int]]:
     """Seconds and published units of each stage before the report, in the order of a run.
 
@@ -99,14 +111,24 @@ def code_commit() -> str | None:
 
 
 def _augmentations(recipe: Recipe, ws: Workspace) -> list[Place]:
+    if not recipe.augmented:
+        return []
     return [
         ws / f"augmentation/{name}" for name in dict.fromkeys(section.strategy for section in recipe.augment)
     ]
 
 
-def _measure_rows(recommender: str, recipe: Recipe, ws: Workspace) -> list[Row]:
+def _measure(recommender: str, recipe: Recipe, ws: Workspace) -> list[Any]:
+    """Tasks that answer all rows of one recommender, a task for each slice and one for the lists."""
+    import ray
+
     places: dict[str, list[Place]] = {}
     for run in runs(recipe):
         if run.recommender == recommender:
             places.setdefault(run.variant, []).append(ws / run.evaluation)
-    return measure(recommender, places, ws / "data", recipe.evaluation, recipe.seed)
+    data, settings = ws / "data", recipe.evaluation
+    of_slice = ray.remote(num_cpus=1)(measure_slice)
+    return [
+        *(of_slice.remote(recommender, name, places, data, settings, recipe.seed) for name in SLICE_NAMES),
+        ray.remote(num_cpus=1)(measure_lists).remote(recommender, places, data),
+    ]

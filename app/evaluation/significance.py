@@ -10,14 +10,16 @@ LEVEL = 0.95
 DRAWS_AT_ONCE = 2**24  # counts held in memory at a time: 128 MiB
 
 
-def resampled_means(values: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Column means of bootstrap samples of the rows of `values` [n, columns]: float64 [resamples, columns].
+def resampled_means(
+    values: np.ndarray, resamples: int, rng: np.random.Generator, n: int | None = None
+) -> np.ndarray:
+    """Column means of bootstrap samples of the rows of `values` [rows, columns]: float64 [resamples, columns].
 
     How often each row is drawn is multinomial. Rows that are zero in every column add nothing to any mean, so
     they are drawn together as one: with most users unmoved this saves most of the work and changes no
-    distribution.
+    distribution. They need not be given at all where `n` says how many rows there are with them.
     """
-    n = len(values)
+    n = len(values) if n is None else n
     moved = values[(values != 0).any(axis=1)]
     chances = np.append(np.full(len(moved), 1 / n), 1 - len(moved) / n)
     block = max(1, DRAWS_AT_ONCE // len(chances))
@@ -26,14 +28,15 @@ def resampled_means(values: np.ndarray, resamples: int, rng: np.random.Generator
 
 
 def paired_interval(
-    differences: np.ndarray, resamples: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mean of paired per-user differences [n, columns], n >= 1, and its interval's ends: each [columns].
+    differences: np.ndarray, resamples: int, rng: np.random.Generator, n: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the interval of the mean of paired per-user differences [rows, columns]: each [columns].
 
-    The ends are percentiles of the resampled means (Efron 1979).
+    They are percentiles of the resampled means (Efron 1979). With `n` >= 1 users of which those left out did not
+    differ in any column.
     """
-    low, high = _percentiles(resampled_means(differences, resamples, rng))
-    return differences.mean(axis=0), low, high
+    low, high = _percentiles(resampled_means(differences, resamples, rng, n))
+    return low, high
 
 
 def share_interval(

@@ -4,6 +4,8 @@
 `users:sparse` keeps the users with short histories.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +16,11 @@ from app.data.histories import ACTIVE, REGULAR, SPARSE
 from app.workspace import Place
 
 USER_SLICES = (SPARSE, REGULAR, ACTIVE)
+SLICE_NAMES = (
+    "all",
+    *(f"items:{name}" for name in ITEM_SLICES),
+    *(f"users:{name}" for name in USER_SLICES),
+)
 
 
 def read_item_slices(data: Place) -> np.ndarray:
@@ -30,14 +37,19 @@ def read_user_slices(data: Place) -> np.ndarray:
     return codes
 
 
-def targets_by_slice(
-    users: np.ndarray, items: np.ndarray, user_slices: np.ndarray, item_slices: np.ndarray
-) -> dict[str, np.ndarray]:
-    """The rows of each slice, bool [rows], where users and items int [rows] name each target."""
-    rows = {"all": np.ones(len(users), bool)}
-    rows |= {f"items:{name}": item_slices[items] == code for code, name in enumerate(ITEM_SLICES)}
-    rows |= {f"users:{name}": user_slices[users] == code for code, name in enumerate(USER_SLICES)}
-    return rows
+def members(name: str, data: Place) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """A function that tells which targets are in slice `name`, one of SLICE_NAMES.
+
+    It takes users and items int [rows], a target each, and answers bool [rows].
+    """
+    kind, _, part = name.partition(":")
+    if kind == "items":
+        chosen_items = read_item_slices(data) == ITEM_SLICES.index(part)
+        return lambda users, items: chosen_items[items]
+    if kind == "users":
+        chosen_users = read_user_slices(data) == USER_SLICES.index(part)
+        return lambda users, items: chosen_users[users]
+    return lambda users, items: np.ones(len(users), bool)
 
 
 def _codes(names: pa.ChunkedArray, known: tuple[str, ...]) -> np.ndarray:

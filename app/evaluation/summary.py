@@ -13,14 +13,20 @@ NAMES = {
     "itemcf": "ItemCF",
     "swing": "Swing",
     "bpr": "BPR",
+    "neumf": "NeuMF",
     "lightgcn": "LightGCN",
+    "sgl": "SGL",
+    "mixgcf": "MixGCF",
     "sasrec": "SASRec",
 }
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A variant against `observed` in one slice; low and high bound value - observed with 95 %."""
+    """A variant against `observed` in one slice; low and high bound value - observed with 95 %.
+
+    p is of the paired t-test, None where that says nothing.
+    """
 
     recommender: str
     variant: str
@@ -31,6 +37,7 @@ class Comparison:
     lift: float | None
     low: float
     high: float
+    p: float | None
 
     @property
     def name(self) -> str:
@@ -54,6 +61,7 @@ def compare(rows: Iterable[dict[str, Any]], metric: str, k: int) -> list[Compari
             observed=observed[row["recommender"], row["slice"]],
             low=row["ci_low"],
             high=row["ci_high"],
+            p=row.get("p"),
         )
         for row in rows
         if row["variant"] != "observed"
@@ -63,6 +71,11 @@ def compare(rows: Iterable[dict[str, Any]], metric: str, k: int) -> list[Compari
 def signed(number: float, form: str) -> str:
     """A change with its sign, «−» for minus and no sign at 0: signed(-0.5, ".1f") is «−0.5»."""
     return format(number, f"+{form}").replace("-", "−") if float(format(number, form)) else format(0.0, form)
+
+
+def chance(p: float | None) -> str:
+    """«, p = 0.012» to stand behind an interval, nothing where there is no p."""
+    return "" if p is None else ", p < 0.001" if p < 0.001 else f", p = {p:.3f}"
 
 
 def judged_variant(found: Sequence[Comparison]) -> str | None:
@@ -121,7 +134,8 @@ def _largest(found: Sequence[Comparison], variant: str) -> str:
     lift = "" if one.lift is None else f"{signed(100 * one.lift, '.0f')} %, "
     return (
         f"Largest change whose interval excludes 0: {one.name} on {SLICES[one.slice]}, {one.observed:.4f} to "
-        f"{one.value:.4f} ({lift}difference {signed(one.low, '.4f')} to {signed(one.high, '.4f')})."
+        f"{one.value:.4f} ({lift}difference {signed(one.low, '.4f')} to {signed(one.high, '.4f')}"
+        f"{chance(one.p)})."
     )
 
 

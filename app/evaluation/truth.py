@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.dataset as ds
 
 from app.data.simulate import liked
-from app.evaluation.lists import entries_from
+from app.evaluation.lists import entries_between
 from app.evaluation.significance import share_interval
 from app.workspace import Place
 
@@ -60,5 +60,5 @@ def read_generated(fused: Place) -> tuple[np.ndarray, np.ndarray]:
     """The pairs of a variant beyond each user's `observed` ones: users int32 [n], items int32 [n]."""
     folder = fused / "interactions"
     table = ds.dataset(folder.path, filesystem=folder.fs).to_table(columns=["user", "items", "observed"])
-    rows, items = entries_from(table["items"].combine_chunks(), table["observed"].to_numpy())
+    rows, items = entries_between(table["items"].combine_chunks(), table["observed"].to_numpy())
     return table["user"].to_numpy()[rows], items

@@ -24,7 +24,10 @@ def finetune(recipe: Recipe, ws: Workspace) -> None:
     """Tune the generator on next items and, from its weights, the discriminator on Yes/No.
 
     The discriminator starts from the generator because a Yes/No token teaches little about items that it has never met.
+    Does nothing where no variant of the recipe needs an LLM.
     """
+    if not recipe.augmented:
+        return
     for role, inputs in (("generator", ["data"]), ("discriminator", ["data", "llm/generator"])):
         section: Tuning = getattr(recipe, role)
         settings = {"llm": recipe.llm.model_dump(), "tuning": section.model_dump(), "seed": recipe.seed}

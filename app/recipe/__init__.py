@@ -25,6 +25,7 @@ from app.recipe.recommenders import (
     Variant,
 )
 from app.recipe.section import Section
+from app.recipe.tuning import LogRange, Tune
 
 __all__ = [
     "BPR",
@@ -37,6 +38,7 @@ __all__ = [
     "Judge",
     "LLM",
     "LightGCN",
+    "LogRange",
     "MixGCF",
     "NeuMF",
     "NextItem",
@@ -52,6 +54,7 @@ __all__ = [
     "Simulation",
     "Swing",
     "Trained",
+    "Tune",
     "Tuning",
     "VARIANTS",
     "Variant",

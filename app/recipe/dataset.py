@@ -23,7 +23,7 @@ class Simulation(Section):
 
 
 class Columns(Section):
-    """Which column of a Parquet or CSV table holds what; null where the table has none."""
+    """Which column of a Parquet, CSV or RecBole table holds what; null where the table has none."""
 
     user: str = "user_id"
     item: str = "item_id"
@@ -34,23 +34,31 @@ class Columns(Section):
 
 
 class Dataset(Section):
-    source: Literal["simulated", "movielens", "parquet", "csv"] = "simulated"
+    source: Literal["simulated", "movielens", "parquet", "csv", "recbole", "lightgcn", "sasrec"] = "simulated"
+    """`recbole`: atomic files (.inter, .item). `lightgcn`: a line `user item item …` for each user in train.txt and
+    test.txt. `sasrec`: a line `user item` for each interaction, in order of time."""
     path: str | None = None
     """Folder with the raw files; for `simulated` there is none."""
     interactions: str | None = None
-    """File name of the interactions inside `path`; by default interactions.parquet or interactions.csv."""
+    """File name of the interactions inside `path`; by default interactions.parquet or .csv, with a published split
+    train.parquet, .csv or .txt, and of RecBole and SASRec files the only one there."""
+    test: str | None = None
+    """Published split: file name of the test interactions inside `path`; by default test.parquet, .csv or .txt."""
     items: str | None = None
-    """File name of the catalogue; by default items.parquet or items.csv if it is there."""
+    """File name of the catalogue; by default items.parquet, items.csv or the only .item file, if it is there."""
     columns: Columns = Columns()
     simulation: Simulation = Simulation()
     min_rating: float | None = None
     """Interactions rated lower are not positives and are dropped, counted."""
     k_core: Count = 0
     """Keep only users and items with at least this many interactions, repeated until nothing changes."""
-    split: Literal["leave-one-out", "temporal"] = "leave-one-out"
+    split: Literal["leave-one-out", "temporal", "published"] = "leave-one-out"
+    """`published`: train and test are files of their own, and no times are read."""
     valid_share: Share = 0.1
+    """Temporal split: this share of all interactions by time, before the test's. Published split: this share of each
+    user's train items, drawn by `seed`."""
     test_share: Share = 0.1
-    """Temporal split: the last shares of all interactions by time."""
+    """Temporal split: the last share of all interactions by time."""
     tail_max: Count = 5
     """An item with 1..tail_max training interactions is long-tail (LLM-I2I: 5 on Amazon)."""
     head_share: Share = 0.2

@@ -8,6 +8,7 @@ from app.recipe.augmentation import LLM, Discriminator, Generator, Judge, NextIt
 from app.recipe.dataset import Dataset
 from app.recipe.recommenders import VARIANTS, ItemCF, Recommenders, Swing, Variant
 from app.recipe.section import Count, Positive, Section, Share
+from app.recipe.tuning import Tune
 
 
 class Evaluation(Section):
@@ -15,6 +16,10 @@ class Evaluation(Section):
     """Trained recommenders are fitted this often; the interval averages over the seeds."""
     ks: list[Positive] = [3, 5, 10, 20, 50]
     bootstrap: Positive = 1000
+    sampled_negatives: Count = 0
+    """Besides full ranking, rank every target among so many random items; only to compare with tables made that way."""
+    after_validation: bool = False
+    """At the test, ask with the validation item as the latest of the history, as SASRec's authors do."""
 
 
 class Serving(Section):
@@ -57,9 +62,15 @@ class Recipe(Section):
     judge: Judge = Judge()
     variants: list[Variant] = list(VARIANTS)
     recommenders: Recommenders = Recommenders(itemcf=ItemCF(), swing=Swing())
+    tune: Tune = Tune()
     evaluation: Evaluation = Evaluation()
     serving: Serving = Serving()
     resources: Resources = Resources()
+
+    @property
+    def augmented(self) -> bool:
+        """Whether some variant needs what the LLMs write; the controls add as many interactions as they do."""
+        return set(self.variants) != {"observed"}
 
     @model_validator(mode="after")
     def _whole(self) -> "Recipe":

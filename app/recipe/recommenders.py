@@ -22,15 +22,34 @@ class Popularity(RecommenderSection):
 class ItemCF(RecommenderSection):
     neighbours: Positive = 100
     similarity: Literal["cosine", "bm25"] = "cosine"
+    normalisation: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Of the cosine: what two items share is divided by (n_i n_j)^normalisation. Lower lets popular neighbours pass."""
+    user_weight: Literal["none", "log"] = "none"
+    """Of the cosine: `log` lets a user of n items count 1 / log(1 + n)."""
     recency: Annotated[float, Field(gt=0, le=1)] = 1.0
     """A query item that lies k steps back weighs recency^k."""
+
+    @model_validator(mode="after")
+    def _settings_of_the_cosine(self) -> "ItemCF":
+        if self.similarity == "bm25" and (self.normalisation != 0.5 or self.user_weight != "none"):
+            raise ValueError(
+                "normalisation and user_weight are settings of the cosine, bm25 has its own weights"
+            )
+        return self
 
 
 class Swing(RecommenderSection):
     alpha: Annotated[float, Field(ge=0)] = 1.0
     neighbours: Positive = 100
     user_weight: Annotated[float, Field(ge=0)] = 0.5
-    """w_u = |I_u|^-user_weight (papers 5.1: 0.5 is the weighted form, 0 the basic one)."""
+    """w_u = (user_offset + |I_u|)^-user_weight (papers 5.1: 0.5 is the weighted form, 0 the basic one)."""
+    user_offset: Annotated[float, Field(ge=0)] = 0.0
+    """Flink ML has 15, with user_weight 0.3 and alpha 0."""
+    max_users: Positive | None = None
+    """A sample of so many users per item; the cost grows with their square, so a log with items that a large part of
+    all users took needs this."""
+    max_items: Positive | None = None
+    """The latest so many interactions per user."""
     recency: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
@@ -80,11 +99,17 @@ class NeuMF(Trained):
     """Generalised matrix factorisation beside a multi-layer perceptron (1708.05031)."""
 
     dim: Positive = 32
-    hidden: list[Positive] = [64, 32, 16]
-    """Widths of the perceptron's layers; its input is twice half the first."""
+    hidden: Annotated[list[Positive], Field(min_length=2)] = [64, 32, 16]
+    """Widths of the perceptron's layers, first its input: half of it is the user's embedding, half the item's."""
     negatives: Positive = 4
     """Uniform negatives per positive."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _halves(self) -> "NeuMF":
+        if self.hidden[0] % 2:
+            raise ValueError(f"the first of hidden must be even, got {self.hidden[0]}")
+        return self
 
 
 class SASRec(Trained):

@@ -44,7 +44,10 @@ def load(place: "Place") -> "Recommender":
     """The recommender that was saved to `place`; nothing there is ever executed."""
     if not (place / "model.json").exists():
         raise InputError(f"{place}: no saved recommender here. Run the stage that makes it: longtail train.")
+    from app.recommenders.ranker import check_version
+
     meta = (place / "model.json").read_json()
+    check_version(meta, place)  # before its settings are read: they may be those of another version
     name = meta["model"]
     section = getattr(Recommenders.model_validate({name: meta["section"]}), name)
     return build(name, section, meta["seed"]).load(place)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_matrix
 
+from app.errors import InputError
 from app.workspace import Place
 
 
@@ -27,6 +28,21 @@ class Interactions:
     weights: np.ndarray
     observed: np.ndarray
     n_items: int
+
+    def __post_init__(self) -> None:
+        wrong = np.flatnonzero(~(np.isfinite(self.weights) & (self.weights >= 0)))
+        if len(wrong):
+            row = wrong[0]
+            user = np.searchsorted(self.indptr, row, side="right") - 1
+            raise InputError(
+                f"training set: user {user}, item {self.items[row]} has weight {self.weights[row]}; a weight is"
+                f" finite and not negative ({len(wrong)} such rows)."
+            )
+        if len(self.items) and not 0 <= self.items.min() <= self.items.max() < self.n_items:
+            raise InputError(
+                f"training set: items {self.items.min()}..{self.items.max()}, the catalogue has"
+                f" 0..{self.n_items - 1}. Run longtail prepare and longtail fuse again."
+            )
 
     @classmethod
     def from_table(cls, table: pa.Table, n_items: int) -> "Interactions":
@@ -79,6 +95,12 @@ class Preferences:
     confidences: np.ndarray
 
     @classmethod
+    def from_table(cls, table: pa.Table) -> "Preferences":
+        """From rows of `schema.PREFERENCES`."""
+        names = ("user", "preferred", "rejected", "confidence")
+        return cls(*(table[name].to_numpy() for name in names))
+
+    @classmethod
     def none(cls) -> "Preferences":
         empty = np.zeros(0, np.int32)
         return cls(empty, empty, empty, np.zeros(0, np.float32))
@@ -108,9 +130,12 @@ class Recommender(Protocol):
         ...
 
     def recommend(
-        self, users: np.ndarray, k: int, *, exclude_seen: bool = True
+        self, users: np.ndarray, k: int, *, exclude_seen: bool = True, since: "Histories | None" = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Full ranking over the catalogue: items int32 [n, k], best first, -1 where there are fewer; scores float32."""
+        """Full ranking over the catalogue: items int32 [n, k], best first, -1 where there are fewer; scores float32.
+
+        `since` holds what each of the users took since the fit: it belongs to the history that is asked with and masked.
+        """
         ...
 
     def recommend_history(

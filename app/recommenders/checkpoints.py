@@ -51,7 +51,7 @@ class Checkpoints:
         """Write one and remove all but it and the one before. Whole or not at all: it is renamed when complete."""
         tensors = {f"state/{name}": array for name, array in checkpoint.state.items()}
         tensors |= {f"best/{name}": array for name, array in checkpoint.best.items()}
-        tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
         about = {name: getattr(checkpoint, name) for name in ("epoch", "losses", "seconds", "scores")}
         data = safetensors.numpy.save(tensors, metadata={"about": json.dumps(about)})
         draft = self.place / ".draft"

@@ -14,3 +14,5 @@ class Compute:
     use_gpu: bool = False
     checkpoints: Checkpoints | None = None
     say: Callable[[str], None] = field(default=lambda line: None)
+    report: Callable[[int, float], None] = field(default=lambda epoch, score: None)
+    """Hears of every validation: the epoch and its NDCG@10."""

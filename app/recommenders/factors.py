@@ -1,193 +1,167 @@
-"""Embeddings of users and items trained with the BPR loss: what LightGCN and, with 0 layers, BPR-MF share.
+"""Embeddings of users and items, trained pairwise: what BPR-MF, LightGCN, MixGCF and SGL share.
 
-Split by embedding dimension: everything here is linear in the embeddings but the loss, and the loss needs
-only the score differences of a batch. So each of W workers holds D / W columns of all embeddings, propagates
-them over the whole graph, and the batch's partial score differences (one float an interaction) are all that
-is summed between workers. The gradient of a column follows from that sum without any further exchange, so W
-workers do what one does, to rounding.
+Split by embedding dimension: everything here is linear in the embeddings but the loss, and the loss needs only the
+score differences of a batch. So each of W workers holds D / W columns of all embeddings, propagates them over the whole
+graph, and the batch's partial differences y_ui - y_uj are all that is summed between workers: one float for each
+pair, that is 4 x batch bytes a step where data parallelism would sum 4 x nodes x D. The gradient of a column follows
+from that sum without any further exchange, so W workers do what one does, to rounding.
 """
 
-import warnings
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from scipy.sparse import csr_matrix
 from torch.nn import functional
 
 from app.recipe import BPR, LightGCN
-from app.recommenders.base import Interactions
-from app.recommenders.ranker import Histories, Ranker
-from app.recommenders.sampling import Negatives
-from app.recommenders.training import Arrays, Progress, run_distributed, sum_over_workers, workers
+from app.recommenders.dot import DotRanker
+from app.recommenders.propagation import Propagation
+from app.recommenders.ranker import Histories
+from app.recommenders.sampling import Batch, Batches
+from app.recommenders.trained import TrainedRanker
+from app.recommenders.training import Arrays, Learner, sum_over_workers, workers
 
 INITIAL_SCALE = 0.1
 """Standard deviation of the embeddings at the start, as in the LightGCN authors' code."""
 
 
-class Factors(Ranker):
-    """Scores are dot products. An ad-hoc user is the mean of the items of the history, scaled to the mean
-    norm of the known users; the ranking does not depend on that scale.
+class Factors(TrainedRanker, DotRanker):
+    """Scores are dot products of the embeddings that training ended with.
+
+    An ad-hoc user is folded in: the sum of what the items of the history give a user of theirs (`folds`), scaled to the
+    mean norm of the known users; the ranking does not depend on that scale.
     """
 
     section: BPR | LightGCN
     users: np.ndarray
     """float32 [users, dim]."""
-    items: np.ndarray
+    folds: np.ndarray
     """float32 [items, dim]."""
-    warm: np.ndarray
-    """bool [items]: has a training interaction, hence a trained embedding."""
 
-    @property
-    def layers(self) -> int:
-        return getattr(self.section, "layers", 0)
+    def most_workers(self) -> int:
+        return min(self.compute.workers, self.section.dim)  # each holds a column at least
 
-    def _fit(self, train: Interactions) -> None:
-        taken = train.matrix
-        taken.eliminate_zeros()
-        self.warm = np.bincount(taken.indices, minlength=train.n_items) > 0
-        arrays = {"indptr": taken.indptr, "indices": taken.indices, "weights": taken.data.astype(np.float32)}
-        settings = self.section.model_dump() | {
-            "name": self.name,
-            "shape": taken.shape,
-            "layers": self.layers,
-            "seed": self.seed,
-        }
-        n_workers = min(self.workers, self.section.dim)  # each holds a column at least
-        found = run_distributed(bpr_loop, arrays, settings, n_workers, self.use_gpu)
-        self.users, self.items = np.split(found["embeddings"], [train.n_users])
-        self.counts = {
-            "seconds per epoch": float(found["seconds_per_epoch"]),
-            "final_loss": float(found["losses"][-1]),
-        }
-
-    def score(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
-        scores = (self._folded(histories) if users is None else self.users[users]) @ self.items.T
-        scores[:, ~self.warm] = -np.inf
-        scores[histories.lengths == 0] = -np.inf
-        return scores
-
-    def _folded(self, histories: Histories) -> np.ndarray:
-        """[rows, dim]; zero for an empty history."""
+    def queries(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
+        if users is not None:
+            return self.users[users]
         ones = np.ones(len(histories.items), np.float32)
-        mean = histories.matrix(ones, self.n_items) @ self.items
-        norms = np.linalg.norm(mean, axis=1, keepdims=True)
+        found = histories.matrix(ones, self.n_items) @ self.folds
+        norms = np.linalg.norm(found, axis=1, keepdims=True)
         known = np.linalg.norm(self.users[self.seen.lengths > 0], axis=1)
-        return mean / np.maximum(norms, 1e-12) * (known.mean() if len(known) else 1)
+        return found / np.maximum(norms, 1e-12) * np.float32(known.mean() if len(known) else 1)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {"users": self.users, "items": self.items, "warm": self.warm}
+    def arrays(self) -> Arrays:
+        return {"users": self.users, "items": self.items, "folds": self.folds, "warm": self.warm}
 
-    def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        self.users, self.items, self.warm = arrays["users"], arrays["items"], arrays["warm"]
+    def restore(self, arrays: Arrays) -> None:
+        self.users, self.items, self.folds = arrays["users"], arrays["items"], arrays["folds"]
+        if "warm" in arrays:
+            self.warm = arrays["warm"]
 
 
-class Propagation:
-    """e -> mean over k = 0..layers of Â^k e (LightGCN, 2002.02126, equations 4 and 7), Â = D^-1/2 A D^-1/2.
-
-    The interaction weights are the edges, so they enter the degrees too. As Â is symmetric, the operator is
-    its own transpose, which makes it its own backward pass.
+class FactorsLearner(Learner):
+    """Adam on BPR (1205.2618): the sum over a batch of r_ui softplus(y_uj - y_ui) / batch with a uniform negative j each,
+    plus lambda times the same of the batch's share of preferences, plus l2 / 2 of the squared E0 of all these
+    u, i, j / batch (LightGCN, equation 15). What is drawn does not depend on the number of workers.
     """
 
-    def __init__(self, ratings: csr_matrix, layers: int, device: torch.device) -> None:
-        self.layers, self.n_users = layers, ratings.shape[0]
-        if layers == 0:
-            return
-        by_user = np.asarray(ratings.sum(axis=1)).ravel()
-        by_item = np.asarray(ratings.sum(axis=0)).ravel()
-        rows = np.repeat(np.arange(self.n_users), np.diff(ratings.indptr))
-        values = ratings.data / np.sqrt(by_user[rows] * by_item[ratings.indices])
-        normalised = csr_matrix((values, ratings.indices, ratings.indptr), shape=ratings.shape)
-        self.to_users = _tensor(normalised, device)
-        self.to_items = _tensor(normalised.T.tocsr(), device)
+    def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
+        self.batches, self.l2, self.device = Batches(arrays, settings), settings["l2"], device
+        ratings = self.batches.ratings
+        self.n_users, nodes = ratings.shape[0], sum(ratings.shape)
+        self.columns = np.array_split(np.arange(settings["dim"]), workers()[1])
+        self.propagation = Propagation(ratings, settings.get("layers", 0), device)
+        own = self.columns[workers()[0]]
+        self.embeddings = _initial(nodes, own, settings["seed"]).to(device)
+        self.adam = torch.optim.Adam([self.embeddings], lr=settings["lr"], fused=True)
+        self.place = np.empty(nodes, np.int64)
+        self.exchanged = 0
+        """Floats that this worker gave to sums over workers."""
 
-    def __call__(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """[users + items, d] -> [users + items, d]."""
-        if self.layers == 0:
-            return embeddings
-        layer, total = embeddings, embeddings.clone()
-        for _ in range(self.layers):
-            users, items = layer[: self.n_users], layer[self.n_users :]
-            layer = torch.cat([self.to_users @ items, self.to_items @ users])
-            total += layer
-        return total / (self.layers + 1)
+    def epoch(self, rng: np.random.Generator) -> float:
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for batch in self.batches.epoch(rng):
+            total += self.learn(batch, rng)
+            self.adam.step()
+        return total.item() / self.batches.divisor
 
-
-def _tensor(matrix: csr_matrix, device: torch.device) -> torch.Tensor:
-    parts = (torch.tensor(matrix.indptr), torch.tensor(matrix.indices), torch.tensor(matrix.data))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(
-            *parts, matrix.shape, dtype=torch.float32, device=device, check_invariants=True
+    def learn(self, batch: Batch, rng: np.random.Generator) -> torch.Tensor:
+        """Leave the gradient with the embeddings; answers the batch's sum of losses, without the regulariser."""
+        drawn = self.batches.negatives.draw(batch.users[: batch.size], rng)
+        rejected = np.concatenate([drawn, batch.rejected])
+        nodes, places = self.compact(
+            batch.users, *(items + self.n_users for items in (batch.preferred, rejected))
         )
+        layers = self.propagation.at(self.embeddings, nodes).requires_grad_()
+        users, preferred, rejected = (layers.mean(0).index_select(0, place) for place in places)
+        loss = self.pairwise((users * (preferred - rejected)).sum(1), batch)
+        self.back(layers.grad, nodes, torch.cat(places), batch.divisor)
+        return loss
+
+    def compact(self, *parts: np.ndarray) -> tuple[np.ndarray, list[torch.Tensor]]:
+        """The nodes of int64 parts, each once, ascending, and where each part's nodes are among them."""
+        self.place.fill(-1)
+        for part in parts:
+            self.place[part] = 0
+        nodes = np.flatnonzero(self.place == 0)
+        self.place[nodes] = np.arange(len(nodes))
+        return nodes, [torch.from_numpy(self.place[part]).to(self.device) for part in parts]
+
+    def pairwise(self, partial: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Back-propagate from this worker's part of the score differences [n]; answers the sum of the losses."""
+        difference = self.summed(partial)
+        weights = torch.from_numpy(batch.weights).to(self.device)
+        partial.backward(weights * torch.sigmoid(-difference) / -batch.divisor)
+        return (weights * functional.softplus(-difference)).sum()
+
+    def summed(self, partial: torch.Tensor) -> torch.Tensor:
+        """The sum over workers, outside of autograd."""
+        self.exchanged += partial.numel()
+        return sum_over_workers(partial.detach().clone())
+
+    def back(
+        self, by_layer: torch.Tensor, nodes: np.ndarray, regularised: torch.Tensor, divisor: int
+    ) -> None:
+        """From the gradient of the layers [layers + 1, nodes, d], and the places int64 that pay l2 each time they occur."""
+        often = torch.bincount(regularised, minlength=len(nodes))[:, None]
+        rows = torch.from_numpy(nodes).to(self.device)
+        by_layer[0] += self.embeddings[rows] * (often * (self.l2 / divisor))
+        self.embeddings.grad = self.propagation.back(by_layer, nodes, self.embeddings)
+
+    def weights(self) -> Arrays:
+        layers = self.propagation.everywhere(self.embeddings)
+        found = _gather(sum(layers) / len(layers), self.columns)
+        # What an item gives its users is e_i^(k) for k < layers over sqrt(its degree); without layers it is e_i.
+        given = sum(layers[:-1]) * self.propagation.scales[:, None] if len(layers) > 1 else layers[0]
+        return {
+            "users": found[: self.n_users],
+            "items": found[self.n_users :],
+            "folds": _gather(given, self.columns)[self.n_users :],
+        }
+
+    def state(self) -> Arrays:
+        adam = self.adam.state.get(self.embeddings, {})
+        parts = {"embeddings": self.embeddings} | {name: adam[name] for name in MOMENTS if adam}
+        steps = adam.get("step", torch.zeros(()))
+        return {name: _gather(part, self.columns) for name, part in parts.items()} | {
+            "steps": steps.cpu().numpy()
+        }
+
+    def restore(self, state: Arrays) -> None:
+        own = self.columns[workers()[0]]
+        # In C order: the fused Adam takes its moments to lie in memory as the embeddings do.
+        held = {
+            name: torch.tensor(np.ascontiguousarray(state[name][:, own])).to(self.device)
+            for name in state.keys() - {"steps"}
+        }
+        self.embeddings.copy_(held.pop("embeddings"))
+        if held:
+            self.adam.state[self.embeddings] = held | {"step": torch.tensor(state["steps"]).to(self.device)}
 
 
-def bpr_loop(arrays: Arrays, settings: dict[str, Any], device: torch.device) -> Arrays:
-    """Train embeddings by Adam on BPR (1205.2618): sum over a batch of r_ui softplus(y_uj - y_ui) / batch,
-    one uniform negative j each, plus l2 / 2 of the squared E0 of u, i, j (LightGCN, equation 15). An epoch
-    passes once over all.
-
-    arrays: the users x items ratings as CSR (indptr, indices, weights). Answers float32 `embeddings`
-    [users + items, dim], users first. What is drawn does not depend on the number of workers.
-    """
-    n_users, n_items = settings["shape"]
-    ratings = csr_matrix((arrays["weights"], arrays["indices"], arrays["indptr"]), shape=(n_users, n_items))
-    rank, n_workers = workers()
-    columns = np.array_split(np.arange(settings["dim"]), n_workers)
-    embeddings = _initial(n_users + n_items, columns[rank], settings["seed"]).to(device)
-    adam = torch.optim.Adam([embeddings], lr=settings["lr"], fused=True)
-    propagate = Propagation(ratings, settings["layers"], device)
-    negatives = Negatives(ratings)
-    rng = np.random.default_rng([settings["seed"], settings["dim"]])
-    all_users = np.repeat(np.arange(n_users), np.diff(ratings.indptr))
-    usable = np.flatnonzero(negatives.possible[all_users])
-    progress = Progress(settings["name"], settings["epochs"])
-    for _ in range(settings["epochs"]):
-        order = rng.permutation(usable)
-        drawn = negatives.draw(all_users[order], rng)
-        nodes = torch.from_numpy(
-            np.stack([all_users[order], ratings.indices[order] + n_users, drawn + n_users])
-        )
-        weights = torch.from_numpy(ratings.data[order])
-        total = torch.zeros((), device=device)
-        for start in range(0, len(order), settings["batch"]):
-            batch = slice(start, start + settings["batch"])
-            total += _step(
-                embeddings,
-                propagate,
-                adam,
-                nodes[:, batch].to(device),
-                weights[batch].to(device),
-                settings["l2"],
-            )
-        if not progress.epoch(total.item() / max(1, len(order))):
-            break
-    return {"embeddings": _gather(propagate(embeddings), columns)} | progress.arrays()
-
-
-def _step(
-    embeddings: torch.Tensor,
-    propagate: Propagation,
-    adam: torch.optim.Adam,
-    nodes: torch.Tensor,
-    weights: torch.Tensor,
-    l2: float,
-) -> torch.Tensor:
-    """One step of Adam on this worker's columns; nodes int64 [3, batch] are users, positives, negatives.
-    Answers the sum of the batch's losses without the regulariser. The gradient is written out: it is shorter
-    than to hook the sum over workers into autograd.
-    """
-    users, positives, negatives = propagate(embeddings)[nodes]
-    difference = sum_over_workers((users * (positives - negatives)).sum(1))
-    slope = (-weights * torch.sigmoid(-difference) / len(weights))[:, None]  # d loss / d difference
-    by_score = torch.cat([slope * (positives - negatives), slope * users, -slope * users])
-    flat = nodes.reshape(-1)
-    gradient = propagate(torch.zeros_like(embeddings).index_add_(0, flat, by_score))
-    gradient.index_add_(0, flat, embeddings[flat] * (l2 / len(weights)))
-    embeddings.grad = gradient
-    adam.step()
-    return (weights * functional.softplus(-difference)).sum()
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What torch's Adam calls its two averages."""
 
 
 def _initial(nodes: int, columns: np.ndarray, seed: int) -> torch.Tensor:
@@ -199,7 +173,7 @@ def _initial(nodes: int, columns: np.ndarray, seed: int) -> torch.Tensor:
 def _gather(own: torch.Tensor, columns: list[np.ndarray]) -> np.ndarray:
     """All columns, in order, float32 [nodes, dim]."""
     if not dist.is_initialized():
-        return own.cpu().numpy()
+        return own.cpu().numpy().copy()
     widest = len(columns[0])  # collectives want equal shapes
     padded = functional.pad(own, (0, widest - own.shape[1])).contiguous()
     parts = [torch.empty_like(padded) for _ in columns]

@@ -1,44 +1,62 @@
 """ItemCF: item-to-item neighbours from who took both (papers 5.2), found by the `implicit` library."""
 
-from functools import partial
-
 import numpy as np
-from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight, normalize
-from scipy.sparse import csr_matrix
+from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight
+from scipy.sparse import csr_matrix, diags
 
+from app.recipe import ItemCF as Section
 from app.recommenders.base import Interactions, Preferences, Targets
-from app.recommenders.neighbours import Neighbours
+from app.recommenders.neighbours import Neighbours, own_threads
 
 
 class ItemCF(Neighbours):
-    """`cosine`: s(i, j) = sum_u r_ui r_uj / (|r_i| |r_j|) over the interaction weights r; with weights of 1
-    this is C_ij / sqrt(|N(i)| |N(j)|). A cosine does not know the scale of an item's weights: an item with
-    generated interactions only is as similar as if they were observed. Beside observed ones they count by
-    their weight.
+    """`cosine`: s(i, j) = sum_u w_u r_ui r_uj / (n_i n_j)^normalisation with n_i = sum_u r_ui^2, over the
+    interaction weights r; w_u is 1, or 1 / log(1 + sum_k r_uk) with `user_weight: log`. The default is the cosine,
+    C_ij / sqrt(|N(i)| |N(j)|) where all weights are 1. A cosine does not know the scale of an item's weights: an
+    item with generated interactions only is as similar as if they were observed. Beside observed ones they count
+    by their weight.
 
     `bm25`: dot products of the BM25-weighted item x user matrix (K1 = 1.2, B = 0.75), the weights as term
     frequencies.
     """
 
     name = "itemcf"
+    section: Section
 
     def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         ratings = train.matrix.astype(np.float64)
         ratings.eliminate_zeros()
-        weigh = {"cosine": normalize, "bm25": partial(bm25_weight, K1=1.2, B=0.75)}[self.section.similarity]
+        if self.section.similarity == "bm25":
+            ratings = csr_matrix(bm25_weight(ratings.T, K1=1.2, B=0.75).T)
+        else:
+            ratings = _scaled(ratings, self.section)
         kept = self.section.neighbours
-        model = ItemItemRecommender(K=kept + 1, num_threads=1)  # one more, for the item itself is among them
-        model.fit(csr_matrix(weigh(ratings.T).T), show_progress=False)
+        # One more than kept, for the item itself is among them.
+        model = ItemItemRecommender(K=kept + 1, num_threads=own_threads())
+        model.fit(ratings, show_progress=False)
         self.similarity = _nearest(model.similarity, kept)
 
 
+def _scaled(ratings: csr_matrix, section: Section) -> csr_matrix:
+    """The matrix whose plain dot products of columns are the similarities."""
+    squares = np.asarray(ratings.multiply(ratings).sum(axis=0)).ravel()
+    per_item = np.maximum(squares, np.finfo(float).tiny) ** -section.normalisation
+    scaled = ratings @ diags(np.where(squares > 0, per_item, 0))
+    if section.user_weight == "log":
+        totals = np.asarray(ratings.sum(axis=1)).ravel()
+        logs = np.log1p(np.maximum(totals, np.finfo(float).tiny))
+        scaled = diags(np.where(totals > 0, logs**-0.5, 0)) @ scaled
+    return csr_matrix(scaled)
+
+
 def _nearest(similarity: csr_matrix, k: int) -> csr_matrix:
-    """At most the k largest entries of each row, the diagonal left out."""
+    """At most the k largest entries of each row, best first, the diagonal left out."""
     rows = np.repeat(np.arange(similarity.shape[0]), np.diff(similarity.indptr))
     other = (rows != similarity.indices) & (similarity.data > 0)
     rows, columns, values = rows[other], similarity.indices[other], similarity.data[other]
     order = np.lexsort((columns, -values, rows))
     rows, columns, values = rows[order], columns[order], values[order]
     near = np.arange(len(rows)) - np.searchsorted(rows, rows) < k
-    cells = (rows[near], columns[near])
-    return csr_matrix((values[near].astype(np.float32), cells), shape=similarity.shape)
+    lengths = np.bincount(rows[near], minlength=similarity.shape[0])
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    return csr_matrix((values[near].astype(np.float32), columns[near], indptr), shape=similarity.shape)

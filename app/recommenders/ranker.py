@@ -4,7 +4,7 @@ A model adds `_fit`, `score` (all items for some users), `arrays` and `restore` 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -70,6 +70,17 @@ class Histories:
         source = np.arange(indptr[-1]) + np.repeat(self.indptr[:-1][rows] - indptr[:-1], lengths)
         return Histories(indptr, self.items[source])
 
+    def followed_by(self, later: "Histories") -> "Histories":
+        """Each row with the same row of `later` behind it."""
+        rows = np.concatenate([self.rows, later.rows])
+        order = np.argsort(rows, kind="stable")
+        items = np.concatenate([self.items, later.items])[order]
+        return Histories(self.indptr + later.indptr, items)
+
+    def emptied(self) -> "Histories":
+        """As many rows, without any item."""
+        return Histories(np.zeros_like(self.indptr), self.items[:0])
+
     def matrix(self, values: np.ndarray, n_items: int) -> csr_matrix:
         """rows x items float32 of `values` [n]; of an item that occurs twice in a row the later counts."""
         last_first = np.arange(len(self.items))[::-1]
@@ -125,14 +136,15 @@ class Ranker(ABC):
         """Take back what `arrays` gave."""
 
     def recommend(
-        self, users: np.ndarray, k: int, *, exclude_seen: bool = True
+        self, users: np.ndarray, k: int, *, exclude_seen: bool = True, since: Histories | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         users = np.asarray(users, np.int64)
         if len(users) and not 0 <= users.min() <= users.max() < len(self.seen):
             raise InputError(
                 f"users: {users.min()}..{users.max()}, this model knows 0..{len(self.seen) - 1}."
             )
-        return self._rank(self.seen.take(users), users, k, exclude_seen)
+        asked = self.seen.take(users)
+        return self._rank(asked if since is None else asked.followed_by(since), users, k, exclude_seen)
 
     def recommend_history(
         self, histories: list[np.ndarray], k: int, *, exclude_seen: bool = True
@@ -143,20 +155,45 @@ class Ranker(ABC):
             raise InputError(f"history: items {lowest}..{highest}, the catalogue has 0..{self.n_items - 1}.")
         return self._rank(asked, None, k, exclude_seen)
 
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows `_top` gets at a time: what bounds its memory."""
+        return max(1, SCORES_AT_ONCE // max(1, self.n_items))
+
+    def score_pairs(
+        self, histories: Histories, users: np.ndarray | None, candidates: np.ndarray
+    ) -> np.ndarray:
+        """The scores of candidates int [rows, m], items of the catalogue: float32 [rows, m]."""
+        scores = np.empty(candidates.shape, np.float32)
+        for block in self._blocks(len(histories)):
+            own = self.score(histories.take(block), None if users is None else users[block])
+            scores[block] = np.take_along_axis(own, candidates[block], axis=1)
+        return scores
+
     def _rank(
         self, histories: Histories, users: np.ndarray | None, k: int, exclude_seen: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        items = np.full((len(histories), k), -1, np.int32)
-        values = np.full((len(histories), k), -np.inf, np.float32)
-        step = max(1, SCORES_AT_ONCE // max(1, self.n_items))
-        for start in range(0, len(histories), step):
-            block = np.arange(start, min(start + step, len(histories)))
-            asked = histories.take(block)
-            scores = self.score(asked, None if users is None else users[block])
-            if exclude_seen:
-                scores[asked.rows, asked.items] = -np.inf
-            items[block], values[block] = top_k(scores, k)
+        if k < 0:
+            raise InputError(f"k: {k} items cannot be ranked, ask for 0 or more.")
+        items = np.empty((len(histories), k), np.int32)
+        values = np.empty((len(histories), k), np.float32)
+        for block in self._blocks(len(histories)):
+            known = None if users is None else users[block]
+            items[block], values[block] = self._top(histories.take(block), known, k, exclude_seen)
         return items, values
+
+    def _top(
+        self, histories: Histories, users: np.ndarray | None, k: int, exclude_seen: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The lists of at most `rows_at_once` rows, as `recommend` returns them."""
+        scores = self.score(histories, users)
+        if exclude_seen:
+            scores[histories.rows, histories.items] = -np.inf
+        return top_k(scores, k)
+
+    def _blocks(self, rows: int) -> Iterator[np.ndarray]:
+        step = self.rows_at_once
+        return (np.arange(start, min(start + step, rows)) for start in range(0, rows, step))
 
     def save(self, place: Place) -> None:
         arrays = {"seen_indptr": self.seen.indptr, "seen_items": self.seen.items} | self.arrays()
@@ -172,9 +209,22 @@ class Ranker(ABC):
         (place / "model.json").write_json(meta)
 
     def load(self, place: Place) -> Self:
-        """Fill this model with what `save` wrote to `place`."""
+        """Fill this model with what `save` wrote to `place`. Raises InputError where another version did."""
+        meta = (place / "model.json").read_json()
+        check_version(meta, place)
         arrays = safetensors.numpy.load((place / "model.safetensors").read_bytes())
-        self.n_items = (place / "model.json").read_json()["n_items"]
+        self.n_items = meta["n_items"]
         self.seen = Histories(arrays.pop("seen_indptr"), arrays.pop("seen_items"))
         self.restore(arrays)
         return self
+
+
+def check_version(meta: dict[str, Any], place: Place) -> None:
+    """Raise InputError where `meta`, the model.json in `place`, is of a version that may mean other things by it.
+
+    Versions of the same major and minor number read each other's recommenders.
+    """
+    if meta["version"].split(".")[:2] != __version__.split(".")[:2]:
+        raise InputError(
+            f"{place}: saved by longtail {meta['version']}, this is {__version__}. Fit it again: longtail train."
+        )

@@ -4,12 +4,16 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
 
 from app.recommenders.base import Interactions, Preferences, Targets
 from app.recommenders.launch import launch
 from app.recommenders.ranker import Ranker
 from app.recommenders.training import Arrays, Learner, Training
 from app.recommenders.validation import Validation
+from app.workspace import Place
+
+LEARNING_CURVE = "learning_curve.parquet"
 
 
 class TrainedRanker(Ranker):
@@ -18,29 +22,21 @@ class TrainedRanker(Ranker):
     learner: ClassVar[type[Learner]]
     warm: np.ndarray
     """bool [items]: some interaction or preference trained it; others are no candidates."""
+    curve: Arrays | None = None
+    """Of the fit in this process: epoch, loss, seconds and ndcg, each [epochs]."""
 
     def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
-        taken = train.matrix.copy()
-        taken.eliminate_zeros()
-        self.warm = np.zeros(train.n_items, bool)
-        self.warm[taken.indices] = True
-        self.warm[preferences.preferred] = self.warm[preferences.rejected] = True
         section, compute = self.section, self.compute
-        arrays = {
-            "indptr": taken.indptr.astype(np.int64),
-            "indices": taken.indices.astype(np.int64),
-            "weights": taken.data.astype(np.float32),
-            "preference_users": preferences.users.astype(np.int64),
-            "preferred": preferences.preferred.astype(np.int64),
-            "rejected": preferences.rejected.astype(np.int64),
-            "confidences": preferences.confidences.astype(np.float32),
-        } | self.loop_arrays(train)
+        arrays = self.prepared(train, preferences)
+        self.warm = np.zeros(train.n_items, bool)
+        for items in (arrays["indices"], preferences.preferred, preferences.rejected):
+            self.warm[items] = True
         watched = validation is not None and len(validation.users) and section.validate_every
         training = Training(
             name=self.name,
             learner=self.learner,
             arrays=arrays,
-            settings=section.model_dump() | {"seed": self.seed, "shape": taken.shape},
+            settings=section.model_dump() | {"seed": self.seed, "shape": (train.n_users, train.n_items)},
             epochs=section.epochs,
             seed=self.seed,
             validate=Validation.of(self, validation, self.seed) if watched else None,
@@ -48,6 +44,7 @@ class TrainedRanker(Ranker):
             patience=section.patience,
             checkpoints=compute.checkpoints,
             say=compute.say,
+            report=compute.report,
         )
         found = launch(training, self.most_workers(), compute.use_gpu)
         self.restore(found.weights)
@@ -61,12 +58,31 @@ class TrainedRanker(Ranker):
         if found.scores:
             self.counts["validation NDCG@10"] = max(score for _, score in found.scores)
 
+    def save(self, place: Place) -> None:
+        super().save(place)
+        if self.curve:
+            (place / LEARNING_CURVE).write_table(pa.table(self.curve))
+
     def most_workers(self) -> int:
         """How many workers this fit can use."""
         return self.compute.workers
 
+    def prepared(self, train: Interactions, preferences: Preferences) -> Arrays:
+        """What the learner is given: users x items as CSR (indptr, indices, weights), preferences, `loop_arrays`."""
+        taken = train.matrix.copy()
+        taken.eliminate_zeros()
+        return {
+            "indptr": taken.indptr.astype(np.int64),
+            "indices": taken.indices.astype(np.int64),
+            "weights": taken.data.astype(np.float32),
+            "preference_users": preferences.users.astype(np.int64),
+            "preferred": preferences.preferred.astype(np.int64),
+            "rejected": preferences.rejected.astype(np.int64),
+            "confidences": preferences.confidences.astype(np.float32),
+        } | self.loop_arrays(train)
+
     def loop_arrays(self, train: Interactions) -> Arrays:
-        """What the learner wants beside the users x items CSR (indptr, indices, weights) and the preferences."""
+        """What the learner of this model wants besides."""
         return {}
 
     @abstractmethod

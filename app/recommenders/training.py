@@ -55,7 +55,7 @@ class Training:
     """One fit, as it is sent to workers.
 
     `validate` tells the validation metric of some weights, larger is better; `checkpoints` is where state is kept;
-    `say` takes lines about the progress.
+    `say` takes lines about the progress, `report` every validation's epoch and metric.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Training:
     patience: int = 1
     checkpoints: Checkpoints | None = None
     say: Callable[[str], None] = field(default=lambda line: None)
+    report: Callable[[int, float], None] = field(default=lambda epoch, score: None)
 
 
 @dataclass
@@ -129,6 +130,7 @@ def train_loop(training: Training, device: torch.device) -> Trained:
             weights = learner.weights()
             if first:
                 done.note(training.validate(weights), weights)
+                training.report(*done.scores[-1])
         if first and (epoch % max(1, training.epochs // LINES) == 0 or epoch == training.epochs):
             training.say(_line(training, done, time.monotonic() - started))
         stop = bool(training.validate) and done.stale >= training.patience

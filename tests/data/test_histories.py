@@ -103,3 +103,39 @@ def test_recode_and_number_change_names_and_nothing_else() -> None:
     assert renamed["items"].to_pylist() == [[9], [7, 9]]
     coded = number(histories, {"a": 40})
     assert coded.schema == HISTORIES and coded["user"].to_pylist() == [40, 41]
+
+
+@given(interactions, st.floats(0, 1), st.integers(0, 2**40))
+def test_a_published_split_draws_validation_from_train_and_leaves_test_alone(
+    log: Log, share: float, seed: int
+) -> None:
+    log = [(user, item, int(time > 2)) for user, item, time in log]
+    folded = fold(encoded(log))
+    dataset = Dataset(source="csv", split="published", valid_share=share)
+    for row, before in zip(split(folded, dataset, None, seed).to_pylist(), folded.to_pylist(), strict=True):
+        train, valid, test = (
+            part.tolist() for part in np.split(row["items"], [row["train_end"], row["valid_end"]])
+        )
+        given_train = [
+            item for item, part in zip(before["items"], before["timestamps"], strict=True) if part == 0
+        ]
+        assert [item for item in given_train if item not in valid] == train, "train keeps its order"
+        assert [item for item in given_train if item in valid] == valid
+        assert test == before["items"][len(given_train) :]
+        assert len(valid) == min(int(share * len(given_train) + 0.5), max(len(given_train) - 1, 0))
+        assert row["timestamps"] == before["timestamps"]
+
+
+def test_the_draw_of_validation_depends_on_seed_and_user_but_not_on_the_block() -> None:
+    users = [f"u{user}" for user in range(200)]
+    folded = fold(encoded([(user, item, 0) for user in users for item in range(N_ITEMS)]))
+    dataset = Dataset(source="csv", split="published", valid_share=1 / N_ITEMS)
+
+    def drawn(histories: pa.Table, seed: int) -> list[int]:
+        return [row["items"][-1] for row in split(histories, dataset, None, seed).to_pylist()]
+
+    whole = drawn(folded, 1)
+    assert drawn(folded.slice(0, 70), 1) + drawn(folded.slice(70), 1) == whole
+    assert drawn(folded, 2) != whole
+    counts = np.bincount(whole, minlength=N_ITEMS)
+    assert counts.min() > 200 / N_ITEMS / 2, f"items are not drawn evenly: {counts}"

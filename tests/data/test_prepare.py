@@ -12,7 +12,7 @@ from app.data import Prepared, prepare, read_histories
 from app.data.simulate import liked
 from app.data.store import make_store
 from app.errors import InputError
-from app.recipe import Dataset, Recipe, Simulation
+from app.recipe import Dataset, Recipe, Simulation, load_recipe
 from app.schema import HISTORIES, ITEMS
 from app.workspace import Workspace
 
@@ -71,13 +71,18 @@ def check_whole(data: Prepared) -> None:
     assert histories.schema == HISTORIES and items.schema == ITEMS
     assert histories["user"].to_pylist() == list(range(data.n_users))
     assert items["item"].to_pylist() == list(range(data.n_items))
-    train = Counter()
+    train, held_out = Counter(), Counter()
     for row in histories.to_pylist():
         assert len(set(row["items"])) == len(row["items"]) and 0 <= row["train_end"] <= row["valid_end"]
         assert row["timestamps"] == sorted(row["timestamps"])
         train.update(row["items"][: row["train_end"]])
+        held_out.update(row["items"][row["train_end"] :])
     assert items["train_count"].to_pylist() == [train[item] for item in range(data.n_items)]
     assert counts["train"] == train.total()
+    assert counts["held_out_only"] == {
+        "users": histories["train_end"].to_pylist().count(0),
+        "items": len(set(held_out) - set(train)),
+    }
     assert counts["interactions"] == counts["train"] + counts["valid"] + counts["test"]
     assert counts["rows"] == counts["interactions"] + sum(counts["dropped"].values())
     assert Counter(items["slice"].to_pylist()) == Counter(counts["slices"]["items"])
@@ -211,27 +216,74 @@ def test_movielens_100k_has_the_counts_of_the_papers(tmp_path: Path, real_data) 
     assert sum(row["train_end"] >= 2 for row in rows) == 940
 
 
+def test_a_real_table_is_read_with_a_column_map(tmp_path: Path, real_data) -> None:
+    columns = {"attributes": ["genres"]}
+    data = prepared(tmp_path, source="parquet", path=str(real_data("ml-100k")), columns=columns)
+    assert (data.n_users, data.n_items, data.counts["interactions"]) == (943, 1_682, 100_000)
+    assert not sum(data.counts["dropped"].values()) and not data.items["title"].null_count
+
+
 @pytest.mark.parametrize(
-    ("name", "dataset", "counts"),
+    ("name", "folder", "counts", "held_out"),
     [
-        ("ml-100k", {"columns": {"attributes": ["genres"]}}, (943, 1_682, 100_000)),
-        (
-            "amazon-beauty",
-            {"columns": {"time": "pos", "attributes": ["category"]}},
-            (22_363, 12_101, 198_502),
-        ),
-        ("amazon-sports", {"columns": {"time": "pos", "title": "words"}}, (35_598, 18_357, 296_337)),
-        (
-            "sasrec-video",
-            {"columns": {"user": "user", "item": "item", "time": "pos"}},
-            (31_013, 23_715, 287_107),
-        ),
+        ("beauty", "amazon-beauty", (22_363, 12_101, 198_502), (22_363, 22_363)),
+        ("sports", "amazon-sports", (35_598, 18_357, 296_337), (35_598, 35_598)),
+        ("ml-1m-sequence", "ml-1m-5core-sequence", (6_040, 3_416, 999_611), (6_040, 6_040)),
+        ("video", "sasrec-video", (31_013, 23_715, 287_107), (30_901, 30_901)),
+        ("gowalla", "lightgcn-gowalla", (29_858, 40_981, 1_027_370), (0, 217_242)),
     ],
 )
-def test_real_tables_are_read_with_a_column_map(
-    tmp_path: Path, real_data, name: str, dataset: dict[str, object], counts: tuple[int, int, int]
+def test_the_shipped_recipes_find_what_was_published(
+    tmp_path: Path, real_data, name: str, folder: str, counts: tuple[int, int, int], held_out: tuple[int, int]
 ) -> None:
-    data = prepared(tmp_path, source="parquet", path=str(real_data(name)), **dataset)
-    assert (data.n_users, data.n_items, data.counts["interactions"]) == counts
-    assert not sum(data.counts["dropped"].values())
-    assert data.items["title"].null_count == (data.n_items if name == "sasrec-video" else 0)
+    """SASRec (1808.09781) trains on users of fewer than 3 and tests none of them: 112 of Video."""
+    shipped = Path(__file__).resolve().parents[2] / "jobs" / "recipes" / f"{name}.yaml"
+    recipe = load_recipe(shipped, [f"dataset.path={real_data(folder)}"])
+    ws = Workspace(str(tmp_path / "ws"))
+    prepare(recipe, ws)
+    found = Prepared(ws)
+    assert (found.n_users, found.n_items, found.counts["interactions"]) == counts
+    assert (found.counts["valid"], found.counts["test"]) == held_out
+    assert not sum(found.counts["dropped"].values()) and not found.counts["held_out_only"]["users"]
+    assert found.items["title"].null_count == (0 if name in ("beauty", "sports") else found.n_items)
+
+
+def test_a_published_split_is_kept_and_what_it_lacks_is_counted(tmp_path: Path) -> None:
+    """u's pair with a is in both files and counts as train; v never trains; c is met in test alone, d by nobody."""
+    (tmp_path / "train.csv").write_text("user_id,item_id\nu,b\nu,a\nu,a\nw,b\nw,a\n")
+    (tmp_path / "test.csv").write_text("user_id,item_id\nu,a\nu,c\nv,a\nu,c\n")
+    (tmp_path / "items.csv").write_text("item_id,title\na,A\nd,D\n")
+    data = prepared(tmp_path, source="csv", path=str(tmp_path), split="published", valid_share=0)
+    check_whole(data)
+    ids = data.items["item_id"].to_pylist()
+    parts = {
+        row["user_id"]: [
+            [ids[item] for item in part.astype(int)]
+            for part in np.split(row["items"], [row["train_end"], row["valid_end"]])
+        ]
+        for row in read_histories(data.place).to_pylist()
+    }
+    assert parts == {"u": [["b", "a"], [], ["c"]], "v": [[], [], ["a"]], "w": [["b", "a"], [], []]}
+    counts = data.counts
+    assert counts["dropped"]["duplicate"] == 3 and counts["changed"]["item_unlisted"] == 2
+    assert counts["held_out_only"] == {"users": 1, "items": 1}
+
+
+def test_the_validation_of_a_published_split_is_drawn_anew_with_another_seed(tmp_path: Path) -> None:
+    pairs = [f"u{user},i{item}" for user in range(30) for item in range(10)]
+    (tmp_path / "train.csv").write_text("\n".join(["user_id,item_id", *pairs]) + "\n")
+    (tmp_path / "test.csv").write_text("user_id,item_id\nu1,i99\n")
+    dataset = Dataset(source="csv", path=str(tmp_path), split="published", valid_share=0.2)
+    held_out = []
+    for number, seed in enumerate((1, 1, 2)):
+        ws = Workspace(str(tmp_path / f"ws{number}"))
+        prepare(Recipe(name="test", seed=seed, dataset=dataset), ws)
+        check_whole(Prepared(ws))
+        assert Prepared(ws).counts["valid"] == 60
+        held_out.append(
+            [
+                row["items"][row["train_end"] : row["valid_end"]]
+                for row in read_histories(ws / "data").to_pylist()
+            ]
+        )
+    assert held_out[0] == held_out[1] != held_out[2]

@@ -59,12 +59,18 @@ def _write_data(
     return ws / "data"
 
 
-def _write_ranks(ws: Workspace, place: str, rows: list[tuple[int, int, int]], exposure: list[int]) -> Place:
-    """Publish an evaluation from (user, item, rank)."""
-    users, items, ranks = (np.array(column, np.int32) for column in zip(*rows, strict=True))
-    targets = np.bincount(users)[users].astype(np.int32)
-    with ws.stage(place, {}).publishing() as draft:
-        (draft / "ranks.parquet").write_table(pa.table([users, items, ranks, targets], schema=RANKS))
+def _write_ranks(
+    ws: Workspace, place: str, parts: list[list[tuple[int, int, int]]], exposure: list[int]
+) -> Place:
+    """Publish an evaluation from (user, item, rank) of each part; all targets of a user are in one."""
+    stage = ws.stage(place, {})
+    stage.counts = {"users": len({user for rows in parts for user, *_ in rows})}
+    with stage.publishing() as draft:
+        for number, rows in enumerate(parts):
+            users, items, ranks = (np.array(column, np.int32) for column in zip(*rows, strict=True))
+            targets = np.bincount(users)[users].astype(np.int32)
+            table = pa.table([users, items, ranks, targets, ranks + 1], schema=RANKS)
+            (draft / "ranks" / f"part-{number}.parquet").write_table(table)
         (draft / "exposure.parquet").write_table(pa.table({"item": range(len(exposure)), "count": exposure}))
     return ws / place
 
@@ -77,5 +83,5 @@ def write_data() -> Callable[..., Place]:
 
 @pytest.fixture(scope="session")
 def write_ranks() -> Callable[..., Place]:
-    """`write_ranks(ws, place, rows, exposure)` publishes an evaluation from rows (user, item, rank)."""
+    """`write_ranks(ws, place, parts, exposure)` publishes an evaluation from (user, item, rank) of each part."""
     return _write_ranks

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from app.evaluation.measure import measure
-from app.evaluation.slices import read_item_slices, read_user_slices, targets_by_slice
+from app.evaluation.measure import measure_lists, measure_slice
+from app.evaluation.slices import SLICE_NAMES, members
+from app.metrics import METRICS, SAMPLED_METRICS, per_user
 from app.recipe import Evaluation
 from app.workspace import Workspace
 
@@ -22,9 +24,15 @@ def store(tmp_path, write_data, write_ranks):
 
     def place(name, ranks):
         rows = [(user, item, rank) for (user, item), rank in zip(TARGETS, ranks, strict=True)]
-        return write_ranks(ws, f"evaluation/{name}", rows[::-1], [4, 2, 0, 0, 0, 0])
+        return write_ranks(ws, f"evaluation/{name}", [rows[3:], rows[:3]], [4, 2, 0, 0, 0, 0])
 
     return data, place
+
+
+def measure(recommender, variants, data, settings, seed):
+    """All rows, as the tasks of the report find them."""
+    rows = (measure_slice(recommender, name, variants, data, settings, seed) for name in SLICE_NAMES)
+    return [*(row for some in rows for row in some), *measure_lists(recommender, variants, data)]
 
 
 def pick(rows, **wanted):
@@ -36,8 +44,8 @@ def pick(rows, **wanted):
 def test_slices_are_of_targets_and_of_users(store):
     data, _ = store
     users, items = np.array(TARGETS).T
-    found = targets_by_slice(users, items, read_user_slices(data), read_item_slices(data))
-    rows = {name: [TARGETS[row] for row in np.flatnonzero(chosen)] for name, chosen in found.items()}
+    chosen = {name: members(name, data)(users, items) for name in SLICE_NAMES}
+    rows = {name: [TARGETS[row] for row in np.flatnonzero(own)] for name, own in chosen.items()}
     assert rows == {
         "all": TARGETS,
         "items:head": [],
@@ -113,6 +121,53 @@ def test_equal_variants_have_equal_rows_and_the_seed_decides_them(store):
 
 def test_other_targets_than_observed_are_an_error(store, tmp_path, write_ranks):
     data, place = store
-    strange = write_ranks(Workspace(str(tmp_path)), "evaluation/s", [(0, 3, 1)], [1, 0, 0, 0, 0, 0])
+    strange = write_ranks(
+        Workspace(str(tmp_path)), "evaluation/s", [[(0, 3, 1)], [(1, 2, 1)]], [1, 0, 0, 0, 0, 0]
+    )
     with pytest.raises(ValueError, match="other targets"):
         measure("swing", {"observed": [place("o", [0] * 6)], "random": [strange]}, data, SETTINGS, seed=1)
+    fewer = write_ranks(Workspace(str(tmp_path)), "evaluation/f", [[(0, 3, 1)]], [1, 0, 0, 0, 0, 0])
+    with pytest.raises(ValueError, match="other parts"):
+        measure("swing", {"observed": [place("p", [0] * 6)], "random": [fewer]}, data, SETTINGS, seed=1)
+
+
+def test_t_and_p_are_those_of_the_paired_test_of_scipy(store):
+    data, place = store
+    observed, seeds = [0, 1, 0, 0, 3, 0], ([2, 1, 0, 0, 3, 1], [0, 1, 2, 3, 0, 1])
+    variants = {
+        "observed": [place("o", observed)],
+        "generated": [place(f"g{seed}", ranks) for seed, ranks in enumerate(seeds)],
+    }
+    users = np.array(TARGETS)[:, 0]
+    values = [per_user(users, np.array(ranks), SETTINGS.ks)[1] for ranks in (observed, *seeds)]
+    expected = stats.ttest_rel(np.mean(values[1:], axis=0), values[0])
+    rows = measure("swing", variants, data, SETTINGS, seed=1)
+    for m, metric in enumerate(METRICS):
+        for at, k in enumerate(SETTINGS.ks):
+            row = pick(rows, variant="generated", slice="all", metric=metric, k=k)
+            assert (row.t, row.p) == pytest.approx((expected.statistic[m, at], expected.pvalue[m, at]))
+            base = pick(rows, variant="observed", slice="all", metric=metric, k=k)
+            assert base.t is base.p is None
+    assert pick(rows, metric="coverage", variant="generated").p is None
+
+
+def test_no_difference_between_users_has_no_t(store):
+    data, place = store
+    variants = {"observed": [place("o", [0] * 6)], "random": [place("r", [1, 1, 2, 1, 1, 2])]}
+    row = pick(
+        measure("swing", variants, data, SETTINGS, 1), variant="random", slice="all", metric="hit", k=1
+    )
+    assert row.value == 1 and row.t is row.p is None
+
+
+def test_sampled_figures_appear_only_where_they_were_asked_for(store):
+    data, place = store
+    variants = {"observed": [place("o", [0, 1, 0, 0, 3, 0])]}
+    assert not {row.metric for row in measure("swing", variants, data, SETTINGS, 1)} & set(SAMPLED_METRICS)
+    settings = SETTINGS.model_copy(update={"sampled_negatives": 5})
+    rows = measure("swing", variants, data, settings, 1)
+    # The sampled ranks are one more than the ranks here.
+    row = pick(rows, slice="all", metric="sampled_hit", k=1)
+    assert row.value == pytest.approx((1 + 1 / 2 + 1 + 1 / 2) / 4)
+    row = pick(rows, slice="all", metric="sampled_ndcg", k=3)
+    assert row.value == pytest.approx((1 + (1 / np.log2(3) + 1) / 2 + 1 + 1 / 2) / 4)

@@ -2,20 +2,24 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from app.errors import InputError
-from app.evaluation import evaluate, report
+from app.evaluation import evaluate, report, targets
 from app.evaluation.page import render
 from app.recipe import Recipe
-from app.recommenders import train
+from app.recommenders import build, train
 from app.recommenders.runs import Run, runs
 from app.schema import ANSWERS, FUSED, OUTCOMES
 from app.workspace import Workspace, read_manifest
+from tests.recommenders.conftest import SECTIONS, clusters
 
 RECIPE = Recipe.model_validate(
     {
@@ -94,13 +98,65 @@ def metrics(finished) -> dict:
 
 def test_ranks_are_of_every_held_out_item_of_the_catalogue(finished):
     for run in runs(RECIPE):
-        ranks = (finished / run.evaluation / "ranks.parquet").read_table()
+        ranks = (finished / run.evaluation / "ranks").read_table()
         assert sorted(ranks["user"].to_pylist()) == list(range(N_USERS))
         assert max(ranks["rank"].to_pylist()) <= 10
         exposure = (finished / run.evaluation / "exposure.parquet").read_table()
         assert exposure["item"].to_pylist() == list(range(N_ITEMS))
         assert 0 < sum(exposure["count"].to_pylist()) <= 10 * N_USERS
         assert read_manifest(finished / run.evaluation)["counts"] == {"users": N_USERS, "targets": N_USERS}
+
+
+def copy_of(ws: Workspace, to: Path) -> Workspace:
+    shutil.copytree(ws.root.path, to)
+    return Workspace(str(to))
+
+
+def with_evaluation(**changes) -> Recipe:
+    return RECIPE.model_copy(update={"evaluation": RECIPE.evaluation.model_copy(update=changes)})
+
+
+def test_parts_in_tasks_of_their_own_find_what_one_task_finds(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(targets, "USERS_PER_PART", 1)
+    monkeypatch.setattr(import_module("app.evaluation.evaluate"), "TASKS_AT_ONCE", 1)
+    again, recipe = copy_of(finished, tmp_path / "again"), with_evaluation(sampled_negatives=3)
+    evaluate(recipe, again)
+    for run in runs(RECIPE):
+        whole, parts = finished / run.evaluation, again / run.evaluation
+        assert len((parts / "ranks").files()) == 2
+        ranks = (parts / "ranks").read_table()
+        assert (whole / "ranks").read_table().drop(["sampled_rank"]).equals(ranks.drop(["sampled_rank"]))
+        assert set(ranks["sampled_rank"].to_pylist()) <= {1, 2, 3, 4}
+        exposures = [(place / "exposure.parquet").read_table() for place in (whole, parts)]
+        assert exposures[0].equals(exposures[1])
+        assert read_manifest(parts)["counts"] == read_manifest(whole)["counts"]
+
+    report(recipe, again)
+    metrics = (again / "report" / "metrics.json").read_json()
+    assert {"sampled_hit", "sampled_ndcg"} <= {row["metric"] for row in metrics["rows"]}
+    page = (again / "report" / "index.html").read_bytes().decode()
+    assert "Sampled ranking, not comparable" in page and "among 3 random items" in page
+
+
+def test_a_catalogue_that_changed_since_the_training_is_named(finished, tmp_path):
+    other = copy_of(finished, tmp_path / "other")
+    items = (other / "data/items.parquet").read_table()
+    (other / "data/items.parquet").write_table(pa.concat_tables([items, items.slice(0, 1)]))
+    with pytest.raises(InputError, match=r"popularity-0: .*25 items.* 26.*longtail train"):
+        evaluate(with_evaluation(ks=[12]).model_copy(update={"variants": ["observed"]}), other)
+    assert not [file for file in other.root.files() if "/.draft-" in file.path]
+    assert (other / "evaluation/observed/popularity-0/ranks").exists(), "what was published before stays"
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_recommender_ranks_from_the_object_store(ray_here, name):
+    # Arrays that come out of it cannot be written to.
+    import ray
+
+    model = build(name, SECTIONS[name]).fit(clusters())
+    users = np.arange(60)
+    shared = ray.get(ray.put(model))
+    np.testing.assert_array_equal(shared.recommend(users, 5), model.recommend(users, 5))
 
 
 def test_metrics_have_the_agreed_shape(metrics):
@@ -115,7 +171,20 @@ def test_metrics_have_the_agreed_shape(metrics):
         "precision",
     ]
     assert metrics["recipe"] == RECIPE.model_dump(mode="json")
-    keys = ["recommender", "variant", "slice", "metric", "k", "value", "n", "lift", "ci_low", "ci_high"]
+    keys = [
+        "recommender",
+        "variant",
+        "slice",
+        "metric",
+        "k",
+        "value",
+        "n",
+        "lift",
+        "ci_low",
+        "ci_high",
+        "t",
+        "p",
+    ]
     assert all(list(row) == keys for row in metrics["rows"])
     fits = {(row["recommender"], row["variant"]) for row in metrics["rows"]}
     assert fits == {(run.recommender, run.variant) for run in runs(RECIPE)}
@@ -133,7 +202,7 @@ def test_metrics_have_the_agreed_shape(metrics):
 
 
 def test_a_value_equals_its_count_by_hand(finished, metrics):
-    ranks = (finished / "evaluation/discriminated/itemcf-0/ranks.parquet").read_table()["rank"].to_numpy()
+    ranks = (finished / "evaluation/discriminated/itemcf-0/ranks").read_table()["rank"].to_numpy()
     wanted = {"recommender": "itemcf", "variant": "discriminated", "slice": "all", "metric": "hit", "k": 3}
     (row,) = [row for row in metrics["rows"] if wanted.items() <= row.items()]
     assert row["value"] == pytest.approx(((ranks > 0) & (ranks <= 3)).mean())
@@ -162,8 +231,7 @@ def test_finished_stages_do_nothing_and_new_ks_rank_nothing_again(finished):
     evaluate(RECIPE, finished)
     report(RECIPE, finished)
     assert stamps() == before
-    fewer = RECIPE.model_copy(update={"evaluation": RECIPE.evaluation.model_copy(update={"ks": [5]})})
-    evaluate(fewer, finished)
+    evaluate(with_evaluation(ks=[5]), finished)
     assert stamps() == before
 
 
@@ -176,6 +244,17 @@ def test_a_missing_stage_is_named(tmp_path, write_data):
         evaluate(RECIPE, ws)
     with pytest.raises(InputError, match="longtail evaluate"):
         report(RECIPE, ws)
+
+
+@pytest.mark.parametrize("changes", [{"ks": [3, 40]}, {"sampled_negatives": 5}])
+def test_ranks_that_do_not_reach_what_the_recipe_asks_for_are_named(finished, changes):
+    with pytest.raises(InputError, match="'depth': 10.*Run longtail evaluate"):
+        report(with_evaluation(**changes), finished)
+
+
+def test_the_page_tells_the_interval_and_p_of_a_figure(finished):
+    page = (finished / "report" / "index.html").read_bytes().decode()
+    assert re.search(r'title="difference [−+]?0\.\d{4} to [−+]?0\.\d{4}, p = 0\.\d{3}"', page)
 
 
 class Links(HTMLParser):
@@ -219,7 +298,7 @@ def test_the_page_escapes_all_data(metrics):
 
 def test_the_page_of_real_data_has_no_truth(metrics):
     page = render({name: value for name, value in metrics.items() if name != "precision"})
-    assert "truly likes" not in page
+    assert "truly likes" not in page and "Sampled ranking" not in page
 
 
 def test_a_slice_that_observed_never_hits_is_shown_without_a_lift(metrics):

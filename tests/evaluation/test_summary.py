@@ -2,7 +2,8 @@
 
 import pytest
 
-from app.evaluation.summary import compare, evidence, headline, signed
+from app.evaluation.summary import NAMES, chance, compare, evidence, headline, signed
+from app.recommenders import MODELS
 
 
 def rows(recommender, values, name="all"):
@@ -95,3 +96,14 @@ def test_evidence_says_so_where_nothing_is_proven():
 )
 def test_signed_numbers(number, form, text):
     assert signed(number, form) == text
+
+
+def test_every_recommender_has_a_name():
+    assert set(NAMES) == set(MODELS)
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(None, ""), (0.0312, ", p = 0.031"), (1e-9, ", p < 0.001"), (1.0, ", p = 1.000")]
+)
+def test_chance_stands_behind_an_interval(p, text):
+    assert chance(p) == text

@@ -17,6 +17,9 @@ SECTIONS: dict[str, RecommenderSection] = {
     "swing": recipe.Swing(recency=0.8),
     "bpr": recipe.BPR(dim=8, epochs=5, lr=0.01, batch=64),
     "lightgcn": recipe.LightGCN(dim=8, epochs=5, lr=0.01, batch=64),
+    "sgl": recipe.SGL(dim=8, epochs=5, lr=0.01, batch=64),
+    "mixgcf": recipe.MixGCF(dim=8, epochs=5, lr=0.01, batch=64, negatives=4),
+    "neumf": recipe.NeuMF(dim=4, hidden=[8, 4], epochs=5, lr=0.01, batch=64),
     "sasrec": recipe.SASRec(dim=8, epochs=2, batch=16, max_length=6, layers=1),
 }
 """Every model, as small as it goes."""

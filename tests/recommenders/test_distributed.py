@@ -1,36 +1,47 @@
 """Two workers of Ray Train do what one process does."""
 
+from pathlib import Path
+
 import numpy as np
-import torch
+import pytest
 
-from app.recipe import LightGCN, SASRec
-from app.recommenders.factors import bpr_loop
-from app.recommenders.sasrec import loop_arrays, sasrec_loop
-from app.recommenders.training import run_distributed
+from app.recipe import LightGCN, MixGCF, NeuMF, SASRec, Trained
+from app.recommenders import build
+from app.recommenders.checkpoints import Checkpoints
+from app.recommenders.compute import Compute
+from app.workspace import Workspace
 from tests.recommenders.conftest import clusters
+from tests.recommenders.learners import cold_preferences
+
+MODELS: dict[str, Trained] = {
+    # 5 columns on 2 workers: the odd column out, the sum of partial scores and the gathering are all exercised.
+    "lightgcn": LightGCN(dim=5, epochs=3, lr=0.01, batch=50),
+    "mixgcf": MixGCF(dim=5, epochs=2, lr=0.01, batch=50, negatives=4),
+    "neumf": NeuMF(dim=4, hidden=[8, 4], epochs=2, lr=0.01, batch=51),
+    "sasrec": SASRec(dim=8, epochs=2, batch=9, dropout=0.0, max_length=6, layers=1),
+}
 
 
-def test_splitting_the_dimension_equals_one_process(ray_here: None) -> None:
-    """5 columns on 2 workers: the odd column out, the sum of partial scores and the gathering are all
-    exercised.
-    """
-    taken = clusters().matrix
-    arrays = {"indptr": taken.indptr, "indices": taken.indices, "weights": taken.data.astype(np.float32)}
-    section = LightGCN(dim=5, epochs=3, lr=0.01, batch=50)
-    settings = section.model_dump() | {"name": "lightgcn", "shape": taken.shape, "seed": 1}
-    alone = bpr_loop(arrays, settings, torch.device("cpu"))
-    together = run_distributed(bpr_loop, arrays, settings, n_workers=2, use_gpu=False)
-    np.testing.assert_allclose(together["embeddings"], alone["embeddings"], rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(together["losses"], alone["losses"], rtol=1e-5)
+@pytest.mark.parametrize("name", MODELS)
+def test_two_workers_equal_one_process(name: str, ray_here: None) -> None:
+    alone, together = (
+        build(name, MODELS[name], 1, Compute(workers=workers)).fit(clusters(), cold_preferences())
+        for workers in (0, 2)
+    )
+    np.testing.assert_allclose(together.curve["loss"], alone.curve["loss"], rtol=1e-4)
+    tolerance = {"rtol": 1e-2, "atol": 1e-3} if name == "sasrec" else {"rtol": 1e-3, "atol": 1e-5}
+    for key, array in alone.arrays().items():
+        np.testing.assert_allclose(together.arrays()[key], array, err_msg=key, **tolerance)
 
 
-def test_two_sasrec_workers_make_the_gradient_of_one(ray_here: None) -> None:
-    train_set = clusters()
-    arrays = loop_arrays(train_set)
-    section = SASRec(dim=8, epochs=2, batch=9, dropout=0.0, max_length=6, layers=1)
-    settings = section.model_dump() | {"n_items": 24, "seed": 1}
-    alone = sasrec_loop(arrays, settings, torch.device("cpu"))
-    together = run_distributed(sasrec_loop, arrays, settings, n_workers=2, use_gpu=False)
-    np.testing.assert_allclose(together["losses"], alone["losses"], rtol=1e-4)
-    for weights in alone.keys() - {"losses", "seconds_per_epoch"}:
-        np.testing.assert_allclose(together[weights], alone[weights], rtol=1e-2, atol=1e-3, err_msg=weights)
+def test_a_checkpoint_of_two_workers_is_one_that_a_single_process_goes_on_from(
+    ray_here: None, tmp_path: Path
+) -> None:
+    place = Checkpoints(Workspace(str(tmp_path)) / "kept", seconds=0)
+    longer = MODELS["lightgcn"].model_copy(update={"epochs": 5})
+    whole = build("lightgcn", longer, 1).fit(clusters())
+    build("lightgcn", MODELS["lightgcn"], 1, Compute(workers=2, checkpoints=place)).fit(clusters())
+    resumed = build("lightgcn", longer, 1, Compute(checkpoints=place)).fit(clusters())
+    assert len(resumed.curve["loss"]) == 5
+    np.testing.assert_allclose(resumed.curve["loss"], whole.curve["loss"], rtol=1e-4)
+    np.testing.assert_allclose(resumed.users, whole.users, rtol=1e-3, atol=1e-5)

@@ -1,98 +1,50 @@
-"""The gradient written out by hand is the gradient, and weights act as the papers' formulas say."""
+"""A step's gradient is that of the loss as published, weights and preferences act on it, odd training sets are taken."""
 
 import numpy as np
 import pytest
 import torch
-from scipy.sparse import csr_matrix
 from torch.nn import functional
 
 from app.errors import InputError
-from app.recipe import BPR, LightGCN
+from app.recipe import BPR, SGL, LightGCN, MixGCF
 from app.recommenders import build
-from app.recommenders.factors import Propagation, _step
-from app.recommenders.sampling import Negatives
-from tests.recommenders.conftest import clusters, interactions
+from app.recommenders.base import Interactions, Preferences
+from app.recommenders.sampling import Batch
+from tests.recommenders.conftest import SECTIONS, clusters, interactions
+from tests.recommenders.learners import cold_preferences, dense, every_layer, learner
 
-CPU = torch.device("cpu")
-
-
-def dense(ratings: np.ndarray, layers: int) -> np.ndarray:
-    """mean_k Â^k of the bipartite graph, written out."""
-    users, items = ratings.shape
-    adjacency = np.block([[np.zeros((users, users)), ratings], [ratings.T, np.zeros((items, items))]])
-    scale = np.where(adjacency.sum(1) > 0, np.maximum(adjacency.sum(1), 1e-30) ** -0.5, 0)
-    normalised = scale[:, None] * adjacency * scale
-    return np.mean([np.linalg.matrix_power(normalised, k) for k in range(layers + 1)], axis=0)
+MODELS = ("bpr", "lightgcn", "sgl", "mixgcf", "neumf")
 
 
-@pytest.mark.parametrize("layers", [0, 1, 3])
-def test_propagation_is_the_mean_of_the_powers_of_the_normalised_graph(layers: int) -> None:
-    ratings = clusters().matrix.astype(np.float32)
-    embeddings = torch.randn(sum(ratings.shape), 5)
-    found = Propagation(ratings, layers, CPU)(embeddings).numpy()
-    expected = dense(ratings.toarray(), layers) @ embeddings.numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("layers", [0, 2])
-def test_the_gradient_is_that_of_autograd(layers: int) -> None:
-    ratings = clusters().matrix.astype(np.float32)
-    n_users, generator = ratings.shape[0], torch.Generator().manual_seed(0)
-    nodes = torch.stack(
-        [
-            torch.randint(0, n_users, (32,), generator=generator),
-            torch.randint(n_users, sum(ratings.shape), (32,), generator=generator),
-            torch.randint(n_users, sum(ratings.shape), (32,), generator=generator),
-        ]
-    )
-    weights, l2 = torch.rand(32, generator=generator), 0.1
-    ours = torch.randn(sum(ratings.shape), 4, generator=generator)
-    theirs = ours.clone().requires_grad_()
-
-    _step(ours, Propagation(ratings, layers, CPU), torch.optim.SGD([ours], lr=0.0), nodes, weights, l2)
-
-    spread = torch.tensor(dense(ratings.toarray(), layers), dtype=torch.float32) @ theirs
-    users, positives, negatives = spread[nodes]
-    difference = (users * positives).sum(1) - (users * negatives).sum(1)
-    loss = (weights * functional.softplus(-difference)).sum() / 32
-    (loss + l2 / 2 * theirs[nodes].pow(2).sum() / 32).backward()
-    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
-
-
-def test_an_edge_of_vanishing_weight_is_no_edge() -> None:
-    strong = np.random.default_rng(0).integers(0, 2, (6, 5)).astype(np.float32)
-    faint = strong.copy()
-    faint[strong == 0] = 1e-12
-    embeddings = torch.randn(11, 3)
-    found, expected = (Propagation(csr_matrix(r), 2, CPU)(embeddings) for r in (faint, strong))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_negatives_are_warm_untaken_and_uniform() -> None:
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_the_gradient_is_that_of_the_loss_as_published(layers: int) -> None:
     train = clusters()
-    taken = train.matrix
-    negatives, users = Negatives(taken), np.repeat(np.arange(1, 60), 400)
-    drawn = negatives.draw(users, np.random.default_rng(0))
-    assert (taken[users, drawn] == 0).all() and not np.isin(drawn, [22, 23]).any()
-    counts = np.bincount(drawn[users == 1], minlength=24)
-    possible = np.setdiff1d(np.arange(22), taken[1].indices)
-    expected = 400 / len(possible)
-    assert (
-        (counts[possible] - expected) ** 2 / expected
-    ).sum() < 40  # chi-square, 13 degrees of freedom, p < 2e-4
+    section = LightGCN(dim=4, layers=layers, batch=40, l2=0.1) if layers else BPR(dim=4, batch=40, l2=0.1)
+    ours = learner(section.__class__.__name__.lower(), section, train, cold_preferences())
+    batch: Batch = next(iter(ours.batches.epoch(np.random.default_rng(0))))
+    loss = ours.learn(batch, np.random.default_rng(5))
+
+    drawn = ours.batches.negatives.draw(batch.users[:40], np.random.default_rng(5))
+    rejected = np.concatenate([drawn, batch.rejected]) + ours.n_users
+    theirs = ours.embeddings.clone().requires_grad_()
+    final = every_layer(dense(train.matrix.toarray()), theirs, layers).mean(0)
+    preferred = batch.preferred + ours.n_users
+    difference = (final[batch.users] * (final[preferred] - final[rejected])).sum(1)
+    expected = (torch.tensor(batch.weights) * functional.softplus(-difference)).sum()
+    squares = sum(theirs[part].square().sum() for part in (batch.users, preferred, rejected))
+    ((expected + section.l2 / 2 * squares) / 40).backward()
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(ours.embeddings.grad, theirs.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_a_user_who_took_everything_is_skipped() -> None:
-    train = interactions([[0, 1, 2], [0, 1]], 3)
-    assert Negatives(train.matrix).possible.tolist() == [False, True]
-    items, _ = build("bpr", BPR(dim=4, epochs=2)).fit(train).recommend(np.array([0, 1]), 3)
-    assert items[0].tolist() == [-1, -1, -1] and items[1].tolist() == [2, -1, -1]
+def test_a_step_sums_one_float_for_each_pair() -> None:
+    ours = learner("lightgcn", LightGCN(dim=4, batch=64), clusters())
+    ours.epoch(np.random.default_rng(0))
+    assert ours.exchanged == len(ours.batches.users)
 
 
 def test_generated_interactions_teach_less_than_observed_ones() -> None:
-    """With the weight of the generated items near 0 their scores are those of items that the user did not
-    take.
-    """
+    """The less an item weighs, the nearer its score to that of one that the user did not take."""
     observed, generated = (
         [[user % 4, 4 + user % 4] for user in range(40)],
         [[8 + user % 2] for user in range(40)],
@@ -106,7 +58,56 @@ def test_generated_interactions_teach_less_than_observed_ones() -> None:
     assert gains[0] > gains[1] > gains[2]
 
 
-@pytest.mark.parametrize(("name", "section"), [("bpr", BPR), ("lightgcn", LightGCN)])
+@pytest.mark.parametrize("name", MODELS)
+def test_preferences_rank_cold_items(name: str) -> None:
+    """Without them no cold item is offered; with a weight of 0 they make one a candidate, but say nothing of its place."""
+    section = SECTIONS[name].model_copy(update={"epochs": 30, "lr": 0.02})
+    if isinstance(section, SGL):  # its contrast drives items apart, which tells nothing in 60 users
+        section = section.model_copy(update={"contrast_weight": 0.01})
+    cold = build(name, section, seed=1).fit(clusters())
+    assert not np.isin(cold.recommend(np.arange(1, 60), 24)[0], [22, 23]).any()
+
+    def share(preference_weight: float) -> float:
+        """Of the users, those whom the preferred of the two cold items is offered first."""
+        weighted = section.model_copy(update={"preference_weight": preference_weight})
+        model = build(name, weighted, seed=1).fit(clusters(), cold_preferences())
+        items, _ = model.recommend(np.arange(1, 60), 24)
+        return float(((items == 22).argmax(1) < (items == 23).argmax(1)).mean())
+
+    assert share(0.0) < share(1.0) > 0.95
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_odd_training_sets_are_taken(name: str) -> None:
+    """No interaction, all of the catalogue, one item twice, a weight of zero, an item without users."""
+    rows = [[], [0, 1, 2, 3], [0, 0, 1], [2], [1, 3]]
+    train = interactions(rows, 5)
+    weights = train.weights.copy()
+    weights[train.indptr[3]] = 0.0
+    train = Interactions(train.indptr, train.items, weights, train.observed, train.n_items)
+    model = build(name, SECTIONS[name], seed=2).fit(train)
+    assert all(np.isfinite(array).all() for array in model.arrays().values())
+    items, _ = model.recommend(np.arange(5), 5)
+    offered = [set(row[row >= 0].tolist()) for row in items]
+    assert offered == [set(), set(), {2, 3}, {0, 1, 3}, {0, 2}]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_training_set_without_any_interaction_offers_nothing(name: str) -> None:
+    model = build(name, SECTIONS[name]).fit(interactions([[], []], 4))
+    assert (model.recommend(np.arange(2), 3)[0] == -1).all()
+    preferred = build(name, SECTIONS[name]).fit(interactions([[], []], 24), cold_preferences(users=2))
+    assert (preferred.recommend_history([np.array([22])], 3)[0] == [23, -1, -1]).all()
+
+
+@pytest.mark.parametrize(("name", "section"), [("bpr", BPR), ("lightgcn", LightGCN), ("mixgcf", MixGCF)])
 def test_a_loss_that_explodes_is_an_input_error(name: str, section: type) -> None:
     with pytest.raises(InputError, match="lower lr"):
         build(name, section(dim=4, epochs=30, lr=1e30)).fit(clusters())
+
+
+def test_no_preferences_are_the_same_as_none_given() -> None:
+    one, other = (
+        build("bpr", SECTIONS["bpr"], seed=4).fit(clusters(), given) for given in (None, Preferences.none())
+    )
+    np.testing.assert_array_equal(one.users, other.users)

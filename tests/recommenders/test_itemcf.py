@@ -20,6 +20,27 @@ def test_cosine_is_the_formula() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize(("normalisation", "user_weight"), [(0.3, "log"), (0.0, "none"), (1.0, "log")])
+def test_tuned_normalisation_is_the_formula(normalisation: float, user_weight: str) -> None:
+    train = clusters()
+    ratings = train.matrix.toarray().astype(np.float64)
+    totals = ratings.sum(axis=1)
+    logs = np.log1p(totals, where=totals > 0, out=np.ones_like(totals))
+    per_user = 1 / logs if user_weight == "log" else np.ones_like(totals)
+    squares = np.maximum((ratings**2).sum(axis=0), 1e-30)
+    expected = (ratings * per_user[:, None]).T @ ratings / np.outer(squares, squares) ** normalisation
+    np.fill_diagonal(expected, 0)
+    section = Section(neighbours=24, normalisation=normalisation, user_weight=user_weight)
+    np.testing.assert_allclose(
+        ItemCF(section).fit(train).similarity.toarray(), expected, rtol=1e-5, atol=1e-9
+    )
+
+
+def test_settings_of_the_cosine_are_refused_with_bm25() -> None:
+    with pytest.raises(ValueError, match="settings of the cosine"):
+        Section(similarity="bm25", normalisation=0.3)
+
+
 def test_an_item_of_generated_interactions_only_has_full_similarity() -> None:
     """What the class says of its limit, so that nobody relies on the contrary."""
     observed = [[0, 1], [0, 1], [0, 1]]

@@ -1,5 +1,7 @@
 """Full ranking picks the right items in the right order, whatever the block size."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from app.recommenders import ranker
 from app.recommenders.popularity import Popularity
 from app.recommenders.ranker import Histories
 from app.recommenders.topk import top_k
+from app.workspace import Workspace
 from tests.recommenders.conftest import clusters
 
 ragged = st.lists(st.lists(st.integers(0, 9), max_size=6), min_size=1, max_size=8)
@@ -63,8 +66,36 @@ def test_the_later_of_two_equal_items_counts(rows: list[list[int]]) -> None:
 def test_blocks_of_users_do_not_change_the_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Popularity(Section()).fit(clusters())
     whole = model.recommend(np.arange(60), 5)
+    users, candidates = np.arange(60), np.random.default_rng(0).integers(0, 24, (60, 7))
+    pairs = model.score_pairs(model.seen, users, candidates)
     monkeypatch.setattr(ranker, "SCORES_AT_ONCE", 100)
     np.testing.assert_array_equal(model.recommend(np.arange(60), 5), whole)
+    np.testing.assert_array_equal(model.score_pairs(model.seen, users, candidates), pairs)
+    scores = model.score(model.seen, users)
+    np.testing.assert_array_equal(pairs, np.take_along_axis(scores, candidates, axis=1))
+
+
+def test_more_items_asked_than_the_catalogue_has() -> None:
+    model = Popularity(Section()).fit(clusters())
+    lists, scores = model.recommend(np.arange(60), 30)
+    assert lists.shape == scores.shape == (60, 30)
+    assert (lists[:, 24:] == -1).all() and np.isneginf(scores[lists == -1]).all()
+
+
+@pytest.mark.parametrize(("version", "fits"), [("0.1.99", True), ("0.2.0", False), ("1.1.0", False)])
+def test_a_model_of_another_version_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, fits: bool
+) -> None:
+    monkeypatch.setattr(ranker, "__version__", "0.1.5")
+    place, model = Workspace(str(tmp_path)) / "model", Popularity(Section()).fit(clusters())
+    model.save(place)
+    (place / "model.json").write_json((place / "model.json").read_json() | {"version": version})
+    if fits:
+        loaded = Popularity(Section()).load(place)
+        np.testing.assert_array_equal(loaded.recommend(np.arange(9), 3), model.recommend(np.arange(9), 3))
+    else:
+        with pytest.raises(InputError, match=f"{version}.*0.1.5.*longtail train"):
+            Popularity(Section()).load(place)
 
 
 def test_unknown_users_and_items_are_named() -> None:
@@ -73,3 +104,5 @@ def test_unknown_users_and_items_are_named() -> None:
         model.recommend(np.array([0, 60]), 3)
     with pytest.raises(InputError, match="24.*0..23"):
         model.recommend_history([np.array([24])], 3)
+    with pytest.raises(InputError, match="k: -1"):
+        model.recommend(np.array([0]), -1)

@@ -1,6 +1,4 @@
-"""SASRec looks back only, learns an order, and is trained on right-padded sequences as if they were
-left-padded.
-"""
+"""SASRec learns an order, from every position once an epoch, and hears of preferences."""
 
 import numpy as np
 import pytest
@@ -9,46 +7,23 @@ import torch
 from app.errors import InputError
 from app.recipe import SASRec as Section
 from app.recommenders import build
-from app.recommenders.sasrec import Batches, NextItemLoss, Transformer, _latest, loop_arrays
+from app.recommenders.base import Preferences
+from app.recommenders.losses import NextItemLoss
+from app.recommenders.sasrec import Batches, SASRec, latest
+from app.recommenders.transformer import Layout, Transformer
 from tests.recommenders.conftest import clusters, interactions
 
-
-def test_a_later_item_does_not_change_earlier_states() -> None:
-    model = Transformer(20, Section(dim=8, max_length=10, heads=2)).eval()
-    items = torch.randint(0, 20, (4, 10))
-    states = model(items)
-    for step in range(1, 10):
-        changed = items.clone()
-        changed[:, step] = (changed[:, step] + 1) % 20
-        assert torch.equal(model(changed)[:, :step], states[:, :step])
-        assert not torch.allclose(model(changed)[:, step], states[:, step])
+CPU = torch.device("cpu")
+NONE = tuple(torch.zeros(0, dtype=torch.int64) for _ in range(4))
 
 
-def test_padding_changes_nothing() -> None:
-    """A sequence has the same states alone and beside a longer one."""
-    model = Transformer(20, Section(dim=8, max_length=10)).eval()
-    items = torch.randint(0, 20, (1, 4))
-    padded = torch.cat([items, torch.full((1, 3), -1)], dim=1)
-    torch.testing.assert_close(model(padded)[:, :4], model(items))
-
-
-def test_the_last_item_has_the_last_position() -> None:
-    section = Section(dim=8, max_length=10)
-    model = Transformer(20, section).eval()
-    items = torch.randint(0, 20, (1, 4))
-    before = model(items)
-    with torch.no_grad():
-        model.positions.weight[:6] = 100
-    assert torch.equal(model(items), before)
-    with torch.no_grad():
-        model.positions.weight[9] = 100
-    assert not torch.allclose(model(items)[:, 3], before[:, 3])
-
-
-def test_a_cycle_is_learnt() -> None:
+@pytest.mark.parametrize("loss", ["bce", "sampled", "full"])
+def test_a_cycle_is_learnt(loss: str) -> None:
     rng, n_items = np.random.default_rng(0), 20
     rows = [((rng.integers(n_items) + np.arange(8)) % n_items).tolist() for _ in range(200)]
-    section = Section(dim=32, epochs=40, dropout=0.1, lr=5e-3, batch=64, max_length=10, layers=1)
+    section = Section(
+        dim=32, epochs=40, dropout=0.1, lr=5e-3, batch=64, max_length=10, layers=1, loss=loss, negatives=10
+    )
     model = build("sasrec", section, seed=1).fit(interactions(rows, n_items))
     items, _ = model.recommend(np.arange(200), 1)
     assert np.mean(items[:, 0] == [(row[-1] + 1) % n_items for row in rows]) > 0.9
@@ -57,54 +32,65 @@ def test_a_cycle_is_learnt() -> None:
 
 
 def test_batches_hold_the_next_item_and_an_untaken_one() -> None:
-    train = clusters()
-    arrays, taken = loop_arrays(train), train.matrix
-    owner = {
-        tuple(train.items[a:b]): user
-        for user, (a, b) in enumerate(zip(train.indptr, train.indptr[1:], strict=False))
-    }
-    positions = 0
-    for inputs, targets, negatives, weights in Batches(
-        arrays, 24, Section(batch=7, max_length=50), 0
-    ).epoch():
-        for row in range(len(inputs)):
-            sequence = (inputs[row, 0], *targets[row])
-            user = owner[sequence]
-            assert tuple(inputs[row]) == sequence[:-1]
-            assert (taken[np.full(len(negatives[row]), user), negatives[row]] == 0).all()
-            np.testing.assert_array_equal(
-                weights[row], train.weights[train.indptr[user] + 1 : train.indptr[user + 1]]
+    train, section = clusters(), Section(batch=7, max_length=50)
+    taken, seen = train.matrix, []
+    batches = Batches(SASRec(section).prepared(train, Preferences.none()), 24, section)
+    for (items, layout, targets, weights, negatives, _), n in batches.epoch(np.random.default_rng(0), CPU):
+        assert n == len(items) == len(targets)
+        starts = [0, *(layout.last[:-1] + 1).tolist()]
+        for start, last in zip(starts, layout.last.tolist(), strict=True):
+            sequence = [*items[start : last + 1].tolist(), targets[last].item()]
+            assert sequence[1:] == targets[start : last + 1].tolist()
+            (user,) = (
+                user
+                for user, (a, b) in enumerate(zip(train.indptr, train.indptr[1:], strict=False))
+                if train.items[a:b].tolist() == sequence
             )
-            positions += len(targets[row])
-    assert positions == len(train.items) - 59, "every position but the first of each user, once an epoch"
+            own = np.array(negatives[start : last + 1])
+            assert (taken[np.full(len(own), user), own] == 0).all()
+            expected = train.weights[train.indptr[user] + 1 : train.indptr[user + 1]]
+            np.testing.assert_array_equal(weights[start : last + 1], expected)
+            seen.append(user)
+    assert sorted(seen) == list(range(1, 60)), "every user with two items, once"
 
 
-def test_latest_values_of_ragged_rows() -> None:
-    starts, values = np.array([0, 0, 3, 4]), np.array([1, 2, 3, 9])
-    found = _latest(starts, values, np.array([2, 0, 1]), 2)
-    assert found.tolist() == [[9, -1], [-1, -1], [2, 3]]
+def test_latest_entries_of_ragged_rows() -> None:
+    starts = np.array([0, 0, 3, 4])
+    place, lengths = latest(starts, np.array([2, 0, 1]), 2)
+    assert place.tolist() == [3, 1, 2] and lengths.tolist() == [1, 0, 2]
 
 
 def test_a_target_of_no_weight_has_no_gradient() -> None:
-    model = Transformer(20, Section(dim=8, max_length=10)).eval()
-    loss = NextItemLoss(model)
-    inputs, targets, negatives = (torch.randint(0, 20, (3, 5)) for _ in range(3))
-    weights = torch.ones(3, 5)
-    weights[:, 3:] = 0
-    whole = torch.autograd.grad(loss(inputs, targets, negatives, weights), list(model.parameters()))
-    cut = torch.autograd.grad(
-        loss(inputs[:, :3], targets[:, :3], negatives[:, :3], weights[:, :3]), [model.norm.weight]
-    )
-    assert all(torch.isfinite(gradient).all() for gradient in whole)
-    doubled = torch.autograd.grad(loss(inputs, targets, negatives, 2 * weights), list(model.parameters()))
-    for once, twice in zip(whole, doubled, strict=True):
-        torch.testing.assert_close(2 * once, twice)
-    assert torch.isfinite(cut[0]).all()
+    loss = NextItemLoss(Transformer(20, Section(dim=8, max_length=10)).eval(), True, 1.0)
+    items, targets, negatives = (torch.randint(0, 20, (15,)) for _ in range(3))
+    layout, weights = Layout.of(np.array([5, 5, 5]), 10, CPU), torch.ones(15)
+    weights[3:5] = 0
+
+    def gradients(targets: torch.Tensor, weights: torch.Tensor) -> list[torch.Tensor]:
+        found, _ = loss(items, layout, targets, weights, negatives, NONE)
+        return list(torch.autograd.grad(found, list(loss.parameters()), allow_unused=True))
+
     changed = targets.clone()
-    changed[:, 3:] = (changed[:, 3:] + 1) % 20
-    same = torch.autograd.grad(loss(inputs, changed, negatives, weights), list(model.parameters()))
-    for once, again in zip(whole, same, strict=True):
-        torch.testing.assert_close(once, again)
+    changed[3:5] = (changed[3:5] + 1) % 20
+    once, doubled = gradients(targets, weights), gradients(targets, 2 * weights)
+    for a, b, c in zip(once, gradients(changed, weights), doubled, strict=True):
+        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(2 * a, c)
+
+
+def test_preferences_reach_an_item_that_nobody_took() -> None:
+    """Items 22 and 23 are cold; even users are said to prefer 22, odd ones 23."""
+    train = clusters()
+    users = np.arange(1, 60)
+    preferred = np.where(users % 2, 23, 22)
+    pairs = Preferences(users, preferred, 45 - preferred, np.ones(59, np.float32))
+    section = Section(dim=16, epochs=30, lr=5e-3, batch=32, max_length=10, layers=1)
+    model = build("sasrec", section, seed=1).fit(train, pairs)
+    scores = model.score(model.seen.take(users), users)
+    right = scores[np.arange(59), preferred] > scores[np.arange(59), 45 - preferred]
+    assert right.mean() > 0.9
+    without = build("sasrec", section, seed=1).fit(train)
+    assert np.isneginf(without.score(without.seen.take(users), users)[:, 22:]).all()
 
 
 def test_a_loss_that_explodes_is_an_input_error() -> None:

@@ -1,0 +1,44 @@
+"""From prepared data to the border of a recommender; only for Ray tasks and trials, which may hold a table of users."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from app.data import read_histories
+from app.recommenders.base import Interactions, Targets
+from app.workspace import Place
+
+
+def read_observed(data: Place) -> Interactions:
+    """The train part of the histories in `data` (a published place), every weight 1: the variant `observed`."""
+    histories = read_histories(data)
+    items = data / "items.parquet"
+    rows, taken, position = _flat(histories)
+    train_end = histories["train_end"].to_numpy().astype(np.int64)
+    kept = taken[position < train_end[rows]]
+    return Interactions(
+        indptr=np.concatenate([[0], np.cumsum(train_end)]),
+        items=kept,
+        weights=np.ones(len(kept), np.float32),
+        observed=train_end,
+        n_items=pq.read_metadata(items.path, filesystem=items.fs).num_rows,
+    )
+
+
+def read_validation(data: Place) -> Targets:
+    """The validation items of all users in `data`, by user."""
+    histories = read_histories(data)
+    rows, taken, position = _flat(histories)
+    train_end, valid_end = (histories[name].to_numpy() for name in ("train_end", "valid_end"))
+    held_out = (position >= train_end[rows]) & (position < valid_end[rows])
+    return Targets(rows[held_out], taken[held_out])
+
+
+def _flat(histories: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row int64, item int32 and position in the row int64 of every interaction; a row is a user."""
+    items = histories["items"].combine_chunks()
+    lengths = pc.list_value_length(items).to_numpy(zero_copy_only=False)
+    rows = np.repeat(np.arange(len(items)), lengths)
+    position = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return rows, items.flatten().to_numpy(), position

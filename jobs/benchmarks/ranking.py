@@ -1,0 +1,115 @@
+"""Full-ranking evaluation of dot products: speed against implicit's top-k, and memory on a large store."""
+
+import json
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from app.evaluation.ranking import rank_targets
+from app.evaluation.targets import USERS_AT_ONCE
+from app.metrics import per_user
+from app.recipe import RecommenderSection
+from app.recommenders.base import Interactions, Preferences, Targets
+from app.recommenders.dot import DotRanker
+from app.recommenders.ranker import Histories
+from jobs.benchmarks.memory import in_fresh_process, peak_gib
+from jobs.benchmarks.timing import paired
+
+KS = [3, 5, 10, 20, 50]
+DIMENSIONS = 64
+HISTORY = 12
+NOISE = 1.5
+"""A user's query is the vector of the target and so much noise: the target then often is in the list."""
+LARGE_ITEMS, LARGE_USERS = 500_000, 100_000
+
+
+def measure(quick: bool = False) -> dict[str, float]:
+    """`ranking_over_implicit`: how often faster than implicit's top-k with NumPy metrics, both on all cores, seen items
+    left out, 50,000 items. `ranking_rss_gib`: peak memory of a process that ranks 100,000 users x 500,000 items; of
+    2,048 users where `quick`, as users are ranked in blocks of so many.
+    """
+    store = Store.of(1024 if quick else 4096, 50_000)
+    if not np.allclose(store.ours(), store.implicits(), atol=1e-3):
+        raise RuntimeError("the two ways of ranking do not find the same")
+    ours, theirs = paired(store.ours, store.implicits, rounds=3 if quick else 5)
+    large_users = USERS_AT_ONCE if quick else LARGE_USERS
+    rss = in_fresh_process("jobs.benchmarks.ranking", large_users, LARGE_ITEMS)
+    return {"ranking_over_implicit": theirs / ours, "ranking_rss_gib": rss}
+
+
+class Vectors(DotRanker):
+    """Vectors in place of a fit."""
+
+    name = "vectors"
+    users: np.ndarray
+
+    def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+        self.warm = np.ones(train.n_items, bool)
+
+    def queries(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
+        return self.users[users]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"users": self.users, "items": self.items}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        self.users, self.items = arrays["users"], arrays["items"]
+
+
+@dataclass(frozen=True)
+class Store:
+    """Users with random histories and one target each, targets int [users]."""
+
+    model: Vectors
+    targets: np.ndarray
+
+    @classmethod
+    def of(cls, users: int, items: int) -> "Store":
+        rng = np.random.default_rng(0)
+        vectors = rng.standard_normal((items, DIMENSIONS), np.float32)
+        targets = rng.integers(0, items, users)
+        queries = rng.standard_normal((users, DIMENSIONS), np.float32)
+        queries *= NOISE
+        queries += vectors[targets]
+        train = Interactions(
+            indptr=np.arange(users + 1) * HISTORY,
+            items=rng.integers(0, items, users * HISTORY).astype(np.int32),
+            weights=np.ones(users * HISTORY, np.float32),
+            observed=np.full(users, HISTORY),
+            n_items=items,
+        )
+        model = Vectors(RecommenderSection()).fit(train)
+        model.restore({"users": queries, "items": vectors})
+        return cls(model, targets)
+
+    def ours(self) -> np.ndarray:
+        """Mean of every metric at KS, users in blocks as the stage evaluate takes them."""
+        users = np.arange(len(self.targets))
+        lists = (
+            (block, self.model.recommend(block, max(KS))[0])
+            for block in np.split(users, range(USERS_AT_ONCE, len(users), USERS_AT_ONCE))
+        )
+        return self._metrics(
+            [rank_targets(own, block - block[0], self.targets[block]) for block, own in lists]
+        )
+
+    def implicits(self) -> np.ndarray:
+        """The same by implicit, which takes all users at once and has threads of its own."""
+        from implicit.cpu.topk import topk
+
+        seen = self.model.seen
+        shape = (len(seen), self.model.n_items)
+        known = csr_matrix((np.ones(len(seen.items), np.float32), seen.items, seen.indptr), shape=shape)
+        lists, _ = topk(self.model.items, self.model.users, max(KS), filter_query_items=known, num_threads=0)
+        return self._metrics([rank_targets(lists, np.arange(len(lists)), self.targets)])
+
+    def _metrics(self, ranks: list[np.ndarray]) -> np.ndarray:
+        _, values = per_user(np.arange(len(self.targets)), np.concatenate(ranks), KS)
+        return values.mean(axis=0)
+
+
+if __name__ == "__main__":
+    Store.of(int(sys.argv[1]), int(sys.argv[2])).ours()
+    print(json.dumps(peak_gib()))

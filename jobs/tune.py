@@ -1,0 +1,79 @@
+"""Search the best settings of the recipe's recommenders on validation.
+
+python -m jobs.tune --recipe jobs/recipes/demo.yaml --workspace runs/demo --recommender swing --samples 20
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.recipe import Recipe
+from app.workspace import Place, Workspace
+from jobs.command import RecipeOption, SetOption, WorkspaceOption, execute
+
+SHOWN = 10
+"""Trials in the table at the end."""
+
+RecommenderOption = Annotated[
+    str | None, typer.Option("--recommender", help="Tune only this one. [default: all of the recipe]")
+]
+SamplesOption = Annotated[
+    int | None,
+    typer.Option("--samples", help="Trials of a recommender. [default: tune.samples of the recipe]"),
+]
+
+
+def run_tuning(
+    recipe: Path,
+    workspace: str | None,
+    changes: list[str] | None,
+    recommender: str | None,
+    samples: int | None,
+) -> None:
+    """Tune, then show the trials and where the best recipe lies."""
+
+    def stage(recipe: Recipe, ws: Workspace) -> None:
+        # The command line imports this module for its options; torch takes seconds.
+        from app.recommenders.tuning import tune
+
+        for name, place in tune(recipe, ws, recommender).items():
+            show(name, place)
+
+    more = [f"tune.samples={samples}"] if samples is not None else []
+    execute([stage], recipe, workspace, [*(changes or []), *more])
+
+
+def show(name: str, place: Place) -> None:
+    """A table of the best trials in a published `tuning/<name>`."""
+    table = Table("", "NDCG@10", "settings", "epochs", "seconds", "", title=f"{name}, on validation")
+    for rank, row in enumerate((place / "trials.parquet").read_table().to_pylist()[:SHOWN], start=1):
+        table.add_row(
+            str(rank),
+            "failed" if row["ndcg"] is None else f"{row['ndcg']:.4f}",
+            ", ".join(f"{key} {value}" for key, value in json.loads(row["settings"]).items()),
+            str(row["epochs"] or ""),
+            f"{row['seconds']:.1f}",
+            "as in the recipe" if row["trial"] == 0 else "" if row["finished"] else "ended early",
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"Best: {place}/best.yaml", soft_wrap=True)
+
+
+def main(
+    recipe: RecipeOption,
+    workspace: WorkspaceOption = None,
+    changes: SetOption = None,
+    recommender: RecommenderOption = None,
+    samples: SamplesOption = None,
+) -> None:
+    """Search the best settings of the recipe's recommenders on validation, with Ray Tune."""
+    run_tuning(recipe, workspace, changes, recommender, samples)
+
+
+if __name__ == "__main__":
+    typer.run(main)

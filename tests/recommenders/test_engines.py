@@ -1,0 +1,37 @@
+"""Two workers of Ray Train, data-parallel or split by DeepSpeed, make the weights that one process makes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.recipe import SASRec as Section
+from app.recommenders import build
+from app.recommenders.base import Preferences
+from app.recommenders.checkpoints import Checkpoints
+from app.recommenders.compute import Compute
+from app.workspace import Workspace
+from tests.recommenders.conftest import clusters
+
+SECTION = Section(dim=8, epochs=4, batch=13, dropout=0.0, max_length=6, layers=1)
+
+
+def preferences() -> Preferences:
+    users = np.arange(1, 60)
+    return Preferences(users, np.full(59, 22), np.full(59, 23), np.ones(59, np.float32))
+
+
+@pytest.mark.parametrize("engine", ["ddp", "deepspeed"])
+def test_two_workers_equal_one_process_and_go_on_from_a_checkpoint(
+    engine: str, ray_here: None, tmp_path: Path
+) -> None:
+    """The last batch has 7 users; checkpoints are whole whatever the engine and the number of workers."""
+    alone = build("sasrec", SECTION, seed=1).fit(clusters(), preferences())
+    section = SECTION.model_copy(update={"engine": engine})
+    checkpoints = Checkpoints(Workspace(str(tmp_path)) / "kept", seconds=0)
+    two = Compute(workers=2, checkpoints=checkpoints)
+    build("sasrec", section.model_copy(update={"epochs": 2}), 1, two).fit(clusters(), preferences())
+    together = build("sasrec", section, 1, two).fit(clusters(), preferences())
+    np.testing.assert_allclose(together.curve["loss"], alone.curve["loss"], rtol=1e-4)
+    for name, array in alone.arrays().items():
+        np.testing.assert_allclose(together.arrays()[name], array, rtol=1e-2, atol=1e-3, err_msg=name)

@@ -1,0 +1,61 @@
+"""A worker of Ray Train that is killed costs what came after its last checkpoint, and nothing else."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from app.recipe import BPR as Section
+from app.recommenders.base import Interactions
+from app.recommenders.bpr import BPR
+from app.recommenders.checkpoints import Checkpoints
+from app.recommenders.compute import Compute
+from app.recommenders.factors import FactorsLearner
+from app.recommenders.training import Arrays, workers
+from app.workspace import Workspace
+from tests.recommenders.conftest import clusters
+
+
+class Killed(FactorsLearner):
+    """Worker 1 is killed by SIGKILL in the fourth epoch, once: the array `marker` spells a file that says it was."""
+
+    def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
+        super().__init__(arrays, settings, device)
+        self.marker, self.begun = Path(bytes(arrays["marker"]).decode()), 0
+
+    def epoch(self, rng: np.random.Generator) -> float:
+        self.begun += 1
+        if workers()[0] == 1 and self.begun == 4 and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().epoch(rng)
+
+
+class KilledBPR(BPR):
+    learner = Killed
+    marker: Path
+
+    def loop_arrays(self, train: Interactions) -> Arrays:
+        return {"marker": np.frombuffer(str(self.marker).encode(), np.uint8)}
+
+
+def test_a_killed_worker_costs_no_result(ray_here: None, tmp_path: Path) -> None:
+    section = Section(dim=6, epochs=6, lr=0.01, batch=50, validate_every=0)
+    whole = BPR(section, seed=3).fit(clusters())
+    marker, said = tmp_path / "killed", tmp_path / "said"
+    checkpoints = Checkpoints(Workspace(str(tmp_path)) / "kept", seconds=0)
+
+    def say(line: str) -> None:
+        with said.open("a") as file:
+            file.write(line + "\n")
+
+    model = KilledBPR(section, 3, Compute(workers=2, checkpoints=checkpoints, say=say))
+    model.marker = marker
+    model.fit(clusters())
+    assert marker.exists(), "the worker was killed"
+    assert "goes on after epoch 3 of 6" in said.read_text()
+    np.testing.assert_allclose(model.items, whole.items, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(model.curve["loss"], whole.curve["loss"], rtol=1e-5)
