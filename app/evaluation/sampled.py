@@ -6,7 +6,8 @@ Rendle, KDD 2020).
 
 import numpy as np
 
-from app.recommenders.ranker import Histories, Ranker
+from app.recommenders.base import Histories
+from app.recommenders.ranker import Ranker
 
 TARGETS_AT_ONCE = 2048
 """Targets whose candidates are scored together: 50 MiB of item vectors at 100 negatives and 64 dimensions."""
@@ -17,8 +18,9 @@ def sampled_ranks(
 ) -> np.ndarray:
     """The 1-based place of each target among `negatives` items drawn for it: int32 [n].
 
-    users and targets int [n], since [n]: what the user is asked with beside the training items. An item of an equal score stands before the target, so that a model that tells nothing
-    apart finds nothing (the reference code of SASRec leaves ties to the sort).
+    users and targets int [n], since [n]: what a user is asked with beside the training items. An item of an equal score
+    stands before the target, so that a model that tells nothing apart finds nothing (the reference code of SASRec leaves
+    ties to the sort).
     """
     ranks = np.empty(len(users), np.int32)
     for start in range(0, len(users), TARGETS_AT_ONCE):

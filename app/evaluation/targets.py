@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from app.evaluation.lists import entries_between
-from app.recommenders.ranker import Histories
+from app.recommenders.base import Histories
 from app.workspace import Place
 
 HeldOut = Literal["valid", "test"]

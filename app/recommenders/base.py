@@ -3,9 +3,10 @@
 `Interactions` is a training set, `Recommender` the interface that every model keeps.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -83,6 +84,76 @@ class Interactions:
 
 
 @dataclass(frozen=True)
+class Histories:
+    """Items per user, oldest first: those of row r are items[indptr[r] : indptr[r + 1]].
+
+    items int32 [n], indptr int64 [rows + 1].
+    """
+
+    indptr: np.ndarray
+    items: np.ndarray
+
+    @classmethod
+    def observed(cls, train: Interactions) -> "Histories":
+        """The observed part of a training set: what is asked with and what is masked."""
+        lengths = np.diff(train.indptr)
+        step = np.arange(len(train.items)) - np.repeat(train.indptr[:-1], lengths)
+        keep = step < np.repeat(train.observed, lengths)
+        return cls(_starts(train.observed), train.items[keep].astype(np.int32))
+
+    @classmethod
+    def of(cls, histories: Iterable[np.ndarray]) -> "Histories":
+        rows = [np.asarray(row, np.int32) for row in histories]
+        return cls(_starts([len(row) for row in rows]), np.concatenate([np.zeros(0, np.int32), *rows]))
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.indptr)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Row of every entry, int64 [n]."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def steps_back(self) -> np.ndarray:
+        """How far every entry lies back in its row, int64 [n]; the latest is 0."""
+        return np.repeat(self.indptr[1:], self.lengths) - 1 - np.arange(len(self.items))
+
+    def take(self, rows: np.ndarray) -> "Histories":
+        lengths = self.lengths[rows]
+        indptr = _starts(lengths)
+        source = np.arange(indptr[-1]) + np.repeat(self.indptr[:-1][rows] - indptr[:-1], lengths)
+        return Histories(indptr, self.items[source])
+
+    def followed_by(self, later: "Histories") -> "Histories":
+        """Each row with the same row of `later` behind it."""
+        rows = np.concatenate([self.rows, later.rows])
+        order = np.argsort(rows, kind="stable")
+        items = np.concatenate([self.items, later.items])[order]
+        return Histories(self.indptr + later.indptr, items)
+
+    def emptied(self) -> "Histories":
+        """As many rows, without any item."""
+        return Histories(np.zeros_like(self.indptr), self.items[:0])
+
+    def matrix(self, values: np.ndarray, n_items: int) -> csr_matrix:
+        """rows x items float32 of `values` [n]; of an item that occurs twice in a row the later counts."""
+        last_first = np.arange(len(self.items))[::-1]
+        _, kept = np.unique((self.rows * n_items + self.items)[last_first], return_index=True)
+        kept = last_first[kept]
+        cells = (self.rows[kept], self.items[kept])
+        return csr_matrix((values[kept].astype(np.float32), cells), shape=(len(self), n_items))
+
+
+def _starts(lengths: Any) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+@dataclass(frozen=True)
 class Preferences:
     """Pairs of items of which a user prefers one (cold-start augmenters, 2402.11724).
 
@@ -130,7 +201,7 @@ class Recommender(Protocol):
         ...
 
     def recommend(
-        self, users: np.ndarray, k: int, *, exclude_seen: bool = True, since: "Histories | None" = None
+        self, users: np.ndarray, k: int, *, exclude_seen: bool = True, since: Histories | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Full ranking over the catalogue: items int32 [n, k], best first, -1 where there are fewer; scores float32.
 

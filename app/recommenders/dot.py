@@ -14,7 +14,8 @@ import numba
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from app.recommenders.ranker import Histories, Ranker
+from app.recommenders.base import Histories
+from app.recommenders.ranker import Ranker
 from app.recommenders.topk import merge
 
 TILE_USERS = 256

@@ -15,9 +15,9 @@ import torch.distributed as dist
 from torch.nn import functional
 
 from app.recipe import BPR, LightGCN
+from app.recommenders.base import Histories
 from app.recommenders.dot import DotRanker
 from app.recommenders.propagation import Propagation
-from app.recommenders.ranker import Histories
 from app.recommenders.sampling import Batch, Batches
 from app.recommenders.trained import TrainedRanker
 from app.recommenders.training import Arrays, Learner, sum_over_workers, workers

@@ -15,7 +15,8 @@ from scipy.sparse import csr_matrix
 
 from app.errors import InputError
 from app.recipe import ItemCF, Swing
-from app.recommenders.ranker import Histories, Ranker
+from app.recommenders.base import Histories
+from app.recommenders.ranker import Ranker
 from app.workspace import Place
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from app.recipe import NeuMF as Section
-from app.recommenders.ranker import Histories
+from app.recommenders.base import Histories
 from app.recommenders.sampling import Batches
 from app.recommenders.trained import TrainedRanker
 from app.recommenders.training import Arrays, Learner, sum_over_workers, workers

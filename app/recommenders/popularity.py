@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from app.recommenders.base import Interactions, Preferences, Targets
-from app.recommenders.ranker import Histories, Ranker
+from app.recommenders.base import Histories, Interactions, Preferences, Targets
+from app.recommenders.ranker import Ranker
 
 
 class Popularity(Ranker):

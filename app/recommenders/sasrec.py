@@ -8,11 +8,10 @@ import torch
 from scipy.sparse import csr_matrix
 
 from app.recipe import SASRec as Section
-from app.recommenders.base import Interactions
+from app.recommenders.base import Histories, Interactions
 from app.recommenders.dot import DotRanker
 from app.recommenders.engines import engine_for
 from app.recommenders.losses import NextItemLoss
-from app.recommenders.ranker import Histories
 from app.recommenders.sampling import Negatives
 from app.recommenders.trained import TrainedRanker
 from app.recommenders.training import Arrays, Learner, sum_over_workers, workers

@@ -37,9 +37,11 @@ class Scratch(NamedTuple):
     marks: np.ndarray  # per user: whether and how often met
     slots: np.ndarray  # per user: number among the partners
     partners: np.ndarray  # users who share two items or more
-    shared_by: np.ndarray  # per shared item: who shares it
-    positions: np.ndarray  # per shared item: its place in u's own list, grouped by partner
-    weights: np.ndarray  # its weight for the partner
+    shared_by: np.ndarray  # per shared item, item by item: who shares it
+    met_at: np.ndarray  # its place in u's own list
+    met_weights: np.ndarray  # its weight for who shares it
+    positions: np.ndarray  # `met_at`, partner by partner
+    weights: np.ndarray  # `met_weights`, partner by partner
     ends: np.ndarray  # where each partner's group ends
 
 
@@ -106,6 +108,8 @@ def _scratch(log: Log, first: int, last: int, starts: np.ndarray) -> Scratch:
         slots=np.empty(n_users, np.int32),
         partners=np.empty(most + 1, np.int32),
         shared_by=np.empty(most + 4 * longest, np.int32),
+        met_at=np.empty(most + 1, np.int32),
+        met_weights=np.empty(most + 1, np.float32),
         positions=np.empty(most, np.int32),
         weights=np.empty(most, np.float32),
         ends=np.empty(most + 1, np.int64),
@@ -206,8 +210,7 @@ def _find_partners(log: Log, u: int, once: np.uint8, scratch: Scratch) -> int:
     marks, partners = scratch.marks, scratch.partners
     found = 0
     for p in range(log.user_starts[u], log.user_starts[u + 1]):
-        for q in range(log.places[p] + 1, log.item_starts[log.items[p] + 1]):
-            v = log.takers[q]
+        for v in log.takers[log.places[p] + 1 : log.item_starts[log.items[p] + 1]]:
             mark = marks[v]
             marks[v] = once + (mark >= once)
             partners[found] = v
@@ -220,26 +223,40 @@ def _find_partners(log: Log, u: int, once: np.uint8, scratch: Scratch) -> int:
 @compiled
 def _group_by_partner(log: Log, u: int, once: np.uint8, found: int, scratch: Scratch) -> None:
     """`positions` and `weights` of the shared items partner by partner, and `totals`."""
-    ends, totals = scratch.ends, scratch.totals
+    ends, totals, slots = scratch.ends, scratch.totals, scratch.slots
+    shared = _shared_with_partners(log, u, once, scratch)
     ends[: found + 1] = 0
     totals[:found] = 0
-    begin = log.user_starts[u]
-    for turn in range(2):
-        for p in range(begin, log.user_starts[u + 1]):
-            for q in range(log.places[p] + 1, log.item_starts[log.items[p] + 1]):
-                v = log.takers[q]
-                if scratch.marks[v] > once:
-                    s = scratch.slots[v]
-                    if turn == 0:
-                        ends[s + 1] += 1
-                        totals[s] += log.ratings[p] * log.taker_ratings[q]
-                    else:
-                        scratch.positions[ends[s]] = p - begin
-                        scratch.weights[ends[s]] = log.taker_ratings[q]
-                        ends[s] += 1
-        if turn == 0:
-            for s in range(found):
-                ends[s + 1] += ends[s]
+    ratings = log.ratings[log.user_starts[u] : log.user_starts[u + 1]]
+    for k in range(shared):
+        s = slots[scratch.shared_by[k]]
+        ends[s + 1] += 1
+        totals[s] += ratings[scratch.met_at[k]] * scratch.met_weights[k]
+    for s in range(found):
+        ends[s + 1] += ends[s]
+    for k in range(shared):
+        s = slots[scratch.shared_by[k]]
+        scratch.positions[ends[s]] = scratch.met_at[k]
+        scratch.weights[ends[s]] = scratch.met_weights[k]
+        ends[s] += 1
+
+
+@compiled
+def _shared_with_partners(log: Log, u: int, once: np.uint8, scratch: Scratch) -> int:
+    """Item by item who shares it, where it stands in u's list and what it weighs; written without a branch, for
+    whether the next user is a partner cannot be foreseen."""
+    marks, shared_by = scratch.marks, scratch.shared_by
+    met_at, met_weights = scratch.met_at, scratch.met_weights
+    begin, shared = log.user_starts[u], 0
+    for p in range(begin, log.user_starts[u + 1]):
+        first, last = log.places[p] + 1, log.item_starts[log.items[p] + 1]
+        takers, weights = log.takers[first:last], log.taker_ratings[first:last]
+        for k in range(len(takers)):
+            shared_by[shared] = takers[k]
+            met_at[shared] = p - begin
+            met_weights[shared] = weights[k]
+            shared += marks[takers[k]] > once
+    return shared
 
 
 @compiled

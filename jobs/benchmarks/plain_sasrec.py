@@ -1,4 +1,4 @@
-"""SASRec as one would write it first: padded on the left to the full length, `nn.MultiheadAttention`, a negative at a time."""
+"""SASRec as one would write it first: padded to the full length, `nn.MultiheadAttention`, a negative at a time."""
 
 import numpy as np
 import torch

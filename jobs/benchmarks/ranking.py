@@ -11,9 +11,8 @@ from app.evaluation.ranking import rank_targets
 from app.evaluation.targets import USERS_AT_ONCE
 from app.metrics import per_user
 from app.recipe import RecommenderSection
-from app.recommenders.base import Interactions, Preferences, Targets
+from app.recommenders.base import Histories, Interactions, Preferences, Targets
 from app.recommenders.dot import DotRanker
-from app.recommenders.ranker import Histories
 from jobs.benchmarks.memory import in_fresh_process, peak_gib
 from jobs.benchmarks.timing import paired
 

@@ -7,8 +7,7 @@ import pyarrow.parquet as pq
 import torch
 
 from app.recipe import SASRec as Section
-from app.recommenders.base import Interactions, Preferences, Targets
-from app.recommenders.ranker import Histories
+from app.recommenders.base import Histories, Interactions, Preferences, Targets
 from app.recommenders.sasrec import SASRec, SASRecLearner
 from app.recommenders.validation import Validation
 from jobs.benchmarks.plain_sasrec import PlainSASRec, plain_batch, plain_step

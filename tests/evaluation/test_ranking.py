@@ -14,7 +14,7 @@ from app.evaluation.lists import entries_between
 from app.evaluation.ranking import Protocol, Ranked, rank_all, rank_part, rank_targets
 from app.evaluation.sampled import draw_negatives, sampled_ranks
 from app.evaluation.targets import split_parts
-from app.recommenders.ranker import Histories
+from app.recommenders.base import Histories
 from app.workspace import Workspace
 
 

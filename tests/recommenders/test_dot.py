@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from app.recipe import RecommenderSection
 from app.recommenders import dot
+from app.recommenders.base import Histories
 from app.recommenders.dot import DotRanker, best_products
-from app.recommenders.ranker import Histories, Ranker
+from app.recommenders.ranker import Ranker
 from app.recommenders.topk import top_k
 from tests.recommenders.conftest import clusters, interactions
 

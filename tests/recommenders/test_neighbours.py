@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from app.errors import InputError
 from app.recipe import ItemCF as ItemCFSection
 from app.recipe import Swing as SwingSection
+from app.recommenders.base import Histories
 from app.recommenders.itemcf import ItemCF
 from app.recommenders.neighbours import Neighbours
-from app.recommenders.ranker import Histories, Ranker
+from app.recommenders.ranker import Ranker
 from app.recommenders.swing import Swing
 from app.workspace import Workspace
 from tests.recommenders.conftest import clusters, interactions

@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as arrays
 from app.errors import InputError
 from app.recipe import Popularity as Section
 from app.recommenders import ranker
+from app.recommenders.base import Histories
 from app.recommenders.popularity import Popularity
-from app.recommenders.ranker import Histories
 from app.recommenders.topk import top_k
 from app.workspace import Workspace
 from tests.recommenders.conftest import clusters

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.recipe import SASRec as Section
-from app.recommenders.dropping import dropping_attention, dropout, kept
+from app.recommenders.dropping import dropout, dropping_attention, kept
 from app.recommenders.transformer import Layout, Transformer
 
 CPU = torch.device("cpu")
