@@ -40,6 +40,8 @@ $(VENV)/.ready: requirements/torch-cpu.txt requirements/cpu.txt pyproject.toml
 	@$(PIP) -r requirements/cpu.txt
 	@$(PIP) --no-build-isolation -e .
 	@echo "set-up 4/4: DeepSpeed's CPU communication (compiled once, about a minute)"
+	@# A compilation that was cut off leaves its lock, and every later one would wait for it for ever.
+	@rm -f "$${TORCH_EXTENSIONS_DIR:-$$HOME/.cache/torch_extensions}"/*/deepspeed_shm_comm/lock
 	@DS_ACCELERATOR=cpu $(VENV)/bin/python -c \
 	    'from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder as Builder; Builder().load()' >$(VENV)/setup.log 2>&1 \
 	    || { cat $(VENV)/setup.log >&2; exit 1; }

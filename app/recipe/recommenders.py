@@ -65,6 +65,8 @@ class Trained(RecommenderSection):
     all epochs are trained."""
     patience: Positive = 5
     """Training ends after so many validations in a row without a better one."""
+    lr_drops: Count = 0
+    """Before it ends, the learning rate falls to a fifth so often, each time with as much patience again."""
     preference_weight: Annotated[float, Field(ge=0)] = 1.0
     """lambda of the auxiliary loss over preferences (cold-start augmenters, 2402.11724), where there are any."""
 
@@ -115,6 +117,7 @@ class NeuMF(Trained):
 class SASRec(Trained):
     dim: Positive = 50
     epochs: Positive = 200
+    lr_drops: Count = 1
     batch: Positive = 128
     """Users per step."""
     l2: Annotated[float, Field(ge=0)] = 0.0

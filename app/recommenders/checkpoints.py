@@ -23,6 +23,8 @@ class Checkpoint:
     losses: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     scores: list[tuple[int, float]] = field(default_factory=list)
+    drops: list[int] = field(default_factory=list)
+    """After which epochs the learning rate fell."""
 
     def note(self, score: float, weights: dict[str, np.ndarray]) -> None:
         """Take down a validation, and the weights where it is the best."""
@@ -36,8 +38,9 @@ class Checkpoint:
 
     @property
     def stale(self) -> int:
-        """How many validations there were since the best."""
-        return sum(epoch > self.best_epoch for epoch, _ in self.scores)
+        """How many validations there were since the best, or since the learning rate fell."""
+        since = max([self.best_epoch, *self.drops])
+        return sum(epoch > since for epoch, _ in self.scores)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,9 @@ class Checkpoints:
         tensors = {f"state/{name}": array for name, array in checkpoint.state.items()}
         tensors |= {f"best/{name}": array for name, array in checkpoint.best.items()}
         tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-        about = {name: getattr(checkpoint, name) for name in ("epoch", "losses", "seconds", "scores")}
+        about = {
+            name: getattr(checkpoint, name) for name in ("epoch", "losses", "seconds", "scores", "drops")
+        }
         data = safetensors.numpy.save(tensors, metadata={"about": json.dumps(about)})
         draft = self.place / ".draft"
         draft.write_bytes(data)

@@ -21,6 +21,7 @@ class Engine(ABC):
     """Losses and steps of `module`, whose child `model` is what the recommender keeps."""
 
     module: nn.Module
+    adam: torch.optim.Optimizer
 
     @abstractmethod
     def loss(self, *batch: Any) -> Any: ...
@@ -123,6 +124,7 @@ class ZeroEngine(Engine):
                 "steps_per_print": 10**9,
             },
         )
+        self.adam = self.zero.optimizer.optimizer
 
     def loss(self, *batch: Any) -> Any:
         return self.zero(*batch)
@@ -145,19 +147,24 @@ class ZeroEngine(Engine):
         for moment in MOMENTS:
             for name, parameter in self.module.model.named_parameters():
                 found[f"{moment}.{name}"] = safe_get_full_optimizer_state(parameter, moment).cpu().numpy()
-        return found | {"step": np.array(float(self._steps()[0]["step"]))}
+        # Torch's own note of its steps, which the gathered moments leave out.
+        kept = next(iter(self.adam.state.values()))
+        return found | {"step": np.array(float(kept["step"]))}
 
     def restore(self, state: Arrays) -> None:
+        import deepspeed
         from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
+        for (
+            part
+        ) in self.zero.optimizer.fp32_partitioned_groups_flat:  # Adam has no moments before its first step
+            self.adam.state[part] = {moment: torch.zeros_like(part) for moment in MOMENTS} | {
+                "step": torch.tensor(float(state["step"]))
+            }
+        with deepspeed.zero.GatheredParameters(list(self.module.parameters()), modifier_rank=0):
+            _load(self.module.model, state)  # what the forward pass reads until the first step
         for name, parameter in self.module.model.named_parameters():
             safe_set_full_fp32_param(parameter, torch.from_numpy(state[f"model.{name}"].copy()))
             for moment in MOMENTS:
                 value = torch.from_numpy(state[f"{moment}.{name}"].copy())
                 safe_set_full_optimizer_state(parameter, value, moment)
-        for kept in self._steps():
-            kept["step"] = torch.as_tensor(float(state["step"]))
-
-    def _steps(self) -> list[dict[str, Any]]:
-        """The torch optimiser's own notes, of which the gathered moments leave out the number of steps."""
-        return list(self.zero.optimizer.optimizer.state.values())

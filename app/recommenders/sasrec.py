@@ -38,6 +38,7 @@ class SASRecLearner(Learner):
         self.engine = engine_for(
             self.section, NextItemLoss(model, binary, self.section.preference_weight), device
         )
+        self.adam = self.engine.adam
         self.batches = Batches(arrays, n_items, self.section)
 
     def epoch(self, rng: np.random.Generator) -> float:

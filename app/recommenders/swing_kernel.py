@@ -1,8 +1,8 @@
-"""The arithmetic of Swing, compiled: what all pairs of users have in common, and the best sums over them.
+"""The arithmetic of Swing, compiled: what all pairs of users have in common, user by user.
 
-Users stand in ascending order of their number of items, a user's items in ascending order of their popularity.
-So a pair of users (u, v > u) is worked on from the side of the shorter list, and the table of the pairs of items
-of u, a triangle, has its long rows where few users are. Both save work only; no result depends on them.
+Where a user shares much with most others, their shared items become dense rows, and sums of rows are what a
+processor does best; where most share one item or none, the few partners are found first. `swing_log.Log` says in
+which order all stands.
 """
 
 from typing import NamedTuple

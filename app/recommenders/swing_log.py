@@ -1,4 +1,9 @@
-"""What the arithmetic of Swing reads: its constants, and the interactions in the order that saves work."""
+"""What the arithmetic of Swing reads: its constants, and the interactions in the order that saves work.
+
+Users stand in ascending order of their number of items, a user's items in ascending order of their popularity.
+So a pair of users (u, v > u) is worked on from the side of the shorter list, and the table of the pairs of items
+of u, a triangle, has its long rows where few users are. No result depends on the order but by rounding.
+"""
 
 from typing import NamedTuple
 
@@ -19,7 +24,7 @@ class Formula(NamedTuple):
 
 
 class Log(NamedTuple):
-    """Interactions both ways, ordered as said above; every weight is above 0.
+    """Interactions both ways, in that order; every weight is above 0.
 
     user_starts int64 [users + 1], items int32 [n], ratings float32 [n]: the items of each user.
     item_starts int64 [items + 1], takers int32 [n], taker_ratings float32 [n]: the users of each item, ascending.

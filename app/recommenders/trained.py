@@ -42,6 +42,7 @@ class TrainedRanker(Ranker):
             validate=Validation.of(self, validation, self.seed) if watched else None,
             validate_every=section.validate_every,
             patience=section.patience,
+            lr_drops=section.lr_drops,
             checkpoints=compute.checkpoints,
             say=compute.say,
             report=compute.report,

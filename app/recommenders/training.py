@@ -21,6 +21,8 @@ Arrays = dict[str, np.ndarray]
 
 LINES = 20
 """A training says so many lines about its progress."""
+LR_DROP = 0.2
+"""What the learning rate is multiplied by when it falls: worth a tenth of SASRec's NDCG on validation (docs/results.md)."""
 
 
 class Learner(ABC):
@@ -29,6 +31,9 @@ class Learner(ABC):
     Every epoch draws from a generator of its own, and torch is seeded anew for it, so that a training that goes on from
     a checkpoint repeats nothing and reaches the weights of one that was never cut.
     """
+
+    adam: torch.optim.Optimizer
+    """The loop lowers its learning rate where validation says so."""
 
     @abstractmethod
     def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None: ...
@@ -67,6 +72,7 @@ class Training:
     validate: Callable[[Arrays], float] | None = None
     validate_every: int = 0
     patience: int = 1
+    lr_drops: int = 0
     checkpoints: Checkpoints | None = None
     say: Callable[[str], None] = field(default=lambda line: None)
     report: Callable[[int, float], None] = field(default=lambda epoch, score: None)
@@ -101,7 +107,8 @@ class Trained:
 
 
 def train_loop(training: Training, device: torch.device) -> Trained:
-    """Train until the last epoch, or until `patience` validations in a row were no better.
+    """Train until the last epoch, or until `patience` validations in a row were no better. Before it ends, the learning
+    rate falls `lr_drops` times, each after as many validations, from the weights that are there.
 
     Raises InputError where the loss does not stay finite. The loop goes on from the latest checkpoint there is.
     """
@@ -111,6 +118,7 @@ def train_loop(training: Training, device: torch.device) -> Trained:
     done = _from_first(done)
     if done:
         learner.restore(done.state)
+        _slow_down(learner, len(done.drops))
         if first:
             training.say(f"{training.name}: goes on after epoch {done.epoch} of {training.epochs}")
     done = done or Checkpoint()
@@ -133,9 +141,13 @@ def train_loop(training: Training, device: torch.device) -> Trained:
                 training.report(*done.scores[-1])
         if first and (epoch % max(1, training.epochs // LINES) == 0 or epoch == training.epochs):
             training.say(_line(training, done, time.monotonic() - started))
-        stop = bool(training.validate) and done.stale >= training.patience
+        stale = bool(training.validate) and done.stale >= training.patience
+        drop = stale and len(done.drops) < training.lr_drops
         save = training.checkpoints is not None and time.monotonic() - saved >= training.checkpoints.seconds
-        stop, save = _decided(stop, save)
+        drop, stop, save = _decided(drop, stale and not drop, save)
+        if drop:
+            done.drops.append(epoch)
+            _slow_down(learner, 1)
         if save and not stop:
             done.state = learner.state()
             if first:
@@ -148,6 +160,11 @@ def train_loop(training: Training, device: torch.device) -> Trained:
     weights = learner.weights()
     best = {name: array for name, array in done.best.items()} or weights
     return Trained(best, done.losses, done.seconds, done.scores)
+
+
+def _slow_down(learner: Learner, times: int) -> None:
+    for group in learner.adam.param_groups:
+        group["lr"] *= LR_DROP**times
 
 
 def _line(training: Training, done: Checkpoint, elapsed: float) -> str:

@@ -26,7 +26,7 @@ from jobs.benchmarks.timing import paired
 GOWALLA = "lightgcn-gowalla"
 SHAPE, INTERACTIONS = (29_858, 40_981), 810_128
 """Of Gowalla's training part (2002.02126, table 2)."""
-SECTION = {"dim": 64, "layers": 3, "batch": 2048, "lr": 1e-3, "l2": 1e-4, "preference_weight": 1.0, "seed": 1}
+SECTION = {"dim": 64, "layers": 3, "batch": 2048, "lr": 1e-2, "l2": 1e-4, "preference_weight": 1.0, "seed": 1}
 ROUNDS = 3
 
 

@@ -52,7 +52,7 @@ def test_a_cut_training_reaches_the_weights_of_an_uncut_one(name: str, tmp_path:
 @pytest.mark.parametrize("name", ["bpr", "sasrec"])
 def test_training_stops_when_validation_does_and_keeps_the_best(name: str) -> None:
     section = SECTIONS[name].model_copy(
-        update={"epochs": 200, "lr": 0.05, "validate_every": 1, "patience": 3}
+        update={"epochs": 200, "lr": 0.05, "validate_every": 1, "patience": 3, "lr_drops": 0}
     )
     model = build(name, section, seed=2).fit(clusters(), None, targets())
     scores = model.curve["ndcg"]
@@ -63,6 +63,28 @@ def test_training_stops_when_validation_does_and_keeps_the_best(name: str) -> No
     same = build(name, cut_there, seed=2).fit(clusters(), None, targets())
     for key, array in same.arrays().items():
         np.testing.assert_allclose(model.arrays()[key], array, rtol=1e-5, err_msg=key)
+
+
+def test_the_learning_rate_falls_before_the_training_ends(tmp_path: Path) -> None:
+    """As often as asked for, each time with patience again; a checkpoint remembers it."""
+    changes = {"epochs": 300, "lr": 0.05, "validate_every": 1, "patience": 3, "lr_drops": 2}
+    section = SECTIONS["bpr"].model_copy(update=changes)
+    checkpoints = Checkpoints(Workspace(str(tmp_path)) / "kept", seconds=0)
+    model = build("bpr", section, 2, Compute(checkpoints=checkpoints)).fit(clusters(), None, targets())
+    scores, last = model.curve["ndcg"], checkpoints.latest()
+    assert len(last.drops) == 2 and len(scores) < 300
+    since = 0
+    for drop in last.drops:
+        best = int(np.argmax(scores[:drop])) + 1
+        assert drop == max(best, since) + 3
+        since = drop
+    assert len(scores) == max(int(np.argmax(scores)) + 1, since) + 3
+    cut = last.drops[0] + 2
+    half = Checkpoints(Workspace(str(tmp_path)) / "half", seconds=0)
+    for epochs in (cut, 300):
+        part = section.model_copy(update={"epochs": epochs})
+        again = build("bpr", part, 2, Compute(checkpoints=half)).fit(clusters(), None, targets())
+    np.testing.assert_allclose(again.curve["loss"], model.curve["loss"], rtol=1e-4)
 
 
 def test_without_targets_every_epoch_is_trained() -> None:
