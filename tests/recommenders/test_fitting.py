@@ -9,7 +9,7 @@ import pytest
 from app.errors import InputError
 from app.recipe import Recipe
 from app.recommenders import build, load, train
-from app.schema import FUSED
+from app.schema import FUSED, HISTORIES
 from app.workspace import Workspace
 from tests.recommenders.conftest import SECTIONS, clusters
 
@@ -26,6 +26,7 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     made = Workspace(str(tmp_path_factory.mktemp("run")))
     with made.stage("data", {}).publishing() as draft:
         (draft / "items.parquet").write_table(pa.table({"item": np.arange(24, dtype=np.int32)}))
+        (draft / "histories/a.parquet").write_table(pa.Table.from_pylist(_histories(), HISTORIES))
     for variant, part in (("observed", 6), ("generated", 8)):
         rows = _rows(part)
         with made.stage(f"fused/{variant}", {}, [made / "data"]).publishing() as draft:
@@ -42,6 +43,22 @@ def _rows(part: int) -> list[dict]:
             "items": whole.items[start : min(start + part, end)].tolist(),
             "weights": whole.weights[start : min(start + part, end)].tolist(),
             "observed": int(whole.observed[user]),
+        }
+        for user, (start, end) in enumerate(zip(whole.indptr[:-1], whole.indptr[1:], strict=True))
+    ]
+
+
+def _histories() -> list[dict]:
+    """The observed part trains; the first generated item is what validates."""
+    whole = clusters()
+    return [
+        {
+            "user": user,
+            "user_id": f"u{user}",
+            "items": whole.items[start : min(start + 7, end)].tolist(),
+            "train_end": int(whole.observed[user]),
+            "valid_end": int(min(7, end - start)),
+            "slice": "sparse",
         }
         for user, (start, end) in enumerate(zip(whole.indptr[:-1], whole.indptr[1:], strict=True))
     ]
@@ -76,7 +93,11 @@ def test_every_unit_is_published_once(trained: Workspace) -> None:
         472,
         118,
     )
-    assert made["recommenders/observed/bpr-0"]["counts"].keys() >= {"seconds per epoch", "final_loss"}
+    assert made["recommenders/observed/bpr-0"]["counts"].keys() >= {
+        "seconds per epoch",
+        "final_loss",
+        "validation NDCG@10",
+    }
 
     train(_recipe(), trained)
     again = trained.manifests()
