@@ -14,7 +14,8 @@ class ItemCF(Neighbours):
     interaction weights r; w_u is 1, or 1 / log(1 + sum_k r_uk) with `user_weight: log`. The default is the cosine,
     C_ij / sqrt(|N(i)| |N(j)|) where all weights are 1. A cosine does not know the scale of an item's weights: an
     item with generated interactions only is as similar as if they were observed. Beside observed ones they count
-    by their weight.
+    by their weight. On the Gowalla log of LightGCN the cosine finds .116 of the test items among 20; with
+    `user_weight: log, normalisation: 0.3` it is .160.
 
     `bm25`: dot products of the BM25-weighted item x user matrix (K1 = 1.2, B = 0.75), the weights as term
     frequencies.

@@ -29,9 +29,7 @@ class Scratch(NamedTuple):
 
     following: np.ndarray  # of each own item, the next taker to visit
     table: np.ndarray  # [own items inside, own items], rows padded: sums over v of shared pairs
-    tile: (
-        np.ndarray
-    )  # [users + 1, own items], rows padded: weights of the items shared with each of some users
+    tile: np.ndarray  # [users + 1, own items], rows padded: weights of the items shared with each
     totals: np.ndarray  # per user of a tile or partner: sum_k r_uk r_vk, then its factor
     heads: np.ndarray  # where each own item begins in `shared_by`
     marks: np.ndarray  # per user: whether and how often met
@@ -121,7 +119,8 @@ def _add_tiles(log: Log, alpha: float, u: int, inside: int, width: int, scratch:
     """Where later users share much with u: all of them in turn, a tile full at a time, as dense rows."""
     n_users = len(log.user_starts) - 1
     begin = log.user_starts[u]
-    for a in range(log.user_starts[u + 1] - begin):
+    n = log.user_starts[u + 1] - begin
+    for a in range(n):
         scratch.following[a] = log.places[begin + a] + 1
     size = max(LANES, TILE // width)
     for start in range(u + 1, n_users, size):
@@ -131,7 +130,7 @@ def _add_tiles(log: Log, alpha: float, u: int, inside: int, width: int, scratch:
         for s in range(stop - start):
             factors[s] = log.user_weights[u] * log.user_weights[start + s] / (alpha + factors[s])
         factors[stop - start] = 0
-        for a in range(inside):
+        for a in range(min(inside, n - 1)):  # the last has no column behind it
             _add_rows(a, width, scratch)
 
 
