@@ -15,6 +15,7 @@ from app.evaluation.summary import (
     NAMES,
     SLICES,
     Comparison,
+    best,
     chance,
     compare,
     evidence,
@@ -46,11 +47,13 @@ def render(metrics: Mapping[str, Any]) -> str:
     k = _nearest_ten(metrics["recipe"]["evaluation"]["ks"])
     found = compare(metrics["rows"], "recall", k)
     precision = metrics.get("precision", {})
+    compared = set(metrics["recipe"]["variants"]) != {"observed"}
     return environment.get_template("page.html").render(
         metrics=metrics,
         k=k,
         names=NAMES,
-        headline=headline(found, f"Recall@{k}"),
+        compared=compared,
+        headline=headline(found, f"Recall@{k}") if compared else best(metrics["rows"], "recall", k),
         evidence=evidence(found, precision),
         plots=_lift_plots(found),
         by_chance=sum(one.slice in SLICES for one in found) / 20,

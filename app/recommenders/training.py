@@ -19,8 +19,8 @@ from app.recommenders.checkpoints import Checkpoint, Checkpoints
 
 Arrays = dict[str, np.ndarray]
 
-LINES = 20
-"""A training says so many lines about its progress."""
+SAY_SECONDS = 10.0
+"""Progress is told so often, and at the end: a recipe may have dozens of short trainings."""
 LR_DROP = 0.2
 """What the learning rate is multiplied by when it falls: worth a tenth of SASRec's NDCG on validation (docs/results.md)."""
 
@@ -122,7 +122,7 @@ def train_loop(training: Training, device: torch.device) -> Trained:
         if first:
             training.say(f"{training.name}: goes on after epoch {done.epoch} of {training.epochs}")
     done = done or Checkpoint()
-    started, saved = time.monotonic(), time.monotonic()
+    started = saved = told = time.monotonic()
     for epoch in range(done.epoch + 1, training.epochs + 1):
         began = time.monotonic()
         torch.manual_seed(hash((training.seed, epoch, workers()[0])) % 2**63)
@@ -139,8 +139,9 @@ def train_loop(training: Training, device: torch.device) -> Trained:
             if first:
                 done.note(training.validate(weights), weights)
                 training.report(*done.scores[-1])
-        if first and (epoch % max(1, training.epochs // LINES) == 0 or epoch == training.epochs):
-            training.say(_line(training, done, time.monotonic() - started))
+        if first and (time.monotonic() - told >= SAY_SECONDS or epoch == training.epochs):
+            told = time.monotonic()
+            training.say(_line(training, done, told - started))
         stale = bool(training.validate) and done.stale >= training.patience
         drop = stale and len(done.drops) < training.lr_drops
         save = training.checkpoints is not None and time.monotonic() - saved >= training.checkpoints.seconds

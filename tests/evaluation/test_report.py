@@ -314,3 +314,18 @@ def test_a_run_without_any_variant_says_so(metrics):
     rows = [row for row in metrics["rows"] if row["variant"] == "observed"]
     page = render(metrics | {"rows": rows})
     assert "No LLM variant was evaluated" in page and "Nothing was compared" in page
+
+
+def test_a_recipe_of_recommenders_alone_speaks_of_them(metrics):
+    """Nothing of lifts or of what an LLM cost; the figures are open and the headline names the best."""
+    rows = [row for row in metrics["rows"] if row["variant"] == "observed"]
+    recipe = metrics["recipe"] | {"variants": ["observed"]}
+    page = render(metrics | {"rows": rows, "recipe": recipe})
+    values = {
+        row["recommender"]: row["value"]
+        for row in rows
+        if (row["metric"], row["k"], row["slice"]) == ("recall", 10, "all")
+    }
+    best = max(values, key=values.get)
+    assert f"ranks best: Recall@10 {values[best]:.4f} over all users." in page
+    assert "Lift in" not in page and "Cost of asking" not in page and "<details open>" in page

@@ -33,13 +33,12 @@ def test_a_cut_training_reaches_the_weights_of_an_uncut_one(name: str, tmp_path:
     whole = build(name, section, seed=3).fit(clusters(), None, targets())
     checkpoints, said = Checkpoints(Workspace(str(tmp_path)) / "kept", seconds=0), []
 
-    def cut(line: str) -> None:
-        said.append(line)
-        if "epoch 4 of" in line:
+    def cut(epoch: int, score: float) -> None:
+        if epoch == 4:
             raise Cut
 
     with pytest.raises(Cut):
-        build(name, section, 3, Compute(checkpoints=checkpoints, say=cut)).fit(clusters(), None, targets())
+        build(name, section, 3, Compute(checkpoints=checkpoints, report=cut)).fit(clusters(), None, targets())
     again = Compute(checkpoints=checkpoints, say=said.append)
     resumed = build(name, section, 3, again).fit(clusters(), None, targets())
     assert any("goes on after epoch 3 of 6" in line for line in said)
