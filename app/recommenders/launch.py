@@ -7,13 +7,13 @@ import uuid
 import torch
 
 from app.errors import InputError
-from app.recommenders.training import Trained, Training, train_loop, workers
+from app.recommenders.training import Fitted, Training, train_loop, workers
 
 RESTARTS = 3
 """A training whose worker died goes on from its checkpoint this often."""
 
 
-def launch(training: Training, n_workers: int, use_gpu: bool) -> Trained:
+def launch(training: Training, n_workers: int, use_gpu: bool) -> Fitted:
     """Run the loop; raises InputError where the loss did not stay finite."""
     if n_workers == 0:
         return train_loop(training, torch.device("cuda" if use_gpu else "cpu"))
@@ -25,7 +25,7 @@ def launch(training: Training, n_workers: int, use_gpu: bool) -> Trained:
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
     shared = ray.put(training)
 
-    def work() -> Trained | str | None:
+    def work() -> Fitted | str | None:
         try:
             found = train_loop(ray.get(shared), get_device())
         except InputError as error:  # an answer, not a fault: starting again would not help

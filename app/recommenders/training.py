@@ -79,7 +79,7 @@ class Training:
 
 
 @dataclass
-class Trained:
+class Fitted:
     """What a training found: the best weights by validation, else the last, and the curve that led there.
 
     losses and seconds have one value an epoch; scores one for each validation, as (epoch, metric).
@@ -106,7 +106,7 @@ class Trained:
         }
 
 
-def train_loop(training: Training, device: torch.device) -> Trained:
+def train_loop(training: Training, device: torch.device) -> Fitted:
     """Train until the last epoch, or until `patience` validations in a row were no better. Before it ends, the learning
     rate falls `lr_drops` times, each after as many validations, from the weights that are there.
 
@@ -114,8 +114,7 @@ def train_loop(training: Training, device: torch.device) -> Trained:
     """
     first = workers()[0] == 0
     learner = training.learner(training.arrays, training.settings, device)
-    done = training.checkpoints.latest() if training.checkpoints else None
-    done = _from_first(done)
+    done = _from_first(training.checkpoints.latest() if training.checkpoints else None)
     if done:
         learner.restore(done.state)
         _slow_down(learner, len(done.drops))
@@ -158,9 +157,8 @@ def train_loop(training: Training, device: torch.device) -> Trained:
             if first:
                 training.say(f"{training.name}: stops after epoch {epoch}, best was {done.best_epoch}")
             break
-    weights = learner.weights()
-    best = {name: array for name, array in done.best.items()} or weights
-    return Trained(best, done.losses, done.seconds, done.scores)
+    last = learner.weights()
+    return Fitted(done.best or last, done.losses, done.seconds, done.scores)
 
 
 def _slow_down(learner: Learner, times: int) -> None:
