@@ -142,7 +142,7 @@ def test_a_catalogue_that_changed_since_the_training_is_named(finished, tmp_path
     other = copy_of(finished, tmp_path / "other")
     items = (other / "data/items.parquet").read_table()
     (other / "data/items.parquet").write_table(pa.concat_tables([items, items.slice(0, 1)]))
-    with pytest.raises(InputError, match=r"popularity-0: .*25 items.* 26.*longtail train"):
+    with pytest.raises(InputError, match=r"-0: .*25 items.* 26.*longtail train"):
         evaluate(with_evaluation(ks=[12]).model_copy(update={"variants": ["observed"]}), other)
     assert not [file for file in other.root.files() if "/.draft-" in file.path]
     assert (other / "evaluation/observed/popularity-0/ranks").exists(), "what was published before stays"
