@@ -4,6 +4,8 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install -qq --progress-bar off --no-deps
 # DeepSpeed builds its CPU communication with ninja, which lies beside the interpreter.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# What it builds lies in the environment: two environments that share a folder build it over and over, under one lock.
+export TORCH_EXTENSIONS_DIR := $(CURDIR)/$(VENV)/torch_extensions
 
 .PHONY: help setup demo test doctor lint clean
 
@@ -41,7 +43,7 @@ $(VENV)/.ready: requirements/torch-cpu.txt requirements/cpu.txt pyproject.toml
 	@$(PIP) --no-build-isolation -e .
 	@echo "set-up 4/4: DeepSpeed's CPU communication (compiled once, about a minute)"
 	@# A compilation that was cut off leaves its lock, and every later one would wait for it for ever.
-	@rm -f "$${TORCH_EXTENSIONS_DIR:-$$HOME/.cache/torch_extensions}"/*/deepspeed_shm_comm/lock
+	@rm -f "$$TORCH_EXTENSIONS_DIR"/*/deepspeed_shm_comm/lock "$$TORCH_EXTENSIONS_DIR"/deepspeed_shm_comm/lock
 	@DS_ACCELERATOR=cpu $(VENV)/bin/python -c \
 	    'from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder as Builder; Builder().load()' >$(VENV)/setup.log 2>&1 \
 	    || { cat $(VENV)/setup.log >&2; exit 1; }

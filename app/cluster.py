@@ -19,8 +19,13 @@ LOGICAL_CPUS = 8
 """A laptop's Ray gets at least this many logical CPUs. Engines, trainers and data tasks take turns on the real cores;
 with only two, a trainer would starve the data that it waits for."""
 
+FIGURES = "figures"
+"""Attribute of a log record about progress: its numbers by name, for whoever reads logs by machine."""
+
 DRIVER = "LONGTAIL_DRIVER"
 """Environment variable of every worker and of what it starts: the process that all of it is for."""
+
+BUILDS = "TORCH_EXTENSIONS_DIR"
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -48,7 +53,11 @@ def connect(resources: Resources) -> None:
         return
     environment = WORKER_ENVIRONMENT | {DRIVER: str(os.getpid())}
     environment |= CPU_ENVIRONMENT if resources.accelerator == "cpu" else {}
-    own = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": max(LOGICAL_CPUS, os.cpu_count() or 1)}
+    # Two environments that share the folder where DeepSpeed builds its parts build them over and over, under one lock.
+    environment |= {BUILDS: os.environ.get(BUILDS, f"{sys.prefix}/torch_extensions")}
+    # `local`: one of our own even while that of another run, or of one that was just killed, is still up.
+    cpus = max(LOGICAL_CPUS, os.cpu_count() or 1)
+    own = {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "num_cpus": cpus}
     if own:
         _end_orphans()
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -98,8 +107,11 @@ def side_by_side(calls: Iterable[Callable[[], None]], at_once: int) -> None:
 
 
 @contextmanager
-def relay() -> Iterator[Callable[[str], None]]:
-    """A function to hand to workers on any node: what they say with it is logged here, where the user looks."""
+def relay() -> Iterator[Callable[[str | tuple[str, dict[str, Any]]], None]]:
+    """A function to hand to workers on any node: what they say with it is logged here, where the user looks.
+
+    They say a line, or a line and its figures.
+    """
     from ray.util.queue import Empty, Queue
 
     queue, done = Queue(actor_options={"num_cpus": 0}), threading.Event()
@@ -107,7 +119,9 @@ def relay() -> Iterator[Callable[[str], None]]:
     def listen() -> None:
         while True:
             try:
-                log.info(queue.get(timeout=1))
+                said = queue.get(timeout=1)
+                line, figures = said if isinstance(said, tuple) else (said, {})
+                log.info(line, extra={FIGURES: figures})
             except Empty:
                 if done.is_set():
                     return

@@ -261,6 +261,7 @@ class Workspace:
 
 STAGES = {
     "data": "prepare",
+    "examples": "finetune",
     "llm": "finetune",
     "augmentation": "augment",
     "fused": "fuse",

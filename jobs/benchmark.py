@@ -1,6 +1,7 @@
 """Figures that a user can check: ratios of paired runs on this machine, ours against the best alternative.
 
 python -m jobs.benchmark recommenders --data FOLDER/WITH/DATA/SETS --json figures.json
+python -m jobs.benchmark finetune --json figures.json
 """
 
 import json
@@ -28,6 +29,11 @@ RECOMMENDERS = {
 """Modules of `jobs.benchmarks` and the figures each is asked for; a module may answer more."""
 SIMULATED = ("ranking", "growth")
 """Those that make their data themselves."""
+FINETUNE = {"finetune": ("deepspeed_over_plain", "two_over_one", "zero3_memory_over_zero0")}
+
+Quick = Annotated[bool, typer.Option(help="Small sizes, in a minute or two: to see that it runs.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
+Measure = Callable[..., dict[str, float]]
 
 benchmark = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_show_locals=False)
 
@@ -46,22 +52,39 @@ def recommenders(
     only: Annotated[
         list[str] | None, typer.Option(help=f"One of {', '.join(RECOMMENDERS)}; may be repeated.")
     ] = None,
-    quick: Annotated[
-        bool, typer.Option(help="Small sizes, in a minute or two: to see that it runs.")
-    ] = False,
-    to: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    quick: Quick = False,
+    to: Json = None,
 ) -> None:
     """Speed of Swing, LightGCN, SASRec and full ranking, and how time grows with the data. About half an hour."""
     show_progress()
     unknown = set(only or []) - set(RECOMMENDERS)
     if unknown:
         raise typer.BadParameter(f"{sorted(unknown)}: none of {', '.join(RECOMMENDERS)}")
+
+    def measure(name: str, module: Measure) -> dict[str, float]:
+        return module(quick=quick) if name in SIMULATED else module(data, quick=quick)
+
+    _tell({name: RECOMMENDERS[name] for name in only or RECOMMENDERS}, measure, to)
+
+
+@benchmark.command()
+def finetune(quick: Quick = False, to: Json = None) -> None:
+    """Fine-tuning: Ray Train and DeepSpeed over plain PyTorch, two workers over one, memory under ZeRO 3. Minutes."""
+    show_progress()
+    _tell(FINETUNE, lambda _, module: module(quick=quick), to)
+
+
+def _tell(
+    asked: dict[str, tuple[str, ...]],
+    measure: Callable[[str, Measure], dict[str, float]],
+    to: Path | None,
+) -> None:
+    """Measure each module's figures, write them to `to`, and show them. Raises ValueError where one is missing."""
     figures: dict[str, float] = {}
-    for name in only or RECOMMENDERS:
+    for name, expected in asked.items():
         log.info("%s …", name)
-        measure: Callable[..., dict[str, float]] = import_module(f"jobs.benchmarks.{name}").measure
-        found = measure(quick=quick) if name in SIMULATED else measure(data, quick=quick)
-        missing = set(RECOMMENDERS[name]) - set(found)
+        found = measure(name, import_module(f"jobs.benchmarks.{name}").measure)
+        missing = set(expected) - set(found)
         if missing:
             raise ValueError(f"jobs.benchmarks.{name} did not measure {sorted(missing)}")
         figures |= found

@@ -1,6 +1,7 @@
 """What every job and the `longtail` command share: read the recipe, open the workspace, run stages, explain faults."""
 
 import errno
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import yaml
 from rich.console import Console
 from rich.logging import RichHandler
 
+from app.cluster import FIGURES
 from app.errors import InputError
 from app.recipe import Recipe, dump_recipe, load_recipe
 from app.workspace import Workspace
@@ -89,13 +91,23 @@ def stage_command(stage: StageFunction) -> None:
 
 
 def show_progress() -> None:
-    handler = RichHandler(
-        console=Console(stderr=True), show_level=False, show_path=False, log_time_format="%H:%M:%S"
-    )
+    """Log to standard error: lines for a person, and where nobody looks, progress as JSON lines."""
+    console = Console(stderr=True)
+    handler = _Progress(console=console, show_level=False, show_path=False, log_time_format="%H:%M:%S")
     logger = logging.getLogger("longtail")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+class _Progress(RichHandler):
+    def emit(self, record: logging.LogRecord) -> None:
+        figures = getattr(record, FIGURES, None)
+        if not figures or self.console.is_terminal:
+            super().emit(record)
+            return
+        line = {"time": record.created, "about": record.getMessage().partition(":")[0]} | figures
+        print(json.dumps(line), file=sys.stderr, flush=True)
 
 
 def _fail(message: str) -> None:

@@ -15,7 +15,7 @@ from app.llm.engine import MAX_LOGPROBS, Row, decoded, top_logprobs
 from app.llm.grounding import Grounder
 from app.llm.items import item_texts, separator
 from app.llm.prompts import Prompts
-from app.recipe import LLM, NextItem
+from app.recipe import LLM, NextItem, Tuning
 from app.schema import ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_IN_CATALOGUE, UNPARSABLE
 from app.workspace import Place, fingerprint
 
@@ -40,9 +40,10 @@ class NextItemStrategy:
         )
 
     @classmethod
-    def open(cls, section: NextItem, llm: LLM, generator: Place, items: pa.Table, history: int) -> Self:
+    def open(cls, section: NextItem, llm: LLM, tuning: Tuning, generator: Place, items: pa.Table) -> Self:
         """For a tuned generator."""
-        return cls(section, Prompts.open(generator, items, llm.items, history), items, llm.items)
+        prompts = Prompts.open(generator, items, llm.items, tuning.history, tuning.context)
+        return cls(section, prompts, items, llm.items)
 
     def requests(self, prepared: Prepared, asked: list[Any]) -> Any:
         """One row per request: request_id, user, history (train part), held_out. A user without history has none.

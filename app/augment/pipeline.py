@@ -44,13 +44,23 @@ def augment(recipe: Recipe, ws: Workspace) -> None:
             "judge": recipe.judge.model_dump(exclude={"weight"}),
             "items": recipe.llm.items,
             "history": [recipe.generator.history, recipe.discriminator.history],
+            "context": [recipe.generator.context, recipe.discriminator.context],
         }
         inputs = [ws / "data", ws / "llm/generator", ws / "llm/discriminator"]
         stage = ws.stage(f"augmentation/{section.strategy}", settings, inputs)
         if stage.up_to_date:
             continue
         connect(recipe.resources)
-        asked = [stage.inputs, settings["strategy"], settings["items"], settings["history"], VERSION]
+        asked = [
+            *(
+                stage.inputs,
+                settings["strategy"],
+                settings["items"],
+                settings["history"],
+                settings["context"],
+            ),
+            VERSION,
+        ]
         ledger = Ledger(ws / f"ledger/{section.strategy}/{fingerprint(asked)}")
         with stage.publishing() as draft:
             prepared = Prepared(ws)
@@ -73,8 +83,9 @@ def _ask(
     import ray
 
     generator, discriminator = ws.require("llm/generator"), ws.require("llm/discriminator")
-    strategy = NextItemStrategy.open(section, recipe.llm, generator, prepared.items, recipe.generator.history)
-    judging = Prompts.open(discriminator, prepared.items, recipe.llm.items, recipe.discriminator.history)
+    strategy = NextItemStrategy.open(section, recipe.llm, recipe.generator, generator, prepared.items)
+    asking = recipe.discriminator
+    judging = Prompts.open(discriminator, prepared.items, recipe.llm.items, asking.history, asking.context)
     requests = strategy.requests(prepared, asked)
     shared = ray.put((strategy, judging))
     similarity = ray.remote(_similarity).options(num_cpus=1).remote(prepared.place, prepared.n_items)

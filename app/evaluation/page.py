@@ -8,7 +8,8 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from app.evaluation.plots import Estimate, Group, forest
+from app.evaluation.llms import lines, sentences
+from app.evaluation.plots import Estimate, Group, forest, loss_curve, reliability_diagram
 from app.evaluation.summary import (
     CONTROLS,
     LLM_VARIANTS,
@@ -61,6 +62,8 @@ def render(metrics: Mapping[str, Any]) -> str:
         sampled=_sampled(metrics["rows"], k),
         bias=_bias(metrics["rows"]),
         precision=_precision_plot(precision),
+        llms=_llms(metrics.get("llms", {})),
+        llm_sentences=sentences(metrics.get("llms", {})),
         recipe=yaml.safe_dump(metrics["recipe"], sort_keys=False, allow_unicode=True),
     )
 
@@ -100,6 +103,22 @@ def _precision_plot(precision: Mapping[str, Mapping[str, float]]) -> Markup | No
         if (found := precision.get(name))
     ]
     return Markup(forest([Group("", "", known)], tick=_percent)) if known else None
+
+
+def _llms(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each tuned LLM its role, what it is, the lines of its table and its plots."""
+    return [
+        {
+            "role": role,
+            "llm": llm,
+            "lines": list(lines(llm["worth"])),
+            "curve": Markup(loss_curve(**llm["curve"])) if llm["curve"] else None,
+            "reliability": Markup(reliability_diagram(llm["worth"]["yes_no"]["bins"]))
+            if "yes_no" in llm["worth"]
+            else None,
+        }
+        for role, llm in found.items()
+    ]
 
 
 def _values(rows: list[dict[str, Any]], k: int) -> list[dict[str, Any]]:

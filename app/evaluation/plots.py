@@ -5,7 +5,7 @@ Matplotlib draws in stand-in colours, which become CSS variables: one picture se
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -26,6 +26,9 @@ LEFT, RIGHT = (
     (1 - NAMES) / (FIGURES - NAMES),
 )  # edges of the picture in widths of the axis
 
+CHART = 2.4  # height of a chart in inches
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "longtail", "font.size": FONT}
+
 INK, FAINT, LINE, PAPER = "#010101", "#020202", "#030303", "#040404"
 MARKERS = {
     "discriminated": ("#050505", "o", True),
@@ -35,6 +38,7 @@ MARKERS = {
     "random": ("#090909", "v", False),
 }
 """Stand-in colour, shape and whether it is filled. What the LLM wrote is filled, the controls are hollow."""
+ACCENT = MARKERS["discriminated"][0]
 VARIABLES = {INK: "ink", FAINT: "faint", LINE: "line", PAPER: "paper"} | {
     colour: variant for variant, (colour, _, _) in MARKERS.items()
 }
@@ -68,7 +72,7 @@ def forest(groups: Sequence[Group], tick: Callable[[float], str]) -> str:
     """
     heads = sum(bool(group.heading) for group in groups)
     rows = sum(len(group.estimates) for group in groups) + (1 + GAP) * heads
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "longtail", "font.size": FONT}):
+    with matplotlib.rc_context(STYLE):
         height = ROW * rows + FOOT
         figure = Figure(figsize=(WIDTH, height))
         axes = figure.add_axes((NAMES, FOOT / height, FIGURES - NAMES, 1 - FOOT / height))
@@ -120,6 +124,53 @@ def _dress(axes: Axes, tick: Callable[[float], str]) -> None:
     axes.set_axisbelow(True)
     axes.axvline(0, color=FAINT, linewidth=1)
     axes.margins(x=0.06)
+
+
+def loss_curve(training: Sequence[Sequence[float]], validation: Sequence[Sequence[float]]) -> str:
+    """Losses over steps, both as (step, loss): a faint line, and joined points with the lowest one filled."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _chart("step", "loss")
+        axes.plot(*zip(*training, strict=True), color=FAINT, linewidth=1.3)
+        if validation:
+            axes.plot(*zip(*validation, strict=True), color=ACCENT, linewidth=1.1)
+            best = min(validation, key=lambda point: point[1])
+            for point in validation:
+                axes.plot(*point, "o", markersize=4.5, mec=ACCENT, mfc=ACCENT if point == best else PAPER)
+        axes.set_xlim(left=0)
+        return _svg(figure)
+
+
+def reliability_diagram(bins: Sequence[Mapping[str, float | None]]) -> str:
+    """Share of taken items over mean P(Yes), a point a bin whose area grows with its answers."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _chart("P(Yes), mean of a tenth of its range", "share taken")
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+        filled = [one for one in bins if one["count"]]
+        axes.plot(
+            [one["mean"] for one in filled], [one["share"] for one in filled], color=ACCENT, linewidth=1.1
+        )
+        most = max((one["count"] for one in filled), default=1)
+        for one in filled:
+            size = 3 + 9 * (one["count"] / most) ** 0.5
+            axes.plot(one["mean"], one["share"], "o", markersize=size, mec=PAPER, mfc=ACCENT)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(-0.04, 1.04)
+        return _svg(figure)
+
+
+def _chart(across: str, up: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, CHART))
+    axes = figure.add_axes((0.13, 0.21, 0.83, 0.76))
+    axes.spines[["top", "left", "right"]].set_visible(False)
+    axes.spines["bottom"].set_color(LINE)
+    axes.tick_params(colors=FAINT, length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(axis="y", color=LINE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(across, color=FAINT)
+    axes.set_ylabel(up, color=FAINT)
+    return figure, axes
 
 
 def _svg(figure: Figure) -> str:

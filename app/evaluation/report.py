@@ -12,6 +12,7 @@ from app.cluster import connect
 from app.errors import InputError
 from app.evaluation.cost import Tally, cost, tally
 from app.evaluation.evaluate import ranking_settings
+from app.evaluation.llms import read_llm, tuned
 from app.evaluation.measure import measure_lists, measure_slice
 from app.evaluation.slices import SLICE_NAMES
 from app.evaluation.truth import precision
@@ -28,7 +29,8 @@ def report(recipe: Recipe, ws: Workspace) -> None:
     """
     fused = [ws / f"fused/{variant}" for variant in recipe.variants]
     evaluations = [ws / run.evaluation for run in runs(recipe)]
-    inputs = [ws / "data", *_augmentations(recipe, ws), *fused, *evaluations]
+    llms = tuned(recipe, ws).values()
+    inputs = [ws / "data", *llms, *_augmentations(recipe, ws), *fused, *evaluations]
     unit = ws.stage("report", recipe.model_dump(mode="json"), inputs)
     if unit.up_to_date:
         return
@@ -50,6 +52,7 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     data, augmentations = ws / "data", _augmentations(recipe, ws)
     ledgers = [file for place in augmentations for file in (place / "answers").files(".parquet")]
     tallies = [ray.remote(num_cpus=1)(tally).remote(file) for file in ledgers]
+    llms = {role: ray.remote(num_cpus=1)(read_llm).remote(place) for role, place in tuned(recipe, ws).items()}
     simulated = (data / "truth").exists()
     precisions = {
         variant: ray.remote(num_cpus=1)(precision).remote(
@@ -69,6 +72,9 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
         "cost": cost(total, seconds),
         "stages": stage_seconds(ws.manifests()),
     }
+    if llms:
+        base = {"base": recipe.llm.base}
+        metrics["llms"] = {role: base | ray.get(task) for role, task in llms.items()}
     if simulated:
         found = {variant: ray.get(task) for variant, task in precisions.items()}
         metrics["precision"] = {variant: value for variant, value in found.items() if value}

@@ -4,6 +4,8 @@ An item token's vector is a free part plus a learned linear map of its text's TF
 one embedding matrix on export, so that what comes out is a plain Llama.
 """
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -14,35 +16,37 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel, PreTrainedTo
 from transformers.modeling_outputs import CausalLMOutput
 
 from app.llm.items import item_texts
-from app.llm.prompts import ANSWER, CANDIDATE, NEXT_ITEM, NO, YES, YES_NO
+from app.llm.texts import TEXTS, WORDS
 
 CONTEXT = 512
 TEXT_DIM = 64
 HEAD_DIM = 32  # the smallest that the engine's attention kernels take
+VOCABULARY = {"token": 400, "title": 1024, "id": 1024}
+"""Bytes and merges, at most, per rendering: with item tokens there are only the instructions to write."""
 
 
-def build_tokenizer(items: pa.Table, rendering: str, vocabulary: int = 1024) -> PreTrainedTokenizerFast:
+def build_tokenizer(items: pa.Table, rendering: str) -> PreTrainedTokenizerFast:
     """A byte-level BPE trained on the prompts and, where items are written as text, on the catalogue.
 
     Byte-level: any text has tokens. With the `token` rendering every item is one added token.
     """
-    texts = [NEXT_ITEM, YES_NO, CANDIDATE, ANSWER] * 8
-    if rendering == "token":
-        vocabulary = 320  # the bytes and a few merges for the instructions
-    else:
+    texts = [*TEXTS] * 8
+    if rendering != "token":
         texts += item_texts(items, rendering)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
+        vocab_size=VOCABULARY[rendering],
         special_tokens=["<s>", "</s>", "<pad>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    added = [YES, NO] + (item_texts(items, rendering) if rendering == "token" else [])
-    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in added])
+    # An answer inside a word is none: titles stay as they are.
+    tokenizer.add_tokens([AddedToken(word, normalized=False, single_word=True) for word in WORDS])
+    if rendering == "token":
+        tokenizer.add_tokens([AddedToken(text, normalized=False) for text in item_texts(items, rendering)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<s>",
@@ -75,42 +79,56 @@ def text_vectors(items: pa.Table, tokenizer: PreTrainedTokenizerFast, seed: int)
 
 
 class SmallLlama(nn.Module):
-    """A Llama whose embedding matrix, shared with its output, is free vectors plus a linear map of text vectors."""
+    """A Llama whose embedding matrix, shared with its output, is free vectors plus a linear map of text vectors.
+
+    size: its layers; a layer brings 32 dimensions and a head. dropout: of the embeddings and of the last states.
+    """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int, text: np.ndarray
+        self, tokenizer: PreTrainedTokenizerFast, size: int, dropout: float, text: np.ndarray
     ) -> None:
         super().__init__()
+        hidden = HEAD_DIM * size
         self.config = LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=hidden,
             intermediate_size=hidden * 3,
-            num_hidden_layers=layers,
-            num_attention_heads=max(1, hidden // HEAD_DIM),
+            num_hidden_layers=size,
+            num_attention_heads=size,
             max_position_embeddings=CONTEXT,
             tie_word_embeddings=True,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
+        self.dropout = dropout
         self.body = LlamaModel(self.config)
         self.body.embed_tokens = None
         self.embedding = _TextEmbedding(len(tokenizer), hidden, text)
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> CausalLMOutput:
-        """input_ids, attention_mask int64 [batch, length] -> logits [batch, length, vocabulary]."""
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        logits_to_keep: torch.Tensor,
+        **attention: Any,
+    ) -> CausalLMOutput:
+        """input_ids, position_ids int64 [batch, length], logits_to_keep int64 [kept] -> logits [batch, kept, vocabulary]."""
         matrix = self.embedding()
-        states = self.body(
-            inputs_embeds=functional.embedding(input_ids, matrix),
-            attention_mask=attention_mask,
-            use_cache=False,
-        ).last_hidden_state
-        return CausalLMOutput(logits=states @ matrix.T)
+        embedded = self._drop(functional.embedding(input_ids, matrix))
+        states = self.body(inputs_embeds=embedded, position_ids=position_ids, **attention).last_hidden_state
+        return CausalLMOutput(logits=self._drop(states[:, logits_to_keep]) @ matrix.T)
+
+    def _drop(self, values: torch.Tensor) -> torch.Tensor:
+        return functional.dropout(values, self.dropout, self.training)
+
+    def set_attn_implementation(self, name: str) -> None:
+        self.body.set_attn_implementation(name)
 
     @torch.no_grad()
     def export(self) -> LlamaForCausalLM:
         """The same model as a plain Llama, free part and text part folded."""
-        plain = LlamaForCausalLM(self.config)
+        plain = LlamaForCausalLM(LlamaConfig.from_dict(self.config.to_dict()))
         plain.model.load_state_dict(self.body.state_dict(), strict=False)
         plain.model.embed_tokens.weight.copy_(self.embedding())
         plain.tie_weights()

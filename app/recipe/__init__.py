@@ -4,8 +4,9 @@ Unknown keys are rejected with the nearest known key named; `--set a.b=c` change
 saved with the results.
 """
 
-from app.recipe.augmentation import LLM, Discriminator, Generator, Judge, NextItem, Tuning
+from app.recipe.augmentation import Judge, NextItem
 from app.recipe.dataset import Columns, Dataset, Simulation
+from app.recipe.llm import LLM, Discriminator, Generator, Negative, Task, Tuning
 from app.recipe.loading import dump_recipe, load_recipe
 from app.recipe.recipe import Evaluation, Recipe, Resources, Serving
 from app.recipe.recommenders import (
@@ -40,6 +41,7 @@ __all__ = [
     "LightGCN",
     "LogRange",
     "MixGCF",
+    "Negative",
     "NeuMF",
     "NextItem",
     "Popularity",
@@ -53,6 +55,7 @@ __all__ = [
     "Serving",
     "Simulation",
     "Swing",
+    "Task",
     "Trained",
     "Tune",
     "Tuning",

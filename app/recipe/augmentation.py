@@ -1,48 +1,10 @@
-"""The LLMs: how they are tuned, asked and judged."""
+"""How the LLMs are asked and judged."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from app.recipe.section import Count, Positive, Section, Share
-
-
-class LLM(Section):
-    base: str = "small"
-    """`small` (a Llama from scratch), a Hugging Face id, or a local path."""
-    items: Literal["token", "title", "id"] = "token"
-    """How an item is written in a prompt."""
-    hidden: Positive = 64
-    layers: Positive = 2
-    """Size of `small`."""
-
-
-class Tuning(Section):
-    epochs: Positive = 3
-    batch: Positive = 64
-    """Examples per optimiser step, over all workers."""
-    lr: Annotated[float, Field(gt=0)] = 2e-3
-    zero: Annotated[int, Field(ge=0, le=3)] = 1
-    """DeepSpeed ZeRO stage."""
-    lora: Count = 0
-    """Rank of the adapters; 0 tunes all weights."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    history: Positive = 10
-    """A prompt carries this many of the latest interactions (LLM-I2I: 10)."""
-
-
-class Generator(Tuning):
-    epochs: Positive = 20
-    tail_weight: Annotated[float, Field(gt=0)] = 4.0
-    """Loss weight of a long-tail target; any other weighs 1 (LLM-I2I, alpha and beta)."""
-
-
-class Discriminator(Tuning):
-    epochs: Positive = 2
-    lr: Annotated[float, Field(gt=0)] = 1e-3
-    negatives: Literal["random", "popular"] = "random"
-    """Where the items that a user did not take come from (LLM-I2I: random)."""
-    negatives_per_positive: Positive = 1
+from app.recipe.section import Positive, Section, Share
 
 
 class NextItem(Section):

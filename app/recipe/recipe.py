@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from app.recipe.augmentation import LLM, Discriminator, Generator, Judge, NextItem
+from app.recipe.augmentation import Judge, NextItem
 from app.recipe.dataset import Dataset
+from app.recipe.llm import LLM, Discriminator, Generator
 from app.recipe.recommenders import VARIANTS, ItemCF, Recommenders, Swing, Variant
 from app.recipe.section import Count, Positive, Section, Share
 from app.recipe.tuning import Tune
@@ -76,6 +77,12 @@ class Recipe(Section):
     def _whole(self) -> "Recipe":
         if "observed" not in self.variants:
             raise ValueError("variants must contain 'observed': every lift is measured against it")
+        if "hard" in self.generator.negatives:
+            raise ValueError(
+                "generator.negatives: 'hard' are the tuned generator's misses, for the discriminator only"
+            )
+        if "hard" in self.discriminator.negatives and self.llm.items != "token":
+            raise ValueError("discriminator.negatives: 'hard' needs llm.items: token")
         if self.llm.base == "small" and self.generator.lora:
             raise ValueError(
                 "generator.lora needs a pretrained llm.base; 'small' is trained from scratch, set it to 0"

@@ -11,60 +11,30 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from app.ragged import Groups, steps
 from app.recipe import SASRec as Section
 from app.recommenders.dropping import Dropout, dropout, dropping_attention
-
-ALIKE = 0.7
-"""Sequences share a group of attention down to this share of the longest."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How flat positions [N] stand in padded groups, whose cells lie one group behind the other.
+    """Where the sequences of a batch lie.
 
     positions int64 [N]: place in the window of `max_length`, the last item of every sequence at its end, as in the
-    paper, which pads on the left. last int64 [sequences]: flat place of each sequence's last item. shapes: sequences
-    and longest length of each group. gather int64 [cells]: the flat place of every cell, 0 where there is none.
-    scatter int64 [N]: the cell of every flat position.
+    paper, which pads on the left. last int64 [sequences]: flat place of each sequence's last item. groups: of attention.
     """
 
     positions: torch.Tensor
     last: torch.Tensor
-    shapes: list[tuple[int, int]]
-    gather: torch.Tensor
-    scatter: torch.Tensor
+    groups: Groups
 
     @classmethod
     def of(cls, lengths: np.ndarray, max_length: int, device: torch.device) -> "Layout":
         """For sequences of `lengths` int [sequences], each 1..max_length, in the order in which they lie flat."""
-        ends = np.cumsum(lengths)
-        starts = ends - lengths
-        step = np.arange(ends[-1]) - np.repeat(starts, lengths)
-        shapes, gather, scatter, cells = [], [], np.empty(ends[-1], np.int64), 0
-        for rows in _alike(lengths):
-            columns = np.arange(lengths[rows].max())
-            place = starts[rows][:, None] + columns
-            real = columns < lengths[rows][:, None]
-            scatter[place[real]] = cells + np.flatnonzero(real)
-            cells += real.size
-            shapes.append(real.shape)
-            gather.append(np.where(real, place, 0).ravel())
-        positions = max_length - np.repeat(lengths, lengths) + step
-        tensors = (positions, ends - 1, np.concatenate(gather), scatter)
-        positions, last, gather, scatter = (torch.from_numpy(array).to(device) for array in tensors)
-        return cls(positions, last, shapes, gather, scatter)
-
-
-def _alike(lengths: np.ndarray) -> list[np.ndarray]:
-    """Rows in groups of nearly equal length."""
-    order = np.argsort(-lengths, kind="stable")
-    groups, start = [], 0
-    while start < len(order):
-        longest = lengths[order[start]]
-        size = np.searchsorted(-lengths[order[start:]], -ALIKE * longest, side="right")
-        groups.append(order[start : start + size])
-        start += size
-    return groups
+        positions = max_length - np.repeat(lengths, lengths) + steps(lengths)
+        last = np.cumsum(lengths) - 1
+        positions, last = (torch.from_numpy(array).to(device) for array in (positions, last))
+        return cls(positions, last, Groups.of(lengths, device))
 
 
 class Transformer(nn.Module):
@@ -104,10 +74,11 @@ class Block(nn.Module):
 
     def forward(self, states: torch.Tensor, layout: Layout) -> torch.Tensor:
         """[N, dim] -> [N, dim]."""
-        parts = self.inward(self.attention_norm(states)).index_select(0, layout.gather)
-        groups = parts.split([rows * longest for rows, longest in layout.shapes])
-        mixed = [self._attend(group, *shape) for group, shape in zip(groups, layout.shapes, strict=True)]
-        mixed = torch.cat(mixed).index_select(0, layout.scatter)
+        groups = layout.groups
+        parts = self.inward(self.attention_norm(states)).index_select(0, groups.gather)
+        parts = parts.split([rows * longest for rows, longest in groups.shapes])
+        mixed = [self._attend(part, *shape) for part, shape in zip(parts, groups.shapes, strict=True)]
+        mixed = torch.cat(mixed).index_select(0, groups.scatter)
         states = states + dropout(self.outward(mixed), self.drop, self.training)
         return states + self.network(self.network_norm(states))
 

@@ -5,14 +5,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.errors import InputError
 from app.llm.prompts import Prompts
 from app.llm.small import build_tokenizer
 
+RENDERINGS = ["token", "title", "id"]
 
-@pytest.fixture(scope="module", params=["token", "title", "id"])
-def prompts(request, catalogue) -> Prompts:
-    tokenizer = build_tokenizer(catalogue, request.param)
-    return Prompts(tokenizer, catalogue, request.param, history=6, context=200)
+
+@pytest.fixture(scope="module")
+def tokenizers(catalogue):
+    return {rendering: build_tokenizer(catalogue, rendering) for rendering in RENDERINGS}
+
+
+@pytest.fixture(scope="module", params=RENDERINGS)
+def prompts(request, catalogue, tokenizers) -> Prompts:
+    return Prompts(tokenizers[request.param], catalogue, request.param, history=6, context=200)
 
 
 @settings(max_examples=60, deadline=None)
@@ -70,3 +77,130 @@ def test_the_text_of_an_item_cannot_write_the_prompts_own_tokens(catalogue):
     prompts = Prompts(tokenizer, catalogue, "title", history=5, context=200)
     asked = prompts.yes_no(np.array([8], np.int32), 3)
     assert tokenizer.decode(asked).endswith("Answer: Yes\n\nAnswer:")
+
+
+@settings(max_examples=80, deadline=None)
+@given(length=st.integers(0, 30), seed=st.integers(0, 99), context=st.integers(40, 120))
+def test_a_tight_context_still_teaches_every_item_once_and_is_never_exceeded(
+    catalogue, tokenizers, length, seed, context
+):
+    """Item 7 has a very long title: where it alone is too long it is left out, and counted."""
+    prompts = Prompts(tokenizers["title"], catalogue, "title", history=6, context=context)
+    items = np.random.default_rng(seed).integers(4, 40, length).astype(np.int32)
+    room = context - len(prompts.next_item(items[:0]))
+    fits = [place for place in range(1, length) if len(prompts.items.of(items[place])) <= room]
+    taught, left_out = [], 0
+    for example in prompts.next_item_examples(items, np.arange(1, length + 1, dtype=np.float32)):
+        assert len(example.tokens) == len(example.weights) <= context
+        left_out += not len(example.tokens)
+        taught.extend(np.unique(example.weights[example.weights > 0]) - 1)
+    assert sorted(taught) == fits and left_out == max(length - 1, 0) - len(fits)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    context=st.integers(60, 250),
+    seed=st.integers(0, 99),
+    length=st.integers(1, 20),
+    rendering=st.sampled_from(["token", "title", "id"]),
+)
+def test_no_example_exceeds_the_context_and_answers_are_whole(
+    catalogue, tokenizers, context, seed, length, rendering
+):
+    """What is cut is the history, on the left; the question around it stays."""
+    prompts = Prompts(tokenizers[rendering], catalogue, rendering, history=6, context=context)
+    rng = np.random.default_rng(seed)
+    history = rng.integers(0, 40, length).astype(np.int32)
+    a, b = rng.integers(0, 40, 2)
+    candidates = rng.permutation(40)[:4]
+    spell = lambda items: [int(token) for item in items for token in prompts.items.of(item)]  # noqa: E731
+    list_end = [prompts.end]
+    examples = [
+        (prompts.next_item_example(history, a), spell([a])),
+        (prompts.yes_no_example(history, a, taken=False), [prompts.no]),
+        (prompts.preference_example(history, a, b, a_taken=True), [prompts.a]),
+        (prompts.preference_example(history, a, b, a_taken=False), [prompts.b]),
+        (prompts.id_list_example(history, candidates), spell(candidates) + list_end),
+        (
+            prompts.ranking_example(history, candidates, candidates[::-1], history, candidates[:2]),
+            spell(candidates[:2]) + list_end,
+        ),
+    ]
+    for example, answer in examples:
+        assert len(example.tokens) == len(example.weights) <= context + 1
+        if len(example.tokens):
+            assert example.tokens[-len(answer) :].tolist() == answer
+            assert example.weights.tolist() == [0.0] * (len(example.tokens) - len(answer)) + [1.0] * len(
+                answer
+            )
+        else:
+            assert len(answer) > 1  # a question of one token is cut, never left out
+
+
+def test_examples_end_where_the_prompt_of_inference_ends(prompts):
+    """Tuning and inference see the same tokens, for each question."""
+    history, others = np.array([9, 10, 11], np.int32), np.array([20, 21], np.int32)
+    for example, prompt in (
+        (prompts.next_item_example(history, 12), prompts.next_item(history)),
+        (prompts.preference_example(history, 12, 13, True), prompts.preference(history, 12, 13)),
+        (prompts.id_list_example(history, others), prompts.id_list(history, room=20)),
+    ):
+        assert example.tokens[: len(prompt)].tolist() == prompt.tolist()
+        assert not example.weights[: len(prompt)].any() and example.weights[len(prompt) :].all()
+
+
+def test_a_ranking_shows_its_parts_in_order_and_gives_up_the_similar_user_first(catalogue, tokenizers):
+    parts = {
+        "history": np.array([8, 9], np.int32),
+        "candidates": np.array([12, 13, 14], np.int32),
+        "hint": np.array([14, 12, 13], np.int32),
+        "similar": np.array([20, 21, 22], np.int32),
+    }
+    texts = {name: "".join(f"<item_{item}>" for item in items) for name, items in parts.items()}
+    order = ["history", "similar", "hint", "candidates"]
+
+    def shown(context: int) -> list[str]:
+        prompts = Prompts(tokenizers["token"], catalogue, "token", history=6, context=context)
+        text = tokenizers["token"].decode(prompts.ranking(**parts))
+        found = [name for name in order if texts[name] in text]
+        assert found == sorted(found, key=lambda name: text.index(texts[name]))
+        return found
+
+    stages = [shown(context) for context in range(300, 20, -1)]
+    assert list(dict.fromkeys(map(tuple, stages))) == [
+        tuple(order),
+        ("history", "hint", "candidates"),  # with part of the similar user's items, then without
+        ("hint", "candidates"),  # with the latest of the user's own, then without
+        ("history", "candidates"),  # the hint has made room
+        ("candidates",),
+        (),
+    ]
+
+
+def test_a_context_too_small_for_the_question_is_an_input_error_before_any_work(catalogue, tokenizers):
+    prompts = Prompts(tokenizers["token"], catalogue, "token", history=6, context=12)
+    with pytest.raises(InputError, match="context: the question of ranking takes .* raise context"):
+        prompts.check({"ranking": 1.0})
+
+
+def test_a_tokenizer_that_cannot_end_a_list_is_an_input_error(catalogue):
+    tokenizer = build_tokenizer(catalogue, "token")
+    tokenizer.eos_token = None
+    prompts = Prompts(tokenizer, catalogue, "token", history=6, context=200)
+    prompts.check({"next_item": 1.0, "yes_no": 1.0})
+    with pytest.raises(InputError, match="no end-of-text token"):
+        prompts.check({"id_list": 1.0})
+
+
+def test_a_prompt_marks_that_it_was_cut(catalogue, tokenizers):
+    history = np.array([7, 8, 9], np.int32)
+    wide = Prompts(tokenizers["title"], catalogue, "title", 6, 400)
+    whole = len(wide.yes_no(history, 12))
+    assert not wide.yes_no_example(history, 12, taken=True).cut
+    exact, tight = (
+        Prompts(tokenizers["title"], catalogue, "title", 6, context) for context in (whole, whole - 1)
+    )
+    assert not exact.yes_no_example(history, 12, taken=True).cut
+    assert tight.yes_no_example(history, 12, taken=True).cut
+    assert tight.yes_no(history, 12).tolist() == wide.yes_no(history[1:], 12).tolist()
+    assert not tight.yes_no_example(history[1:], 12, taken=True).cut

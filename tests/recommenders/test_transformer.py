@@ -56,10 +56,10 @@ def test_the_last_item_has_the_last_position() -> None:
 def test_every_position_has_one_cell_and_short_sequences_stand_apart(lengths: list[int]) -> None:
     layout = Layout.of(np.array(lengths), 40, CPU)
     n = sum(lengths)
-    assert torch.equal(layout.gather[layout.scatter], torch.arange(n))
-    assert layout.scatter.unique().numel() == n
-    assert sum(rows for rows, _ in layout.shapes) == len(lengths)
-    assert sum(rows * longest for rows, longest in layout.shapes) <= n / 0.7 + 1
+    assert torch.equal(layout.groups.gather[layout.groups.scatter], torch.arange(n))
+    assert layout.groups.scatter.unique().numel() == n
+    assert sum(rows for rows, _ in layout.groups.shapes) == len(lengths)
+    assert sum(rows * longest for rows, longest in layout.groups.shapes) <= n / 0.7 + 1
     assert layout.last.tolist() == (np.cumsum(lengths) - 1).tolist()
 
 

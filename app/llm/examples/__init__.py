@@ -1,0 +1,1 @@
+"""Tuning examples: what each task asks and answers, and the files that Ray Data makes of them."""

@@ -1,0 +1,1 @@
+"""What a tuned LLM is worth, measured on validation."""

@@ -1,0 +1,252 @@
+"""What a tuned LLM is worth, measured on the users' validation items: each is asked about in Ray tasks."""
+
+import logging
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from app.data import Prepared
+from app.data.catalogue import TAIL
+from app.llm.prompts import Prompts
+from app.llm.worth.figures import figures
+from app.llm.worth.likelihood import Likelihood
+from app.recipe import Tuning
+from app.workspace import Place
+
+log = logging.getLogger("longtail")
+
+RANKING = ("next_item", "id_list")
+"""The catalogue is ranked by the prompt of the first of them that is taught."""
+MEASURED = (*RANKING, "yes_no", "preference")
+MOST_USERS = 10_000
+RANKING_TOKENS = 10_000_000
+"""Where an item is written in several tokens every user costs the tokens of the whole catalogue: so many in all."""
+USERS_PER_TASK = 512
+TASKS_AT_MOST = 8
+"""Each task loads the model."""
+DRAWS = 64
+"""Tries to draw an item that a user did not take; one who took nearly all has none."""
+NO_ITEM = -1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every task needs: which LLM is measured, over which catalogue, in which prompts."""
+
+    llm: Place
+    items: pa.Table
+    rendering: str
+    section: Tuning
+    seed: int
+
+    @property
+    def tasks(self) -> list[str]:
+        taught = [task for task in MEASURED if task in self.section.tasks]
+        return [task for task in taught if task not in RANKING or task == self.ranking]
+
+    @property
+    def ranking(self) -> str | None:
+        return next((task for task in RANKING if task in self.section.tasks), None)
+
+
+def measure_worth(
+    role: str, llm: Place, prepared: Prepared, section: Tuning, rendering: str, seed: int
+) -> dict[str, Any]:
+    """How well the model of a Hugging Face folder predicts what users took next, as JSON can say it.
+
+    Asked are users with a training and a validation item, at most MOST_USERS, drawn by seed. Only what the section
+    teaches is measured; `app.llm.worth.figures` says what of it. Needs a joined Ray; the driver holds the answer alone.
+    """
+    import ray
+
+    setting = Setting(llm, prepared.items, rendering, section, seed)
+    if not setting.tasks:
+        return {}
+    devices = int(ray.cluster_resources().get("GPU", 0))
+    wanted = -(-min(prepared.n_users, MOST_USERS) // USERS_PER_TASK)
+    parts = max(1, min(devices or TASKS_AT_MOST, wanted))
+    log.info("%s: measuring %s on the validation items", role, ", ".join(setting.tasks))
+
+    shared = ray.put(setting)
+    share = 1.2 * MOST_USERS / max(1, prepared.n_users)
+    files = (prepared.place / "histories").files(".parquet")
+    drawn = [ray.remote(num_cpus=1)(_draw).remote(file, share, seed) for file in files]
+    users = ray.remote(num_cpus=1)(_first).remote(*drawn)
+    measure = ray.remote(num_cpus=1, num_gpus=1 if devices else 0, memory=_memory(llm))(_measure)
+    found = [measure.remote(shared, users, part, parts) for part in range(parts)]
+    figured = ray.remote(num_cpus=1)(_figures)
+    return ray.get(figured.remote(prepared.n_items, seed, setting.ranking or RANKING[0], *found))
+
+
+def _memory(llm: Place) -> int:
+    """Bytes a task asks Ray for: bf16 weights in fp32 are twice the files. More than a node has would wait for ever."""
+    import ray
+
+    sizes = [llm.fs.get_file_info(file.path).size for file in llm.files(".safetensors")]
+    return int(
+        min(2 * sum(sizes), *(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]))
+    )
+
+
+def _draw(histories: Place, share: float, seed: int) -> pa.Table:
+    """Rows (lot, user, items: training part and validation item) of about `share` of a file's users that have both."""
+    table = histories.read_table(["user", "items", "train_end", "valid_end"])
+    lots = _lots(table["user"].to_numpy(), seed)
+    train_end, valid_end = table["train_end"].to_numpy(), table["valid_end"].to_numpy()
+    asked = np.flatnonzero((train_end > 0) & (valid_end > train_end) & (lots < share * 2.0**64))
+    chosen = table.take(pa.array(asked))
+    ends = (train_end[asked] + 1).tolist()
+    items = [taken[:end] for taken, end in zip(chosen["items"].to_pylist(), ends, strict=True)]
+    return pa.table(
+        {"lot": lots[asked], "user": chosen["user"], "items": pa.array(items, pa.list_(pa.int32()))}
+    )
+
+
+def _first(*drawn: pa.Table) -> pa.Table:
+    """At most MOST_USERS rows of `_draw`, by lot: any number of the first of them is a random sample."""
+    return pa.concat_tables(drawn).sort_by([("lot", "ascending"), ("user", "ascending")]).slice(0, MOST_USERS)
+
+
+def _lots(users: np.ndarray, seed: int) -> np.ndarray:
+    """A random uint64 of each user that depends on seed and user alone (splitmix64; Steele, Lea, Flood 2014)."""
+    value = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    value += np.uint64((seed + 1) * 0xD1342543DE82EF95 % 2**64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
+    return value ^ (value >> np.uint64(31))
+
+
+def _measure(setting: Setting, users: pa.Table, part: int, parts: int) -> pa.Table:
+    """Every parts-th user of `users` from the part-th on: one row each, columns as `app.llm.worth.figures` reads them."""
+    place = np.arange(part, users.num_rows, parts)
+    rows = users.take(pa.array(place))
+    llm = Likelihood.open(setting.llm)
+    section = setting.section
+    prompts = Prompts.open(setting.llm, setting.items, setting.rendering, section.history, section.context)
+    taken = [np.asarray(items, np.int32) for items in rows["items"].to_pylist()]
+    columns: dict[str, Any] = {"place": place}
+    if setting.ranking:
+        ranked = place < _rankable(prompts)
+        columns |= _ranks(llm, prompts, setting.ranking, taken, ranked)
+        targets = np.array([items[-1] for items in taken], np.int64)
+        columns["tail"] = pc.equal(setting.items["slice"], TAIL).to_numpy()[targets]
+    if "yes_no" in setting.tasks or "preference" in setting.tasks:
+        random, popular = _not_taken(taken, rows["user"].to_pylist(), setting)
+        if "yes_no" in setting.tasks:
+            columns |= _yes_no(llm, prompts, taken, random, popular)
+        if "preference" in setting.tasks:
+            columns |= _preference(llm, prompts, taken, random)
+    return pa.table(columns)
+
+
+def _rankable(prompts: Prompts) -> int:
+    """How many users the catalogue can be ranked for."""
+    items = prompts.items
+    return MOST_USERS if _one_token(prompts) else RANKING_TOKENS // len(items.tokens)
+
+
+def _one_token(prompts: Prompts) -> bool:
+    return len(prompts.items.tokens) == len(prompts.items)
+
+
+def _ranks(
+    llm: Likelihood, prompts: Prompts, task: str, taken: list[np.ndarray], ranked: np.ndarray
+) -> dict[str, np.ndarray]:
+    """After the prompt of `task`: rank of each last item among those not taken before, 0 where not `ranked`; logprob and
+    tokens of its text.
+    """
+    items = prompts.items
+    # A prompt leaves room for one token of an answer; here a whole item has to follow.
+    prompts, longest = copy(prompts), int(np.diff(items.indptr).max())
+    ask = prompts.next_item if task == "next_item" else prompts.id_list
+    prompts.context = max(prompts.context - longest + 1, len(ask(np.empty(0, np.int32))))
+    asked = [ask(one[:-1]) for one in taken]
+    texts = [items.of(one[-1]) for one in taken]
+    ranks = np.zeros(len(taken), np.int64)
+    if _one_token(prompts):
+        logprobs = np.zeros(len(taken))
+        for rows, logits in llm.next_logits(asked):
+            said = logits.log_softmax(-1).cpu().numpy()[:, items.tokens]
+            for row, scores in zip(rows, said, strict=True):
+                ranks[row] = _rank(scores, taken[row])
+                logprobs[row] = scores[taken[row][-1]]
+    else:
+        logprobs = llm.texts(asked, texts)
+        for row in np.flatnonzero(ranked):
+            ranks[row] = _rank(llm.catalogue(asked[row], items), taken[row])
+    return {"rank": ranks, "logprob": logprobs, "tokens": np.array([len(text) for text in texts])}
+
+
+def _rank(scores: np.ndarray, taken: np.ndarray) -> int:
+    """1-based place of the last taken item among the items that were not taken before it; it loses every tie."""
+    ahead = ~(scores < scores[taken[-1]])
+    ahead[taken] = False
+    return 1 + int(ahead.sum())
+
+
+def _not_taken(taken: list[np.ndarray], users: list[int], setting: Setting) -> tuple[np.ndarray, np.ndarray]:
+    """For each user one item at random and one as popular items are drawn, NO_ITEM where none was found.
+
+    None of them is in the training part or is the validation item: a pair of an item with itself says nothing.
+    """
+    counts = setting.items["train_count"].to_numpy().astype(np.float64)
+    kinds = [np.arange(1.0, len(counts) + 1), np.cumsum(counts)]
+    drawn = np.full((len(taken), 2), NO_ITEM, np.int64)
+    for row, (user, items) in enumerate(zip(users, taken, strict=True)):
+        rng = np.random.default_rng((setting.seed, user))
+        for column, sums in enumerate(kinds):
+            found = np.searchsorted(sums, rng.random(DRAWS) * sums[-1], side="right")
+            # Where no item has any interaction the search runs past the end.
+            free = found[(found < len(sums)) & ~np.isin(found, items)]
+            if len(free):
+                drawn[row, column] = free[0]
+    return drawn[:, 0], drawn[:, 1]
+
+
+def _yes_no(
+    llm: Likelihood, prompts: Prompts, taken: list[np.ndarray], random: np.ndarray, popular: np.ndarray
+) -> dict[str, np.ndarray]:
+    """P(Yes) / (P(Yes) + P(No)) for the validation item, the random and the popular one; NaN where there is none."""
+    candidates = [np.array([items[-1] for items in taken], np.int64), random, popular]
+    found = []
+    for column in candidates:
+        asked = np.flatnonzero(column != NO_ITEM)
+        questions = [prompts.yes_no(taken[row][:-1], int(column[row])) for row in asked]
+        confidence = np.full(len(taken), np.nan)
+        confidence[asked] = _share(_two_logits(llm, questions, prompts.yes, prompts.no))
+        found.append(confidence)
+    return dict(zip(("yes_taken", "yes_random", "yes_popular"), found, strict=True))
+
+
+def _preference(
+    llm: Likelihood, prompts: Prompts, taken: list[np.ndarray], random: np.ndarray
+) -> dict[str, np.ndarray]:
+    """1 where the validation item is preferred to the random one, else 0, NaN without one: standing as A, and as B."""
+    asked = np.flatnonzero(random != NO_ITEM)
+    pairs = [(taken[row][:-1], int(taken[row][-1]), int(random[row])) for row in asked]
+    as_a, as_b = np.full(len(taken), np.nan), np.full(len(taken), np.nan)
+    first = _two_logits(llm, [prompts.preference(past, a, b) for past, a, b in pairs], prompts.a, prompts.b)
+    second = _two_logits(llm, [prompts.preference(past, b, a) for past, a, b in pairs], prompts.a, prompts.b)
+    as_a[asked], as_b[asked] = first[:, 0] > first[:, 1], second[:, 1] > second[:, 0]
+    return {"taken_as_a": as_a, "taken_as_b": as_b}
+
+
+def _two_logits(llm: Likelihood, prompts: list[np.ndarray], one: int, other: int) -> np.ndarray:
+    """The logits of two answers after each prompt: float64 [prompts, 2]."""
+    found = np.empty((len(prompts), 2))
+    for rows, logits in llm.next_logits(prompts):
+        found[rows] = logits[:, [one, other]].double().cpu().numpy()
+    return found
+
+
+def _share(logits: np.ndarray) -> np.ndarray:
+    """Probability of the first of two answers."""
+    return 1 / (1 + np.exp(logits[:, 1] - logits[:, 0]))
+
+
+def _figures(n_items: int, seed: int, ranking: str, *found: pa.Table) -> dict[str, Any]:
+    return figures(pa.concat_tables(found).sort_by("place"), n_items, seed, ranking)

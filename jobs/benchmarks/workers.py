@@ -1,0 +1,32 @@
+"""Worker processes of a benchmark: each on a core of its own, together in a process group."""
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from app.cluster import BUILDS
+
+
+def pin(core: int) -> None:
+    """Keep every thread of this process, and those to come, on one core, and compute with one thread."""
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # ended meanwhile
+            os.sched_setaffinity(int(thread.name), {core})
+    torch.set_num_threads(1)
+
+
+def join(rank: int, workers: int, folder: str) -> None:
+    """Meet the other workers over gloo through a file in `folder`, in the way that DeepSpeed expects of a launcher."""
+    torch.set_num_threads(1)
+    os.environ |= {
+        "DS_ACCELERATOR": "cpu", "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(workers),
+        "LOCAL_SIZE": str(workers), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0",
+    }  # fmt: skip
+    os.environ.setdefault(BUILDS, f"{sys.prefix}/torch_extensions")
+    # DeepSpeed looks for ninja on the PATH.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    dist.init_process_group("gloo", f"file://{folder}/meet-{workers}", rank=rank, world_size=workers)

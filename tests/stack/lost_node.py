@@ -1,0 +1,36 @@
+"""Tunes on a cluster of two nodes with room for a worker each, and takes the second node away after a checkpoint.
+
+python -m tests.stack.lost_node RECIPE WORKSPACE; a Ray of its own, hence a process of its own.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+
+from ray.cluster_utils import Cluster
+
+from app.llm.finetuning import finetune_role
+from app.recipe import load_recipe
+from app.workspace import Workspace
+
+
+def main(recipe_file: str, folder: str) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    recipe, ws = load_recipe(recipe_file), Workspace(folder)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    spot = cluster.add_node(num_cpus=1)
+    os.environ["RAY_ADDRESS"] = cluster.address
+    tuning = threading.Thread(target=finetune_role, args=(recipe, ws, "generator"))
+    tuning.start()
+    while not [file for file in (ws / "checkpoints").files("checkpoint.json") if "/step-" in file.path]:
+        assert tuning.is_alive(), "tuning ended before its first checkpoint"
+        time.sleep(0.02)
+    cluster.remove_node(spot)
+    cluster.add_node(num_cpus=1)
+    tuning.join()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
