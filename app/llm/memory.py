@@ -22,6 +22,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedConfig
 
 from app.cgroups import memory_left
 from app.errors import InputError
+from app.llm.tuning.zero import BUCKET, LIVE, PARTS
 from app.recipe import LLM, Recipe, Tuning
 
 log = logging.getLogger("longtail")
@@ -29,8 +30,6 @@ log = logging.getLogger("longtail")
 GIB = 2**30
 RUNTIME = 3 * GIB // 4
 """The process itself: Python, torch and Ray, on a GPU its context and the buffers of collectives."""
-LIVE, BUCKET = 10**9, 5 * 10**8
-"""DeepSpeed's defaults: weights that ZeRO 3 holds whole at one time, and values of gradients sent at once."""
 MOST_WORKERS = 64
 LORA_RANK = 16
 
@@ -121,8 +120,8 @@ def estimate(size: Size, section: Tuning, workers: int) -> Need:
     def share(stage: int) -> float:
         return 1 / workers if section.zero >= stage else 1.0
 
-    whole = min(LIVE, size.parameters) if share(3) < 1 else 0
-    bucket = min(BUCKET, size.tuned) if section.zero else 0
+    whole = min(LIVE, size.parameters // PARTS) if share(3) < 1 else 0
+    bucket = min(BUCKET, size.tuned // (PARTS if section.zero == 3 else 1)) if section.zero else 0
     values = 18 * size.hidden + 5 * size.inner
     kept = values + size.hidden * size.layers if section.gradient_checkpointing else values * size.layers
     return Need(

@@ -24,7 +24,8 @@ def states(section: Tuning, workers: int, size: Size = SEVEN) -> float:
     """Bytes for each parameter, without what DeepSpeed gathers and sends."""
     need = estimate(size, section, workers)
     width = 2 if section.precision == "bf16" else 4
-    passing = memory.BUCKET * bool(section.zero) + memory.LIVE * (section.zero == 3 and workers > 1)
+    whole = min(memory.LIVE, size.parameters // memory.PARTS)
+    passing = memory.BUCKET * bool(section.zero) + whole * (section.zero == 3 and workers > 1)
     return (need.weights + need.gradients + need.optimiser - width * passing) / size.parameters
 
 
@@ -133,7 +134,7 @@ def test_small_is_counted_as_it_is_built(catalogue):
         counted = measure(small_config(LLM(size=3, items=items), 40), lambda model: model)
         free = sum(one.numel() for one in built.parameters()) - built.embedding.map.weight.numel()
         assert free <= counted.parameters  # a small catalogue's titles do not fill the vocabulary
-        assert items == "title" or counted.parameters == pytest.approx(free, rel=0.01)
+        assert items == "title" or counted.parameters == pytest.approx(free, rel=0.02)
 
 
 # What is advised
@@ -184,9 +185,9 @@ def test_what_is_advised_fits(gib, gpu, precision):
 def test_only_what_is_needed_is_advised(monkeypatch):
     """Logits alone are too much: fewer tokens at a time is all it takes, whatever else would be tried first."""
     config = LlamaConfig(**SHAPE | {"num_hidden_layers": 1}, vocab_size=150_000)
-    told = advice(monkeypatch, recipe_of(zero=3), Room(None, 30 * GIB), config=config)
+    told = advice(monkeypatch, recipe_of(zero=3), Room(None, 26 * GIB), config=config)
     assert told.endswith("It would fit with generator.micro_tokens: 4096.")
-    assert "30.0" not in told and "15.0 GiB" in told and "'x/y'" in told
+    assert "26.0" not in told and "13.0 GiB" in told and "'x/y'" in told
 
 
 def test_the_largest_base_is_named_where_nothing_fits(monkeypatch):

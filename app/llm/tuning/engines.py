@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from app.recipe import Tuning
@@ -70,15 +69,6 @@ class Engine(ABC):
     def gathered(self) -> AbstractContextManager[Any]:
         """A context in which every worker sees whole weights."""
         return nullcontext()
-
-
-def engine_for(model: nn.Module, settings: Tuning, device: torch.device) -> Engine:
-    """DeepSpeed where there is a process group, one process without it."""
-    if not dist.is_initialized():
-        return PlainEngine(model, settings, device)
-    from app.llm.tuning.zero import ZeroEngine
-
-    return ZeroEngine(model, settings)
 
 
 def adamw(parameters: list[nn.Parameter], settings: Tuning) -> torch.optim.AdamW:

@@ -18,8 +18,9 @@ from torch import nn
 from app.errors import InputError
 from app.llm.tuning.batches import Batch, Batches, shares
 from app.llm.tuning.checkpoints import Checkpoints, Progress
-from app.llm.tuning.engines import Engine, engine_for
+from app.llm.tuning.engines import Engine, PlainEngine
 from app.llm.tuning.packing import Pack, token_losses
+from app.llm.tuning.zero import ZeroEngine
 from app.recipe import Tuning
 from app.workspace import Place
 
@@ -75,7 +76,11 @@ class _Run:
         self.train = Batches(job.examples / "train", self.settings.batch, job.seed)
         self.valid = Batches(job.examples / "validation", VALIDATION_BATCH, job.seed)
         self.steps = self.settings.epochs * self.train.steps
-        self.engine = engine_for(model, self.settings, device)
+        # DeepSpeed where there is a process group, one process without it.
+        several = dist.is_initialized()
+        self.engine: Engine = (
+            ZeroEngine(model, self.settings) if several else PlainEngine(model, self.settings, device)
+        )
         self.progress = job.checkpoints.resume(self.engine)
         self.recent: list[tuple[torch.Tensor, Batch, Figures]] = []
         self.saved_step = self.first_step = self.progress.step
