@@ -12,9 +12,10 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from app.data import Prepared
-from app.llm import likelihood, worth
 from app.llm.prompts import Prompts
 from app.llm.small import build_tokenizer
+from app.llm.worth import likelihood
+from app.llm.worth import measuring as worth
 from app.llm.worth.figures import auc, figures, reliability
 from app.llm.worth.likelihood import Likelihood
 from app.llm.worth.measuring import measure_worth
