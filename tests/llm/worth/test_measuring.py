@@ -1,5 +1,6 @@
 """What an LLM is worth: batches, shared keys and Ray tasks change no figure of one user and one item at a time."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,7 +38,7 @@ def random_llama(tokenizer, vocabulary: int) -> LlamaForCausalLM:
         num_attention_heads=2,
         num_key_value_heads=1,
         max_position_embeddings=512,
-        initializer_range=0.6,
+        initializer_range=0.3,
         pad_token_id=tokenizer.pad_token_id,
     )
     return LlamaForCausalLM(config).eval()
@@ -169,13 +170,28 @@ def test_the_discriminators_figures_equal_one_question_at_a_time(ray_here, store
     assert sum(one["count"] for one in answer["bins"]) == 2 * len(asked)
 
 
+@torch.no_grad()
+def let_choose(model, prompts, a, b):
+    """A random model says one letter whatever it is asked: let its two letters stand on both sides of its mean state."""
+    states = torch.stack([model.model(torch.tensor(one)[None]).last_hidden_state[0, -1] for one in prompts])
+    mean = states.mean(0)
+    _, _, directions = torch.linalg.svd(states - mean, full_matrices=False)
+    across = directions[0] - (directions[0] @ mean) / (mean @ mean) * mean
+    model.lm_head.weight[a], model.lm_head.weight[b] = across, -across
+    return model
+
+
 def test_preference_is_asked_in_both_orders(ray_here, store):
     prompts, model = opened(store, "token")
     section = Generator(history=HISTORY, tasks={"preference": 1.0})
-    found = measure_worth("generator", store.ws / "llm/token", store.prepared, section, "token", SEED)
     setting = worth.Setting(store.ws / "llm/token", store.prepared.items, "token", section, SEED)
     taken = [np.array(row["items"][: row["train_end"] + 1]) for row in store.rows]
     random, _ = worth._not_taken(taken, [row["user"] for row in store.rows], setting)
+    choosing = store.ws / "llm/choosing"
+    shutil.copytree((store.ws / "llm/token").path, choosing.path)
+    asked = [prompts.preference(one[:-1], one[-1], b) for one, b in zip(taken[1:], random[1:], strict=True)]
+    let_choose(model, asked, prompts.a, prompts.b).save_pretrained(choosing.path)
+    found = measure_worth("generator", choosing, store.prepared, section, "token", SEED)
 
     def says_a(past, a, b):
         prompt = prompts.preference(past, a, b)
@@ -187,6 +203,7 @@ def test_preference_is_asked_in_both_orders(ray_here, store):
         agreed.append(first == second)
         if first == second:
             right.append(first)
+    assert 0 < np.mean(agreed) < 1 and 0 < np.mean(right) < 1
     assert set(found) == {"users", "preference"}
     assert found["preference"]["n"] == USERS - 1
     assert found["preference"]["disagreement"]["value"] == pytest.approx(1 - np.mean(agreed))
