@@ -144,7 +144,9 @@ def test_tuning_lowered_the_loss_and_left_a_plain_model_folder(killed_once):
         assert {"config.json", "model.safetensors", "tokenizer.json"} <= {
             file.name for file in place.iterdir()
         }
-    losses = json.loads((killed_once["ws"] / "llm/generator/_manifest.json").read_text())["counts"]["losses"]
+        beside = {"README.md", "curve.parquet", "worth.json"}
+        assert beside <= {file.name for file in place.iterdir()}
+    losses = pq.read_table(killed_once["ws"] / "llm/generator/curve.parquet")["loss"].to_pylist()
     assert losses[-1] < losses[0]
 
 

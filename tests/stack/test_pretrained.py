@@ -24,8 +24,8 @@ pytestmark = pytest.mark.timeout(1200)
 SETTINGS = {
     "name": "pretrained",
     "dataset": {"simulation": {"users": 60, "items": 40, "tastes": 4}},
-    "generator": {"epochs": 1, "lora": 4, "zero": 3, "batch": 16},
-    "discriminator": {"epochs": 1, "lora": 4, "zero": 1, "batch": 16},
+    "generator": {"epochs": 1, "lora": 4, "zero": 3, "batch": 16, "context": 512},
+    "discriminator": {"epochs": 1, "lora": 4, "zero": 1, "batch": 16, "context": 512},
     "augment": [{"strategy": "next_item", "proposals": 3}],
     "resources": {"llm_workers": 2},
 }
