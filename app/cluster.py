@@ -112,9 +112,14 @@ def relay() -> Iterator[Callable[[str | tuple[str, dict[str, Any]]], None]]:
 
     They say a line, or a line and its figures.
     """
+    import ray
     from ray.util.queue import Empty, Queue
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    queue, done = Queue(actor_options={"num_cpus": 0}), threading.Event()
+    # Where the driver is: another node may be lost.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    done = threading.Event()
 
     def listen() -> None:
         while True:

@@ -19,6 +19,7 @@ from app.llm.tuning.packing import attend_within_examples
 from app.recipe import Recipe, Tuning
 from app.workspace import Place
 
+log = logging.getLogger("longtail")
 RESTARTS = 3
 """A tuning whose worker died, or whose node was lost, goes on from its checkpoint this often."""
 
@@ -67,18 +68,35 @@ def launch(order: Order) -> dict[str, Any]:
     Returns the counts {steps, tokens, seconds, parameters}. Raises InputError where a loss was not finite.
     """
     import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
 
     # Ray Train gives a worker 60 s to start, then starts all over; a busy machine needs more.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
+    for attempt in range(RESTARTS + 1):
+        try:
+            found = _fit(order, f"{order.target.name}-{attempt}")
+            break
+        except ray.exceptions.RayActorError:
+            # Ray Train starts lost workers again, but not its own controller, which may sit on the node that was lost.
+            if attempt == RESTARTS:
+                raise
+            log.warning("%s: the node that led the tuning was lost; it is started again", order.role)
+    if isinstance(found, str):
+        raise InputError(found)
+    return found
+
+
+def _fit(order: Order, name: str) -> dict[str, Any] | str:
+    """One run of Ray Train, under a name of its own: a second one under the same name would do nothing."""
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
     gpu = order.recipe.resources.accelerator == "gpu"
-    shared = ray.put(order)
     # What lasts are our own checkpoints and the return value, so Ray Train's folder need not be shared between nodes.
     with tempfile.TemporaryDirectory() as storage, relay() as tell:
         result = TorchTrainer(
             _worker,
-            train_loop_config={"order": [shared], "tell": tell},
+            train_loop_config={"order": [ray.put(order)], "tell": tell},
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=order.recipe.resources.llm_workers,
@@ -86,15 +104,12 @@ def launch(order: Order) -> dict[str, Any]:
                 resources_per_worker={"CPU": 1} | ({"GPU": 1} if gpu else {}),
             ),
             run_config=RunConfig(
-                name=order.target.name,
+                name=name,
                 storage_path=storage,
                 failure_config=FailureConfig(max_failures=RESTARTS),
             ),
         ).fit()
-    found = result.return_value
-    if isinstance(found, str):
-        raise InputError(found)
-    return found
+    return result.return_value
 
 
 def _worker(config: dict[str, Any]) -> dict[str, Any] | str | None:
