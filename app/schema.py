@@ -64,12 +64,26 @@ PREFERENCES = pa.schema(
 )
 """Which of two items a user prefers; a variant may have them beside its interactions."""
 
+REQUESTS = pa.schema(
+    [
+        ("request_id", pa.string()),  # 16 hexadecimal digits: a hash of all that the answer depends on
+        ("user", pa.int32()),
+        ("history", pa.list_(pa.int32())),  # the training items, oldest first
+        ("held_out", pa.list_(pa.int32())),
+        ("shown", pa.list_(pa.int32())),  # the items that the questions are about, as the strategy arranges them
+        ("prompts", pa.list_(pa.list_(pa.int32()))),  # token ids, one prompt a question
+        ("options", pa.list_(pa.int32())),  # tokens whose log-probability is asked for; empty: the engine writes
+    ]
+)
+"""What an LLM is asked about one user: one row from first to last, however many questions it holds."""
+
 PROPOSAL = pa.struct(
     [
-        ("text", pa.string()),  # what the LLM wrote
+        ("text", pa.string()),  # what the LLM wrote; null where it answered by a token that is the item
         ("item", pa.int32()),  # null where the text names no item of the catalogue
+        ("against", pa.int32()),  # of a preference: the item that it is preferred to
         ("outcome", pa.string()),  # one of OUTCOMES
-        ("likelihood", pa.float32()),  # the generator's own probability of this item
+        ("likelihood", pa.float32()),  # the asked LLM's own probability of this item
         ("yes_no", pa.float32()),  # P(Yes) / (P(Yes) + P(No)) of the discriminator
         ("agreement", pa.float32()),  # an independent collaborative score
         ("confidence", pa.float32()),  # the blend of the three, by the recipe's judge
@@ -78,14 +92,16 @@ PROPOSAL = pa.struct(
 
 ANSWERS = pa.schema(
     [
-        ("request_id", pa.string()),  # hash of dataset, strategy, prompt version, models, user, draw
+        ("request_id", pa.string()),
         ("user", pa.int32()),
         ("strategy", pa.string()),
+        ("questions", pa.int32()),  # prompts asked of the strategy's LLM
         ("prompt_tokens", pa.int32()),
         ("output_tokens", pa.int32()),
-        ("seconds", pa.float32()),  # engine time of this request; requests of a batch overlap
-        ("questions", pa.int32()),  # prompts asked for this request: the generator's and the discriminator's
-        ("text", pa.string()),
+        ("seconds", pa.float32()),  # engine time: that of a batch, shared out by tokens
+        ("judge_questions", pa.int32()),  # prompts asked of the discriminator about the proposals
+        ("judge_tokens", pa.int32()),
+        ("judge_seconds", pa.float32()),
         ("error", pa.string()),
         ("proposals", pa.list_(PROPOSAL)),
     ]
@@ -99,8 +115,24 @@ HELD_OUT = "held_out"
 DUPLICATE = "duplicate"
 REJECTED = "rejected_by_discriminator"
 UNPARSABLE = "unparsable"
-OUTCOMES = (ACCEPTED, NOT_IN_CATALOGUE, ALREADY_SEEN, HELD_OUT, DUPLICATE, REJECTED, UNPARSABLE)
+NOT_CHOSEN = "not_chosen"
+"""Beyond the number that was asked for, or a candidate that the LLM did not pick."""
+UNDECIDED = "undecided"
+"""A preference on which the two orders of asking disagree."""
+OUTCOMES = (
+    *(ACCEPTED, NOT_IN_CATALOGUE, ALREADY_SEEN, HELD_OUT, DUPLICATE, REJECTED, UNPARSABLE),
+    *(NOT_CHOSEN, UNDECIDED),
+)
 """Every proposal has exactly one outcome, so the counts always add up."""
+
+RANKINGS = pa.schema(
+    [
+        ("user", pa.int32()),
+        ("items", pa.list_(pa.int32())),  # best first, none of them in the user's history
+        ("scores", pa.list_(pa.float32())),  # falling, 0..1
+    ]
+)
+"""The LLM's list for each user: what serving fuses with a recommender's, or injects into it."""
 
 RANKS = pa.schema(
     [

@@ -1,100 +1,83 @@
-"""Discrimination: a question Yes or No for every proposal, gathered again into one row per request.
+"""Discrimination: a question Yes or No for every proposal that is still open, in the row of its request."""
 
-The pipeline is one row per request at both ends. In between a request is spread over its pairs, and the gatherer holds
-what is in flight until a request is whole. Should the gatherer be lost, so are only rows that were not written; they are
-asked again.
-"""
-
-import json
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import csr_matrix
+import pyarrow.compute as pc
 
-from app.llm.engine import Row, token_logprobs
+from app.augment.strategies.base import Spoken, prompt_column
 from app.llm.prompts import Prompts
-from app.schema import ANSWERS
+from app.schema import ANSWERS, PROPOSAL
 
-CARRIED = ("request_id", "pairs", "pair", "history", "item", "draft")
-"""Columns of a pair on its way through the discriminator's engines."""
-NO_ITEM = -1
+COSTS = ("answers", "prompt_tokens", "output_tokens", "seconds", "error")
+"""What an engine adds to a row."""
 
 
-def pairs(row: Row, strategy: Any, similarity: csr_matrix) -> Iterator[Row]:
-    """An answer of the generator -> one row per proposal that is still to be judged.
+def questions(drafts: pa.Table, prompts: Prompts) -> pa.Table:
+    """Rows with `history` and `proposals` get the discriminator's `prompts` and `options`, one for each open proposal.
 
-    similarity: items x items, row j the neighbours of j, of an ItemCF on the observed log: the independent signal. The
-    answer itself travels as JSON with the first pair. A request without any open proposal is one row without an item.
+    What the strategy's LLM cost keeps its columns under other names, for the discriminator's engine writes its own.
     """
-    failed = row["error"]
-    draft = {
-        "user": row["user"],
-        "strategy": strategy.name,
-        "prompt_tokens": row["prompt_tokens"],
-        "output_tokens": row["output_tokens"],
-        "seconds": row["seconds"],
-        "text": row["text"],
-        "error": failed,
-        "proposals": [] if failed else strategy.read(row),
-    }
-    open_proposals = [proposal for proposal in draft["proposals"] if proposal["outcome"] is None]
-    open_items = [proposal["item"] for proposal in open_proposals]
-    agreement = np.asarray(similarity[np.asarray(row["history"])].sum(axis=0)).ravel()
-    for proposal in open_proposals:
-        proposal["agreement"] = float(agreement[proposal["item"]])
-    shared = {"request_id": row["request_id"], "pairs": max(1, len(open_items)), "history": row["history"]}
-    for place, item in enumerate(open_items or [NO_ITEM]):
-        yield shared | {
-            "pair": place,
-            "item": item,
-            "draft": json.dumps(draft) if place == 0 else "",
-        }
+    asked: list[list[np.ndarray]] = [[] for _ in range(len(drafts))]
+    histories = drafts["history"].combine_chunks()
+    starts, items = histories.offsets.to_numpy(), histories.values.to_numpy()
+    rows, candidates = _open(drafts)
+    for row, item in zip(rows.tolist(), candidates.tolist(), strict=True):
+        asked[row].append(prompts.yes_no(items[starts[row] : starts[row + 1]], item))
+    options = np.tile(np.array([prompts.yes, prompts.no], np.int32), (len(drafts), 1))
+    named = drafts.drop_columns(["answers"]).rename_columns(
+        [f"first_{name}" if name in COSTS else name for name in drafts.column_names if name != "answers"]
+    )
+    return named.append_column("prompts", prompt_column(asked)).append_column(
+        "options", prompt_column(list(options))
+    )
 
 
-def question(row: Row, prompts: Prompts) -> tuple[list[int], Row] | None:
-    """The discriminator's prompt for one pair; its answer is log P(Yes) and log P(No)."""
-    if row["item"] == NO_ITEM:
-        return None
-    prompt = prompts.yes_no(np.asarray(row["history"], np.int32), row["item"])
-    return prompt.tolist(), token_logprobs([prompts.yes, prompts.no])
+def finished(answers: pa.Table, strategy: str, judged: bool) -> pa.Table:
+    """Rows of `schema.ANSWERS`; with `judged`, P(Yes) of every proposal that was open goes to its place."""
+    columns: dict[str, Any] = {name: answers[name] for name in ("request_id", "user")}
+    columns["strategy"] = pa.array([strategy] * len(answers), pa.string())
+    proposals = answers["proposals"].combine_chunks()
+    first = "first_" if judged else ""
+    columns |= {name: answers[first + name] for name in COSTS if name != "answers"}
+    columns["questions"] = answers["questions"]
+    zeros = pa.array(np.zeros(len(answers), np.int32))
+    columns |= {"judge_questions": zeros, "judge_tokens": zeros, "judge_seconds": zeros.cast(pa.float32())}
+    if judged:
+        columns["judge_questions"] = pa.array(np.bincount(_open(answers)[0], minlength=len(answers)))
+        columns["judge_tokens"] = pc.add(answers["prompt_tokens"], answers["output_tokens"])
+        columns["judge_seconds"] = answers["seconds"]
+        proposals = _with_yes_no(proposals, answers)
+    columns["proposals"] = proposals
+    return pa.table([columns[name] for name in ANSWERS.names], ANSWERS.names).cast(ANSWERS)
 
 
-class Gather:
-    """Puts the pairs of a request together; an actor, because they may come in several batches."""
+def yes_share(said: Spoken) -> np.ndarray:
+    """P(Yes) / (P(Yes) + P(No)) of every question whose options were Yes and No: float32 [questions]."""
+    yes, no = said.option_logprobs.reshape(-1, 2).T
+    return 1.0 / (1.0 + np.exp(no - yes))
 
-    def __init__(self, yes: int, no: int) -> None:
-        self.yes, self.no = yes, no
-        self._open: dict[str, dict[int, Row]] = {}
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        """Rows of pairs -> rows of `schema.ANSWERS` for the requests that are whole now."""
-        whole = []
-        for row in batch.to_pylist():
-            met = self._open.setdefault(row["request_id"], {})
-            met[row["pair"]] = row
-            if len(met) == row["pairs"]:
-                whole.append(self._answer(self._open.pop(row["request_id"])))
-        return pa.Table.from_pylist(whole, ANSWERS)
+def _with_yes_no(proposals: pa.ListArray, answers: pa.Table) -> pa.ListArray:
+    """A question that the engine failed on leaves its proposals without a P(Yes)."""
+    flat = proposals.flatten()
+    rows = proposals.value_parent_indices().to_numpy(zero_copy_only=False)
+    is_open = flat.field("outcome").is_null().to_numpy(zero_copy_only=False)
+    failed = answers["error"].is_valid().to_numpy()[rows]
+    values, known = np.zeros(len(flat), np.float32), is_open & ~failed
+    values[known] = yes_share(Spoken.of(answers))
+    fields = {field.name: flat.field(field.name) for field in PROPOSAL}
+    fields["yes_no"] = pa.array(values, mask=~known)
+    structs = pa.StructArray.from_arrays(list(fields.values()), fields=list(PROPOSAL))
+    return pa.ListArray.from_arrays(proposals.offsets, structs)
 
-    def _answer(self, met: dict[int, Row]) -> Row:
-        answer = json.loads(met[0]["draft"])
-        judged = iter([met[place] for place in range(len(met))])
-        asked = 0
-        for proposal in answer["proposals"]:
-            if proposal["outcome"] is None:
-                row = next(judged)
-                proposal["yes_no"] = self._yes_no(row)
-                asked += 1
-                for cost in ("prompt_tokens", "output_tokens", "seconds"):
-                    answer[cost] += row[cost]
-        return answer | {"request_id": met[0]["request_id"], "questions": 1 + asked}
 
-    def _yes_no(self, row: Row) -> float | None:
-        """P(Yes) / (P(Yes) + P(No)); None where the engine failed on this pair."""
-        if row["error"]:
-            return None
-        found = dict(zip(row["alternatives"][0], row["logprobs"][0], strict=True))
-        return 1.0 / (1.0 + math.exp(found[self.no] - found[self.yes]))
+def _open(drafts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Row and item of every open proposal."""
+    proposals = drafts["proposals"].combine_chunks()
+    flat = proposals.flatten()
+    is_open = flat.field("outcome").is_null().to_numpy(zero_copy_only=False)
+    rows = proposals.value_parent_indices().to_numpy(zero_copy_only=False)
+    items = flat.field("item").to_numpy(zero_copy_only=False)
+    return rows[is_open], items[is_open].astype(np.int64)

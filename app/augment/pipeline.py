@@ -1,7 +1,7 @@
-"""Stage augment: histories -> generator -> grounding -> discriminator -> ledger -> judge, in one streaming pipeline.
+"""Stage augment: histories -> requests -> LLM -> proposals -> discriminator -> ledger -> judge, in one streaming pipeline.
 
-`ledger/<strategy>` holds what the LLMs said and outlives every rerun; `augmentation/<strategy>/answers` is the ledger
-with the judge's outcomes, published.
+The ledger holds what the LLMs said and outlives every rerun; `augmentation/<strategy>` is what this recipe makes of it:
+`answers` with an outcome for every proposal, and `rankings`, each user's list.
 """
 
 import logging
@@ -9,158 +9,247 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import csr_matrix
 
-from app.augment import discriminate
-from app.augment.controls import observed_itemcf
-from app.augment.judge import judge
-from app.augment.ledger import Ledger
-from app.augment.next_item import NextItemStrategy, rare_items
+from app.augment.content import content
+from app.augment.discriminate import finished, questions
+from app.augment.judge import Signals, judge, rankings, with_agreement
+from app.augment.ledger import Ledger, unanswered
+from app.augment.progress import Progress
+from app.augment.strategies import build
+from app.augment.strategies.base import Strategy, requests
+from app.augment.strategies.catalogue import rare_items
 from app.cluster import connect, fetch
 from app.data import Prepared
-from app.llm.engine import Row, ask
+from app.llm.engine import Sampling, ask
 from app.llm.prompts import VERSION, Prompts
-from app.recipe import NextItem, Recipe
+from app.recipe import Judge, Recipe, StrategySection
+from app.recommenders import build as build_recommender
+from app.recommenders.reading import read_observed
 from app.schema import OUTCOMES
 from app.workspace import Place, Workspace, fingerprint
 
 log = logging.getLogger("longtail")
 ATTEMPTS = 3
 """A request that was lost with an actor is asked again in the same run, this often."""
+NOT_CONTENT = {"users", "useless"}
+"""Settings of a strategy that no single answer depends on."""
 
 
 def augment(recipe: Recipe, ws: Workspace) -> None:
-    """Ask the generator and the discriminator about every user that has no answer yet, then judge all answers.
+    """Ask the LLMs about every user that has no answer yet, by every strategy of the recipe, then judge all answers.
 
     Does nothing where no variant of the recipe needs an LLM.
     """
     if not recipe.augmented:
         return
     for section in recipe.augment:
-        settings = {
-            "strategy": section.model_dump(),
-            "judge": recipe.judge.model_dump(exclude={"weight"}),
-            "items": recipe.llm.items,
-            "history": [recipe.generator.history, recipe.discriminator.history],
-            "context": [recipe.generator.context, recipe.discriminator.context],
-        }
-        inputs = [ws / "data", ws / "llm/generator", ws / "llm/discriminator"]
-        stage = ws.stage(f"augmentation/{section.strategy}", settings, inputs)
-        if stage.up_to_date:
-            continue
-        connect(recipe.resources)
-        asked = [
-            *(
-                stage.inputs,
-                settings["strategy"],
-                settings["items"],
-                settings["history"],
-                settings["context"],
-            ),
+        _augment(recipe, ws, section)
+
+
+def _augment(recipe: Recipe, ws: Workspace, section: StrategySection) -> None:
+    roles = {role: ws / f"llm/{role}" for role in recipe.roles}
+    tunings = {role: getattr(recipe, role) for role in roles}
+    settings = {
+        "strategy": section.model_dump(),
+        "judge": recipe.judge.model_dump(exclude={"weight"}),
+        "items": recipe.llm.items,
+        "history": [tuning.history for tuning in tunings.values()],
+        "context": [tuning.context for tuning in tunings.values()],
+        "itemcf": _itemcf(recipe).model_dump(mode="json"),
+        "seed": recipe.seed,
+    }
+    stage = ws.stage(f"augmentation/{section.strategy}", settings, [ws / "data", *roles.values()])
+    if stage.up_to_date:
+        return
+    for role in roles:
+        ws.require(f"llm/{role}")
+    prepared = Prepared(ws)
+    connect(recipe.resources)
+    asking = Asking(recipe, ws, section, prepared)
+    with stage.publishing() as draft:
+        answers = asking.run()
+        stage.counts = _publish(recipe, prepared, asking.strategy, answers, draft)
+
+
+class Asking:
+    """One strategy of a recipe, ready to be asked: what its ledger is called, and the pipeline that fills it."""
+
+    def __init__(self, recipe: Recipe, ws: Workspace, section: StrategySection, prepared: Prepared) -> None:
+        self.recipe, self.section, self.prepared = recipe, section, prepared
+        tuning = recipe.generator
+        self.strategy: Strategy = build(recipe, section, ws, prepared)
+        self.llm = ws / f"llm/{self.strategy.role}"
+        self.judging = None
+        if self.strategy.judged and recipe.judge.yes_no > 0:
+            tuning = recipe.discriminator
+            place = ws / "llm/discriminator"
+            self.judging = Prompts.open(
+                place, prepared.items, recipe.llm.items, tuning.history, tuning.context
+            )
+        self.salt = self._salt(ws)
+        root = Workspace(recipe.ledger).root if recipe.ledger else ws / "ledger"
+        self.ledger = Ledger(root / f"{section.strategy}/{self.salt}")
+
+    def _salt(self, ws: Workspace) -> str:
+        """A hash of everything but a request's own content that its answer depends on."""
+        import ray
+
+        models = [self.llm] + ([ws / "llm/discriminator"] if self.judging else [])
+        hashed = ray.get([ray.remote(num_cpus=0.5)(content).remote(model) for model in models])
+        asked = [self.strategy.prompts] + ([self.judging] if self.judging else [])
+        catalogue = self.prepared.items.select(["item_id", "title", "slice"])
+        return fingerprint(
             VERSION,
-        ]
-        ledger = Ledger(ws / f"ledger/{section.strategy}/{fingerprint(asked)}")
-        with stage.publishing() as draft:
-            prepared = Prepared(ws)
-            _ask(recipe, ws, section, prepared, ledger, asked)
-            decide = partial(
-                judge, settings=recipe.judge, tail_share=section.tail_share, rare=rare_items(prepared.items)
-            )
-            stage.counts = _publish(
-                ledger.read().map_batches(decide, batch_format="pyarrow"), draft / "answers"
-            )
-
-
-def _ask(
-    recipe: Recipe, ws: Workspace, section: NextItem, prepared: Prepared, ledger: Ledger, asked: list[Any]
-) -> None:
-    """Bring the ledger up to one answer per request.
-
-    asked: what a request depends on besides its user; part of its hash.
-    """
-    import ray
-
-    generator, discriminator = ws.require("llm/generator"), ws.require("llm/discriminator")
-    strategy = NextItemStrategy.open(section, recipe.llm, recipe.generator, generator, prepared.items)
-    asking = recipe.discriminator
-    judging = Prompts.open(discriminator, prepared.items, recipe.llm.items, asking.history, asking.context)
-    requests = strategy.requests(prepared, asked)
-    shared = ray.put((strategy, judging))
-    similarity = ray.remote(_similarity).options(num_cpus=1).remote(prepared.place, prepared.n_items)
-    for attempt in range(ATTEMPTS + 1):
-        remaining = ledger.remaining(requests)
-        left = remaining.count()
-        if left == 0:
-            return
-        if attempt == ATTEMPTS:
-            raise RuntimeError(
-                f"{section.strategy}: {left} requests have no answer after {ATTEMPTS} rounds; {ledger.place} has the others"
-            )
-        log.info("%s: %d requests to ask%s", section.strategy, left, " again" if attempt else "")
-        generate = ask(
-            generator,
-            recipe.resources,
-            strategy.prompts.context + 1,
-            partial(_generator_question, shared),
-            carried=("request_id", "user", "history", "held_out"),
+            self.section.model_dump(exclude=NOT_CONTENT),
+            self.recipe.llm.items,
+            [(prompts.history, prompts.context) for prompts in asked],
+            hashed,
+            fingerprint(catalogue.to_pydict()),
+            vars(self.strategy.sampling),
         )
-        decide = ask(
-            discriminator,
-            recipe.resources,
-            judging.context + 1,
-            partial(_discriminator_question, shared),
-            carried=discriminate.CARRIED,
+
+    def run(self) -> Any:
+        """Bring the ledger up to one answer per request; all of them as a dataset."""
+        import ray
+
+        shared = ray.put((self.strategy, self.judging))
+        histories = self.prepared.histories()
+        if self.section.users:
+            drawn = _drawn(self.recipe.seed, self.prepared.n_users, self.section.users)
+            histories = histories.map_batches(
+                _among, batch_format="pyarrow", fn_kwargs={"users": [ray.put(drawn)]}
+            )
+        wanted_requests = histories.map_batches(
+            partial(_requests, shared=[shared], salt=self.salt, seed=self.recipe.seed), batch_format="pyarrow"
         )
-        answers = decide(generate(remaining).flat_map(partial(_pairs, shared, similarity))).map_batches(
-            discriminate.Gather,
-            fn_constructor_args=(judging.yes, judging.no),
+        for attempt in range(ATTEMPTS + 1):
+            wanted, left, count = self.ledger.split(wanted_requests)
+            if not count:
+                return self.ledger.read(wanted)
+            if attempt == ATTEMPTS:
+                raise RuntimeError(
+                    f"{self.section.strategy}: {count} requests have no answer after {ATTEMPTS} rounds;"
+                    f" {self.ledger.place} has the others"
+                )
+            log.info("%s: %d requests to ask%s", self.section.strategy, count, " again" if attempt else "")
+            remaining = wanted_requests.map_batches(
+                unanswered, batch_format="pyarrow", fn_kwargs={"left": [left]}
+            )
+            progress = Progress(self.section, self.recipe.prices, self.recipe.llm.base, count)
+            for written in self.ledger.append(self.answers(remaining, shared)):
+                progress.add(written, self.ledger.place)
+
+    def answers(self, remaining: Any, shared: Any) -> Any:
+        """Requests -> rows of `schema.ANSWERS`, as the engines give them."""
+        strategy, resources = self.strategy, self.recipe.resources
+        asked = ask(self.llm, resources, strategy.prompts.context + 1, strategy.sampling, strategy.questions)
+        read = partial(_read, shared=[shared], judged=self.judging is not None)
+        drafts = asked(remaining).map_batches(
+            read, batch_format="pyarrow", batch_size=None, zero_copy_batch=True
+        )
+        if self.judging:
+            discriminator = self.llm.fs, self.llm.path.rsplit("/", 1)[0] + "/discriminator"
+            proposals = getattr(self.section, "proposals", strategy.questions)
+            judged = ask(Place(*discriminator), resources, self.judging.context + 1, Sampling(), proposals)
+            drafts = judged(drafts)
+        return drafts.map_batches(
+            partial(finished, strategy=strategy.name, judged=self.judging is not None),
             batch_format="pyarrow",
             batch_size=None,
-            concurrency=1,
-            num_cpus=0.5,
+            zero_copy_batch=True,
         )
-        with ledger.progress(section.strategy, left):
-            ledger.append(answers)
 
 
-def _generator_question(shared: Any, row: Row) -> tuple[list[int], Row]:
-    strategy, _ = fetch(shared)
-    return strategy.question(row)
+def _itemcf(recipe: Recipe) -> Any:
+    """The settings of the judge's independent signal: the recipe's own ItemCF, tuned as that is."""
+    from app.recipe import ItemCF
+
+    return recipe.recommenders.itemcf or ItemCF()
 
 
-def _discriminator_question(shared: Any, row: Row) -> tuple[list[int], Row] | None:
-    _, prompts = fetch(shared)
-    return discriminate.question(row, prompts)
+def _drawn(seed: int, n_users: int, count: int) -> np.ndarray:
+    """bool [n_users]: so many users at random."""
+    drawn = np.zeros(n_users, bool)
+    drawn[np.random.default_rng(seed).permutation(n_users)[:count]] = True
+    return drawn
 
 
-def _pairs(shared: Any, similarity: Any, row: Row) -> list[Row]:
-    strategy, _ = fetch(shared)
-    return list(discriminate.pairs(row, strategy, fetch(similarity)))
+def _among(batch: pa.Table, users: list[Any]) -> pa.Table:
+    return batch.filter(pa.array(fetch(users[0])[batch["user"].to_numpy()]))
 
 
-def _similarity(data: Place, n_items: int) -> csr_matrix:
-    """Items x items of an ItemCF on the observed training log: the independent signal of the judge."""
-    return observed_itemcf(data, n_items).similarity
+def _requests(batch: pa.Table, shared: list[Any], salt: str, seed: int) -> pa.Table:
+    strategy, _ = fetch(shared[0])
+    return requests(batch, strategy, salt, seed)
 
 
-def _publish(judged: Any, target: Place) -> dict[str, Any]:
-    """Write the judged answers. Returns the counts of the manifest; outcomes add up to the proposals."""
-    import ray.data
+def _read(batch: pa.Table, shared: list[Any], judged: bool) -> pa.Table:
+    strategy, judging = fetch(shared[0])
+    asked = pc.list_value_length(batch["answers"])
+    drafts = batch.append_column("proposals", strategy.read(batch).column(len(batch)))
+    drafts = drafts.append_column("questions", asked.cast(pa.int32()))
+    return questions(drafts, judging) if judged else drafts
 
-    judged.write_parquet(target.make_folder().path, filesystem=target.fs)
-    counted = ray.data.read_parquet(target.path, filesystem=target.fs).map_batches(
-        _count, batch_format="pyarrow"
+
+def _signals(data: Place, section: Any, rare: np.ndarray) -> Signals:
+    """Fitted on the observed training log; runs in a Ray task."""
+    return Signals(build_recommender("itemcf", section).fit(read_observed(data)), rare)
+
+
+def _publish(
+    recipe: Recipe, prepared: Prepared, strategy: Strategy, answers: Any, draft: Place
+) -> dict[str, Any]:
+    """Judge the answers and write them. Returns the counts of the manifest; outcomes add up to the proposals."""
+    import ray
+
+    signals = ray.remote(num_cpus=1)(_signals).remote(
+        prepared.place, _itemcf(recipe), rare_items(prepared.items)
+    )
+    settle = partial(
+        _settled,
+        signals=[signals],
+        settings=recipe.judge,
+        judged=strategy.judged,
+        ranked=strategy.judged or strategy.name == "ranking",
+        draft=draft,
     )
     totals: Counter[str] = Counter()
-    for row in counted.iter_rows():
-        totals.update(row)
+    counted = answers.map_batches(settle, batch_format="pyarrow", batch_size=None, zero_copy_batch=True)
+    for batch in counted.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
+        for row in batch.to_pylist():
+            totals.update(row)
     outcomes = {outcome: int(totals[outcome]) for outcome in OUTCOMES}
     if sum(outcomes.values()) != totals["proposals"]:
         raise RuntimeError(f"outcomes {outcomes} do not add up to {totals['proposals']} proposals")
-    numbers = ("requests", "errors", "questions", "prompt_tokens", "output_tokens", "proposals")
-    return {name: int(totals[name]) for name in numbers} | {"outcomes": outcomes}
+    numbers = (
+        "requests",
+        "errors",
+        "questions",
+        "judge_questions",
+        "prompt_tokens",
+        "output_tokens",
+        "judge_tokens",
+    )
+    return {name: int(totals[name]) for name in (*numbers, "proposals")} | {"outcomes": outcomes}
+
+
+def _settled(
+    batch: pa.Table, signals: list[Any], settings: Judge, judged: bool, ranked: bool, draft: Place
+) -> pa.Table:
+    """Write one file of answers, and of rankings, with all outcomes; answer its sums."""
+    known = fetch(signals[0])
+    if judged:
+        batch = judge(with_agreement(batch, known), settings, known.rare)
+    if not len(batch):
+        return _count(batch)
+    name = f"{batch['request_id'][0].as_py()}.parquet"
+    (draft / f"answers/{name}").write_table(batch)
+    if ranked:
+        (draft / f"rankings/{name}").write_table(rankings(batch, settings, known.rare))
+    return _count(batch)
 
 
 def _count(batch: pa.Table) -> pa.Table:
@@ -168,7 +257,8 @@ def _count(batch: pa.Table) -> pa.Table:
     proposals = pc.list_flatten(batch["proposals"])
     outcomes = Counter(pc.struct_field(proposals, "outcome").to_pylist())
     sums = {
-        name: pc.sum(batch[name]).as_py() or 0 for name in ("questions", "prompt_tokens", "output_tokens")
+        name: pc.sum(batch[name]).as_py() or 0
+        for name in ("questions", "judge_questions", "prompt_tokens", "output_tokens", "judge_tokens")
     }
     return pa.table(
         {name: [value] for name, value in sums.items()}

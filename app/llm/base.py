@@ -7,7 +7,7 @@ import inspect
 import logging
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +16,12 @@ from app.errors import InputError
 from app.llm.items import item_texts
 from app.llm.prompts import Prompts
 from app.llm.texts import WORDS
-from app.recipe import LLM, Recipe, Tuning
+from app.recipe import LLM, Recipe, Role, Tuning
 from app.schema import ITEMS
 from app.workspace import Place
 
 log = logging.getLogger("longtail")
 
-Role = Literal["generator", "discriminator"]
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 ANY_ITEM = pa.Table.from_pylist([{"item": 0, "item_id": "0", "attributes": []}], ITEMS)
 """A catalogue to ask questions of before the data are read."""

@@ -13,9 +13,8 @@ from jinja2 import Environment, StrictUndefined
 
 from app import __version__
 from app.data import Prepared
-from app.llm.base import Role
 from app.llm.texts import QUESTIONS
-from app.recipe import Recipe, Tuning
+from app.recipe import Recipe, Role, Tuning
 from app.workspace import Place
 
 PACKAGES = ("torch", "transformers", "deepspeed", "peft")

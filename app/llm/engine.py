@@ -1,12 +1,22 @@
-"""vLLM engines as a step of a Ray Data pipeline, through `ray.data.llm`.
+"""vLLM engines as a step of a Ray Data pipeline: rows of requests in, the same rows with their answers out.
 
-Rows carry token ids, so that the engine sees exactly what tuning saw. A row that the engine rejects comes out with
-`error` set and is counted, never fatal; an engine that dies takes its actor with it and is started anew by Ray Data.
+A pool of actors that grows and shrinks, each with an engine of its own. Rows carry token ids, so that the engine sees
+exactly what tuning saw, and columns stay Arrow arrays: one row stays one row, whatever number of questions it asks, so
+that no crash can tear an answer. `ray.data.llm` does the same a row at a time in asyncio; with small models that costs
+several times what the engine itself takes (docs/results.md, "Augmentation").
 """
 
+import logging
+import os
+import threading
+import time
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from app.recipe import Resources
 from app.workspace import Place
@@ -15,37 +25,48 @@ Row = dict[str, Any]
 MAX_LOGPROBS = 64
 """Most alternatives of one token that an answer can carry."""
 
-ERROR = "__inference_error__"
-UNASKED = "unasked"
-CARRIED = "carried"
-NOTHING: Row = {
-    "text": None,
-    "tokens": [],
-    "alternatives": [],
-    "logprobs": [],
-    "prompt_tokens": 0,
-    "output_tokens": 0,
-    "seconds": 0.0,
-}
-"""What a row that was not answered carries in place of an answer."""
-BATCH = 64
-CONCURRENT_BATCHES = 8
-"""Small batches, many at a time: one slow prompt then holds up few others (Ray PR 52634)."""
+QUESTIONS_AT_ONCE = 1024
+"""Questions of one batch, about: enough that an engine runs full steps, few enough that little is lost with an actor."""
+BATCHES_AT_ONCE = 2
+"""Batches that an engine works on: while one drains, the next one fills its steps."""
+
+ANSWER = pa.struct(
+    [
+        ("written", pa.list_(pa.int32())),
+        ("written_logprobs", pa.list_(pa.float32())),
+        ("options", pa.list_(pa.int32())),
+        ("option_logprobs", pa.list_(pa.float32())),
+    ]
+)
+"""What the engine says to one prompt: the tokens it wrote, and of the first one the alternatives that were asked for,
+likeliest first, or in the order of the request's `options`."""
 
 
-def top_logprobs(count: int) -> Row:
-    """Sampling for one prefill whose answer is the `count` likeliest next tokens with their log-probabilities."""
-    return {"max_tokens": 1, "temperature": 0.0, "logprobs": count, "detokenize": False}
+@dataclass(frozen=True)
+class Sampling:
+    """How a pool answers. max_tokens 1 with `top` > 0: the likeliest next tokens; with a request's `options`: their
+    log-probabilities, likely or not. Otherwise text of at most `max_tokens`.
+    """
 
+    max_tokens: int = 1
+    top: int = 0
+    temperature: float = 0.0
+    top_p: float = 1.0
+    grammar: str | None = None
+    """A grammar that what is written must keep to (vLLM's structured outputs)."""
 
-def token_logprobs(tokens: list[int]) -> Row:
-    """Sampling for one prefill whose answer is the log-probability of each of `tokens`, likely or not."""
-    return {"max_tokens": 1, "temperature": 0.0, "logprob_token_ids": tokens, "detokenize": False}
+    def parameters(self, options: list[int], seed: int | None) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
 
-
-def decoded(max_tokens: int) -> Row:
-    """Sampling for greedy text, with the log-probability of every token written."""
-    return {"max_tokens": max_tokens, "temperature": 0.0, "logprobs": 0}
+        asked = {"logprob_token_ids": options} if options else {"logprobs": self.top}
+        if self.temperature:
+            asked |= {"temperature": self.temperature, "top_p": self.top_p, "seed": seed}
+        else:
+            asked["temperature"] = 0.0
+        if self.grammar:
+            asked["structured_outputs"] = StructuredOutputsParams(grammar=self.grammar)
+        return SamplingParams(max_tokens=self.max_tokens, detokenize=False, flat_logprobs=True, **asked)
 
 
 def engine_arguments(resources: Resources, context: int) -> Row:
@@ -62,72 +83,169 @@ def engine_arguments(resources: Resources, context: int) -> Row:
 
 
 def ask(
-    llm: Place,
-    resources: Resources,
-    context: int,
-    question: Callable[[Row], tuple[list[int], Row] | None],
-    carried: tuple[str, ...],
+    llm: Place, resources: Resources, context: int, sampling: Sampling, questions: int = 1
 ) -> Callable[[Any], Any]:
-    """A step that asks one question a row: dataset in, dataset out, rows in any order.
+    """A step that asks the `prompts` of every row: dataset in, dataset out, rows in any order.
 
-    question(row) gives the prompt's token ids and the sampling parameters, or None to let the row pass unasked. What
-    comes out is the `carried` columns and `text`, `tokens` (token ids written), `alternatives` and `logprobs` (per
-    written token: token ids and their log-probabilities, likeliest first), `prompt_tokens`, `output_tokens`, `seconds`,
-    `error` (null where all is well).
+    It adds `answers` (list of ANSWER, one for each prompt), `prompt_tokens`, `output_tokens`, `seconds` and `error`, null
+    where all is well; a row that the engine rejects has no answers. questions: prompts of a row, about.
     """
-    from ray.data.llm import build_processor, vLLMEngineProcessorConfig
+    import ray.data
 
-    def before(row: Row) -> Row:
-        asked = question(row)
-        # The engine stage writes columns of its own over the row's (request_id among them), hence one column of ours.
-        kept = {CARRIED: {name: row[name] for name in carried}}
-        if asked is None:
-            return kept | {ERROR: UNASKED}  # the processor lets rows with an error pass
-        return kept | {"tokenized_prompt": list(map(int, asked[0])), "sampling_params": asked[1]}
+    rows = max(1, QUESTIONS_AT_ONCE // questions)
 
-    def after(row: Row) -> Row:
-        steps = [_likeliest_first(step) for step in _steps(row.get("logprobs"))]
-        return row[CARRIED] | {
-            "text": row["generated_text"],
-            "tokens": [int(token) for token in row["generated_tokens"]],
-            "alternatives": [[token for token, _ in step] for step in steps],
-            "logprobs": [[logprob for _, logprob in step] for step in steps],
-            "prompt_tokens": int(row["num_input_tokens"]),
-            "output_tokens": int(row["num_generated_tokens"]),
-            "seconds": float(row["time_taken_llm"]),
-            "error": None,
-        }
+    def step(dataset: Any) -> Any:
+        # An actor hands on what it has when a block is done: blocks of one batch keep answers coming.
+        return dataset.repartition(target_num_rows_per_block=rows).map_batches(
+            Engine,
+            fn_constructor_args=(llm, engine_arguments(resources, context), sampling),
+            batch_format="pyarrow",
+            batch_size=None,
+            zero_copy_batch=True,
+            compute=ray.data.ActorPoolStrategy(
+                min_size=resources.pool[0],
+                max_size=resources.pool[1],
+                max_tasks_in_flight_per_actor=2 * BATCHES_AT_ONCE,
+                enable_true_multi_threading=True,
+            ),
+            ray_remote_args_fn=lambda: {"max_concurrency": BATCHES_AT_ONCE},
+            **({"num_gpus": 1} if resources.accelerator == "gpu" else {"num_cpus": 1}),
+        )
 
-    cpu = {"placement_group_config": {"bundles": [{"CPU": 1}]}} if resources.accelerator == "cpu" else {}
-    config = vLLMEngineProcessorConfig(
-        model_source=llm.uri,
-        engine_kwargs=engine_arguments(resources, context),
-        batch_size=BATCH,
-        concurrency=resources.pool,
-        max_concurrent_batches=CONCURRENT_BATCHES,
-        should_continue_on_error=True,
-        log_engine_metrics=False,
-        chat_template_stage=False,
-        tokenize_stage=False,
-        detokenize_stage=False,
-        **cpu,
-    )
-    processor = build_processor(config, preprocess=before, postprocess=after)
-    return lambda dataset: processor(dataset).map(partial(_even, carried=carried))
+    return step
 
 
-def _even(row: Row, carried: tuple[str, ...]) -> Row:
-    """Rows with an error skip `after`; bring all rows to the same columns."""
-    error = row.get(ERROR)
-    if not error:
-        return {name: row[name] for name in (*carried, *NOTHING, "error")}
-    return row[CARRIED] | NOTHING | {"error": None if error == UNASKED else error}
+@dataclass
+class _Batch:
+    """The questions of one call, on their way."""
+
+    outputs: list[Any]
+    left: int
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def answer(self, place: int, output: Any) -> None:
+        self.outputs[place] = output
+        self.left -= 1
+        if not self.left:
+            self.done.set()
 
 
-def _steps(logprobs: Any) -> list[Row]:
-    return [] if logprobs is None else [dict(step) for step in logprobs]
+class Engine:
+    """One vLLM engine. Calls may come from several threads; one thread of its own feeds the engine and takes its answers.
+
+    A dead engine ends the process: Ray Data starts a new actor and gives it the same batches.
+    """
+
+    def __init__(self, llm: Place, arguments: Row, sampling: Sampling) -> None:
+        from vllm import LLM
+
+        with llm.local() as folder:
+            # One token is read by its number; only what is written on needs to know where a text ends.
+            arguments = arguments | {"skip_tokenizer_init": sampling.max_tokens == 1}
+            self.engine = LLM(str(folder), **arguments).llm_engine
+        self.sampling = sampling
+        self._asked: SimpleQueue[tuple[str, list[int], Any, _Batch, int]] = SimpleQueue()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """A table with `request_id`, `prompts` and `options` -> the same without `prompts`, with what `ask` says."""
+        started = time.monotonic()
+        outputs = self._answers(batch)
+        table = batch.drop_columns(["prompts", "options"])
+        counts = np.diff(_column(batch, "prompts").offsets.to_numpy())
+        columns = _answer_columns(outputs, counts, time.monotonic() - started)
+        for name, column in columns.items():
+            table = table.append_column(name, column)
+        return table
+
+    def _answers(self, batch: pa.Table) -> list[Any]:
+        """vLLM's outputs, or the messages of rejected ones, of all prompts, row by row."""
+        prompts = _column(batch, "prompts").to_pylist()
+        options = _column(batch, "options").to_pylist()
+        ids = batch["request_id"].to_pylist()
+        together = _Batch([None] * sum(map(len, prompts)), sum(map(len, prompts)))
+        place, shared = 0, None
+        for request_id, questions, tokens in zip(ids, prompts, options, strict=True):
+            if shared is None or tokens or self.sampling.temperature:
+                shared = self.sampling.parameters(tokens, int(request_id, 16) % 2**31)
+            for prompt in questions:
+                self._asked.put((f"{id(together):x}-{place}", prompt, shared, together, place))
+                place += 1
+            shared = None if tokens else shared
+        if place:
+            together.done.wait()
+        return together.outputs
+
+    def _run(self) -> None:
+        waiting: dict[str, tuple[_Batch, int]] = {}
+        try:
+            while True:
+                while not waiting or not self._asked.empty():
+                    name, prompt, parameters, batch, place = self._asked.get()
+                    try:
+                        self.engine.add_request(name, {"prompt_token_ids": prompt}, parameters)
+                        waiting[name] = batch, place
+                    except ValueError as error:  # this prompt is too long, or holds a token that is none
+                        batch.answer(place, str(error).partition("\n")[0] or "rejected by the engine")
+                for output in self.engine.step():
+                    if output.finished:
+                        batch, place = waiting.pop(output.request_id)
+                        batch.answer(place, output)
+        except BaseException:
+            logging.getLogger("longtail").exception("an engine died; Ray Data starts another")
+            os._exit(1)  # its calls would wait for ever
 
 
-def _likeliest_first(step: Row) -> list[tuple[int, float]]:
-    found = ((int(token), entry["logprob"]) for token, entry in step.items() if entry is not None)
-    return sorted(found, key=lambda pair: -pair[1])
+def _answer_columns(outputs: list[Any], counts: np.ndarray, seconds: float) -> dict[str, pa.Array]:
+    """The columns that the engine adds, from the outputs of all rows and each row's number of questions."""
+    rows = np.repeat(np.arange(len(counts)), counts)
+    errors: list[str | None] = [None] * len(counts)
+    prompt_tokens, output_tokens = np.zeros(len(counts), np.int32), np.zeros(len(counts), np.int32)
+    for row, output in zip(rows.tolist(), outputs, strict=True):
+        if isinstance(output, str):
+            errors[row] = output
+    lists: dict[str, list[list[Any]]] = {
+        name: [] for name in ("written", "written_logprobs", "options", "option_logprobs")
+    }
+    kept = np.zeros(len(counts), np.int64)
+    for row, output in zip(rows.tolist(), outputs, strict=True):
+        if errors[row] is not None:
+            continue
+        kept[row] += 1
+        said = output.outputs[0]
+        prompt_tokens[row] += len(output.prompt_token_ids)
+        output_tokens[row] += len(said.token_ids)
+        found = said.logprobs
+        lists["written"].append(said.token_ids)
+        lists["written_logprobs"].append([found.logprobs[start] for start in found.start_indices])
+        # The first entry is the written token itself, the alternatives follow.
+        alternatives = slice(1, found.end_indices[0]) if found.end_indices else slice(0, 0)
+        lists["options"].append(found.token_ids[alternatives])
+        lists["option_logprobs"].append(found.logprobs[alternatives])
+    parts = [
+        _lists(values, pa.int32() if name in ("written", "options") else pa.float32())
+        for name, values in lists.items()
+    ]
+    answers = pa.StructArray.from_arrays(parts, fields=list(ANSWER))
+    tokens = (prompt_tokens + output_tokens).astype(np.float64)
+    shares = tokens / max(1.0, tokens.sum())
+    return {
+        "answers": pa.ListArray.from_arrays(_offsets(kept), answers),
+        "prompt_tokens": pa.array(prompt_tokens),
+        "output_tokens": pa.array(output_tokens),
+        "seconds": pa.array((seconds * shares).astype(np.float32)),
+        "error": pa.array(errors, pa.string()),
+    }
+
+
+def _lists(values: list[list[Any]], kind: pa.DataType) -> pa.ListArray:
+    flat = [value for one in values for value in one]
+    return pa.ListArray.from_arrays(_offsets([len(one) for one in values]), pa.array(flat, kind))
+
+
+def _offsets(lengths: Any) -> pa.Array:
+    return pa.array(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int32))
+
+
+def _column(table: pa.Table, name: str) -> pa.ListArray:
+    return table[name].combine_chunks()

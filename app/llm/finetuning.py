@@ -6,10 +6,10 @@ model card, the curve and what the model is worth on validation.
 
 from app.cluster import connect
 from app.data import Prepared
-from app.llm.base import Role, check_base, write_base
+from app.llm.base import check_base, write_base
 from app.llm.card import write_card
 from app.llm.examples.writing import write_examples
-from app.recipe import Recipe, Tuning
+from app.recipe import Recipe, Role, Tuning
 from app.workspace import Place, Stage, Workspace
 
 SHAPING = {

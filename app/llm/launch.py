@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from app.cluster import relay
 from app.errors import InputError
-from app.llm.base import Role, export_model, load_model
+from app.llm.base import export_model, load_model
 from app.llm.events import Events
 from app.llm.tuning.checkpoints import Checkpoints, Progress
 from app.llm.tuning.loop import Figures, Job, tune
 from app.llm.tuning.packing import attend_within_examples
-from app.recipe import Recipe, Tuning
+from app.recipe import Recipe, Role, Tuning
 from app.workspace import Place
 
 log = logging.getLogger("longtail")

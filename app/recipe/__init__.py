@@ -4,14 +4,28 @@ Unknown keys are rejected with the nearest known key named; `--set a.b=c` change
 saved with the results.
 """
 
-from app.recipe.augmentation import Judge, NextItem
+from app.recipe.augmentation import (
+    ColdPairs,
+    IdList,
+    Insertion,
+    Judge,
+    NextItem,
+    Pairs,
+    Price,
+    Prices,
+    Ranking,
+    Screening,
+    Strategy,
+    StrategySection,
+)
 from app.recipe.dataset import Columns, Dataset, Simulation
-from app.recipe.llm import LLM, Discriminator, Generator, Negative, Task, Tuning
+from app.recipe.llm import LLM, Discriminator, Generator, Negative, Role, Task, Tuning
 from app.recipe.loading import dump_recipe, load_recipe
 from app.recipe.recipe import Evaluation, Recipe, Resources, Serving
 from app.recipe.recommenders import (
     BPR,
     SGL,
+    SOURCES,
     VARIANTS,
     ItemCF,
     LightGCN,
@@ -30,11 +44,14 @@ from app.recipe.tuning import LogRange, Tune
 
 __all__ = [
     "BPR",
+    "ColdPairs",
     "Columns",
     "Dataset",
     "Discriminator",
     "Evaluation",
     "Generator",
+    "IdList",
+    "Insertion",
     "ItemCF",
     "Judge",
     "LLM",
@@ -44,16 +61,25 @@ __all__ = [
     "Negative",
     "NeuMF",
     "NextItem",
+    "Pairs",
     "Popularity",
+    "Price",
+    "Prices",
+    "Ranking",
     "Recipe",
     "RecommenderSection",
     "Recommenders",
     "Resources",
+    "Role",
     "SASRec",
     "SGL",
+    "SOURCES",
+    "Screening",
     "Section",
     "Serving",
     "Simulation",
+    "Strategy",
+    "StrategySection",
     "Swing",
     "Task",
     "Trained",

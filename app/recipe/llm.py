@@ -8,6 +8,8 @@ from app.recipe.section import Count, Positive, Section, Share
 
 Task = Literal["next_item", "id_list", "yes_no", "preference", "ranking"]
 Negative = Literal["random", "popular", "hard"]
+Role = Literal["generator", "discriminator"]
+"""Who is asked: the generator writes items, the discriminator answers with one word."""
 
 
 class LLM(Section):

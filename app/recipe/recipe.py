@@ -2,12 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from app.recipe.augmentation import Judge, NextItem
+from app.recipe.augmentation import Judge, NextItem, Prices, Strategy, StrategySection
 from app.recipe.dataset import Dataset
-from app.recipe.llm import LLM, Discriminator, Generator
-from app.recipe.recommenders import VARIANTS, ItemCF, Recommenders, Swing, Variant
+from app.recipe.llm import LLM, Discriminator, Generator, Role
+from app.recipe.recommenders import SOURCES, VARIANTS, ItemCF, Recommenders, Swing, Variant
 from app.recipe.section import Count, Positive, Section, Share
 from app.recipe.tuning import Tune
 
@@ -59,8 +59,14 @@ class Recipe(Section):
     llm: LLM = LLM()
     generator: Generator = Generator()
     discriminator: Discriminator = Discriminator()
-    augment: Annotated[list[NextItem], Field(min_length=1, max_length=1)] = [NextItem()]
+    augment: list[Strategy] = [NextItem()]
+    """The strategies, each at most once."""
+    ledger: str | None = None
+    """Folder or URI where the LLMs' answers are kept; recipes that name the same one never ask the same question twice.
+    By default `ledger` in the workspace."""
     judge: Judge = Judge()
+    """Which proposals are accepted, or the name of a preset: `llm-i2i`."""
+    prices: Prices = Prices()
     variants: list[Variant] = list(VARIANTS)
     recommenders: Recommenders = Recommenders(itemcf=ItemCF(), swing=Swing())
     tune: Tune = Tune()
@@ -69,14 +75,47 @@ class Recipe(Section):
     resources: Resources = Resources()
 
     @property
+    def strategies(self) -> dict[str, StrategySection]:
+        return {section.strategy: section for section in self.augment}
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The LLMs that some strategy or the judge asks."""
+        if not self.augmented:
+            return ()
+        answering = set(self.strategies) & {"pairs", "cold_pairs", "screening"}
+        ranked = self.strategies.get("ranking")
+        asked = answering or ("next_item" in self.strategies and self.judge.yes_no > 0)
+        if asked or (ranked and ranked.mode == "pointwise"):
+            return ("generator", "discriminator")
+        return ("generator",)
+
+    @property
     def augmented(self) -> bool:
-        """Whether some variant needs what the LLMs write; the controls add as many interactions as they do."""
-        return set(self.variants) != {"observed"}
+        """Whether an LLM is asked at all: some variant needs what it writes, or it ranks for serving."""
+        return set(self.variants) != {"observed"} and bool(self.augment)
+
+    def judge_of(self, recommender: str) -> Judge:
+        """The judge of what this recommender is trained on."""
+        return Judge.model_validate(self.judge.model_dump() | getattr(self.recommenders, recommender).judge)
 
     @model_validator(mode="after")
     def _whole(self) -> "Recipe":
         if "observed" not in self.variants:
             raise ValueError("variants must contain 'observed': every lift is measured against it")
+        if len(self.strategies) < len(self.augment):
+            raise ValueError("augment: each strategy at most once")
+        for variant in self.variants:
+            missing = set(SOURCES[variant]) - set(self.strategies)
+            if missing:
+                raise ValueError(
+                    f"variants: '{variant}' is made of {sorted(missing)}, which augment does not have"
+                )
+        if self.prices.models and self.llm.base not in self.prices.models:
+            raise ValueError(
+                f"prices.models has no '{self.llm.base}', the llm.base of this recipe; it has"
+                f" {sorted(self.prices.models)}"
+            )
         if "hard" in self.generator.negatives:
             raise ValueError(
                 "generator.negatives: 'hard' are the tuned generator's misses, for the discriminator only"
@@ -88,6 +127,13 @@ class Recipe(Section):
                 "generator.lora needs a pretrained llm.base; 'small' is trained from scratch, set it to 0"
             )
         for name, section in self.recommenders.chosen().items():
+            try:
+                self.judge_of(name)
+            except ValidationError as error:
+                fault = error.errors()[0]
+                raise ValueError(
+                    f"recommenders.{name}.judge.{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+                ) from None
             missing = set(section.variants or []) - set(self.variants)
             if missing:
                 raise ValueError(

@@ -1,18 +1,51 @@
 """The recommenders: those that are named are fitted, on each variant of the training set."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from app.recipe.section import Count, Positive, Section
 
-Variant = Literal["observed", "generated", "discriminated", "random", "popular", "itemcf"]
+Variant = Literal[
+    "observed",
+    "generated",
+    "discriminated",
+    "refined",
+    "id_list",
+    "insertion",
+    "pairs",
+    "cold_pairs",
+    "random",
+    "popular",
+    "itemcf",
+    "shuffled",
+]
+"""A training set. `generated` and `discriminated` come from next_item, before and after the judge; `refined` is the
+latter on a screened log; `random`, `popular`, `itemcf` are its controls, `shuffled` that of pairs."""
 VARIANTS: tuple[Variant, ...] = ("observed", "generated", "discriminated", "random", "popular", "itemcf")
+"""By default."""
+SOURCES: dict[Variant, tuple[str, ...]] = {
+    "observed": (),
+    "generated": ("next_item",),
+    "discriminated": ("next_item",),
+    "refined": ("next_item", "screening"),
+    "id_list": ("id_list",),
+    "insertion": ("insertion",),
+    "pairs": ("pairs",),
+    "cold_pairs": ("cold_pairs",),
+    "random": ("next_item",),
+    "popular": ("next_item",),
+    "itemcf": ("next_item",),
+    "shuffled": ("cold_pairs",),
+}
+"""The strategies whose answers a variant is made of, or whose amount it copies."""
 
 
 class RecommenderSection(Section):
     variants: list[Variant] | None = None
     """The training sets this recommender is fitted on; by default all of the recipe."""
+    judge: dict[str, Any] = {}
+    """What of the recipe's `judge` is otherwise for this recommender; `longtail sweep` finds it on validation."""
 
 
 class Popularity(RecommenderSection):

@@ -52,9 +52,13 @@ class Tune(Section):
         return space
 
 
+NOT_TUNED = ("variants", "judge")
+"""What a recommender is trained on, no setting of its own."""
+
+
 def settings_by_recommender() -> dict[str, list[str]]:
     """The names of all settings that can be tuned, by recommender."""
     return {
-        name: [setting for setting in field.annotation.__args__[0].model_fields if setting != "variants"]
+        name: [setting for setting in field.annotation.__args__[0].model_fields if setting not in NOT_TUNED]
         for name, field in Recommenders.model_fields.items()
     }

@@ -53,6 +53,10 @@ class Neighbours(Ranker):
         scores[scores <= 0] = -np.inf
         return scores
 
+    def affinities(self, histories: Histories, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """The scores of items int [n] after the histories of rows int [n]: float32 [n], 0 where they share nothing."""
+        return np.asarray(self._sums(histories)[rows, items], np.float32).ravel()
+
     def _sums(self, histories: Histories) -> csr_matrix:
         weights = self.section.recency ** histories.steps_back.astype(np.float32)
         return histories.matrix(weights, self.n_items) @ self.similarity

@@ -83,7 +83,7 @@ def _names(recipe: Recipe, only: str | None) -> list[str]:
 def _tuned(recipe: Recipe, ws: Workspace, name: str, trials: list[RecommenderSection]) -> Place:
     """Search, where that is not done yet; the recipe of the best settings always follows the rest of `recipe`."""
     space = space_of(recipe, name)
-    settings = {"trials": [trial.model_dump(mode="json", exclude={"variants"}) for trial in trials]}
+    settings = {"trials": [trial.model_dump(mode="json", exclude={"variants", "judge"}) for trial in trials]}
     stage = ws.stage(f"tuning/{name}", settings | {"seed": recipe.seed}, [ws / "data"])
     if not stage.up_to_date:
         connect(recipe.resources)

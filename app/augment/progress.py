@@ -1,0 +1,85 @@
+"""How an augmentation comes along: speed, acceptance, cost and time left; and where it stops by itself."""
+
+import logging
+import time
+
+from app.augment.ledger import Written
+from app.cluster import FIGURES
+from app.errors import InputError
+from app.recipe import Price, Prices, StrategySection
+from app.workspace import Place
+
+log = logging.getLogger("longtail")
+EVERY_SECONDS = 10.0
+ENOUGH = 256
+"""Answers after which a share of useless ones says something."""
+
+
+class Progress:
+    """Adds up what the files of a running pipeline hold, and logs it every ten seconds."""
+
+    def __init__(self, section: StrategySection, prices: Prices, base: str, total: int) -> None:
+        self.section, self.total, self.currency = section, total, prices.currency
+        self.price = prices.models.get(base)
+        self.done = Written()
+        self.started = self.said = time.monotonic()
+        self.first: tuple[float, Written] | None = None
+        """When the engines gave their first answers, and how many: speed is measured from there."""
+
+    def add(self, written: Written, ledger: Place) -> None:
+        """Raises InputError where too many answers are useless; what was answered stays in the ledger."""
+        self.done += written
+        now = time.monotonic()
+        if self.first is None:
+            log.info("%s: engines answer after %.0f s", self.section.strategy, now - self.started)
+            self.first = now, written
+        elif now - self.said >= EVERY_SECONDS:
+            self.said = now
+            self._say(now - self.first[0], self.first[1])
+        useless = self.done.useless / max(1, self.done.requests)
+        if self.done.requests >= ENOUGH and useless > self.section.useless:
+            raise InputError(
+                f"augment.{self.section.strategy}: {self.done.useless:,} of {self.done.requests:,} answers name nothing of"
+                f" the catalogue or failed, more than the share of {self.section.useless} that `useless` allows. Look at"
+                f" the answers in {ledger} (they are kept), and at what the LLM was tuned on."
+            )
+
+    def _say(self, seconds: float, first: Written) -> None:
+        done = self.done
+        speed = (done.requests - first.requests) / seconds
+        tokens = (_tokens(done) - _tokens(first)) / seconds
+        figures = {
+            "requests": done.requests,
+            "total": self.total,
+            "requests_per_second": speed,
+            "tokens_per_second": tokens,
+            "usable_share": done.usable / max(1, done.proposals),
+            "seconds_left": (self.total - done.requests) / max(speed, 1e-9),
+        }
+        money = ""
+        if self.price:
+            figures["cost"] = spent(
+                self.price, done.prompt_tokens + done.judge_tokens, done.output_tokens, done.seconds
+            )
+            money = f", {figures['cost']:.2f} {self.currency}"
+        log.info(
+            "%s: %d of %d requests, %.0f/s, %.0f tokens/s, %.0f %% of proposals usable%s, %.0f s left",
+            self.section.strategy,
+            done.requests,
+            self.total,
+            figures["requests_per_second"],
+            figures["tokens_per_second"],
+            100 * figures["usable_share"],
+            money,
+            figures["seconds_left"],
+            extra={FIGURES: figures},
+        )
+
+
+def _tokens(done: Written) -> int:
+    return done.prompt_tokens + done.output_tokens + done.judge_tokens
+
+
+def spent(price: Price, prompt_tokens: int, output_tokens: int, seconds: float) -> float:
+    """What that many tokens and engine seconds cost, in the price table's currency."""
+    return (price.prompt * prompt_tokens + price.output * output_tokens) / 1e6 + price.hour * seconds / 3600
