@@ -41,8 +41,11 @@ class Strategy(Protocol):
     judged: bool
     """Whether its proposals go on to the discriminator and the judge."""
 
-    def ask(self, user: int, history: np.ndarray, held_out: np.ndarray, rng: Rng) -> list[Asked]:
-        """The requests about one user; none where there is nothing to ask. rng depends on the user alone."""
+    def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
+        """The requests about one user; none where there is nothing to ask. rng depends on the user alone.
+
+        What is held out is not given: no prompt can depend on it, not even by leaving it out.
+        """
         ...
 
     def read(self, answers: pa.Table) -> Proposals:
@@ -66,7 +69,7 @@ def requests(batch: pa.Table, strategy: Strategy, salt: str, seed: int) -> pa.Ta
         history, held_out = own[:train], own[train:]
         if not train:
             continue
-        for asked in strategy.ask(int(user), history, held_out, np.random.default_rng([seed, int(user)])):
+        for asked in strategy.ask(int(user), history, np.random.default_rng([seed, int(user)])):
             shown, options = np.asarray(asked.shown, np.int32), np.asarray(asked.options, np.int32)
             content = blake2b(f"{salt} {user}".encode(), digest_size=8)
             for part in (shown, options, *asked.prompts):

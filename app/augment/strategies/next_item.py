@@ -36,7 +36,7 @@ class NextItem:
             grammar = self.reader.grammar(self.allowed) if section.constrained else None
             self.sampling = Sampling(max_tokens=self.reader.room(section.proposals, prompts), grammar=grammar)
 
-    def ask(self, user: int, history: np.ndarray, held_out: np.ndarray, rng: Rng) -> list[Asked]:
+    def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
         return [Asked([self.prompts.next_item(history)], history[:0])]
 
     def read(self, answers: pa.Table) -> Proposals:
