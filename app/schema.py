@@ -47,8 +47,9 @@ FUSED = pa.schema(
     [
         ("user", pa.int32()),
         ("items", pa.list_(pa.int32())),  # the observed train part, oldest first, then the generated
-        ("weights", pa.list_(pa.float32())),  # observed 1, generated as the recipe says
+        ("weights", pa.list_(pa.float32())),  # observed 1, or 0 where screened out; generated as the recipe says
         ("observed", pa.int32()),  # the first `observed` entries were observed
+        ("sequence", pa.list_(pa.int32())),  # places of the entries in the order of time; null: as they stand
     ]
 )
 """A variant of the training set, one row per user."""

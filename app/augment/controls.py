@@ -1,70 +1,52 @@
 """What every lift is held against: as many interactions per user without an LLM, at random, by popularity, from ItemCF."""
 
-from collections.abc import Callable
-
 import numpy as np
-import pyarrow as pa
 
-from app.data import read_histories
-from app.recipe import ItemCF as ItemCFSection
-from app.recommenders.base import Interactions
-from app.recommenders.itemcf import ItemCF
-from app.schema import FUSED
-from app.workspace import Place
-
-Pick = Callable[[int, np.ndarray, np.ndarray, int], np.ndarray]
-"""(user, history, held-out items, how many) -> items outside both."""
+from app.recommenders.base import Histories
+from app.recommenders.ranker import Ranker
 
 
-def observed_itemcf(data: Place, n_items: int) -> ItemCF:
-    """An ItemCF fitted on the observed training log; runs in a Ray task."""
-    histories = read_histories(data)
-    rows = zip(
-        histories["user"].to_pylist(),
-        histories["items"].to_pylist(),
-        histories["train_end"].to_pylist(),
-        strict=True,
-    )
-    table = pa.Table.from_pylist(
-        [
-            {"user": user, "items": items[:end], "weights": [1.0] * end, "observed": end}
-            for user, items, end in rows
-        ],
-        FUSED,
-    )
-    return ItemCF(ItemCFSection()).fit(Interactions.from_table(table, n_items))
+def drawn(
+    users: np.ndarray, known: Histories, counts: np.ndarray, weights: np.ndarray, seed: int
+) -> Histories:
+    """For each user `counts` items int [users], drawn without replacement in proportion to `weights` [n_items].
+
+    known: the items of each user that may not be drawn, held-out ones among them. What a user gets depends on seed and user
+    alone. Where too few items are possible all of them are taken. Drawing again what was refused is the same
+    distribution as drawing from what is left.
+    """
+    ends = np.cumsum(weights, dtype=np.float64)
+    possible = np.flatnonzero(weights > 0)
+    found = []
+    for row, (user, count) in enumerate(zip(users.tolist(), counts.tolist(), strict=True)):
+        taken = set(known.items[known.indptr[row] : known.indptr[row + 1]].tolist())
+        if 2 * (count + len(taken)) >= len(possible):  # nearly all: refusing would go on for long
+            rest = np.setdiff1d(possible, list(taken))
+            rng = np.random.default_rng([seed, user])
+            share = weights[rest] / weights[rest].sum() if len(rest) else None
+            found.append(rng.choice(rest, min(count, len(rest)), replace=False, p=share))
+            continue
+        rng, own = np.random.default_rng([seed, user]), []
+        while len(own) < count:
+            item = int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))
+            if item not in taken:
+                taken.add(item)
+                own.append(item)
+        found.append(np.array(own, np.int32))
+    return Histories.of(found)
 
 
-def at_random(seed: int, n_items: int) -> Pick:
-    """Uniform over the catalogue, new items included."""
-    return _drawn(seed, np.ones(n_items))
+def best_of(model: Ranker, histories: Histories, held_out: Histories, counts: np.ndarray) -> Histories:
+    """A recommender's own best items for each user, `counts` of them as far as there are any, none of them held out.
 
-
-def by_popularity(seed: int, train_counts: np.ndarray) -> Pick:
-    """In proportion to the training count."""
-    return _drawn(seed, train_counts.astype(np.float64))
-
-
-def by_itemcf(model: ItemCF) -> Pick:
-    """ItemCF's own best items for the user; the strongest control, and a part of the judge's blend."""
-
-    def pick(user: int, history: np.ndarray, held_out: np.ndarray, count: int) -> np.ndarray:
-        found = model.recommend_history([history], count + len(held_out))[0][0]
-        return found[(found >= 0) & ~np.isin(found, held_out)][:count]
-
-    return pick
-
-
-def _drawn(seed: int, weights: np.ndarray) -> Pick:
-    def pick(user: int, history: np.ndarray, held_out: np.ndarray, count: int) -> np.ndarray:
-        rng = np.random.default_rng((seed, user))
-        free = weights.copy()
-        free[history], free[held_out] = 0.0, 0.0
-        count = min(count, int((free > 0).sum()))
-        return (
-            rng.choice(len(free), size=count, replace=False, p=free / free.sum())
-            if count
-            else np.empty(0, np.int64)
-        )
-
-    return pick
+    Of ItemCF the strongest control: all that the log says by itself.
+    """
+    depth = int(counts.max(initial=0)) + int(held_out.lengths.max(initial=0))
+    rows = [
+        histories.items[start:end] for start, end in zip(histories.indptr, histories.indptr[1:], strict=False)
+    ]
+    items, _ = model.recommend_history(rows, depth)
+    cells = np.arange(len(items))[:, None] * np.int64(model.n_items)
+    free = (items >= 0) & ~np.isin(items + cells, held_out.rows * np.int64(model.n_items) + held_out.items)
+    kept = free & (np.cumsum(free, axis=1) <= counts[:, None])
+    return Histories(np.concatenate([[0], np.cumsum(kept.sum(axis=1))]), items[kept].astype(np.int32))

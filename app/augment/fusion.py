@@ -1,145 +1,204 @@
-"""Stage fuse: observed + generated interactions -> the variants of the training set, one row per user.
+"""Stage fuse: observed + generated -> the variants of the training set, one row per user, and preferences beside them.
 
-All variants but `observed` add the same number of interactions to a user, so that a lift is not a matter of amount. A
-held-out item is added by none of them.
+All variants of next_item, and the controls, add the same number of interactions to a user, so that a lift is not a matter of
+amount. A held-out item is added by none of them.
 """
 
+from collections import Counter
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from app.augment import controls
-from app.augment.judge import select
-from app.augment.next_item import rare_items
+from app.augment.chosen import Chosen, choose, preferences
+from app.augment.strategies.catalogue import rare_items
 from app.cluster import connect, fetch
 from app.data import Prepared
-from app.recipe import Recipe, Variant
-from app.schema import ACCEPTED, FUSED, REJECTED
+from app.recipe import SOURCES, ItemCF, Judge, Recipe, Variant
+from app.recommenders.base import Histories
+from app.schema import FUSED
 from app.workspace import Place, Stage, Workspace
 
-PARTITIONS = 4
-
-_LISTS = pa.schema(
-    [("user", pa.int32()), ("discriminated", pa.list_(pa.int32())), ("generated", pa.list_(pa.int32()))]
-)
+PREFERRING = {"pairs": "pairs", "cold_pairs": "cold_pairs", "shuffled": "cold_pairs"}
+"""The strategy of the variants that add preferences instead of interactions."""
 
 
 def fuse(recipe: Recipe, ws: Workspace) -> None:
-    """Write every variant of the recipe that is not up to date."""
-    import ray
-
-    strategy = ws / f"augmentation/{recipe.augment[0].strategy}"
-    stages = {
-        variant: ws.stage(
-            f"fused/{variant}",
-            {"variant": variant}
-            if variant == "observed"
-            else {"variant": variant, "weight": recipe.judge.weight, "seed": recipe.seed},
-            [ws / "data"] if variant == "observed" else [ws / "data", strategy],
-        )
-        for variant in recipe.variants
-    }
-    stages = {variant: stage for variant, stage in stages.items() if not stage.up_to_date}
-    if not stages:
+    """Write every training set of the recipe that is not up to date."""
+    due = {name: stage for name, stage in _stages(recipe, ws).items() if not stage.up_to_date}
+    if not due:
         return
     connect(recipe.resources)
     prepared = Prepared(ws)
-    histories = prepared.histories().select_columns(["user", "items", "train_end"])
-    if set(stages) != {"observed"}:
-        answers = ray.data.read_parquet(
-            (strategy / "answers").path, filesystem=strategy.fs, columns=["user", "proposals"]
+    fusing = Fusing(recipe, ws, prepared)
+    for name, stage in due.items():
+        with stage.publishing() as draft:
+            stage.counts = fusing.write(*recipe.training_sets[name], draft)
+
+
+def _stages(recipe: Recipe, ws: Workspace) -> dict[str, Stage]:
+    """By the name of the training set. What it depends on: the strategies that it is made of, the judge, the control."""
+    stages = {}
+    for name, (variant, judge) in recipe.training_sets.items():
+        strategies = SOURCES[variant]
+        settings: dict[str, Any] = {"variant": variant}
+        if strategies:
+            settings |= {"judge": judge.model_dump(), "seed": recipe.seed}
+        if variant == "itemcf":
+            settings["itemcf"] = (recipe.recommenders.itemcf or ItemCF()).model_dump(mode="json")
+        inputs = [ws / "data", *(ws / f"augmentation/{strategy}" for strategy in strategies)]
+        stages[name] = ws.stage(f"fused/{name}", settings, inputs)
+    return stages
+
+
+class Fusing:
+    """What the training sets of one recipe share: the prepared data, and references to what every task reads."""
+
+    def __init__(self, recipe: Recipe, ws: Workspace, prepared: Prepared) -> None:
+        import ray
+
+        self.recipe, self.ws, self.prepared = recipe, ws, prepared
+        self.rare = rare_items(prepared.items)
+        self.train_count = ray.put(prepared.items["train_count"].to_numpy().astype(np.float64))
+
+    def write(self, variant: Variant, judge: Judge, draft: Place) -> dict[str, int]:
+        """One training set into `draft`; the manifest's counts."""
+        chosen = self._chosen(variant, judge)
+        control = self._control(variant)
+        fused = partial(
+            _fused,
+            variant=variant,
+            weight=judge.weight,
+            seed=self.recipe.seed,
+            chosen=[chosen],
+            control=[control],
         )
-        choose = partial(_lists, tail_share=recipe.augment[0].tail_share, rare=rare_items(prepared.items))
-        lists = answers.map_batches(choose, batch_format="pyarrow")
-        histories = histories.join(
-            lists, join_type="left_outer", num_partitions=PARTITIONS, on=("user",)
-        ).materialize()
-    itemcf = (
-        ray.remote(controls.observed_itemcf).remote(prepared.place, prepared.n_items)
-        if "itemcf" in stages
-        else None
-    )
-    counts = ray.put(prepared.items["train_count"].to_numpy())
-    for variant, stage in stages.items():
-        rows = histories.map_batches(
-            partial(
-                _fused,
-                variant=variant,
-                weight=recipe.judge.weight,
-                seed=recipe.seed,
-                counts=counts,
-                itemcf=itemcf,
-            ),
-            batch_format="pyarrow",
+        histories = self.prepared.histories().select_columns(["user", "items", "train_end"])
+        files = histories.map_batches(
+            partial(_written, fused=fused, place=draft / "interactions"), batch_format="pyarrow"
         )
-        _publish(stage, rows)
+        totals: Counter[str] = Counter()
+        for batch in files.iter_batches(batch_format="pyarrow", batch_size=None):
+            for row in batch.to_pylist():
+                totals.update(row)
+        if variant in PREFERRING:
+            totals["preferences"] = self._preferences(variant, draft)
+        return {name: int(count) for name, count in totals.items()}
+
+    def _chosen(self, variant: Variant, judge: Judge) -> Any:
+        """A reference to what the LLMs add to each user; None where they add no interactions."""
+        import ray
+
+        strategies = SOURCES[variant]
+        if not strategies or variant in PREFERRING:
+            return None
+        places = {strategy: self.ws / f"augmentation/{strategy}/answers" for strategy in strategies}
+        task = ray.remote(num_cpus=0)(choose)
+        return task.remote(places, variant, judge, self.rare, self.prepared.n_users)
+
+    def _control(self, variant: Variant) -> Any:
+        """A reference to what a control draws from."""
+        import ray
+
+        if variant == "popular":
+            return self.train_count
+        if variant == "random":
+            return ray.put(np.ones(self.prepared.n_items))
+        if variant == "itemcf":
+            section = self.recipe.recommenders.itemcf or ItemCF()
+            return ray.remote(num_cpus=1)(_observed_itemcf).remote(self.prepared.place, section)
+        return None
+
+    def _preferences(self, variant: Variant, draft: Place) -> int:
+        import ray
+
+        strategy = PREFERRING[variant]
+        seed = self.recipe.seed if variant == "shuffled" else None
+        task = ray.remote(num_cpus=1)(preferences)
+        answers = self.ws / f"augmentation/{strategy}/answers"
+        return ray.get(task.remote(answers, strategy, seed, draft / "preferences"))
 
 
-def _publish(stage: Stage, rows: Any) -> None:
-    import ray
+def _observed_itemcf(data: Place, section: ItemCF) -> Any:
+    from app.recommenders import build
+    from app.recommenders.reading import read_observed
 
-    with stage.publishing() as draft:
-        target = (draft / "interactions").make_folder()
-        rows.write_parquet(target.path, filesystem=target.fs)
-        stage.counts = ray.get(ray.remote(_sizes).remote(target))
+    return build("itemcf", section).fit(read_observed(data))
 
 
-def _lists(batch: pa.Table, tail_share: float, rare: np.ndarray) -> pa.Table:
-    """Answers -> per user the accepted items by confidence, and as many chosen by the generator's probability alone."""
-    rows = []
-    for user, proposals in zip(batch["user"].to_pylist(), batch["proposals"].to_pylist(), strict=True):
-        judged = [proposal for proposal in proposals if proposal["outcome"] in (ACCEPTED, REJECTED)]
-        accepted = sorted((p for p in judged if p["outcome"] == ACCEPTED), key=lambda p: -p["confidence"])
-        items = np.array([p["item"] for p in judged], np.int64)
-        likelihood = np.array([p["likelihood"] for p in judged], np.float64)
-        likely = items[select(likelihood, rare[items], len(accepted), tail_share)]
-        rows.append(
-            {"user": user, "discriminated": [p["item"] for p in accepted], "generated": likely.tolist()}
-        )
-    return pa.Table.from_pylist(rows, _LISTS)
+def _written(batch: pa.Table, fused: Any, place: Place) -> pa.Table:
+    """Write one file of a training set; answer its sums."""
+    table = fused(batch)
+    if len(table):
+        (place / f"{table['user'][0].as_py()}.parquet").write_table(table)
+    observed = pa.compute.sum(table["observed"]).as_py() or 0
+    total = pa.compute.sum(pa.compute.list_value_length(table["items"])).as_py() or 0
+    return pa.table({"users": [len(table)], "observed": [observed], "generated": [total - observed]})
 
 
-def _fused(batch: pa.Table, variant: Variant, weight: float, seed: int, counts: Any, itemcf: Any) -> pa.Table:
-    """Rows of histories, joined with the accepted and generated lists -> rows of `schema.FUSED`."""
-    pick = None
-    if variant == "random":
-        pick = controls.at_random(seed, len(fetch(counts)))
-    elif variant == "popular":
-        pick = controls.by_popularity(seed, fetch(counts))
-    elif variant == "itemcf":
-        pick = controls.by_itemcf(fetch(itemcf))
-    rows = []
-    for row in batch.to_pylist():
-        train = row["items"][: row["train_end"]]
-        if variant == "observed":
-            added = []
-        elif pick is None:
-            added = row[variant] or []
-        else:
-            held_out = np.asarray(row["items"][row["train_end"] :], np.int64)
-            count = len(row["discriminated"] or [])
-            added = pick(row["user"], np.asarray(train, np.int32), held_out, count).tolist()
-        rows.append(
-            {
-                "user": row["user"],
-                "items": train + added,
-                "weights": [1.0] * len(train) + [weight] * len(added),
-                "observed": len(train),
-            }
-        )
-    return pa.Table.from_pylist(rows, FUSED)
+def _fused(
+    batch: pa.Table, variant: Variant, weight: float, seed: int, chosen: list[Any], control: list[Any]
+) -> pa.Table:
+    """Rows of histories -> rows of `schema.FUSED`."""
+    users, train, held_out = _cut(batch)
+    added, kept = train.emptied(), np.ones(len(train.items), np.float32)
+    if chosen[0] is not None:
+        found: Chosen = fetch(chosen[0])
+        added = found.added.take(users)
+        kept[train.pairs_in(found.dropped.take(users))] = 0.0
+    if variant == "itemcf":
+        added = controls.best_of(fetch(control[0]), train, held_out, added.lengths)
+    elif control[0] is not None:
+        known = train.followed_by(held_out)
+        added = controls.drawn(users, known, added.lengths, fetch(control[0]), seed)
+    columns = {
+        "user": pa.array(users, pa.int32()),
+        "items": _lists(train.followed_by(added)),
+        "weights": _weights(train, added, kept, weight),
+        "observed": pa.array(train.lengths.astype(np.int32)),
+        "sequence": pa.nulls(len(users), pa.list_(pa.int32())),
+    }
+    if variant == "insertion":
+        columns["sequence"] = _inserted(users, train, added, seed)
+    return pa.table(columns, FUSED)
 
 
-def _sizes(fused: Place) -> dict[str, int]:
-    """The manifest's counts, file by file."""
-    counts = {"users": 0, "observed": 0, "generated": 0}
-    for file in fused.files(".parquet"):
-        table = file.read_table(["items", "observed"])
-        observed = pc.sum(table["observed"]).as_py() or 0
-        counts["users"] += table.num_rows
-        counts["observed"] += observed
-        counts["generated"] += (pc.sum(pc.list_value_length(table["items"])).as_py() or 0) - observed
-    return counts
+def _weights(train: Histories, added: Histories, kept: np.ndarray, weight: float) -> pa.ListArray:
+    rows = np.concatenate([train.rows, added.rows])
+    values = np.concatenate([kept, np.full(len(added.items), weight, np.float32)])
+    flat = values[np.argsort(rows, kind="stable")]
+    return pa.ListArray.from_arrays(_offsets(train.indptr + added.indptr), pa.array(flat, pa.float32()))
+
+
+def _inserted(users: np.ndarray, train: Histories, added: Histories, seed: int) -> pa.ListArray:
+    """The order of a user's entries when each added one goes to a random place among the observed (papers 2.2)."""
+    orders = []
+    for user, own, more in zip(users.tolist(), train.lengths, added.lengths, strict=True):
+        rng = np.random.default_rng([seed, user])
+        time = np.concatenate([np.arange(own), rng.integers(0, own + 1, more) - 0.5])
+        orders.append(np.argsort(time, kind="stable"))
+    return _lists(Histories.of(orders))
+
+
+def _lists(rows: Histories) -> pa.ListArray:
+    return pa.ListArray.from_arrays(_offsets(rows.indptr), pa.array(rows.items, pa.int32()))
+
+
+def _offsets(starts: np.ndarray) -> pa.Array:
+    return pa.array(starts.astype(np.int32))
+
+
+def _cut(batch: pa.Table) -> tuple[np.ndarray, Histories, Histories]:
+    """Users, and their training and held-out items."""
+    lists = batch["items"].combine_chunks()
+    lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    ends = batch["train_end"].to_numpy().astype(np.int64)
+    every = Histories(np.concatenate([[0], np.cumsum(lengths)]), lists.flatten().to_numpy().astype(np.int32))
+    early = np.arange(len(every.items)) - np.repeat(every.indptr[:-1], lengths) < np.repeat(ends, lengths)
+    parts = [
+        Histories(np.concatenate([[0], np.cumsum(count)]), every.items[which])
+        for count, which in ((ends, early), (lengths - ends, ~early))
+    ]
+    return batch["user"].to_numpy(), *parts

@@ -56,6 +56,22 @@ def judge(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
     )
 
 
+def likeliest(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
+    """Judged answers with as many accepted of each user as before, but those of highest likelihood: what the generator
+    says without a judge. The seats for rare items stay.
+    """
+    flat = _Flat(answers)
+    rows = flat.rows[flat.open]
+    taken = flat.outcomes[flat.open] == OUTCOMES.index(ACCEPTED)
+    keep = _per_row(rows, taken) if len(rows) else 0
+    best = select(
+        flat.values("likelihood")[flat.open], rows, rare[flat.items[flat.open]], keep, settings.tail_share
+    )
+    outcomes = flat.outcomes.copy()
+    outcomes[flat.open] = np.where(best, OUTCOMES.index(ACCEPTED), OUTCOMES.index(REJECTED))
+    return flat.changed(answers, outcome=pa.array(OUTCOMES, pa.string()).take(pa.array(outcomes)))
+
+
 def rankings(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
     """The LLM's list of each user, rows of `schema.RANKINGS`: all candidates by likelihood and agreement.
 
@@ -98,15 +114,16 @@ def blend(scores: dict[str, np.ndarray], rows: np.ndarray, settings: Judge) -> n
 
 
 def select(
-    scores: np.ndarray, rows: np.ndarray, rare: np.ndarray, keep: int, tail_share: float
+    scores: np.ndarray, rows: np.ndarray, rare: np.ndarray, keep: int | np.ndarray, tail_share: float
 ) -> np.ndarray:
     """bool [n]: the `keep` best of each row, of which round(keep * tail_share) are rare as far as there are any.
 
-    scores float [n], -inf where one may not be taken; rows int [n], ascending; rare bool [n]. Equal scores by place.
+    scores float [n], -inf where one may not be taken; rows int [n], ascending; rare bool [n]; keep: the same for all, or
+    int [n], that of each entry's row. Equal scores by place.
     """
     order = np.lexsort((-scores, rows))
-    possible = np.isfinite(scores[order])
-    seated = _first(rows[order], rare[order] & possible, round(keep * tail_share))
+    possible, keep = np.isfinite(scores[order]), np.broadcast_to(keep, len(rows))[order]
+    seated = _first(rows[order], rare[order] & possible, np.round(keep * tail_share))
     left = keep - _per_row(rows[order], seated)
     taken = seated | _first(rows[order], possible & ~seated, left)
     chosen = np.zeros(len(scores), bool)
@@ -114,8 +131,8 @@ def select(
     return chosen
 
 
-def _first(rows: np.ndarray, which: np.ndarray, count: int | np.ndarray) -> np.ndarray:
-    """bool [n]: the first `count` of `which` in each row."""
+def _first(rows: np.ndarray, which: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """bool [n]: the first of `which` in each row, `count` [n] of them."""
     before = np.cumsum(which) - which
     starts = np.searchsorted(rows, rows)
     return which & (before - before[starts] < count) if len(rows) else which

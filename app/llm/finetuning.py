@@ -20,14 +20,14 @@ SHAPING = {
 
 
 def finetune(recipe: Recipe, ws: Workspace) -> None:
-    """Tune the generator and, from its weights, the discriminator.
+    """Tune the generator and, from its weights, the discriminator, if any strategy or the judge asks it.
 
     The discriminator starts from the generator because a Yes/No token teaches little about items that it has never met.
     Does nothing where no variant of the recipe needs an LLM. A tuning that was cut off goes on from its last checkpoint.
     """
     if not recipe.augmented:
         return
-    for role in ("generator", "discriminator"):
+    for role in recipe.roles:
         finetune_role(recipe, ws, role)
 
 

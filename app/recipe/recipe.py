@@ -6,10 +6,20 @@ from pydantic import Field, ValidationError, model_validator
 
 from app.recipe.augmentation import Judge, NextItem, Prices, Strategy, StrategySection
 from app.recipe.dataset import Dataset
-from app.recipe.llm import LLM, Discriminator, Generator, Role
+from app.recipe.llm import LLM, Discriminator, Generator, Role, Task
 from app.recipe.recommenders import SOURCES, VARIANTS, ItemCF, Recommenders, Swing, Variant
 from app.recipe.section import Count, Positive, Section, Share
 from app.recipe.tuning import Tune
+
+TAUGHT: dict[str, tuple[Role, Task]] = {
+    "next_item": ("generator", "next_item"),
+    "id_list": ("generator", "id_list"),
+    "insertion": ("generator", "next_item"),
+    "pairs": ("discriminator", "preference"),
+    "cold_pairs": ("discriminator", "preference"),
+    "screening": ("discriminator", "yes_no"),
+}
+"""Who answers a strategy, and the task that teaches it."""
 
 
 class Evaluation(Section):
@@ -83,21 +93,44 @@ class Recipe(Section):
         """The LLMs that some strategy or the judge asks."""
         if not self.augmented:
             return ()
-        answering = set(self.strategies) & {"pairs", "cold_pairs", "screening"}
-        ranked = self.strategies.get("ranking")
-        asked = answering or ("next_item" in self.strategies and self.judge.yes_no > 0)
-        if asked or (ranked and ranked.mode == "pointwise"):
-            return ("generator", "discriminator")
-        return ("generator",)
+        asked = {role for _, (role, _) in self._tasks_needed()}
+        # The discriminator starts from the generator's weights, so that one is always tuned.
+        return ("generator", "discriminator") if "discriminator" in asked else ("generator",)
 
     @property
     def augmented(self) -> bool:
         """Whether an LLM is asked at all: some variant needs what it writes, or it ranks for serving."""
         return set(self.variants) != {"observed"} and bool(self.augment)
 
+    def training_set_of(self, recommender: str, variant: Variant) -> str:
+        """The name of what a recommender is trained on: the variant's, or its own where its judge is another."""
+        own = getattr(self.recommenders, recommender).judge and "next_item" in SOURCES[variant]
+        return f"{variant}-{recommender}" if own else variant
+
+    @property
+    def training_sets(self) -> dict[str, tuple[Variant, Judge]]:
+        """All of them by name, with the judge of each."""
+        found: dict[str, tuple[Variant, Judge]] = {}
+        for name, section in self.recommenders.chosen().items():
+            for variant in section.variants or self.variants:
+                own = self.training_set_of(name, variant)
+                found[own] = variant, self.judge if own == variant else self.judge_of(name)
+        return found
+
     def judge_of(self, recommender: str) -> Judge:
         """The judge of what this recommender is trained on."""
         return Judge.model_validate(self.judge.model_dump() | getattr(self.recommenders, recommender).judge)
+
+    def _tasks_needed(self) -> list[tuple[str, tuple[Role, Task]]]:
+        """By strategy what its LLM must have been taught."""
+        needed = [(name, TAUGHT[name]) for name in self.strategies if name in TAUGHT]
+        ranked = self.strategies.get("ranking")
+        if ranked:
+            listwise = ranked.mode == "listwise"
+            needed.append(("ranking", ("generator", "ranking") if listwise else ("discriminator", "yes_no")))
+        if "next_item" in self.strategies and self.judge.yes_no > 0:
+            needed.append(("next_item", ("discriminator", "yes_no")))
+        return needed
 
     @model_validator(mode="after")
     def _whole(self) -> "Recipe":
@@ -110,6 +143,11 @@ class Recipe(Section):
             if missing:
                 raise ValueError(
                     f"variants: '{variant}' is made of {sorted(missing)}, which augment does not have"
+                )
+        for strategy, (role, task) in self._tasks_needed():
+            if role in self.roles and task not in getattr(self, role).tasks:
+                raise ValueError(
+                    f"augment.{strategy} asks the {role} what {role}.tasks does not teach it: add '{task}' there"
                 )
         if self.prices.models and self.llm.base not in self.prices.models:
             raise ValueError(

@@ -21,7 +21,8 @@ class Interactions:
     """A training set: per user the observed items, oldest first, then the generated ones.
 
     indptr int64 [users + 1], items int32 [n], weights float32 [n], observed int64 [users] (how many of a user's
-    entries were observed), n_items the size of the catalogue.
+    entries were observed), n_items the size of the catalogue. sequence int64 [n]: the entries, user by user, as a model
+    of sequences reads them; None where that is as they stand.
     """
 
     indptr: np.ndarray
@@ -29,6 +30,7 @@ class Interactions:
     weights: np.ndarray
     observed: np.ndarray
     n_items: int
+    sequence: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         wrong = np.flatnonzero(~(np.isfinite(self.weights) & (self.weights >= 0)))
@@ -50,14 +52,19 @@ class Interactions:
         """From rows of `schema.FUSED`; row number must equal user code once sorted by `user`."""
         table = table.sort_by("user").combine_chunks()
         items, weights = table["items"].combine_chunks(), table["weights"].combine_chunks()
+        indptr = _starts(pa.compute.list_value_length(items).to_numpy(zero_copy_only=False))
+        places, sequence = table["sequence"].combine_chunks(), None
+        if places.null_count < len(places):
+            lengths = np.diff(indptr)
+            own = places.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
+            sequence = own + np.repeat(indptr[:-1], lengths)
         return cls(
-            indptr=np.concatenate(
-                [[0], np.cumsum(pa.compute.list_value_length(items).to_numpy(zero_copy_only=False))]
-            ),
+            indptr=indptr,
             items=items.flatten().to_numpy(zero_copy_only=False).astype(np.int32),
             weights=weights.flatten().to_numpy(zero_copy_only=False).astype(np.float32),
             observed=table["observed"].to_numpy().astype(np.int64),
             n_items=n_items,
+            sequence=sequence,
         )
 
     @property
@@ -135,6 +142,11 @@ class Histories:
         order = np.argsort(rows, kind="stable")
         items = np.concatenate([self.items, later.items])[order]
         return Histories(self.indptr + later.indptr, items)
+
+    def pairs_in(self, others: "Histories") -> np.ndarray:
+        """bool [n]: the same row of `others` has this item too."""
+        widest = np.int64(max(self.items.max(initial=0), others.items.max(initial=0)) + 1)
+        return np.isin(self.rows * widest + self.items, others.rows * widest + others.items)
 
     def emptied(self) -> "Histories":
         """As many rows, without any item."""

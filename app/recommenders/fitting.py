@@ -39,7 +39,11 @@ def fit_all(recipe: Recipe, ws: Workspace) -> None:
 def _unit(recipe: Recipe, ws: Workspace, run: Run) -> Stage:
     settings = recipe.recommenders.chosen()[run.recommender].model_dump(mode="json", exclude={"variants", "judge"})
     settings["seed"] = _seed(recipe, run)
-    return ws.stage(run.place, settings, [ws / f"fused/{run.variant}", ws / "data"])
+    return ws.stage(run.place, settings, [_training_set(recipe, ws, run), ws / "data"])
+
+
+def _training_set(recipe: Recipe, ws: Workspace, run: Run) -> Place:
+    return ws / f"fused/{recipe.training_set_of(run.recommender, run.variant)}"
 
 
 def _seed(recipe: Recipe, run: Run) -> int:
@@ -63,7 +67,7 @@ def _publish(recipe: Recipe, ws: Workspace, run: Run, unit: Stage, say: Callable
     # A trained model's task only waits for its Ray Train workers, which ask for their own CPUs.
     task = ray.remote(num_cpus=0 if trained else 1)(fit)
     with unit.publishing() as draft:
-        fused, data = ws / f"fused/{run.variant}", ws / "data"
+        fused, data = _training_set(recipe, ws, run), ws / "data"
         answer = task.remote(run.recommender, section, _seed(recipe, run), compute, fused, data, draft)
         try:
             unit.counts = ray.get(answer)

@@ -160,7 +160,12 @@ class SASRec(TrainedRanker, DotRanker):
         return self.model.items.weight.detach().numpy()
 
     def loop_arrays(self, train: Interactions) -> Arrays:
-        return {"starts": train.indptr, "sequences": train.items, "sequence_weights": train.weights}
+        order = slice(None) if train.sequence is None else train.sequence
+        return {
+            "starts": train.indptr,
+            "sequences": train.items[order],
+            "sequence_weights": train.weights[order],
+        }
 
     def queries(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
         found = np.zeros((len(histories), self.section.dim), np.float32)
