@@ -17,12 +17,14 @@ from app.recipe.augmentation import (
     Screening,
     Strategy,
     StrategySection,
+    Sweep,
 )
 from app.recipe.dataset import Columns, Dataset, Simulation
 from app.recipe.llm import LLM, Discriminator, Generator, Negative, Role, Task, Tuning
 from app.recipe.loading import dump_recipe, load_recipe
 from app.recipe.recipe import Evaluation, Recipe, Resources, Serving
 from app.recipe.recommenders import (
+    BM25,
     BPR,
     SGL,
     SOURCES,
@@ -43,6 +45,7 @@ from app.recipe.section import Section
 from app.recipe.tuning import LogRange, Tune
 
 __all__ = [
+    "BM25",
     "BPR",
     "ColdPairs",
     "Columns",
@@ -80,6 +83,7 @@ __all__ = [
     "Simulation",
     "Strategy",
     "StrategySection",
+    "Sweep",
     "Swing",
     "Task",
     "Trained",

@@ -54,21 +54,17 @@ class Popularity(RecommenderSection):
 
 class ItemCF(RecommenderSection):
     neighbours: Positive = 100
-    similarity: Literal["cosine", "bm25"] = "cosine"
     normalisation: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Of the cosine: what two items share is divided by (n_i n_j)^normalisation. Lower lets popular neighbours pass."""
+    """What two items share is divided by (n_i n_j)^normalisation. Lower lets popular neighbours pass."""
     user_weight: Literal["none", "log"] = "none"
-    """Of the cosine: `log` lets a user of n items count 1 / log(1 + n)."""
+    """`log` lets a user of n items count 1 / log(1 + n)."""
     recency: Annotated[float, Field(gt=0, le=1)] = 1.0
     """A query item that lies k steps back weighs recency^k."""
 
-    @model_validator(mode="after")
-    def _settings_of_the_cosine(self) -> "ItemCF":
-        if self.similarity == "bm25" and (self.normalisation != 0.5 or self.user_weight != "none"):
-            raise ValueError(
-                "normalisation and user_weight are settings of the cosine, bm25 has its own weights"
-            )
-        return self
+
+class BM25(RecommenderSection):
+    neighbours: Positive = 100
+    recency: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class Swing(RecommenderSection):
@@ -179,6 +175,7 @@ class Recommenders(Section):
 
     popularity: Popularity | None = None
     itemcf: ItemCF | None = None
+    bm25: BM25 | None = None
     swing: Swing | None = None
     bpr: BPR | None = None
     neumf: NeuMF | None = None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MODELS = {
     "popularity": "popularity.Popularity",
     "itemcf": "itemcf.ItemCF",
+    "bm25": "bm25.BM25",
     "swing": "swing.Swing",
     "bpr": "bpr.BPR",
     "neumf": "neumf.NeuMF",

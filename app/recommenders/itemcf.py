@@ -1,7 +1,7 @@
 """ItemCF: item-to-item neighbours from who took both (papers 5.2), found by the `implicit` library."""
 
 import numpy as np
-from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight
+from implicit.nearest_neighbours import ItemItemRecommender
 from scipy.sparse import csr_matrix, diags
 
 from app.recipe import ItemCF as Section
@@ -10,15 +10,12 @@ from app.recommenders.neighbours import Neighbours, own_threads
 
 
 class ItemCF(Neighbours):
-    """`cosine`: s(i, j) = sum_u w_u r_ui r_uj / (n_i n_j)^normalisation with n_i = sum_u r_ui^2, over the
+    """The cosine: s(i, j) = sum_u w_u r_ui r_uj / (n_i n_j)^normalisation with n_i = sum_u r_ui^2, over the
     interaction weights r; w_u is 1, or 1 / log(1 + sum_k r_uk) with `user_weight: log`. The default is the cosine,
     C_ij / sqrt(|N(i)| |N(j)|) where all weights are 1. A cosine does not know the scale of an item's weights: an
     item with generated interactions only is as similar as if they were observed. Beside observed ones they count
     by their weight. On the Gowalla log of LightGCN the cosine finds .116 of the test items among 20; with
     `user_weight: log, normalisation: 0.3` it is .160.
-
-    `bm25`: dot products of the BM25-weighted item x user matrix (K1 = 1.2, B = 0.75), the weights as term
-    frequencies.
     """
 
     name = "itemcf"
@@ -27,15 +24,15 @@ class ItemCF(Neighbours):
     def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         ratings = train.matrix.astype(np.float64)
         ratings.eliminate_zeros()
-        if self.section.similarity == "bm25":
-            ratings = csr_matrix(bm25_weight(ratings.T, K1=1.2, B=0.75).T)
-        else:
-            ratings = _scaled(ratings, self.section)
-        kept = self.section.neighbours
-        # One more than kept, for the item itself is among them.
-        model = ItemItemRecommender(K=kept + 1, num_threads=own_threads())
-        model.fit(ratings, show_progress=False)
-        self.similarity = _nearest(model.similarity, kept)
+        self.similarity = nearest_items(_scaled(ratings, self.section), self.section.neighbours)
+
+
+def nearest_items(ratings: csr_matrix, k: int) -> csr_matrix:
+    """The k largest dot products of each column of users x items with the other columns: items x items, best first."""
+    # One more than kept, for the item itself is among them.
+    model = ItemItemRecommender(K=k + 1, num_threads=own_threads())
+    model.fit(ratings, show_progress=False)
+    return _nearest(model.similarity, k)
 
 
 def _scaled(ratings: csr_matrix, section: Section) -> csr_matrix:

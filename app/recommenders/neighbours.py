@@ -14,7 +14,7 @@ import pyarrow as pa
 from scipy.sparse import csr_matrix
 
 from app.errors import InputError
-from app.recipe import ItemCF, Swing
+from app.recipe import BM25, ItemCF, Swing
 from app.recommenders.base import Histories
 from app.recommenders.ranker import Ranker
 from app.workspace import Place
@@ -28,7 +28,7 @@ class Neighbours(Ranker):
     Whatever serves recommendations elsewhere can read that.
     """
 
-    section: ItemCF | Swing
+    section: ItemCF | BM25 | Swing
     similarity: csr_matrix
 
     def similar_items(self, items: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

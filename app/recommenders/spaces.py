@@ -17,12 +17,12 @@ _GRAPH: Space = _LEARNING | {"layers": [1, 2, 3, 4]}
 SPACES: dict[str, Space] = {
     "popularity": {},
     "itemcf": {
-        "similarity": ["cosine", "bm25"],
         "normalisation": [0.3, 0.4, 0.5],
         "user_weight": ["none", "log"],
         "neighbours": _NEIGHBOURS,
         "recency": _RECENCY,
     },
+    "bm25": {"neighbours": _NEIGHBOURS, "recency": _RECENCY},
     "swing": {
         "alpha": [0.0, 1.0, 5.0, 20.0],
         "user_weight": [0.0, 0.5, 1.0],
@@ -71,7 +71,7 @@ def draw(recipe: Recipe, name: str) -> list[RecommenderSection]:
             break
         try:
             trial = _changed(section, {setting: _draw(axis, rng) for setting, axis in space.items()})
-        except ValidationError:  # values that do not go together, such as a normalisation of bm25
+        except ValidationError:  # values that do not go together
             continue
         if trial not in trials:
             trials.append(trial)

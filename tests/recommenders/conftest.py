@@ -14,6 +14,7 @@ settings.load_profile("patient")
 SECTIONS: dict[str, RecommenderSection] = {
     "popularity": recipe.Popularity(),
     "itemcf": recipe.ItemCF(recency=0.8),
+    "bm25": recipe.BM25(recency=0.8),
     "swing": recipe.Swing(recency=0.8),
     "bpr": recipe.BPR(dim=8, epochs=5, lr=0.01, batch=64),
     "lightgcn": recipe.LightGCN(dim=8, epochs=5, lr=0.01, batch=64),

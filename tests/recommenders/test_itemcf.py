@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.recipe import BM25
 from app.recipe import ItemCF as Section
+from app.recommenders import build
 from app.recommenders.itemcf import ItemCF
 from tests.recommenders.conftest import clusters, interactions
 
@@ -36,11 +38,6 @@ def test_tuned_normalisation_is_the_formula(normalisation: float, user_weight: s
     )
 
 
-def test_settings_of_the_cosine_are_refused_with_bm25() -> None:
-    with pytest.raises(ValueError, match="settings of the cosine"):
-        Section(similarity="bm25", normalisation=0.3)
-
-
 def test_an_item_of_generated_interactions_only_has_full_similarity() -> None:
     """What the class says of its limit, so that nobody relies on the contrary."""
     observed = [[0, 1], [0, 1], [0, 1]]
@@ -51,10 +48,11 @@ def test_an_item_of_generated_interactions_only_has_full_similarity() -> None:
     assert fitted[0] == pytest.approx(fitted[1])
 
 
-@pytest.mark.parametrize("similarity", ["cosine", "bm25"])
-def test_at_most_so_many_neighbours_and_never_oneself(similarity: str) -> None:
-    found = ItemCF(Section(neighbours=3, similarity=similarity)).fit(clusters()).similarity
-    whole = ItemCF(Section(neighbours=24, similarity=similarity)).fit(clusters()).similarity.toarray()
+@pytest.mark.parametrize("name", ["itemcf", "bm25"])
+def test_at_most_so_many_neighbours_and_never_oneself(name: str) -> None:
+    section = {"itemcf": Section, "bm25": BM25}[name]
+    found = build(name, section(neighbours=3)).fit(clusters()).similarity
+    whole = build(name, section(neighbours=24)).fit(clusters()).similarity.toarray()
     assert (np.diff(found.indptr) <= 3).all() and not found.diagonal().any()
     for row, all_of in zip(found.toarray(), whole, strict=True):
         np.testing.assert_allclose(np.sort(row)[::-1][:3], np.sort(all_of)[::-1][:3])

@@ -131,7 +131,7 @@ def test_a_bad_space_is_refused_with_the_recipe(tmp_path: Path, space: dict, mes
             r"has itemcf",
         ),
         ({}, "swing", r"--recommender swing: the recipe has popularity, itemcf, bpr"),
-        ({}, "popularity", r"popularity: nothing to tune.*itemcf, swing"),
+        ({}, "popularity", r"popularity: nothing to tune.*itemcf, bm25, swing"),
         (
             {"recommenders": {"sasrec": {"dim": 50}}, "tune": {"space": {"sasrec.heads": [1, 3]}}},
             None,
@@ -188,9 +188,9 @@ def test_a_small_space_is_searched_whole() -> None:
 
 
 def test_values_that_do_not_go_together_are_never_drawn() -> None:
-    drawn = draw(recipe(recommenders={"itemcf": {"normalisation": 0.4}}, tune={"samples": 60}), "itemcf")
-    assert len(drawn) == 60 and {section.similarity for section in drawn} == {"cosine", "bm25"}
-    assert all(section.normalisation == 0.5 for section in drawn if section.similarity == "bm25")
+    space = {"sasrec.dim": [50, 51], "sasrec.heads": [1, 2, 3], "sasrec.dropout": [0.1, 0.2, 0.3, 0.4, 0.5]}
+    drawn = draw(recipe(recommenders={"sasrec": {}}, tune={"samples": 20, "space": space}), "sasrec")
+    assert {(section.dim, section.heads) for section in drawn} == {(50, 1), (50, 2), (51, 1), (51, 3)}
 
 
 def test_log_ranges_are_drawn_evenly_by_their_logarithm() -> None:
