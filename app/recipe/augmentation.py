@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from app.recipe.section import Positive, Section, Share
 
@@ -96,12 +96,16 @@ Strategy = Annotated[
 ]
 
 
+NotNegative = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(gt=0, le=1)]
+
+
 class Judge(Section):
     """Blend of three confidences. Agreement with an independent collaborative score filters best, Yes/No alone worst."""
 
-    likelihood: Annotated[float, Field(ge=0)] = 0.3
-    agreement: Annotated[float, Field(ge=0)] = 0.5
-    yes_no: Annotated[float, Field(ge=0)] = 0.2
+    likelihood: NotNegative = 0.3
+    agreement: NotNegative = 0.5
+    yes_no: NotNegative = 0.2
     """At 0 the discriminator is neither tuned nor asked, where nothing else needs it."""
     relative: bool = True
     """Each confidence is divided by the user's largest before it is blended."""
@@ -113,7 +117,7 @@ class Judge(Section):
     """A proposal whose blended confidence is lower is rejected."""
     keep: Positive = 5
     """At most this many proposals of a user are accepted."""
-    weight: Annotated[float, Field(gt=0, le=1)] = 0.3
+    weight: Weight = 0.3
     """Weight of a generated interaction; an observed one weighs 1."""
 
     @model_validator(mode="before")
@@ -139,6 +143,29 @@ PRESETS: dict[str, dict[str, Any]] = {
     }
 }
 """`judge: llm-i2i`: as the paper filters, a Yes whose confidence, rounded, is 1.0; full weight (papers 1.3, 1.4)."""
+
+
+def _some_weight(blend: tuple[float, float, float]) -> tuple[float, float, float]:
+    if sum(blend) <= 0:
+        raise ValueError("at least one of likelihood, agreement and yes_no must be above 0")
+    return blend
+
+
+Blend = Annotated[tuple[NotNegative, NotNegative, NotNegative], AfterValidator(_some_weight)]
+Values = Field(min_length=1)
+
+
+class Sweep(Section):
+    """The values of the judge that `longtail sweep` tries on validation; the recipe's own value is always among them."""
+
+    blend: Annotated[list[Blend], Values] = [(1, 0, 0), (0.5, 0.5, 0), (0.3, 0.7, 0), (0, 1, 0), (0, 0, 1)]
+    """Weights of likelihood, agreement and yes_no."""
+    keep: Annotated[list[Positive], Values] = [1, 3, 5, 10]
+    weight: Annotated[list[Weight], Values] = [0.1, 0.3, 0.5, 1.0]
+    tail_share: Annotated[list[Share], Values] = [0.0, 0.2, 0.4]
+    threshold: Annotated[list[Share], Values] = [0.0, 0.2, 0.4, 0.6, 0.8]
+    epochs: Positive | None = None
+    """A trained recommender has at most so many epochs in a sweep; by default as many as the recipe gives it."""
 
 
 class Price(Section):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from app.recipe.augmentation import Judge, NextItem, Prices, Strategy, StrategySection
+from app.recipe.augmentation import Judge, NextItem, Prices, Strategy, StrategySection, Sweep
 from app.recipe.dataset import Dataset
 from app.recipe.llm import LLM, Discriminator, Generator, Role, Task
 from app.recipe.recommenders import SOURCES, VARIANTS, ItemCF, Recommenders, Swing, Variant
@@ -76,6 +76,7 @@ class Recipe(Section):
     By default `ledger` in the workspace."""
     judge: Judge = Judge()
     """Which proposals are accepted, or the name of a preset: `llm-i2i`."""
+    sweep: Sweep = Sweep()
     prices: Prices = Prices()
     variants: list[Variant] = list(VARIANTS)
     recommenders: Recommenders = Recommenders(itemcf=ItemCF(), swing=Swing())
