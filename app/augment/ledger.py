@@ -110,7 +110,9 @@ def _repeated(place: Place) -> dict[str, np.ndarray]:
     """By file the ids of rows that an earlier file has already."""
     ids, numbers = _by_file(place)
     order = np.lexsort((numbers, ids))
-    second = order[1:][ids[order[1:]] == ids[order[:-1]]]
+    ids, numbers = ids[order], numbers[order]
+    first = np.searchsorted(ids, ids)
+    second = np.flatnonzero(numbers > numbers[first])
     names = [file.name for file in place.files(".parquet")]
     return {names[number]: ids[second[numbers[second] == number]] for number in np.unique(numbers[second])}
 

@@ -32,7 +32,7 @@ class Progress:
         now = time.monotonic()
         if self.first is None:
             log.info("%s: engines answer after %.0f s", self.section.strategy, now - self.started)
-            self.first = now, written
+            self.first, self.said = (now, written), now
         elif now - self.said >= EVERY_SECONDS:
             self.said = now
             self._say(now - self.first[0], self.first[1])

@@ -1,77 +1,95 @@
-"""Controls and fusion: no variant adds what a user knows or what is held out, and all add as much as is asked for."""
+"""Controls: as many items as are asked for, none that a user knows, drawn as they say; whatever the batches are."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
-from app.augment.controls import at_random, by_itemcf, by_popularity
-from app.augment.fusion import _lists
-from app.recipe import ItemCF as ItemCFSection
-from app.recommenders.base import Interactions
+from app.augment.controls import best_of, drawn
+from app.recipe import ItemCF as Section
+from app.recommenders.base import Histories
 from app.recommenders.itemcf import ItemCF
-from app.schema import ACCEPTED, ANSWERS, HELD_OUT, REJECTED
+from tests.recommenders.conftest import clusters
 
 N_ITEMS = 30
-COUNTS = np.arange(N_ITEMS) % 7  # some items were never taken
+COUNTS = (np.arange(N_ITEMS) % 7).astype(np.float64)  # some items were never taken
+WEIGHTS = {"random": np.ones(N_ITEMS), "popular": COUNTS}
+known = st.lists(st.sets(st.integers(0, N_ITEMS - 1), max_size=N_ITEMS), min_size=1, max_size=6)
 
 
-def itemcf() -> ItemCF:
-    rng = np.random.default_rng(0)
-    items = np.concatenate([rng.choice(N_ITEMS, 6, replace=False) for _ in range(40)]).astype(np.int32)
-    train = Interactions(np.arange(0, 241, 6), items, np.ones(240, np.float32), np.full(40, 6), N_ITEMS)
-    return ItemCF(ItemCFSection()).fit(train)
+@pytest.mark.parametrize("name", WEIGHTS)
+@given(data=st.data(), known=known, seed=st.integers(0, 9))
+def test_as_many_as_asked_for_of_those_that_are_possible(name, data, known, seed):
+    weights, n = WEIGHTS[name], len(known)
+    counts = np.array(data.draw(st.lists(st.integers(0, 12), min_size=n, max_size=n)))
+    users = np.array(data.draw(st.lists(st.integers(0, 99), min_size=n, max_size=n, unique=True)))
+    found = drawn(users, Histories.of(map(sorted, known)), counts, weights, seed)
+    for row, (taken, count) in enumerate(zip(known, counts, strict=True)):
+        added = found.items[found.indptr[row] : found.indptr[row + 1]].tolist()
+        possible = {item for item in range(N_ITEMS) if weights[item] > 0} - taken
+        assert len(added) == len(set(added)) == min(count, len(possible))
+        assert set(added) <= possible
 
 
-PICKS = {
-    "random": at_random(3, N_ITEMS),
-    "popular": by_popularity(3, COUNTS),
-    "itemcf": by_itemcf(itemcf()),
-}
+@given(known=known, cut=st.integers(0, 6), seed=st.integers(0, 9))
+def test_what_a_user_gets_does_not_depend_on_the_batch(known, cut, seed):
+    users, counts = np.arange(len(known)) + 5, np.full(len(known), 4)
+    histories = Histories.of(map(sorted, known))
+    whole = drawn(users, histories, counts, COUNTS, seed)
+    parts = [np.arange(len(known))[:cut], np.arange(len(known))[cut:]]
+    split = [drawn(users[part], histories.take(part), counts[part], COUNTS, seed) for part in parts]
+    assert np.concatenate([part.items for part in split]).tolist() == whole.items.tolist()
 
 
-@pytest.mark.parametrize("name", PICKS)
-@settings(max_examples=40, deadline=None)
-@given(
-    user=st.integers(0, 50),
-    items=st.permutations(range(N_ITEMS)),
-    train=st.integers(1, 8),
-    count=st.integers(0, 5),
-)
-def test_nothing_known_or_held_out_is_added(name, user, items, train, count):
-    history, held_out = np.array(items[:train], np.int32), np.array(items[train : train + 2])
-    added = PICKS[name](user, history, held_out, count)
-    assert len(added) == len(set(added.tolist())) <= count
-    assert not np.isin(added, history).any() and not np.isin(added, held_out).any()
-    assert added.tolist() == PICKS[name](user, history, held_out, count).tolist()
-    if name == "random":
-        assert len(added) == count
-    if name == "popular":
-        assert (COUNTS[added] > 0).all()
+@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("n_known", [3, 26])
+def test_items_are_drawn_in_proportion_to_their_weights(name, n_known):
+    """The first draw of many users, over what they do not know; 26 known items take the way of few that are left."""
+    users = np.arange(8000)
+    taken = np.arange(1, 1 + n_known)
+    known = Histories.of([taken] * len(users))
+    first = drawn(users, known, np.ones(len(users), np.int64), WEIGHTS[name], seed=3).items
+    possible = np.setdiff1d(np.flatnonzero(WEIGHTS[name]), taken)
+    expected = WEIGHTS[name][possible] / WEIGHTS[name][possible].sum() * len(users)
+    assert chisquare(np.bincount(first, minlength=N_ITEMS)[possible], expected).pvalue > 0.001
 
 
-def test_popular_items_are_drawn_more_often():
-    drawn = np.concatenate(
-        [PICKS["popular"](user, np.empty(0, int), np.empty(0, int), 3) for user in range(400)]
+def test_drawing_again_is_drawing_from_what_is_left():
+    """The second of two draws without replacement, in the exact distribution: sum over firsts of p(a) p(b) / (1 - p(a))."""
+    weights = np.array([1.0, 2.0, 3.0, 6.0] + [0.5] * 8)
+    users = np.arange(8000)
+    known = Histories.of([[]] * len(users))
+    both = drawn(users, known, np.full(len(users), 2), weights, seed=1).items.reshape(-1, 2)
+    p = weights / weights.sum()
+    expected = np.array([sum(p[a] * p[b] / (1 - p[a]) for a in range(12) if a != b) for b in range(12)])
+    assert chisquare(np.bincount(both[:, 1], minlength=12), expected * len(users)).pvalue > 0.001
+
+
+def test_another_seed_draws_others():
+    users, known = np.arange(50), Histories.of([[]] * 50)
+    counts = np.full(50, 3)
+    one, other = (drawn(users, known, counts, COUNTS, seed).items for seed in (1, 2))
+    assert one.tolist() != other.tolist()
+
+
+@given(data=st.data())
+def test_best_of_is_the_head_of_the_recommenders_list_without_what_is_held_out(data):
+    train = clusters(users=12)
+    itemcf, histories = ITEMCF, Histories.observed(train)
+    held_out = Histories.of(
+        [data.draw(st.lists(st.integers(0, train.n_items - 1), max_size=4, unique=True)) for _ in range(12)]
     )
-    assert (drawn % 7 == 6).sum() > 2 * (drawn % 7 == 1).sum()
+    counts = np.array(data.draw(st.lists(st.integers(0, 6), min_size=12, max_size=12)))
+    found = best_of(itemcf, histories, held_out, counts)
+    lists, _ = itemcf.recommend_history(
+        [histories.items[histories.indptr[row] : histories.indptr[row + 1]] for row in range(12)],
+        train.n_items,
+    )
+    for row in range(12):
+        later = held_out.items[held_out.indptr[row] : held_out.indptr[row + 1]].tolist()
+        expected = [item for item in lists[row].tolist() if item >= 0 and item not in later][: counts[row]]
+        assert found.items[found.indptr[row] : found.indptr[row + 1]].tolist() == expected
 
 
-def test_generated_adds_as_many_as_were_accepted_by_likelihood_alone():
-    def proposal(item: int, outcome: str, likelihood: float, confidence: float | None) -> dict:
-        return {"item": item, "outcome": outcome, "likelihood": likelihood, "confidence": confidence}
-
-    proposals = [
-        proposal(1, REJECTED, 0.9, 0.1),
-        proposal(2, ACCEPTED, 0.2, 0.5),
-        proposal(3, ACCEPTED, 0.1, 0.8),
-        proposal(4, HELD_OUT, 0.99, None),
-        proposal(5, REJECTED, 0.3, 0.2),
-    ]
-    blank = {name: None for name in ANSWERS.names}
-    batch = pa.Table.from_pylist([blank | {"user": 7, "proposals": proposals}], ANSWERS)
-    (row,) = _lists(batch, tail_share=0.0, rare=np.zeros(9, bool)).to_pylist()
-    assert row == {"user": 7, "discriminated": [3, 2], "generated": [1, 5]}
-    (row,) = _lists(batch, tail_share=0.5, rare=np.arange(9) == 2).to_pylist()
-    assert row["generated"] == [2, 1], "the reserved seat goes to the only rare item"
+ITEMCF = ItemCF(Section()).fit(clusters(users=12))
