@@ -1,9 +1,12 @@
-"""The stage `evaluate`: the ranks of every published recommender on the test.
+"""The stage `evaluate`: the ranks of every published recommender on the test, alone and as it would be served.
 
 The users of one run are split over Ray tasks, each of which writes its own file of ranks and answers sums; the run is
 published when all are there. The driver holds the sums of one run, whose size is the catalogue's.
 """
 
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -11,11 +14,14 @@ from app.cluster import connect, side_by_side
 from app.errors import InputError
 from app.evaluation.bias import EXPOSURE_K
 from app.evaluation.ranking import Protocol, Ranked, catalogue_size, check_catalogue, rank_part
+from app.evaluation.served import GRID, Choice, Served, Tried, try_part
 from app.evaluation.targets import Part, split_parts
-from app.recipe import Recipe
+from app.recipe import ItemCF, Recipe
 from app.recommenders.ranker import Ranker
-from app.recommenders.runs import runs
-from app.workspace import Place, Stage, Workspace
+from app.recommenders.reading import read_observed
+from app.recommenders.runs import Run, ServedRun, runs, served_runs
+from app.serving.llm_lists import LLMLists
+from app.workspace import Place, Stage, Workspace, fingerprint, read_manifest
 
 TASKS_AT_ONCE = 64
 """Tasks of one run that wait or work: enough for a large cluster, and what they answer stays small."""
@@ -28,29 +34,45 @@ def evaluate(recipe: Recipe, ws: Workspace) -> None:
     nothing again. The protocol is that of `app.evaluation.ranking`. Raises InputError where a recommender is
     not trained yet, or was on another catalogue.
     """
-    protocol = _protocol(recipe)
-    settings = ranking_settings(recipe)
-    units = [
-        (ws / run.place, ws.stage(run.evaluation, settings, [ws / "data", ws / run.place]))
-        for run in runs(recipe)
-    ]
-    units = [(recommender, unit) for recommender, unit in units if not unit.up_to_date]
+    units = [(run, _unit(recipe, ws, run)) for run in evaluated(recipe)]
+    units = [(run, unit) for run, unit in units if not unit.up_to_date]
     if not units:
         return
     connect(recipe.resources)
-    data = ws / "data"
-    n_items, parts = catalogue_size(data), split_parts(data)
-    side_by_side(
-        (partial(_publish, recommender, unit, n_items, parts, protocol) for recommender, unit in units),
-        recipe.resources.parallel,
-    )
+    shared = _Shared.of(recipe, ws, [run for run, _ in units])
+    side_by_side((partial(_publish, run, unit, ws, shared) for run, unit in units), recipe.resources.parallel)
 
 
-def ranking_settings(recipe: Recipe) -> dict[str, Any]:
+def evaluated(recipe: Recipe) -> list[Run | ServedRun]:
+    """All that the recipe evaluates: its fits, then what serving makes of them."""
+    return [*runs(recipe), *served_runs(recipe)]
+
+
+def _unit(recipe: Recipe, ws: Workspace, run: Run | ServedRun) -> Stage:
+    inputs = [ws / "data", ws / run.place]
+    if isinstance(run, ServedRun):
+        inputs.append(ws / f"augmentation/{run.strategy}")
+    return ws.stage(run.evaluation, ranking_settings(recipe, run), inputs)
+
+
+def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
     """What a published evaluation was made with, as its manifest says."""
     protocol = _protocol(recipe)
     sampled = {"negatives": protocol.negatives, "seed": protocol.seed} if protocol.negatives else None
-    return {"depth": protocol.depth, "sampled": sampled, "after_validation": protocol.after_validation}
+    settings = {
+        "depth": protocol.depth,
+        "sampled": sampled,
+        "after_validation": protocol.after_validation,
+    }
+    if isinstance(run, ServedRun):
+        settings |= {
+            "list": _itemcf(recipe).model_dump(mode="json", exclude={"variants", "judge"})
+            if run.control
+            else run.strategy,
+            "candidates": recipe.serving.candidates,
+            "choices": fingerprint([asdict(choice) for choice in GRID]),
+        }
+    return settings
 
 
 def _protocol(recipe: Recipe) -> Protocol:
@@ -63,26 +85,78 @@ def _protocol(recipe: Recipe) -> Protocol:
     )
 
 
-def _publish(recommender: Place, unit: Stage, n_items: int, parts: list[Part], protocol: Protocol) -> None:
-    """Rank one run in tasks, at most TASKS_AT_ONCE of them waiting, and publish it."""
+def _itemcf(recipe: Recipe) -> ItemCF:
+    return recipe.recommenders.itemcf or ItemCF()
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the runs have in common. Lists and ItemCF are read once; the tasks of a node share them in the object store."""
+
+    n_items: int
+    parts: list[Part]
+    protocol: Protocol
+    lists: dict[str, Any]
+    itemcf: Any
+    candidates: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, ws: Workspace, due: list[Run | ServedRun]) -> "_Shared":
+        data, protocol = ws / "data", _protocol(recipe)
+        served = [run for run in due if isinstance(run, ServedRun)]
+        read, n_users = _task(_read_lists), read_manifest(data)["counts"]["users"]
+        strategies = {run.strategy for run in served}
+        control = any(run.control for run in served)
+        return cls(
+            n_items=catalogue_size(data),
+            parts=split_parts(data),
+            protocol=protocol,
+            lists={name: read(ws / f"augmentation/{name}/rankings", n_users) for name in strategies},
+            itemcf=_task(_fit_itemcf)(_itemcf(recipe), data) if control else None,
+            candidates=max(recipe.serving.candidates, protocol.depth),
+        )
+
+
+def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) -> None:
+    """Rank one run in tasks and publish it; how a list is fused is chosen before the test is looked at."""
+    recommender = ws / run.place
+    with unit.publishing() as draft:
+        model, counts = _task(_load)(recommender, shared.n_items), {}
+        rank = partial(_task(rank_part), model)
+        if isinstance(run, ServedRun):
+            itemcf = shared.itemcf if run.control else None
+            fused = (model, shared.lists[run.strategy], itemcf, shared.candidates)
+            tries = _over_parts(partial(_task(_try_served), *fused), shared.parts, recommender)
+            tried = sum(tries, Tried.none())
+            choice = tried.best()
+            rank, counts = partial(_task(_rank_served), *fused, choice), tried.counts(choice)
+        rank = partial(rank, to=draft, protocol=shared.protocol)
+        total = sum(_over_parts(rank, shared.parts, recommender), Ranked.none(shared.n_items))
+        total.write_exposure(draft)
+        unit.counts = total.counts | counts
+
+
+def _task(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as a Ray task; called, it gives a reference to its answer."""
     import ray
 
-    rank = ray.remote(num_cpus=1)(rank_part)
-    with unit.publishing() as draft:
-        # Read once; the tasks of a node share its arrays in the object store.
-        model = ray.remote(num_cpus=1)(_load).remote(recommender, n_items)
-        total, waiting, working = Ranked.none(n_items), list(reversed(parts)), []
-        try:
-            while waiting or working:
-                while waiting and len(working) < TASKS_AT_ONCE:
-                    working.append(rank.remote(model, waiting.pop(), draft, protocol))
-                (done,), working = ray.wait(working)
-                total += _answer(done, recommender)
-        finally:
-            for left in working:
-                ray.cancel(left)
-        total.write_exposure(draft)
-        unit.counts = total.counts
+    return ray.remote(num_cpus=1)(function).remote
+
+
+def _over_parts(task: Callable[[Part], Any], parts: list[Part], recommender: Place) -> Iterator[Any]:
+    """What a Ray task answers for each part, in their order; at most TASKS_AT_ONCE wait or work."""
+    import ray
+
+    waiting, working = deque(parts), deque()
+    try:
+        while waiting or working:
+            while waiting and len(working) < TASKS_AT_ONCE:
+                working.append(task(waiting.popleft()))
+            yield _answer(working[0], recommender)
+            working.popleft()
+    finally:
+        for left in working:
+            ray.cancel(left)
 
 
 def _load(recommender: Place, n_items: int) -> Ranker:
@@ -93,7 +167,35 @@ def _load(recommender: Place, n_items: int) -> Ranker:
     return model
 
 
-def _answer(done: Any, recommender: Place) -> Ranked:
+def _read_lists(rankings: Place, n_users: int) -> LLMLists:
+    return LLMLists.read(rankings, n_users)
+
+
+def _fit_itemcf(section: ItemCF, data: Place) -> Ranker:
+    """The control's list: ItemCF on the observed training log."""
+    from app.recommenders import build
+
+    return build("itemcf", section).fit(read_observed(data))
+
+
+def _try_served(model: Ranker, lists: LLMLists, itemcf: Ranker | None, candidates: int, part: Part) -> Tried:
+    return try_part(Served(model, lists, itemcf, candidates), part)
+
+
+def _rank_served(
+    model: Ranker,
+    lists: LLMLists,
+    itemcf: Ranker | None,
+    candidates: int,
+    choice: Choice,
+    part: Part,
+    to: Place,
+    protocol: Protocol,
+) -> Ranked:
+    return rank_part(Served(model, lists, itemcf, candidates, choice), part, to, protocol)
+
+
+def _answer(done: Any, recommender: Place) -> Ranked | Tried:
     """What a task answers; its InputError is the user's."""
     import ray
     from ray.exceptions import RayTaskError

@@ -9,18 +9,35 @@ from app.evaluation.bias import EXPOSURE_K, measure_bias
 from app.evaluation.significance import paired_interval
 from app.evaluation.slices import SLICE_NAMES, read_item_slices
 from app.evaluation.values import Compared, compare_slice
+from app.evaluation.variants import CONTROL_OF
 from app.metrics import METRICS, SAMPLED_METRICS
 from app.recipe import Evaluation
 from app.workspace import Place, read_manifest
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Mean of the paired differences of users from those of the variant `base`.
+
+    [ci_low, ci_high] is its 95 % bootstrap interval, `t` and `p` (two-sided) are of the paired t-test over users; null
+    where no user differs from another.
+    """
+
+    base: str
+    value: float
+    ci_low: float
+    ci_high: float
+    t: float | None
+    p: float | None
+
+
+@dataclass(frozen=True)
 class Row:
     """One figure; `n` counts the users behind it.
 
-    `lift` is value / observed - 1, null for `observed` and where observed is 0. [ci_low, ci_high] is the 95 %
-    paired bootstrap interval of value - observed, `t` and `p` (two-sided) are of the paired t-test over users; null
-    for `observed` and for bias metrics, no means over users, and t and p where no user differs from another.
+    `lift` is value / observed - 1, null for `observed` and where observed is 0. ci_low, ci_high, t and p are those of the
+    `Difference` from observed; null for `observed` and for bias metrics, no means over users. `over_control` is that from
+    the control of an LLM's variant (see variants.py), null where there is none.
     """
 
     recommender: str
@@ -35,6 +52,7 @@ class Row:
     ci_high: float | None = None
     t: float | None = None
     p: float | None = None
+    over_control: Difference | None = None
 
 
 def measure_slice(
@@ -59,29 +77,51 @@ def measure_slice(
 def _slice_rows(
     recommender: str, name: str, found: Compared, settings: Evaluation, rng: np.random.Generator
 ) -> list[Row]:
-    """All metrics of one slice. Every variant meets the same resamples of the users."""
+    """All metrics of one slice."""
+    differences = _differences(found, settings, rng)
+    metrics = METRICS + (SAMPLED_METRICS if settings.sampled_negatives else ())
+    rows = []
+    for variant, values in found.values.items():
+        cells = zip(np.ndindex(values.mean.shape), product(metrics, settings.ks), strict=True)
+        for cell, (metric, k) in cells:
+            value = float(values.mean[cell])
+            row = Row(recommender, variant, name, metric, k, value, found.n)
+            if variant != "observed":
+                own = differences[variant, "observed"][cell]
+                control = differences.get((variant, CONTROL_OF.get(variant, "")), {})
+                row = replace(
+                    row,
+                    lift=_lift(value, found.values["observed"].mean[cell]),
+                    **{key: getattr(own, key) for key in ("ci_low", "ci_high", "t", "p")},
+                    over_control=control.get(cell),
+                )
+            rows.append(row)
+    return rows
+
+
+def _differences(
+    found: Compared, settings: Evaluation, rng: np.random.Generator
+) -> dict[tuple[str, str], dict[tuple[int, ...], Difference]]:
+    """Of each variant and its base the `Difference` in every cell of [metrics, ks]. All meet the same resamples of users."""
     moved = np.concatenate(found.moved)
     flat = moved.reshape(len(moved), np.prod(moved.shape[1:]))
     low, high = paired_interval(flat, settings.bootstrap, rng, found.n)
     low, high = low.reshape(moved.shape[1:]), high.reshape(moved.shape[1:])
-    metrics = METRICS + (SAMPLED_METRICS if settings.sampled_negatives else ())
-    rows = []
-    for v, variant in enumerate(found.values):
-        t, p = found.differences[variant].t_test()
-        for (m, metric), (at, k) in product(enumerate(metrics), enumerate(settings.ks)):
-            value = float(found.values[variant].mean[m, at])
-            row = Row(recommender, variant, name, metric, k, value, found.n)
-            if variant != "observed":
-                row = replace(
-                    row,
-                    lift=_lift(value, found.values["observed"].mean[m, at]),
-                    ci_low=float(low[v, m, at]),
-                    ci_high=float(high[v, m, at]),
-                    t=_finite(t[m, at]),
-                    p=_finite(p[m, at]),
-                )
-            rows.append(row)
-    return rows
+    differences = {}
+    for column, (pair, moments) in enumerate(found.differences.items()):
+        t, p = moments.t_test()
+        differences[pair] = {
+            cell: Difference(
+                pair[1],
+                float(moments.mean[cell]),
+                float(low[column][cell]),
+                float(high[column][cell]),
+                _finite(t[cell]),
+                _finite(p[cell]),
+            )
+            for cell in np.ndindex(t.shape)
+        }
+    return differences
 
 
 def measure_lists(recommender: str, variants: dict[str, list[Place]], data: Place) -> list[Row]:

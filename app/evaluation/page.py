@@ -11,8 +11,6 @@ from markupsafe import Markup
 from app.evaluation.llms import lines, sentences
 from app.evaluation.plots import Estimate, Group, forest, loss_curve, reliability_diagram
 from app.evaluation.summary import (
-    CONTROLS,
-    LLM_VARIANTS,
     NAMES,
     SLICES,
     Comparison,
@@ -23,9 +21,9 @@ from app.evaluation.summary import (
     headline,
     signed,
 )
+from app.evaluation.variants import CONTROLS, VARIANTS, label
 from app.metrics import SAMPLED_METRICS
 
-VARIANTS = ("observed", *LLM_VARIANTS, *CONTROLS)
 BIAS = {"coverage": "all", "gini": "all", "popularity": "all", "exposure": "items:tail"}
 """The bias metrics of the page and the slice each is shown for."""
 
@@ -44,6 +42,8 @@ def render(metrics: Mapping[str, Any]) -> str:
         "number": _number,
         "seconds": _seconds,
         "difference": _difference,
+        "over_control": _over_control,
+        "label": label,
     }
     k = _nearest_ten(metrics["recipe"]["evaluation"]["ks"])
     found = compare(metrics["rows"], "recall", k)
@@ -53,6 +53,11 @@ def render(metrics: Mapping[str, Any]) -> str:
         metrics=metrics,
         k=k,
         names=NAMES,
+        controls=CONTROLS,
+        serving=sorted(
+            metrics.get("serving", []),
+            key=lambda one: (*_place(one["recommender"], one["variant"]), one["seed_index"]),
+        ),
         compared=compared,
         headline=headline(found, f"Recall@{k}") if compared else best(metrics["rows"], "recall", k),
         evidence=evidence(found, precision),
@@ -81,7 +86,12 @@ def _lift_plots(found: list[Comparison]) -> list[dict[str, Any]]:
 
 
 def _order(one: Comparison) -> tuple[int, int]:
-    return list(NAMES).index(one.recommender), VARIANTS.index(one.variant)
+    return _place(one.recommender, one.variant)
+
+
+def _place(recommender: str, variant: str) -> tuple[int, int]:
+    """Where a fit stands in tables and plots."""
+    return list(NAMES).index(recommender), VARIANTS.index(variant)
 
 
 def _group(members: list[Comparison]) -> Group:
@@ -146,9 +156,7 @@ def _by_fit(cells: Iterable[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]
         lines.setdefault((row["recommender"], row["variant"]), {})[column] = row
     return [
         {"recommender": recommender, "variant": variant, "cells": cells}
-        for (recommender, variant), cells in sorted(
-            lines.items(), key=lambda line: (list(NAMES).index(line[0][0]), VARIANTS.index(line[0][1]))
-        )
+        for (recommender, variant), cells in sorted(lines.items(), key=lambda line: _place(*line[0]))
     ]
 
 
@@ -158,6 +166,15 @@ def _difference(row: Mapping[str, Any]) -> str:
         return ""
     low, high = signed(row["ci_low"], ".4f"), signed(row["ci_high"], ".4f")
     return f"difference {low} to {high}{chance(row.get('p'))}"
+
+
+def _over_control(row: Mapping[str, Any]) -> str:
+    """The difference from the control and its t."""
+    found = row.get("over_control")
+    if not found:
+        return ""
+    t = "" if found["t"] is None else f" · t {signed(found['t'], '.1f')}"
+    return f"{signed(found['value'], '.4f')}{t}"
 
 
 def _nearest_ten(ks: list[int]) -> int:

@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from app.evaluation.variants import CONTROLS, label
+
 WIDTH, ROW, FOOT, FONT = (
     5.0,
     0.235,
@@ -30,17 +32,31 @@ CHART = 2.4  # height of a chart in inches
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "longtail", "font.size": FONT}
 
 INK, FAINT, LINE, PAPER = "#010101", "#020202", "#030303", "#040404"
-MARKERS = {
-    "discriminated": ("#050505", "o", True),
-    "generated": ("#060606", "s", True),
-    "itemcf": ("#070707", "D", False),
-    "popular": ("#080808", "^", False),
-    "random": ("#090909", "v", False),
+COLOURS = {
+    "discriminated": "#050505",
+    "generated": "#060606",
+    "itemcf": "#070707",
+    "popular": "#080808",
+    "random": "#090909",
+    "served": "#090807",
 }
-"""Stand-in colour, shape and whether it is filled. What the LLM wrote is filled, the controls are hollow."""
-ACCENT = MARKERS["discriminated"][0]
+"""Stand-ins by the name of the CSS variable. Variants of one kind share a colour and differ by shape."""
+MARKERS = {
+    **{
+        "discriminated": ("discriminated", "o"),
+        "refined": ("discriminated", "p"),
+        "generated": ("generated", "s"),
+    },
+    **{"id_list": ("generated", "h"), "insertion": ("generated", "8")},
+    **{"pairs": ("generated", "<"), "cold_pairs": ("generated", ">")},
+    **{"served": ("served", "o"), "served_discriminated": ("served", "P"), "served_ranking": ("served", "X")},
+    **{"itemcf": ("itemcf", "D"), "served_itemcf": ("itemcf", "d"), "popular": ("popular", "^")},
+    **{"random": ("random", "v"), "shuffled": ("random", "o")},
+}
+"""Colour and shape. What an LLM wrote or ranked is filled, the controls are hollow."""
+ACCENT = COLOURS["discriminated"]
 VARIABLES = {INK: "ink", FAINT: "faint", LINE: "line", PAPER: "paper"} | {
-    colour: variant for variant, (colour, _, _) in MARKERS.items()
+    colour: name for name, colour in COLOURS.items()
 }
 
 
@@ -96,7 +112,8 @@ def _head(axes: Axes, y: float, group: Group) -> None:
 
 
 def _draw(axes: Axes, y: float, estimate: Estimate) -> None:
-    colour, shape, filled = MARKERS[estimate.variant]
+    kind, shape = MARKERS[estimate.variant]
+    colour, filled = COLOURS[kind], estimate.variant not in CONTROLS
     axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.6 if filled else 1.1)
     axes.plot(
         estimate.value,
@@ -108,7 +125,7 @@ def _draw(axes: Axes, y: float, estimate: Estimate) -> None:
         markeredgewidth=1.3,
     )
     beside = axes.get_yaxis_transform()
-    axes.text(-0.03, y, estimate.variant, transform=beside, color=INK, ha="right", va="center")
+    axes.text(-0.03, y, label(estimate.variant), transform=beside, color=INK, ha="right", va="center")
     ink = INK if estimate.sure else FAINT
     axes.text(RIGHT, y, estimate.figure, transform=beside, color=ink, ha="right", va="center")
 

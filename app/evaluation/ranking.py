@@ -7,6 +7,7 @@ SASRec's authors do; it is masked then.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,9 @@ from app.evaluation.targets import HeldOut, Part, read_targets, split_parts
 from app.recommenders.ranker import Ranker
 from app.schema import RANKS
 from app.workspace import Place
+
+if TYPE_CHECKING:
+    from app.evaluation.served import Served
 
 EXPOSURE = pa.schema([("item", pa.int32()), ("count", pa.int64())])
 """One row per item of the catalogue: in how many users' first ten places it stands."""
@@ -86,7 +90,7 @@ def check_catalogue(model: Ranker, n_items: int) -> None:
         )
 
 
-def rank_part(model: Ranker, part: Part, to: Place, protocol: Protocol) -> Ranked:
+def rank_part(model: "Ranker | Served", part: Part, to: Place, protocol: Protocol) -> Ranked:
     """Rank the catalogue for every user of `part` with a target: rows of RANKS in `to`/ranks/`part.name`.
 
     Users are taken in blocks, so memory does not grow with their number.

@@ -11,13 +11,13 @@ from typing import Any
 from app.cluster import connect
 from app.errors import InputError
 from app.evaluation.cost import Tally, cost, tally
-from app.evaluation.evaluate import ranking_settings
+from app.evaluation.evaluate import evaluated, ranking_settings
 from app.evaluation.llms import read_llm, tuned
 from app.evaluation.measure import measure_lists, measure_slice
 from app.evaluation.slices import SLICE_NAMES
 from app.evaluation.truth import precision
 from app.recipe import Recipe
-from app.recommenders.runs import runs
+from app.recommenders.runs import Run, ServedRun, served_runs
 from app.workspace import STAGES, Place, Workspace, read_manifest
 
 
@@ -27,14 +27,15 @@ def report(recipe: Recipe, ws: Workspace) -> None:
     All that grows with users is computed in Ray tasks; only figures come back. Raises InputError where a
     stage that the report rests on has not run.
     """
-    fused = [ws / f"fused/{variant}" for variant in recipe.variants]
-    evaluations = [ws / run.evaluation for run in runs(recipe)]
+    fused = [ws / f"fused/{name}" for name in recipe.training_sets]
+    evaluations = [ws / run.evaluation for run in evaluated(recipe)]
     llms = tuned(recipe, ws).values()
     inputs = [ws / "data", *llms, *_augmentations(recipe, ws), *fused, *evaluations]
     unit = ws.stage("report", recipe.model_dump(mode="json"), inputs)
     if unit.up_to_date:
         return
-    _check_rankings(recipe, evaluations)
+    for run in evaluated(recipe):
+        _check_ranking(recipe, ws / run.evaluation, run)
     from app.evaluation.page import render  # brings matplotlib
 
     connect(recipe.resources)
@@ -59,7 +60,7 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
             ws.require(f"fused/{variant}"), data, recipe.evaluation.bootstrap, recipe.seed
         )
         for variant in recipe.variants
-        if simulated and variant != "observed"
+        if simulated and variant != "observed" and variant in recipe.training_sets
     }
     total = reduce(add, ray.get(tallies), Tally())
     seconds = sum(read_manifest(place)["seconds"] for place in augmentations)
@@ -72,6 +73,8 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
         "cost": cost(total, seconds),
         "stages": stage_seconds(ws.manifests()),
     }
+    if served := choices(recipe, ws):
+        metrics["serving"] = served
     if llms:
         base = {"base": recipe.llm.base}
         metrics["llms"] = {role: base | ray.get(task) for role, task in llms.items()}
@@ -81,15 +84,22 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     return metrics
 
 
-def _check_rankings(recipe: Recipe, evaluations: list[Place]) -> None:
+def _check_ranking(recipe: Recipe, place: Place, run: Run | ServedRun) -> None:
     """Raise InputError where ranks were made for other figures than the recipe asks for."""
-    wanted = ranking_settings(recipe)
-    for place in evaluations:
-        found = read_manifest(place)["settings"]
-        if found != wanted:
-            raise InputError(
-                f"{place}: ranked with {found}, the recipe asks for {wanted}. Run longtail evaluate again."
-            )
+    found, wanted = read_manifest(place)["settings"], ranking_settings(recipe, run)
+    if found != wanted:
+        raise InputError(
+            f"{place}: ranked with {found}, the recipe asks for {wanted}. Run longtail evaluate again."
+        )
+
+
+def choices(recipe: Recipe, ws: Workspace) -> list[dict[str, Any]]:
+    """How the lists of each served run were fused, as its evaluation chose it on validation."""
+    return [
+        {"recommender": run.recommender, "variant": run.variant, "seed_index": run.fit.seed_index}
+        | read_manifest(ws / run.evaluation)["counts"]["serving"]
+        for run in served_runs(recipe)
+    ]
 
 
 def stage_seconds(manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | int]]:
@@ -129,7 +139,7 @@ def _measure(recommender: str, recipe: Recipe, ws: Workspace) -> list[Any]:
     import ray
 
     places: dict[str, list[Place]] = {}
-    for run in runs(recipe):
+    for run in evaluated(recipe):
         if run.recommender == recommender:
             places.setdefault(run.variant, []).append(ws / run.evaluation)
     data, settings = ws / "data", recipe.evaluation

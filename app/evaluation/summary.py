@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-LLM_VARIANTS = ("discriminated", "generated")
-CONTROLS = ("itemcf", "popular", "random")
+from app.evaluation.variants import LLM_VARIANTS, SERVED_VARIANTS, controls_of, label
+
 SLICES = {"all": "all users", "items:tail": "long-tail items", "users:sparse": "sparse users"}
 """The slices that are spoken of and plotted."""
 NAMES = {
     "popularity": "Popularity",
     "itemcf": "ItemCF",
+    "bm25": "BM25",
     "swing": "Swing",
     "bpr": "BPR",
     "neumf": "NeuMF",
@@ -25,7 +26,7 @@ NAMES = {
 class Comparison:
     """A variant against `observed` in one slice; low and high bound value - observed with 95 %.
 
-    p is of the paired t-test, None where that says nothing.
+    p is of the paired t-test, None where that says nothing. over_control: the row's difference from the variant's control.
     """
 
     recommender: str
@@ -38,6 +39,7 @@ class Comparison:
     low: float
     high: float
     p: float | None
+    over_control: dict[str, Any] | None
 
     @property
     def name(self) -> str:
@@ -62,6 +64,7 @@ def compare(rows: Iterable[dict[str, Any]], metric: str, k: int) -> list[Compari
             low=row["ci_low"],
             high=row["ci_high"],
             p=row.get("p"),
+            over_control=row.get("over_control"),
         )
         for row in rows
         if row["variant"] != "observed"
@@ -79,19 +82,29 @@ def chance(p: float | None) -> str:
 
 
 def judged_variant(found: Sequence[Comparison]) -> str | None:
-    """The LLM variant that the summary is about: `discriminated`, else `generated`; never the better one."""
+    """The LLM variant that the summary is about: the first of LLM_VARIANTS that is there; never the better one."""
     present = {one.variant for one in found}
     return next((variant for variant in LLM_VARIANTS if variant in present), None)
 
 
 def headline(found: Sequence[Comparison], metric: str) -> str:
-    """What the LLM's interactions did to `metric` overall and on the long tail."""
+    """What the LLM did to `metric` overall and on the long tail."""
     variant = judged_variant(found)
     everybody, tail = _pick(found, variant, "all"), _pick(found, variant, "items:tail")
     if not everybody:
         return f"No LLM variant was evaluated, so there is nothing to say about its {metric}."
-    sentence = f"Interactions written by an LLM {_deed(everybody, metric, 'recommender')}."
-    return sentence + (f" On long-tail items they {_deed(tail, 'it', '')}." if tail else "")
+    subject, again = _subject(variant)
+    sentence = f"{subject} {_deed(everybody, metric, 'recommender')}."
+    return sentence + (f" On long-tail items {again} {_deed(tail, 'it', '')}." if tail else "")
+
+
+def _subject(variant: str) -> tuple[str, str]:
+    """What a variant is made of, and the pronoun for it."""
+    if variant in SERVED_VARIANTS:
+        return "Fused at serving, the LLM's list", "it"
+    if variant in ("pairs", "cold_pairs"):
+        return "Preferences stated by an LLM", "they"
+    return "Interactions written by an LLM", "they"
 
 
 def best(rows: Iterable[dict[str, Any]], metric: str, k: int) -> str:
@@ -109,20 +122,45 @@ def best(rows: Iterable[dict[str, Any]], metric: str, k: int) -> str:
 
 
 def evidence(found: Sequence[Comparison], precision: dict[str, dict[str, float]]) -> list[str]:
-    """The sentences below the headline: the largest effect, the controls, the discriminator, the truth."""
+    """The sentences below the headline: the largest effect, the controls, the discriminator, serving, the truth."""
     variant = judged_variant(found)
     if variant is None:
         return []
     sentences = [
         _largest(found, variant),
         *(_controls(found, variant, name) for name in ("all", "items:tail")),
+        _over_control(found, variant),
     ]
     if variant == "discriminated":
         sentences.append(_discriminator(found))
+    for served in SERVED_VARIANTS:
+        if served != variant and (everybody := _pick(found, served, "all")):
+            sentences += [_served(served, everybody), _over_control(found, served)]
     if precision:
-        shares = [f"{name} {100 * known['value']:.0f} %" for name, known in precision.items()]
+        shares = [f"{label(name)} {100 * known['value']:.0f} %" for name, known in precision.items()]
         sentences.append(f"Of what was added the user truly likes: {', '.join(shares)}.")
     return [sentence for sentence in sentences if sentence]
+
+
+def _served(variant: str, everybody: Sequence[Comparison]) -> str:
+    subject = {
+        "served": "Fused at serving with the recommender of the observed log, the LLM's list",
+        "served_discriminated": "In the log and at serving, the LLM's list",
+        "served_ranking": "As the LLM ranks them again, the recommender's candidates",
+    }[variant]
+    return f"{subject} {_deed(everybody, 'the same', 'recommender')}."
+
+
+def _over_control(found: Sequence[Comparison], variant: str) -> str:
+    """For how many recommenders a variant is above its own control, and below, with intervals that exclude 0."""
+    known = [one.over_control for one in _pick(found, variant, "all") if one.over_control]
+    if not known:
+        return ""
+    above, below = sum(one["ci_low"] > 0 for one in known), sum(one["ci_high"] < 0 for one in known)
+    return (
+        f"Beside its control, {label(known[0]['base'])}, {label(variant)} is surely higher for {above} of {len(known)}"
+        f" and surely lower for {below}."
+    )
 
 
 def _deed(found: Sequence[Comparison], metric: str, noun: str) -> str:
@@ -143,7 +181,7 @@ def _deed(found: Sequence[Comparison], metric: str, noun: str) -> str:
 def _largest(found: Sequence[Comparison], variant: str) -> str:
     sure = [one for one in found if one.variant == variant and one.slice in SLICES and one.sign]
     if not sure:
-        return f"No interval of {variant} − observed excludes 0 in these slices: every lift here is unproven."
+        return f"No interval of {label(variant)} − observed excludes 0 in these slices: every lift here is unproven."
     one = max(sure, key=lambda one: abs(one.value - one.observed))
     lift = "" if one.lift is None else f"{signed(100 * one.lift, '.0f')} %, "
     return (
@@ -156,7 +194,8 @@ def _largest(found: Sequence[Comparison], variant: str) -> str:
 def _controls(found: Sequence[Comparison], variant: str, name: str) -> str:
     """For how many recommenders a control that needs no LLM reaches a higher value than the LLM's variant."""
     controls = {
-        control: {one.recommender: one.value for one in _pick(found, control, name)} for control in CONTROLS
+        control: {one.recommender: one.value for one in _pick(found, control, name)}
+        for control in controls_of(variant)
     }
     compared, won = 0, []
     for one in _pick(found, variant, name):
@@ -167,10 +206,10 @@ def _controls(found: Sequence[Comparison], variant: str, name: str) -> str:
         ]
         compared += bool(rivals)
         if rivals and max(rivals)[0] > one.value:
-            won.append(f"{one.name} ({max(rivals)[1]})")
+            won.append(f"{one.name} ({label(max(rivals)[1])})")
     if not compared:
         return ""
-    where, deed = f"On {SLICES[name]}", f"reaches a higher value than {variant}"
+    where, deed = f"On {SLICES[name]}", f"reaches a higher value than {label(variant)}"
     if not won:
         return f"{where} no control {deed} for any of {compared} recommenders."
     return f"{where} a control that needs no LLM {deed} for {len(won)} of {compared}: {', '.join(won)}."

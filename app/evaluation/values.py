@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from app.evaluation.slices import members
+from app.evaluation.variants import contrasts
 from app.metrics import Moments, per_user, per_user_sampled
 from app.recipe import Evaluation
 from app.workspace import Place
@@ -16,12 +17,12 @@ from app.workspace import Place
 class Compared:
     """What one slice says about each variant; parts add up.
 
-    values and differences (from `observed`) are Moments over users of [metrics, ks], by variant; moved float64
-    [users that differ in any variant and figure, variants, metrics, ks] are the differences that are not all 0.
+    values by variant and differences by (variant, base), as `contrasts` orders them, are Moments over users of [metrics,
+    ks]; moved float64 [users with any difference, contrasts, metrics, ks] are the differences that are not all 0.
     """
 
     values: dict[str, Moments]
-    differences: dict[str, Moments]
+    differences: dict[tuple[str, str], Moments]
     moved: list[np.ndarray]
 
     @property
@@ -31,18 +32,21 @@ class Compared:
     def __add__(self, other: "Compared") -> "Compared":
         return Compared(
             {name: own + other.values[name] for name, own in self.values.items()},
-            {name: own + other.differences[name] for name, own in self.differences.items()},
+            {pair: own + other.differences[pair] for pair, own in self.differences.items()},
             self.moved + other.moved,
         )
 
     @classmethod
     def of(cls, values: dict[str, np.ndarray]) -> "Compared":
         """From values [users, metrics, ks] of each variant."""
-        differences = {variant: own - values["observed"] for variant, own in values.items()}
-        stacked = np.stack(list(differences.values()), axis=1)
+        shape = values["observed"].shape
+        pairs = contrasts(values)
+        stacked = np.empty((shape[0], len(pairs), *shape[1:]))
+        for column, (variant, base) in enumerate(pairs):
+            stacked[:, column] = values[variant] - values[base]
         return cls(
             {variant: Moments.of(own) for variant, own in values.items()},
-            {variant: Moments.of(own) for variant, own in differences.items()},
+            {pair: Moments.of(stacked[:, column]) for column, pair in enumerate(pairs)},
             [stacked[(stacked != 0).any(axis=(1, 2, 3))]],
         )
 

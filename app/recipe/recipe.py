@@ -31,6 +31,9 @@ class Evaluation(Section):
     """Besides full ranking, rank every target among so many random items; only to compare with tables made that way."""
     after_validation: bool = False
     """At the test, ask with the validation item as the latest of the history, as SASRec's authors do."""
+    served: bool = True
+    """Where the LLM ranks for users, evaluate also every recommender fused with its list, and with ItemCF's as a control;
+    how much either counts is chosen on validation."""
 
 
 class Serving(Section):
@@ -42,6 +45,10 @@ class Serving(Section):
     alpha_2: Share = 0.3
     candidates: Positive = 50
     """k': how many of the recommender's items are ranked again."""
+    utility: Literal["rank", "score"] = "rank"
+    """What an item is worth in a list: minus its place (the paper), or its share of the list's largest score."""
+    list: Literal["next_item", "ranking"] | None = None
+    """The strategy whose list is fused; by default `next_item`, else `ranking`, as `augment` has them."""
 
 
 class Resources(Section):

@@ -1,72 +1,57 @@
-"""Each user's list by the LLM, from the ledger: arrays over all users, 8 bytes per proposal."""
+"""Each user's list by the LLM, as stage augment published it: arrays over all users, 8 bytes per item."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from app.schema import ACCEPTED, REJECTED
 from app.workspace import Place
-
-_COLUMNS = [
-    "user",
-    *(f"proposals.list.element.{name}" for name in ("item", "outcome", "likelihood", "confidence")),
-]
 
 
 @dataclass(frozen=True)
 class LLMLists:
     """The list of user u is items[indptr[u] : indptr[u + 1]], best first, each item once.
 
-    indptr int64 [users + 1], items int32 [n], confidences float32 [n] in 0..1.
+    indptr int64 [users + 1], items int32 [n], scores float32 [n] in 0..1, falling.
     """
 
     indptr: np.ndarray
     items: np.ndarray
-    confidences: np.ndarray
+    scores: np.ndarray
 
     @classmethod
-    def read(cls, ledgers: list[Place], n_users: int) -> "LLMLists":
-        """From folders of Parquet files with rows of `schema.ANSWERS`.
+    def read(cls, rankings: Place, n_users: int) -> "LLMLists":
+        """From a folder of Parquet files with rows of `schema.RANKINGS`, one a user; a folder that is not there has none."""
+        users, lengths, items, scores = ([] for _ in range(4))
+        for file in rankings.files(".parquet"):
+            table = file.read_table().combine_chunks()
+            lists = table["items"].combine_chunks()
+            users.append(table["user"].to_numpy())
+            lengths.append(lists.value_lengths().to_numpy(zero_copy_only=False))
+            items.append(lists.flatten().to_numpy())
+            scores.append(table["scores"].combine_chunks().flatten().to_numpy())
+        user, length = _joined(users, np.int64), _joined(lengths, np.int64)
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(user, length, n_users).astype(np.int64))])
+        # An entry of row r moves from behind the rows before it to where its user's list begins.
+        moved = np.repeat(indptr[user] - (np.cumsum(length) - length), length) + np.arange(length.sum())
+        order = np.empty(len(moved), np.int64)
+        order[moved] = np.arange(len(moved))
+        return cls(indptr, _joined(items, np.int32)[order], _joined(scores, np.float32)[order])
 
-        A proposal counts whether the discriminator accepted or rejected it, for the confidence orders them.
-        What is no candidate (not in the catalogue, seen, held out, repeated, unparsable) is left out.
-        """
-        parts = [_proposals(file) for ledger in ledgers for file in ledger.files(".parquet")]
-        users, items = (
-            np.concatenate([part[k] for part in parts] or [np.zeros(0, np.int32)]) for k in (0, 1)
-        )
-        confidences = np.concatenate([part[2] for part in parts] or [np.zeros(0, np.float32)])
-        best = np.lexsort((-confidences, items, users))
-        best = best[_first_of_each(users[best], items[best])]
-        order = best[np.lexsort((items[best], -confidences[best], users[best]))]
-        indptr = np.searchsorted(users[order], np.arange(n_users + 1))
-        return cls(indptr, items[order], confidences[order])
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 [users], 0 for whom the LLM ranked nothing."""
+        return np.diff(self.indptr)
 
-    def of(self, user: int) -> tuple[np.ndarray, np.ndarray]:
-        """Items int32 [m] and their confidences float32 [m]; empty where the LLM proposed nothing."""
-        mine = slice(self.indptr[user], self.indptr[user + 1])
-        return self.items[mine], self.confidences[mine]
-
-
-def _proposals(file: Place) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """User, item and confidence of every candidate in one file; the text of the answers stays on disk."""
-    with file.fs.open_input_file(file.path) as stream:
-        table = pq.ParquetFile(stream).read(columns=_COLUMNS)
-    proposals = table["proposals"].combine_chunks()
-    users = table["user"].combine_chunks().take(pc.list_parent_indices(proposals))
-    items, outcomes, likelihoods, confidences = (
-        pc.struct_field(proposals.flatten(), name) for name in ("item", "outcome", "likelihood", "confidence")
-    )
-    candidate = pc.is_in(outcomes, pa.array([ACCEPTED, REJECTED]))
-    scores = pc.coalesce(confidences, likelihoods, pa.scalar(0, pa.float32()))
-    return tuple(column.filter(candidate).to_numpy(zero_copy_only=False) for column in (users, items, scores))
+    def of(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The lists of users int [n]: items int32 [n, m], -1 behind the last, scores float32 [n, m]; m is the longest's."""
+        lengths = self.lengths[users]
+        columns = np.arange(lengths.max(initial=0))
+        held = columns < lengths[:, None]
+        source = (self.indptr[users][:, None] + columns)[held]
+        items, scores = np.full(held.shape, -1, np.int32), np.zeros(held.shape, np.float32)
+        items[held], scores[held] = self.items[source], self.scores[source]
+        return items, scores
 
 
-def _first_of_each(users: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """bool [n]: whether an entry differs from the one before it, for entries sorted by user and item."""
-    first = np.ones(len(users), bool)
-    first[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
-    return first
+def _joined(parts: list[np.ndarray], kind: type) -> np.ndarray:
+    return np.concatenate([np.zeros(0, kind), *parts]).astype(kind, copy=False)

@@ -37,10 +37,11 @@ class RecommendedItem(BaseModel):
     item_id: str
     title: str | None
     score: float = Field(
-        description="U = alpha * U_LLM + (1 - alpha) * U_Rec, where U of a list is minus the place."
+        description="U = alpha * U_LLM + (1 - alpha) * U_Rec, where U of a list is minus the place, or with"
+        " serving.utility: score the share of the list's largest score."
     )
     recommender_score: float | None = Field(description="The recommender's own score.")
-    llm_score: float | None = Field(description="The LLM's confidence in 0..1.")
+    llm_score: float | None = Field(description="The score in the LLM's list, 0..1.")
     recommender_rank: int | None = Field(description="Place in the recommender's list, from 1.")
     llm_rank: int | None = Field(description="Place in the LLM's list, from 1.")
 

@@ -9,13 +9,15 @@ import yaml
 from app.errors import InputError
 from app.recipe import Recipe
 from app.recommenders.base import Recommender
-from app.serving.aggregation import Trust, aggregate
+from app.recommenders.runs import RANKING
+from app.serving.aggregation import Trust, Union
 from app.serving.ids import Ids
 from app.serving.llm_lists import LLMLists
 from app.serving.messages import DEFAULT_K, Recommendation, RecommendedItem
 from app.workspace import Workspace
 
 POPULARITY = "popularity"
+_NOTHING = np.zeros((1, 0), np.int32), np.zeros((1, 0), np.float32)
 
 
 class UnknownUser(Exception):
@@ -62,9 +64,11 @@ class Recommendations:
             int(self._interactions.min()),
             int(self._interactions.max()),
         )
-        strategies = dict.fromkeys(section.strategy for section in recipe.augment)
-        ledgers = [ws.require(f"augmentation/{strategy}") / "answers" for strategy in strategies]
-        self.llm = LLMLists.read(ledgers, len(self.users))
+        self._utility = recipe.serving.utility
+        strategy = listed(recipe)
+        if recipe.augmented and strategy in recipe.strategies:
+            ws.require(f"augmentation/{strategy}")
+        self.llm = LLMLists.read(ws / f"augmentation/{strategy}/rankings", len(self.users))
 
     def user(self, user_id: str) -> int:
         """The code of a user. Raises UnknownUser."""
@@ -100,16 +104,16 @@ class Recommendations:
 
     def for_user(self, user: int, candidates: Candidates, k: int) -> Recommendation:
         """The k items of highest final utility; the sparser the user, the more the LLM's list counts."""
-        llm_items, confidences = self.llm.of(user)
-        interactions = int(self._interactions[user])
-        alpha = float(self._trust.alpha(np.array(interactions))) if len(llm_items) else 0.0
+        llm = self.llm.of(np.array([user]))
+        interactions, ranked = int(self._interactions[user]), llm[0].size > 0
+        alpha = float(self._trust.alpha(np.array(interactions))) if ranked else 0.0
         return Recommendation(
             user=self.users[user],
             interactions=interactions,
             alpha=alpha,
-            llm="ranking" if len(llm_items) else "none",
+            llm="ranking" if ranked else "none",
             recommender=candidates.recommender,
-            items=self._ranked(candidates, llm_items, confidences, alpha, k),
+            items=self._ranked(candidates, llm, alpha, k),
         )
 
     def for_history(
@@ -123,7 +127,7 @@ class Recommendations:
             llm="none",
             recommender=candidates.recommender,
             unknown_items=unknown,
-            items=self._ranked(candidates, np.zeros(0, np.int32), np.zeros(0, np.float32), 0.0, k),
+            items=self._ranked(candidates, _NOTHING, 0.0, k),
         )
 
     def _seen(self, user: int) -> np.ndarray:
@@ -139,27 +143,23 @@ class Recommendations:
         return Candidates(popular, self._train_count[popular], POPULARITY)
 
     def _ranked(
-        self, candidates: Candidates, llm_items: np.ndarray, confidences: np.ndarray, alpha: float, k: int
+        self, candidates: Candidates, llm: tuple[np.ndarray, np.ndarray], alpha: float, k: int
     ) -> list[RecommendedItem]:
-        ranking = aggregate(candidates.items, llm_items, alpha)
-        places = zip(
-            ranking.items[:k].tolist(),
-            ranking.utility[:k].tolist(),
-            ranking.recommender_place[:k].tolist(),
-            ranking.llm_place[:k].tolist(),
-            strict=True,
-        )
+        """`llm` holds items and scores [1, m]."""
+        union = Union.of((candidates.items[None], candidates.scores[None]), llm)
+        utility = union.utility(np.array([alpha]), self._utility)
+        (best,) = union.best(utility, k)
         return [
             RecommendedItem(
-                item_id=self.items[item],
-                title=self._titles[item].as_py(),
-                score=utility,
-                recommender_score=_at(candidates.scores, recommender_place),
-                llm_score=_at(confidences, llm_place),
-                recommender_rank=recommender_place or None,
-                llm_rank=llm_place or None,
+                item_id=self.items[int(union.items[0, column])],
+                title=self._titles[int(union.items[0, column])].as_py(),
+                score=float(utility[0, column]),
+                recommender_score=_where(union.recommender_place, union.recommender_score, column),
+                llm_score=_where(union.llm_place, union.llm_score, column),
+                recommender_rank=int(union.recommender_place[0, column]) or None,
+                llm_rank=int(union.llm_place[0, column]) or None,
             )
-            for item, utility, recommender_place, llm_place in places
+            for column in best[union.items[0, best] >= 0]
         ]
 
 
@@ -178,6 +178,18 @@ def served(recipe: Recipe) -> str:
     return f"recommenders/{variant}/{name}-0"
 
 
+def listed(recipe: Recipe) -> str:
+    """The strategy whose list is fused. InputError where the recipe names one that it does not have."""
+    ranking = [name for name in RANKING if name in recipe.strategies]
+    wanted = recipe.serving.list
+    if wanted and wanted not in ranking:
+        raise InputError(
+            f"serving.list = {wanted!r}: of the strategies in augment {ranking or 'none'} rank for users. Name one of"
+            " these, or none."
+        )
+    return wanted or [*ranking, *RANKING][0]
+
+
 def read_recipe(ws: Workspace) -> Recipe:
     """The resolved recipe that the run saved. InputError where there was no run."""
     saved = ws / "recipe.yaml"
@@ -188,6 +200,6 @@ def read_recipe(ws: Workspace) -> Recipe:
     return Recipe.model_validate(yaml.safe_load(saved.read_bytes()))
 
 
-def _at(scores: np.ndarray, place: int) -> float | None:
-    """The score at a 1-based place, None where the list lacks the item."""
-    return float(scores[place - 1]) if place else None
+def _where(places: np.ndarray, scores: np.ndarray, column: int) -> float | None:
+    """The score of a column, None where that list lacks the item."""
+    return float(scores[0, column]) if places[0, column] else None

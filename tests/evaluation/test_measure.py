@@ -151,6 +151,43 @@ def test_t_and_p_are_those_of_the_paired_test_of_scipy(store):
     assert pick(rows, metric="coverage", variant="generated").p is None
 
 
+def test_what_an_llm_wrote_is_compared_with_its_control_too(store):
+    """Paired over the same users: value, interval and t are those of the difference, in every slice."""
+    data, place = store
+    ranks = {
+        "observed": [0, 1, 0, 0, 3, 0],
+        "discriminated": [2, 1, 0, 0, 3, 1],
+        "itemcf": [0, 1, 2, 3, 0, 1],
+    }
+    ranks |= {"served": [1, 1, 1, 2, 1, 1], "served_itemcf": ranks["itemcf"], "random": [0] * 6}
+    variants = {variant: [place(variant, own)] for variant, own in ranks.items()}
+    rows = measure("swing", variants, data, SETTINGS, seed=1)
+    users = np.array(TARGETS)[:, 0]
+    values = {variant: per_user(users, np.array(own), SETTINGS.ks)[1] for variant, own in ranks.items()}
+    for variant, control in (("discriminated", "itemcf"), ("served", "served_itemcf")):
+        expected = stats.ttest_rel(values[variant], values[control])
+        for m, metric in enumerate(METRICS):
+            for at, k in enumerate(SETTINGS.ks):
+                row = pick(rows, variant=variant, slice="all", metric=metric, k=k)
+                difference = (values[variant] - values[control])[:, m, at]
+                found = row.over_control
+                assert (found.base, found.value) == (control, pytest.approx(difference.mean()))
+                assert found.ci_low - 1e-9 <= found.value <= found.ci_high + 1e-9
+                if difference.std() > 0:
+                    assert (found.t, found.p) == pytest.approx(
+                        (expected.statistic[m, at], expected.pvalue[m, at])
+                    )
+    others = {row.variant for row in rows if row.over_control is None}
+    assert others >= {"observed", "itemcf", "served_itemcf", "random"}
+    assert all(row.over_control for row in rows if row.variant == "served" and row.metric in METRICS)
+
+
+def test_a_control_that_was_not_evaluated_is_not_compared_with(store):
+    data, place = store
+    variants = {"observed": [place("o", [0] * 6)], "generated": [place("g", [1, 0, 2, 1, 3, 1])]}
+    assert all(row.over_control is None for row in measure("swing", variants, data, SETTINGS, 1))
+
+
 def test_no_difference_between_users_has_no_t(store):
     data, place = store
     variants = {"observed": [place("o", [0] * 6)], "random": [place("r", [1, 1, 2, 1, 1, 2])]}

@@ -13,11 +13,13 @@ import pytest
 
 from app.errors import InputError
 from app.evaluation import evaluate, report, targets
+from app.evaluation.evaluate import evaluated
 from app.evaluation.page import render
+from app.evaluation.variants import VARIANTS, label
 from app.recipe import Recipe
 from app.recommenders import build, train
-from app.recommenders.runs import Run, runs
-from app.schema import ANSWERS, FUSED, OUTCOMES
+from app.recommenders.runs import Run, ServedRun, runs, served_runs
+from app.schema import ANSWERS, FUSED, OUTCOMES, RANKINGS
 from app.workspace import Workspace, read_manifest
 from tests.recommenders.conftest import SECTIONS, clusters
 
@@ -46,6 +48,26 @@ def test_runs_repeat_only_what_draws_random_numbers():
     assert runs(recipe)[2].evaluation == "evaluation/observed/bpr-1"
 
 
+def test_what_is_served_is_evaluated_beside_every_fit_of_the_observed_log():
+    def variants(**changes):
+        recipe = Recipe.model_validate(RECIPE.model_dump() | changes)
+        return [(run.recommender, run.variant, run.strategy) for run in served_runs(recipe)]
+
+    assert variants() == [
+        ("popularity", "served", "next_item"),
+        ("popularity", "served_itemcf", "next_item"),
+        ("popularity", "served_discriminated", "next_item"),
+        ("itemcf", "served", "next_item"),
+        ("itemcf", "served_itemcf", "next_item"),
+        ("itemcf", "served_discriminated", "next_item"),
+    ]
+    assert variants(evaluation={"served": False}) == []
+    alone = {"variants": ["observed"], "recommenders": {"itemcf": {}}}
+    assert variants(**alone) == [], "no LLM is asked"
+    fit = Run("bpr", "observed", 2)
+    assert ServedRun(fit, "served", "next_item").evaluation == "evaluation/served/bpr-2"
+
+
 def write_store(ws, write_data) -> None:
     rng = np.random.default_rng(0)
     histories = [rng.permutation(N_ITEMS)[: rng.integers(4, 10)].tolist() for _ in range(N_USERS)]
@@ -61,7 +83,9 @@ def write_store(ws, write_data) -> None:
         train_part = [items[:train_end] for items, (train_end, _) in zip(histories, cuts, strict=True)]
         lists = [own + more for own, more in zip(train_part, added, strict=True)]
         weights = [[1.0] * len(own) + [0.3] * len(more) for own, more in zip(train_part, added, strict=True)]
-        table = pa.table([range(N_USERS), lists, weights, [len(own) for own in train_part]], schema=FUSED)
+        columns = (range(N_USERS), lists, weights, [len(own) for own in train_part])
+        rows = [dict(zip(FUSED.names, row, strict=False)) for row in zip(*columns, strict=True)]
+        table = pa.Table.from_pylist(rows, FUSED)
         with ws.stage(f"fused/{variant}", {}, [data]).publishing() as draft:
             (draft / "interactions" / "0.parquet").write_table(table)
     answer = {
@@ -79,6 +103,13 @@ def write_store(ws, write_data) -> None:
     ]
     with ws.stage("augmentation/next_item", {}, [data]).publishing() as draft:
         (draft / "answers" / "0.parquet").write_table(pa.Table.from_pylist(answers, schema=ANSWERS))
+        lists = [
+            rng.permutation(np.setdiff1d(range(N_ITEMS), own[:-2]))[:8].tolist() for own in histories[1:]
+        ]
+        scores = [np.linspace(0.9, 0.1, len(own)).tolist() for own in lists]
+        ranked = pa.table([range(1, N_USERS), lists, scores], schema=RANKINGS)
+        (draft / "rankings" / "0.parquet").write_table(ranked.slice(20))
+        (draft / "rankings" / "1.parquet").write_table(ranked.slice(0, 20))
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +128,15 @@ def metrics(finished) -> dict:
 
 
 def test_ranks_are_of_every_held_out_item_of_the_catalogue(finished):
-    for run in runs(RECIPE):
+    for run in evaluated(RECIPE):
         ranks = (finished / run.evaluation / "ranks").read_table()
         assert sorted(ranks["user"].to_pylist()) == list(range(N_USERS))
         assert max(ranks["rank"].to_pylist()) <= 10
         exposure = (finished / run.evaluation / "exposure.parquet").read_table()
         assert exposure["item"].to_pylist() == list(range(N_ITEMS))
         assert 0 < sum(exposure["count"].to_pylist()) <= 10 * N_USERS
-        assert read_manifest(finished / run.evaluation)["counts"] == {"users": N_USERS, "targets": N_USERS}
+        counts = read_manifest(finished / run.evaluation)["counts"]
+        assert {"users": N_USERS, "targets": N_USERS}.items() <= counts.items()
 
 
 def copy_of(ws: Workspace, to: Path) -> Workspace:
@@ -121,7 +153,7 @@ def test_parts_in_tasks_of_their_own_find_what_one_task_finds(finished, tmp_path
     monkeypatch.setattr(import_module("app.evaluation.evaluate"), "TASKS_AT_ONCE", 1)
     again, recipe = copy_of(finished, tmp_path / "again"), with_evaluation(sampled_negatives=3)
     evaluate(recipe, again)
-    for run in runs(RECIPE):
+    for run in evaluated(RECIPE):
         whole, parts = finished / run.evaluation, again / run.evaluation
         assert len((parts / "ranks").files()) == 2
         ranks = (parts / "ranks").read_table()
@@ -168,6 +200,7 @@ def test_metrics_have_the_agreed_shape(metrics):
         "proposals",
         "cost",
         "stages",
+        "serving",
         "precision",
     ]
     assert metrics["recipe"] == RECIPE.model_dump(mode="json")
@@ -184,10 +217,11 @@ def test_metrics_have_the_agreed_shape(metrics):
         "ci_high",
         "t",
         "p",
+        "over_control",
     ]
     assert all(list(row) == keys for row in metrics["rows"])
     fits = {(row["recommender"], row["variant"]) for row in metrics["rows"]}
-    assert fits == {(run.recommender, run.variant) for run in runs(RECIPE)}
+    assert fits == {(run.recommender, run.variant) for run in evaluated(RECIPE)}
     assert {row["metric"] for row in metrics["rows"]} == {
         *("recall", "hit", "ndcg", "mrr"),
         *("coverage", "gini", "popularity", "exposure"),
@@ -207,6 +241,38 @@ def test_a_value_equals_its_count_by_hand(finished, metrics):
     (row,) = [row for row in metrics["rows"] if wanted.items() <= row.items()]
     assert row["value"] == pytest.approx(((ranks > 0) & (ranks <= 3)).mean())
     assert row["n"] == N_USERS
+
+
+def test_the_manifest_and_the_report_say_how_lists_were_fused(finished, metrics):
+    assert len(metrics["serving"]) == len(served_runs(RECIPE))
+    for run, told in zip(served_runs(RECIPE), metrics["serving"], strict=True):
+        assert (told["recommender"], told["variant"]) == (run.recommender, run.variant)
+        known = read_manifest(finished / run.evaluation)["counts"]["serving"]
+        assert known.items() <= told.items()
+        assert known["validation_users"] == N_USERS
+        assert known["validation_ndcg"] >= known["validation_ndcg_alone"]
+    page = (finished / "report" / "index.html").read_bytes().decode()
+    assert "How lists were fused" in page and "log and list" in page
+
+
+def test_itemcf_fused_with_its_own_list_is_itemcf(finished):
+    """The control of the recommender that makes the control's list changes nothing."""
+    own = read_manifest(finished / "evaluation/served_itemcf/itemcf-0")["counts"]["serving"]
+    assert own["alpha_1"] == 0 and own["validation_ndcg"] == own["validation_ndcg_alone"]
+    places = [finished / f"evaluation/{variant}/itemcf-0/ranks" for variant in ("observed", "served_itemcf")]
+    alone, fused = (place.read_table() for place in places)
+    found = alone["rank"].to_numpy() > 0
+    assert (fused["rank"].to_numpy()[found] == alone["rank"].to_numpy()[found]).all()
+
+
+def test_other_lists_are_ranked_again_and_nothing_else(finished, tmp_path):
+    again = copy_of(finished, tmp_path / "again")
+    with again.stage("augmentation/next_item", {"new": 1}, [again / "data"]).publishing() as draft:
+        (draft / "rankings").upload(f"{finished}/augmentation/next_item/rankings")
+    evaluate(RECIPE, again)
+    for run in evaluated(RECIPE):
+        same = read_manifest(again / run.evaluation) == read_manifest(finished / run.evaluation)
+        assert same == isinstance(run, Run)
 
 
 def test_proposals_add_up_and_costs_are_those_of_the_ledger(metrics):
@@ -308,6 +374,21 @@ def test_a_slice_that_observed_never_hits_is_shown_without_a_lift(metrics):
     page = render(metrics | {"rows": rows})
     values = {row["value"] for row in rows if row["variant"] == "popular" and row["metric"] == "recall"}
     assert any(f">to {value:.4f}<" in page for value in values)
+
+
+def test_every_variant_has_its_row_its_mark_and_its_difference_from_the_control(metrics):
+    (of_popular,) = [
+        row
+        | {"over_control": {"base": "itemcf", "value": 0.0123, "ci_low": 0.01, "ci_high": 0.02, "t": 4.56}}
+        for row in metrics["rows"]
+        if (row["recommender"], row["variant"], row["slice"]) == ("popularity", "popular", "all")
+        and (row["metric"], row["k"]) == ("recall", 10)
+    ]
+    rows = [row for row in metrics["rows"] if row["variant"] == "observed"]
+    page = render(metrics | {"rows": rows + [of_popular | {"variant": variant} for variant in VARIANTS[1:]]})
+    assert page.count("+0.0123 · t +4.6") == len(VARIANTS) - 1
+    places = [page.index(f'<td class="word">{label(variant)}</td>') for variant in VARIANTS]
+    assert places == sorted(places)
 
 
 def test_a_run_without_any_variant_says_so(metrics):

@@ -84,6 +84,39 @@ def test_evidence_says_so_where_nothing_is_proven():
     assert any("every lift here is unproven" in line for line in said)
 
 
+def test_serving_is_told_beside_the_log_and_beside_its_control():
+    found = [
+        *rows("swing", {"discriminated": OPEN, "served": UP, "served_itemcf": OPEN, "itemcf": OPEN}),
+        *rows("bpr", {"discriminated": OPEN, "served": UP, "served_itemcf": UP, "itemcf": OPEN}),
+    ]
+    for row, (low, high) in zip(
+        [row for row in found if row["variant"] == "served"], ((0.01, 0.02), (-0.02, 0.01)), strict=True
+    ):
+        row["over_control"] = {
+            "base": "served_itemcf",
+            "value": 0.005,
+            "ci_low": low,
+            "ci_high": high,
+            "t": 1.0,
+        }
+    said = evidence(compare(found, "recall", 10), {})
+    fused = "Fused at serving with the recommender of the observed log, the LLM's list"
+    assert f"{fused} raised the same for 2 of 2 recommenders." in said
+    assert (
+        "Beside its control, served itemcf, served is surely higher for 1 of 2 and surely lower for 0."
+        in said
+    )
+    assert not any("served itemcf" in line for line in said if "reaches a higher value" in line), (
+        "the log is not held against a list at serving"
+    )
+
+
+def test_where_nothing_was_written_into_a_log_the_list_is_the_headline():
+    said = speak(rows("swing", {"served": UP}), rows("swing", {"served": DOWN}, "items:tail"))
+    assert said.startswith("Fused at serving, the LLM's list raised Recall@10 for 1 of 1 recommender.")
+    assert said.endswith("On long-tail items it lowered it for 1 of 1.")
+
+
 @pytest.mark.parametrize(
     ("number", "form", "text"),
     [

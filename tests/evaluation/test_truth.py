@@ -13,6 +13,15 @@ LISTS = [[3, 1, 2], [0], [], [2, 3, 0, 1]]
 OBSERVED = [1, 1, 0, 2]
 
 
+def fused_table(observed):
+    """LISTS as a training set whose first `observed` [users] entries were observed."""
+    rows = [
+        {"user": user, "items": items, "weights": [1.0] * len(items), "observed": observed[user]}
+        for user, items in enumerate(LISTS)
+    ]
+    return pa.Table.from_pylist(rows, FUSED)
+
+
 @pytest.fixture
 def places(tmp_path):
     ws = Workspace(str(tmp_path))
@@ -22,8 +31,7 @@ def places(tmp_path):
         order = rng.permutation(4)
         columns = {key: pa.array(order, pa.int32()), "taste": pa.array(list(taste[order]))}
         (ws / "data/truth" / f"{name}.parquet").write_table(pa.table(columns))
-    weights = [[1.0] * len(items) for items in LISTS]
-    fused = pa.table([range(4), LISTS, weights, OBSERVED], schema=FUSED)
+    fused = fused_table(OBSERVED)
     (ws / "fused" / "generated" / "interactions" / "0.parquet").write_table(fused.slice(2))
     (ws / "fused" / "generated" / "interactions" / "1.parquet").write_table(fused.slice(0, 2))
     return ws / "fused" / "generated", ws / "data", user_taste, item_taste
@@ -48,9 +56,6 @@ def test_precision_is_the_share_of_liked_pairs(places):
 def test_a_variant_that_generated_nothing_has_no_precision(places, tmp_path):
     _, data, *_ = places
     empty = Workspace(str(tmp_path)) / "fused" / "observed"
-    table = pa.table(
-        [range(4), LISTS, [[1.0] * len(items) for items in LISTS], [len(items) for items in LISTS]],
-        schema=FUSED,
-    )
+    table = fused_table([len(items) for items in LISTS])
     (empty / "interactions" / "0.parquet").write_table(table)
     assert precision(empty, data, 10, seed=1) is None

@@ -1,16 +1,17 @@
-"""The aggregator keeps the paper's bounds and limits, whatever the users and lists."""
+"""The aggregator keeps the paper's bounds and limits, whatever the users and lists, and many users rank as each alone."""
 
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.serving.aggregation import Trust, aggregate, list_utility, long_tail_coefficient
+from app.serving.aggregation import Trust, Union, long_tail_coefficient, rank_utility, score_utility
 
 shares = st.floats(0, 1)
-lists = st.lists(st.integers(0, 40), unique=True, max_size=15).map(lambda items: np.array(items, np.int32))
+lists = st.lists(st.integers(0, 40), unique=True, max_size=15)
+kinds = st.sampled_from(["rank", "score"])
 
 
 @st.composite
@@ -19,20 +20,76 @@ def trusts(draw: st.DrawFn) -> Trust:
     return Trust(draw(shares), draw(shares), shortest, shortest + more)
 
 
+@st.composite
+def scored(draw: st.DrawFn, lowest: int = 0) -> tuple[list[int], list[float]]:
+    """A list of items and its falling scores, quarters: exact in float32."""
+    items = draw(lists)
+    scores = st.lists(st.integers(lowest, 40), min_size=len(items), max_size=len(items))
+    return items, [score / 4 for score in sorted(draw(scores), reverse=True)]
+
+
+def batch(rows: list[tuple[list[int], list[float]]], rng: np.random.Generator | None = None):
+    """Arrays [n, k] from lists; with `rng`, places without an item stand anywhere."""
+    width = max((len(items) for items, _ in rows), default=0) + (3 if rng else 0)
+    found, values = (
+        np.full((len(rows), width), -1, np.int32),
+        np.full((len(rows), width), -np.inf, np.float32),
+    )
+    for row, (items, scores) in enumerate(rows):
+        columns = np.sort(rng.permutation(width)[: len(items)]) if rng else np.arange(len(items))
+        found[row, columns], values[row, columns] = items, scores
+    return found, values
+
+
+def fused(recommender: list[int], llm: list[int], alpha: float) -> tuple[list[int], list[float]]:
+    """Items and utilities of one user, by places."""
+    union = Union.of(batch([(recommender, [1.0] * len(recommender))]), batch([(llm, [1.0] * len(llm))]))
+    utility = union.utility(np.array([alpha]), "rank")
+    (best,) = union.best(utility, 99)
+    best = best[union.items[0, best] >= 0]
+    return union.items[0, best].tolist(), utility[0, best].tolist()
+
+
+def by_hand(recommender, llm, alpha: float, of_list: str) -> tuple[list[int], dict[int, float]]:
+    """The order of one user and the utility of each item, in plain Python."""
+    (first, first_scores), (second, second_scores) = recommender, llm
+
+    def share(items: list[int], scores: list[float]) -> dict[int, float]:
+        raised = [score - min(0, *scores, 0) for score in scores]
+        return {
+            item: score / max(raised) for item, score in zip(items, raised, strict=True) if max(raised) > 0
+        }
+
+    last = max(len(first), len(second)) + 1
+    shares_of = share(first, first_scores), share(second, second_scores)
+
+    def utility(item: int) -> float:
+        if of_list == "score":
+            u_rec, u_llm = (own.get(item, 0.0) for own in shares_of)
+        else:
+            u_rec, u_llm = (-(own.index(item) + 1 if item in own else last) for own in (first, second))
+        return alpha * u_llm + (1 - alpha) * u_rec
+
+    union = first + [item for item in second if item not in first]
+    return sorted(union, key=lambda item: -utility(item)), {item: utility(item) for item in union}
+
+
 def test_by_hand() -> None:
     """alpha_1 = 0.5, alpha_2 = 0.3, users of 1 to 7 interactions: l = log 2 .. log 8, 3 lies halfway."""
     trust = Trust(0.5, 0.3, 1, 7)
     assert trust.alpha(np.array([1, 3, 7])) == pytest.approx([0.5, 0.25, 0.15])
     assert float(long_tail_coefficient(np.array(7))) == pytest.approx(math.log(8))
-    assert list_utility(np.array([1, 2, 0]), 5).tolist() == [-1, -2, -6]
-
-    ranking = aggregate(np.array([10, 11, 12]), np.array([12, 13]), alpha=0.5)
+    assert rank_utility(np.array([[1, 2, 0]]), np.array([5])).tolist() == [[-1, -2, -6]]
     # k' = 3: U(10) = -(1+4)/2, U(11) = -(2+4)/2, U(12) = -(3+1)/2, U(13) = -(4+2)/2; of 11 and 13,
     # which tie, 11 is the recommender's.
-    assert ranking.items.tolist() == [12, 10, 11, 13]
-    assert ranking.utility.tolist() == [-2, -2.5, -3, -3]
-    assert ranking.recommender_place.tolist() == [3, 1, 2, 0]
-    assert ranking.llm_place.tolist() == [1, 0, 0, 2]
+    assert fused([10, 11, 12], [12, 13], 0.5) == ([12, 10, 11, 13], [-2, -2.5, -3, -3])
+
+
+def test_shares_of_the_largest_score() -> None:
+    """Scores of any sign keep their order; an item that is not named has nothing, and so has a list of zeros."""
+    scores = np.array([[4.0, 2, 0], [1, -1, -np.inf], [-1, -3, -5], [0, 0, 0]], np.float32)
+    named = np.array([[True, True, False], [True, True, False], [True] * 3, [True] * 3])
+    assert score_utility(scores, named).tolist() == [[1, 0.5, 0], [1, 0, 0], [1, 0.5, 0], [0, 0, 0]]
 
 
 @given(trusts(), st.lists(st.integers(0, 2000), min_size=1, max_size=20))
@@ -49,52 +106,88 @@ def test_the_extremes_get_the_extremes(trust: Trust) -> None:
     assert trust.alpha(np.array(0)) == pytest.approx(trust.alpha_1)
 
 
+@given(trusts(), st.lists(st.integers(0, 2000), max_size=20))
+def test_a_cut_off_of_one_is_the_same_weight_for_everybody(trust: Trust, lengths: list[int]) -> None:
+    constant = Trust(trust.alpha_1, 1.0, trust.shortest, trust.longest)
+    assert np.all(constant.alpha(np.array(lengths)) == trust.alpha_1)
+
+
+@given(st.lists(st.tuples(scored(-20), scored(), shares), min_size=1, max_size=6), kinds, st.integers(0, 99))
+def test_many_users_at_once_against_plain_python(rows, of_list, seed: int) -> None:
+    """Also where places without an item stand between the items, as where one was masked."""
+    rng = np.random.default_rng(seed)
+    first, second, alphas = zip(*rows, strict=True)
+    union = Union.of(batch(first, rng), batch(second, rng))
+    utility = union.utility(np.array(alphas), of_list)
+    best = union.best(utility, 99)
+    for row, (recommender, llm, alpha) in enumerate(rows):
+        order, expected = by_hand(recommender, llm, alpha, of_list)
+        columns = best[row][union.items[row, best[row]] >= 0]
+        items = union.items[row, columns].tolist()
+        assert sorted(items) == sorted(order)
+        assert utility[row, columns] == pytest.approx([expected[item] for item in items])
+        assert np.all(np.diff(utility[row, columns]) <= 0)
+        for item, column in zip(items, columns, strict=True):
+            for (own, scores), places, values in (
+                (recommender, union.recommender_place, union.recommender_score),
+                (llm, union.llm_place, union.llm_score),
+            ):
+                place = own.index(item) + 1 if item in own else 0
+                assert places[row, column] == place
+                assert not place or values[row, column] == scores[place - 1]
+
+
+@given(st.lists(st.tuples(scored(), scored()), min_size=1, max_size=4), shares, kinds, st.integers(0, 99))
+def test_a_user_among_many_is_ranked_as_alone(rows, alpha: float, of_list, seed: int) -> None:
+    together = Union.of(batch([first for first, _ in rows]), batch([second for _, second in rows]))
+    utility = together.utility(np.full(len(rows), alpha), of_list)
+    best = together.best(utility, 99)
+    for row, (first, second) in enumerate(rows):
+        alone = Union.of(batch([first]), batch([second]))
+        own = alone.utility(np.array([alpha]), of_list)
+        (order,) = alone.best(own, 99)
+        items = together.items[row, best[row]]
+        assert items[items >= 0].tolist() == [item for item in alone.items[0, order].tolist() if item >= 0]
+
+
+@given(st.lists(st.tuples(lists, lists), min_size=1, max_size=5), shares, kinds, st.data())
+def test_places_are_those_of_the_ranking(rows, alpha: float, of_list, data: st.DataObject) -> None:
+    union = Union.of(*(batch([(row[side], [1.0] * len(row[side])) for row in rows]) for side in (0, 1)))
+    utility = union.utility(np.full(len(rows), alpha), of_list)
+    ranked = np.take_along_axis(union.items, union.best(utility, 99), axis=1).tolist()
+    asked = data.draw(st.lists(st.tuples(st.integers(0, len(rows) - 1), st.integers(0, 41)), max_size=9))
+    assume(union.items.shape[1])
+    places = union.places(utility, *np.array(asked, np.int64).reshape(-1, 2).T)
+    assert places.tolist() == [
+        ranked[row].index(item) + 1 if item in ranked[row] else 0 for row, item in asked
+    ]
+
+
+@given(lists, lists, kinds)
+def test_alpha_zero_is_the_recommender_and_one_the_llm(recommender, llm, of_list) -> None:
+    """With scores as long as no two are equal."""
+    union = Union.of(*(batch([(own, np.linspace(5, 1, len(own)).tolist())]) for own in (recommender, llm)))
+    for alpha, own in ((0.0, recommender), (1.0, llm)):
+        best = union.best(union.utility(np.array([alpha]), of_list), len(own))
+        assert union.items[0, best[0]].tolist() == own
+
+
 @given(lists, lists, shares)
-def test_aggregation_against_plain_python(recommender: np.ndarray, llm: np.ndarray, alpha: float) -> None:
-    first, second = recommender.tolist(), llm.tolist()
-    last = max(len(first), len(second)) + 1
-
-    def utility(item: int) -> float:
-        u_llm = -(second.index(item) + 1) if item in second else -last
-        u_rec = -(first.index(item) + 1) if item in first else -last
-        return alpha * u_llm + (1 - alpha) * u_rec
-
-    ranking = aggregate(recommender, llm, alpha)
-    assert sorted(ranking.items.tolist()) == sorted(set(first) | set(second))
-    assert ranking.utility.tolist() == pytest.approx([utility(item) for item in ranking.items.tolist()])
-    assert np.all(np.diff(ranking.utility) <= 0)
-    for item, mine, theirs in zip(ranking.items, ranking.recommender_place, ranking.llm_place, strict=True):
-        assert mine == (first.index(item) + 1 if item in first else 0)
-        assert theirs == (second.index(item) + 1 if item in second else 0)
-
-
-@given(lists, lists)
-def test_alpha_zero_is_the_recommender_and_one_the_llm(recommender: np.ndarray, llm: np.ndarray) -> None:
-    assert aggregate(recommender, llm, 0.0).items[: len(recommender)].tolist() == recommender.tolist()
-    assert aggregate(recommender, llm, 1.0).items[: len(llm)].tolist() == llm.tolist()
-
-
-@given(lists, lists, shares)
-def test_both_lists_are_treated_alike(first: np.ndarray, second: np.ndarray, alpha: float) -> None:
+def test_both_lists_are_treated_alike(first: list[int], second: list[int], alpha: float) -> None:
     """Swapping the lists and their weights changes no utility."""
-    there, back = aggregate(first, second, alpha), aggregate(second, first, 1 - alpha)
-    assert dict(zip(there.items.tolist(), there.utility, strict=True)) == pytest.approx(
-        dict(zip(back.items.tolist(), back.utility, strict=True))
-    )
+    there, back = fused(first, second, alpha), fused(second, first, 1 - alpha)
+    assert dict(zip(*there, strict=True)) == pytest.approx(dict(zip(*back, strict=True)))
 
 
 @given(lists, lists, shares, shares)
 def test_more_trust_never_pushes_down_what_the_llm_ranks_higher(
-    recommender: np.ndarray, llm: np.ndarray, a: float, b: float
+    recommender: list[int], llm: list[int], a: float, b: float
 ) -> None:
     """An item that the LLM places above the recommender gains utility as alpha grows."""
     low, high = sorted([a, b])
-    before, after = aggregate(recommender, llm, low), aggregate(recommender, llm, high)
-    gained = dict(zip(after.items.tolist(), after.utility, strict=True))
+    before, after = (dict(zip(*fused(recommender, llm, alpha), strict=True)) for alpha in (low, high))
     last = max(len(recommender), len(llm)) + 1
-    llm_place = np.where(before.llm_place > 0, before.llm_place, last)
-    recommender_place = np.where(before.recommender_place > 0, before.recommender_place, last)
-    for item, utility, rises in zip(
-        before.items.tolist(), before.utility, llm_place < recommender_place, strict=True
-    ):
-        assert gained[item] >= utility - 1e-9 if rises else gained[item] <= utility + 1e-9
+    for item, utility in before.items():
+        llm_place, own_place = (own.index(item) + 1 if item in own else last for own in (llm, recommender))
+        rises = llm_place < own_place
+        assert after[item] >= utility - 1e-9 if rises else after[item] <= utility + 1e-9

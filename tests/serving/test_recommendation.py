@@ -1,5 +1,6 @@
 """A recommendation says who it is for, how far it trusts the LLM, and where every item came from."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from app.errors import InputError
 from app.recipe import Recipe
 from app.recommenders import build
 from app.recommenders.base import Interactions
-from app.schema import ACCEPTED, ANSWERS, FUSED, HELD_OUT, HISTORIES, ITEMS, REJECTED
+from app.schema import FUSED, HISTORIES, ITEMS, RANKINGS
 from app.serving.messages import Recommendation
 from app.serving.recommendation import BadQuestion, Recommendations, UnknownUser, served
 from app.workspace import Workspace
@@ -59,21 +60,11 @@ def ws(tmp_path: Path, recipe: Recipe) -> Workspace:
         (data / "histories/b.parquet").write_table(pa.Table.from_pylist(histories[:2], HISTORIES))
         (data / "histories/a.parquet").write_table(pa.Table.from_pylist(histories[2:], HISTORIES))
     with ws.stage("augmentation/next_item", {}).publishing() as draft:
-        lists = {
-            0: [(5, REJECTED, 0.2), (4, ACCEPTED, 0.9), (7, REJECTED, 0.1), (6, HELD_OUT, 1.0)],
-            3: [(7, ACCEPTED, 0.5)],
-            5: [(6, HELD_OUT, 1.0)],
-        }
-        answers = [
-            {
-                "user": user,
-                "proposals": [
-                    {"item": item, "outcome": out, "confidence": score} for item, out, score in found
-                ],
-            }
-            for user, found in lists.items()
+        ranked = [
+            {"user": 3, "items": [7], "scores": [0.5]},
+            {"user": 0, "items": [4, 5, 7], "scores": [0.9, 0.2, 0.1]},
         ]
-        (draft / "answers/a.parquet").write_table(pa.Table.from_pylist(answers, ANSWERS))
+        (draft / "rankings/a.parquet").write_table(pa.Table.from_pylist(ranked, RANKINGS))
     with ws.stage("recommenders/discriminated/itemcf-0", {}).publishing() as draft:
         rows = [
             {"user": user, "items": items, "weights": [1.0] * len(items), "observed": len(items)}
@@ -107,7 +98,6 @@ def test_both_lists_and_their_places(here: Recommendations) -> None:
     by_item = {item.item_id: item for item in found.items}
     assert by_item["i4"].llm_rank == 1 and by_item["i4"].llm_score == pytest.approx(0.9)
     assert by_item["i5"].llm_rank == 2 and by_item["i3"].llm_rank is None and by_item["i3"].llm_score is None
-    assert "i6" not in by_item, "a held-out proposal is no candidate"
     assert not {"i0", "i1", "i2"} & set(by_item), "what the user has is not recommended"
     assert [item.score for item in found.items] == sorted((item.score for item in found.items), reverse=True)
     assert by_item["i3"].title == "Title 3"
@@ -133,6 +123,41 @@ def test_without_llm_ranking_the_recommender_decides(here: Recommendations) -> N
         found = ask(here, user_id)
         assert found.llm == "none" and found.alpha == 0
         assert [item.recommender_rank for item in found.items] == list(range(1, len(found.items) + 1))
+
+
+def test_scores_may_be_fused_instead_of_places(recipe: Recipe, ws: Workspace) -> None:
+    serving = recipe.serving.model_copy(update={"utility": "score", "alpha_1": 0.5, "alpha_2": 1.0})
+    found = ask(Recommendations(recipe.model_copy(update={"serving": serving}), ws), "u0")
+    best = max(item.recommender_score or 0 for item in found.items)
+    for item in found.items:
+        shares = (item.llm_score or 0) / 0.9, (item.recommender_score or 0) / best
+        assert item.score == pytest.approx(sum(shares) / 2)
+    assert found.alpha == 0.5
+
+
+def test_a_recipe_whose_strategies_rank_for_nobody_serves_the_recommender(ws: Workspace) -> None:
+    recipe = Recipe.model_validate(
+        {
+            "name": "small",
+            "generator": {"tasks": {"id_list": 1}},
+            "augment": [{"strategy": "id_list"}],
+            "variants": ["observed", "id_list"],
+            "recommenders": {"itemcf": {}},
+            "serving": {"recommender": "itemcf", "variant": "observed", "candidates": 6},
+        }
+    )
+    shutil.move(f"{ws}/recommenders/discriminated", f"{ws}/recommenders/observed")
+    shutil.rmtree(f"{ws}/augmentation")
+    assert ask(Recommendations(recipe, ws), "u0").llm == "none"
+    serving = recipe.serving.model_copy(update={"list": "next_item"})
+    with pytest.raises(InputError, match="serving.list = 'next_item'"):
+        Recommendations(recipe.model_copy(update={"serving": serving}), ws)
+
+
+def test_a_list_that_is_not_made_yet_names_the_stage(recipe: Recipe, ws: Workspace) -> None:
+    shutil.rmtree(f"{ws}/augmentation")
+    with pytest.raises(InputError, match="longtail augment"):
+        Recommendations(recipe, ws)
 
 
 def test_history_is_answered_as_the_model_does_and_says_what_it_ignored(here: Recommendations) -> None:

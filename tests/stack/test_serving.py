@@ -1,4 +1,4 @@
-"""Real Ray Serve over HTTP, over stages that ran for real; only the answers of the LLM are written here."""
+"""Real Ray Serve over HTTP, over stages that ran for real; only the lists of the LLM are written here."""
 
 import json
 import socket
@@ -14,7 +14,7 @@ from app.data import prepare
 from app.errors import InputError
 from app.recipe import Recipe, dump_recipe
 from app.recommenders import train
-from app.schema import ACCEPTED, ANSWERS, REJECTED
+from app.schema import RANKINGS
 from app.serving import serve
 from app.workspace import Workspace
 
@@ -36,14 +36,8 @@ def ws(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     for stage in (prepare, fuse, train):
         stage(RECIPE, ws)
     with ws.stage("augmentation/next_item", {}, [ws / "data"]).publishing() as draft:
-        proposals = [
-            {"item": 99, "outcome": ACCEPTED, "confidence": 0.9},
-            {"item": 98, "outcome": REJECTED, "confidence": 0.4},
-        ]
-        answers = [
-            {"user": user, "strategy": "next_item", "proposals": proposals} for user in range(0, 200, 2)
-        ]
-        (draft / "answers/one.parquet").write_table(pa.Table.from_pylist(answers, ANSWERS))
+        ranked = [{"user": user, "items": [99, 98], "scores": [0.9, 0.4]} for user in range(0, 200, 2)]
+        (draft / "rankings/one.parquet").write_table(pa.Table.from_pylist(ranked, RANKINGS))
     return ws
 
 
