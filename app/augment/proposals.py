@@ -5,12 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from app.schema import ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_CHOSEN, OUTCOMES, PROPOSAL
+from app.schema import ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_CHOSEN, NOTHING, OUTCOMES, PROPOSAL
 
 OPEN = -1
 """In place of an outcome's number while a proposal is still to be judged."""
-NOTHING = -1
-"""In place of an item where a text names none."""
 CODES = {outcome: number for number, outcome in enumerate(OUTCOMES)}
 
 
@@ -52,9 +50,12 @@ class Proposals:
         first[np.unique(pairs, return_index=True)[1]] = True
         settled = self.marked(grounded & ~first, DUPLICATE)
         for column, outcome in (("history", ALREADY_SEEN), ("held_out", HELD_OUT)):
-            known = np.isin(pairs, _pairs(*_listed(batch, column)))
-            settled = settled.marked(grounded & known, outcome)
+            settled = settled.marked(self.among(batch, column), outcome)
         return settled
+
+    def among(self, batch: pa.Table, column: str) -> np.ndarray:
+        """bool [n]: those whose item their row has in this column of lists of items."""
+        return np.isin(_pairs(self.rows, self.items), _pairs(*_listed(batch, column)))
 
     def kept(self, seats: int, reserved: int = 0, rare: np.ndarray | None = None) -> "Proposals":
         """Of each row's open proposals the first `seats` stay open, then the first `reserved` further ones of `rare`

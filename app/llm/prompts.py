@@ -154,7 +154,8 @@ class Prompts:
         room: int = 1,
     ) -> np.ndarray:
         """Llama4Rec's listwise prompt (papers 2.3): the history, that of the most similar user, the candidates as the
-        recommender ranks them (`hint`), the candidates; the answer is the best of them in `room` tokens.
+        recommender ranks them (`hint`), the candidates; the answer is the best of them in `room` tokens. Without a hint
+        there is no similar user either.
 
         Where the context does not hold all, the similar user's items go first, then the user's oldest, then the hint.
         """
@@ -234,7 +235,7 @@ class Prompts:
     ) -> Example:
         listed = [CANDIDATES, self._list(candidates), RANKED]
         hinted = [HINT, self._list(hint), *listed]
-        if self._left(RANKING, *hinted, room=room) < 0:
+        if not len(hint) or self._left(RANKING, *hinted, room=room) < 0:
             return self._ask(history, RANKING, *listed, room=room)
         asked = self._ask(history, RANKING, *hinted, room=room)
         left = self.context + 1 - room - len(asked.tokens) - len(self._texts[SIMILAR])

@@ -1,30 +1,67 @@
 """The strategies: one file each. `build` makes the one that a section of the recipe names."""
 
-from typing import Any
+from functools import partial
 
 from app.augment.strategies.base import Strategy
 from app.data import Prepared
-from app.recipe import Recipe, StrategySection
+from app.recipe import Recipe, Role, StrategySection
 from app.workspace import Workspace
 
-ROLES = {"pairs": "discriminator", "cold_pairs": "discriminator", "screening": "discriminator"}
-"""Who answers, where it is not the generator."""
+JUDGING = ("pairs", "cold_pairs", "screening")
+"""Strategies that the discriminator answers."""
 
 __all__ = ["Strategy", "build"]
 
 
 def build(recipe: Recipe, section: StrategySection, ws: Workspace, prepared: Prepared) -> Strategy:
-    """The strategy of one section, for the tuned LLM in the workspace."""
+    """The strategy of one section, for the tuned LLM in the workspace. Raises InputError where the LLM or the catalogue
+    cannot carry its questions.
+    """
     from app.augment.strategies.catalogue import Catalogue
+    from app.augment.strategies.id_list import IdList
+    from app.augment.strategies.insertion import Insertion
     from app.augment.strategies.next_item import NextItem
+    from app.augment.strategies.pairs import Pairs
+    from app.augment.strategies.ranking import Listwise, Pointwise
+    from app.augment.strategies.screening import Screening
     from app.llm.prompts import Prompts
 
-    strategies: dict[str, Any] = {"next_item": NextItem}
-    role = ROLES.get(section.strategy, "generator")
-    tuning = getattr(recipe, role)
-    prompts = Prompts.open(
-        ws / f"llm/{role}", prepared.items, recipe.llm.items, tuning.history, tuning.context
-    )
-    return strategies[section.strategy](
-        section, prompts, Catalogue(prepared.items, recipe.llm.items, prompts.tokenizer)
-    )
+    role = _role(section)
+    tuning, items = getattr(recipe, role), prepared.items
+    prompts = Prompts.open(ws / f"llm/{role}", items, recipe.llm.items, tuning.history, tuning.context)
+    catalogue = Catalogue(items, recipe.llm.items, prompts.tokenizer)
+    if section.strategy == "screening":
+        return Screening(section, prompts)
+    if section.strategy == "ranking":
+        hints = _hints(recipe, prepared)
+        if section.mode == "pointwise":
+            return Pointwise(section, prompts, hints)
+        return Listwise(section, prompts, catalogue, hints)
+    if section.strategy == "pairs" and section.choose == "top":
+        return Pairs(section, prompts, catalogue, _hints(recipe, prepared))
+    kinds = {
+        "next_item": NextItem,
+        "id_list": IdList,
+        "insertion": Insertion,
+        "pairs": Pairs,
+        "cold_pairs": Pairs,
+    }
+    return kinds[section.strategy](section, prompts, catalogue)
+
+
+def _role(section: StrategySection) -> Role:
+    pointwise = section.strategy == "ranking" and section.mode == "pointwise"
+    return "discriminator" if pointwise or section.strategy in JUDGING else "generator"
+
+
+def _hints(recipe: Recipe, prepared: Prepared) -> partial:
+    """A function that gives the recipe's own ItemCF and the users' histories in a worker: no process but those holds
+    them.
+    """
+    import ray
+
+    from app.cluster import fetch
+    from app.llm.examples.hints import build_hints
+
+    task = ray.remote(num_cpus=1)(build_hints)
+    return partial(fetch, task.remote(prepared.place, recipe.recommenders.itemcf))

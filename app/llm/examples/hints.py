@@ -20,13 +20,15 @@ class Hints:
     """The observed training log by user and by item, and the similarities of an ItemCF on it; only for Ray tasks.
 
     items int32 [n]: those of user u are items[starts[u] : starts[u + 1]], oldest first. takers: items x users, ones.
-    similarity: items x items, cosine, row j the neighbours of j.
+    similarity: items x items, row j the neighbours of j; a cosine where `ranked` is told targets. recency: what an item of
+    a history weighs less than the next one.
     """
 
     starts: np.ndarray
     items: np.ndarray
     takers: csr_matrix
     similarity: csr_matrix
+    recency: float = 1.0
 
     def history(self, user: int) -> np.ndarray:
         """The training history of a user, oldest first."""
@@ -61,9 +63,21 @@ class Hints:
         scores = (np.maximum(shared, 0) / np.sqrt(known * others)).sum(axis=0)
         return candidates[np.argsort(-scores.round(6), kind="stable")]
 
+    def top(self, history: np.ndarray, count: int) -> np.ndarray:
+        """The ItemCF's best items after `history`, int32, best first, equal ones by code; none of the history's own, and
+        fewer than `count` where it knows no more.
+        """
+        near = self.similarity[history]
+        weights = self.recency ** np.arange(len(history) - 1, -1, -1.0)
+        items, places = np.unique(near.indices, return_inverse=True)
+        scores = np.bincount(places, near.data * np.repeat(weights, np.diff(near.indptr)))
+        scores[np.isin(items, history)] = 0
+        best = np.lexsort((items, -scores))[:count]
+        return items[best[scores[best] > 0]].astype(np.int32)
 
-def build_hints(data: Place) -> Hints:
-    """From the training part of a published `data/`."""
-    train = read_observed(data)
-    similarity = ItemCF(Section()).fit(train).similarity
-    return Hints(train.indptr, train.items, csr_matrix(train.matrix.T), similarity)
+
+def build_hints(data: Place, section: Section | None = None) -> Hints:
+    """From the training part of a published `data/`. section: of the ItemCF; without one a plain cosine, as tuning needs."""
+    section, train = section or Section(), read_observed(data)
+    similarity = ItemCF(section).fit(train).similarity
+    return Hints(train.indptr, train.items, csr_matrix(train.matrix.T), similarity, section.recency)

@@ -62,6 +62,27 @@ def test_the_similar_user_has_the_largest_cosine_and_is_somebody_else(log):
     assert found.tolist() == (log[best] if cosines.max() > 0 else [])
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    log=LOGS,
+    count=st.integers(1, 6),
+    section=st.sampled_from([Section(), Section(recency=0.6, normalisation=0.3)]),
+)
+def test_the_top_is_that_of_the_recommender_itself(log, count, section):
+    train = interactions(log, N_ITEMS)
+    model = ItemCF(section).fit(train)
+    hints = Hints(train.indptr, train.items, train.matrix.T.tocsr(), model.similarity, section.recency)
+    for history in map(np.array, log):
+        items, scores = (found[0] for found in model.recommend_history([history], count))
+        found = hints.top(history, count)
+        assert len(found) == len(set(found.tolist())) == (items >= 0).sum()
+        assert not set(found.tolist()) & set(history.tolist())
+        weights = section.recency ** np.arange(len(history) - 1, -1, -1)
+        own = weights @ model.similarity.toarray()[history]
+        # Scores that differ in their last digits may stand either way.
+        np.testing.assert_allclose(own[found], scores[: len(found)], rtol=1e-5)
+
+
 def test_nothing_held_out_is_in_the_log_of_the_hints(tmp_path: Path):
     """Users 0 and 1 are alike; what is held out of either is met by nobody, so no hint can tell of it."""
     rows = [

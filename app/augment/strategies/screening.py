@@ -1,0 +1,44 @@
+"""Strategy screening: which of a user's observed interactions would the discriminator call noise?
+
+LLM-I2I (2512.21595) refines what was collected as well as what was generated, by its abstract (papers 1.4); the variant
+`refined` leaves out what is rejected here.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from app.augment.proposals import Proposals
+from app.augment.strategies.base import Asked, Rng
+from app.augment.strategies.candidates import questioned
+from app.llm.engine import Sampling
+from app.llm.prompts import Prompts
+from app.recipe import Screening as Section
+from app.schema import ACCEPTED, REJECTED
+
+
+class Screening:
+    """One request per user, a question Yes or No of each of the latest interactions; `shown` are their items."""
+
+    name = "screening"
+    role = "discriminator"
+    judged = False
+
+    def __init__(self, section: Section, prompts: Prompts) -> None:
+        self.section, self.prompts = section, prompts
+        prompts.check(["yes_no"])
+        self.questions = section.latest
+        self.sampling = Sampling()
+
+    def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
+        """Each item is asked for with the history without it; an only item has nothing to be judged by."""
+        if len(history) < 2:
+            return []
+        latest = history[-self.section.latest :]
+        asked = [self.prompts.yes_no(history[history != item], item) for item in latest]
+        return [Asked(asked, latest, [self.prompts.yes, self.prompts.no])]
+
+    def read(self, answers: pa.Table) -> Proposals:
+        """Accepted is what stays in the log; likelihood is P(Yes)."""
+        found = questioned(answers)
+        plausible = found.likelihood >= np.float32(self.section.threshold)
+        return found.marked(plausible, ACCEPTED).marked(~plausible, REJECTED)

@@ -1,0 +1,152 @@
+"""A small store to ask about, and answers of an engine made by hand: what an engine returns is data."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from app.augment.strategies.base import Strategy, requests
+from app.augment.strategies.catalogue import Catalogue
+from app.augment.strategies.id_list import IdList
+from app.augment.strategies.insertion import Insertion
+from app.augment.strategies.next_item import NextItem
+from app.augment.strategies.pairs import Pairs
+from app.augment.strategies.ranking import Listwise, Pointwise
+from app.augment.strategies.screening import Screening
+from app.llm.engine import ANSWER
+from app.llm.examples.hints import Hints
+from app.llm.prompts import Prompts
+from app.llm.small import build_tokenizer
+from app.recipe import ItemCF as ItemCFSection
+from app.recipe import StrategySection
+from app.recommenders.itemcf import ItemCF
+from app.schema import HISTORIES, ITEMS
+from tests.recommenders.conftest import interactions
+
+N_ITEMS, COLD = 30, 24
+"""Items from code COLD on are cold, those before them warm."""
+RENDERINGS = ("token", "title", "id")
+NAMES = ("Oak chair", "Pine desk", "Wool rug", "Glass lamp", "Steel shelf", "Clay pot")
+SLICES = ["head"] * 4 + ["mid"] * 8 + ["tail"] * 12 + ["cold"] * 6
+
+
+@cache
+def store() -> pa.Table:
+    rows = [
+        {
+            "item": code,
+            "item_id": f"sku-{code}",
+            "title": f"{NAMES[code % 6]} {code}",
+            "attributes": [],
+            "train_count": max(0, COLD - code),
+            "slice": SLICES[code],
+        }
+        for code in range(N_ITEMS)
+    ]
+    return pa.Table.from_pylist(rows, ITEMS)
+
+
+@cache
+def prompts_of(rendering: str, context: int = 500, history: int = 6) -> Prompts:
+    return Prompts(build_tokenizer(store(), rendering), store(), rendering, history, context)
+
+
+@cache
+def catalogue_of(rendering: str) -> Catalogue:
+    return Catalogue(store(), rendering, prompts_of(rendering).tokenizer)
+
+
+def hints_of(train: list[list[int]]) -> Hints:
+    """What `build_hints` makes of these training histories."""
+    log = interactions(train, N_ITEMS)
+    similarity = ItemCF(ItemCFSection()).fit(log).similarity
+    return Hints(log.indptr, log.items, log.matrix.T.tocsr(), similarity)
+
+
+def strategy_of(
+    section: StrategySection, rendering: str, hints: Hints | None = None, prompts: Prompts | None = None
+) -> Strategy:
+    """As `build` makes it, but without a workspace."""
+    prompts, catalogue = prompts or prompts_of(rendering), catalogue_of(rendering)
+    if section.strategy == "screening":
+        return Screening(section, prompts)
+    if section.strategy == "ranking" and section.mode == "pointwise":
+        return Pointwise(section, prompts, lambda: hints)
+    if section.strategy == "ranking":
+        return Listwise(section, prompts, catalogue, lambda: hints)
+    if section.strategy in ("pairs", "cold_pairs"):
+        top = section.strategy == "pairs" and section.choose == "top"
+        return Pairs(section, prompts, catalogue, (lambda: hints) if top else None)
+    kinds = {"next_item": NextItem, "id_list": IdList, "insertion": Insertion}
+    return kinds[section.strategy](section, prompts, catalogue)
+
+
+def histories(train: list[list[int]], held_out: list[list[int]]) -> pa.Table:
+    """Rows of `schema.HISTORIES`, one per user; the last of what is held out is the test item."""
+    rows = [
+        {
+            "user": user,
+            "user_id": str(user),
+            "items": own + later,
+            "timestamps": list(range(len(own + later))),
+            "train_end": len(own),
+            "valid_end": max(len(own), len(own + later) - 1),
+            "slice": "sparse",
+        }
+        for user, (own, later) in enumerate(zip(train, held_out, strict=True))
+    ]
+    return pa.Table.from_pylist(rows, HISTORIES)
+
+
+def asked(strategy: Strategy, train: list[list[int]], held_out: list[list[int]] | None = None) -> pa.Table:
+    """Rows of `schema.REQUESTS`; by default nothing is held out."""
+    return requests(histories(train, held_out or [[] for _ in train]), strategy, "salt", 7)
+
+
+def options(tokens: Any, probabilities: Any) -> dict[str, list[Any]]:
+    """An answer of one token, with the log-probabilities of options."""
+    logprobs = np.log(np.asarray(probabilities, np.float64)).tolist()
+    return {
+        "written": [0],
+        "written_logprobs": [-1.0],
+        "options": [*map(int, tokens)],
+        "option_logprobs": logprobs,
+    }
+
+
+def written(tokens: Any, probability: float = 0.5) -> dict[str, list[Any]]:
+    """An answer of several tokens, equally probable."""
+    logprobs = [float(np.log(probability))] * len(tokens)
+    return {
+        "written": [*map(int, tokens)],
+        "written_logprobs": logprobs,
+        "options": [],
+        "option_logprobs": [],
+    }
+
+
+def listed(rendering: str, items: list[int], end: bool = True) -> np.ndarray:
+    """The tokens of a list of items, as an LLM writes them."""
+    prompts = prompts_of(rendering)
+    pieces = [prompts.items.of(item) for item in items]
+    return np.concatenate([*pieces, [prompts.end] if end else []]).astype(np.int32)
+
+
+def answered(rows: pa.Table, said: list[list[dict[str, list[Any]]] | None]) -> pa.Table:
+    """Requests with what an engine says to each of their prompts; None where it rejects the row."""
+    columns = {
+        "answers": pa.array([own or [] for own in said], pa.list_(ANSWER)),
+        "error": pa.array(["rejected" if own is None else None for own in said], pa.string()),
+    }
+    table = rows.drop_columns(["prompts", "options"])
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return table
+
+
+def proposals(strategy: Strategy, answers: pa.Table) -> list[list[dict[str, Any]]]:
+    """What a strategy reads, row by row, as the pipeline keeps it."""
+    column = strategy.read(answers).column(len(answers))
+    column.validate(full=True)
+    return column.to_pylist()
