@@ -27,6 +27,9 @@ ITEMS = pa.schema(
 )
 """The catalogue, sorted by `item`; row number == item code."""
 
+NOTHING = -1
+"""In an array of item codes: no item."""
+
 HISTORIES = pa.schema(
     [
         ("user", pa.int32()),
