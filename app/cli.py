@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.command import SetOption, StageFunction, WorkspaceOption, execute
+from jobs.sweep import SweptOption, run_sweep
 from jobs.tune import RecommenderOption, SamplesOption, run_tuning
 
 main = typer.Typer(
@@ -54,6 +55,17 @@ def tune(
 ) -> None:
     """Search the best settings of the recommenders on validation, and save them as a recipe."""
     run_tuning(recipe, workspace, changes, recommender, samples)
+
+
+@main.command()
+def sweep(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = None,
+    changes: SetOption = None,
+    recommender: SweptOption = None,
+) -> None:
+    """Search the best judge of the generated interactions on validation, without an LLM call."""
+    run_sweep(recipe, workspace, changes, recommender)
 
 
 @main.command()

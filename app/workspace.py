@@ -266,6 +266,7 @@ STAGES = {
     "augmentation": "augment",
     "fused": "fuse",
     "tuning": "tune",
+    "sweep": "sweep",
     "recommenders": "train",
     "evaluation": "evaluate",
     "report": "report",

@@ -36,6 +36,7 @@ def test_help_names_every_command():
         "report",
         "serve",
         "tune",
+        "sweep",
         "status",
         "doctor",
     ):

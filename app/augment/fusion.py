@@ -108,7 +108,7 @@ class Fusing:
             return ray.put(np.ones(self.prepared.n_items))
         if variant == "itemcf":
             section = self.recipe.recommenders.itemcf or ItemCF()
-            return ray.remote(num_cpus=1)(_observed_itemcf).remote(self.prepared.place, section)
+            return ray.remote(num_cpus=1)(observed_itemcf).remote(self.prepared.place, section)
         return None
 
     def _preferences(self, variant: Variant, draft: Place) -> int:
@@ -121,7 +121,8 @@ class Fusing:
         return ray.get(task.remote(answers, strategy, seed, draft / "preferences"))
 
 
-def _observed_itemcf(data: Place, section: ItemCF) -> Any:
+def observed_itemcf(data: Place, section: ItemCF) -> Any:
+    """ItemCF fitted on the observed log: what the control `itemcf` draws from; runs in a Ray task."""
     from app.recommenders import build
     from app.recommenders.reading import read_observed
 
@@ -141,18 +142,29 @@ def _written(batch: pa.Table, fused: Any, place: Place) -> pa.Table:
 def _fused(
     batch: pa.Table, variant: Variant, weight: float, seed: int, chosen: list[Any], control: list[Any]
 ) -> pa.Table:
-    """Rows of histories -> rows of `schema.FUSED`."""
+    """Rows of histories -> rows of `schema.FUSED`; references stand in lists, or Ray would fetch them for every task."""
+    found, source = (None if one is None else fetch(one) for one in (chosen[0], control[0]))
+    return fused_rows(batch, variant, weight, seed, found, source)
+
+
+def fused_rows(
+    batch: pa.Table, variant: Variant, weight: float, seed: int, chosen: Chosen | None, control: Any
+) -> pa.Table:
+    """Rows of histories -> rows of `schema.FUSED`.
+
+    chosen: what the LLMs add to every user; control: what a control draws from instead, the observed ItemCF or the weights
+    of the items, float64 [n_items].
+    """
     users, train, held_out = _cut(batch)
     added, kept = train.emptied(), np.ones(len(train.items), np.float32)
-    if chosen[0] is not None:
-        found: Chosen = fetch(chosen[0])
-        added = found.added.take(users)
-        kept[train.pairs_in(found.dropped.take(users))] = 0.0
+    if chosen is not None:
+        added = chosen.added.take(users)
+        kept[train.pairs_in(chosen.dropped.take(users))] = 0.0
     if variant == "itemcf":
-        added = controls.best_of(fetch(control[0]), train, held_out, added.lengths)
-    elif control[0] is not None:
+        added = controls.best_of(control, train, held_out, added.lengths)
+    elif control is not None:
         known = train.followed_by(held_out)
-        added = controls.drawn(users, known, added.lengths, fetch(control[0]), seed)
+        added = controls.drawn(users, known, added.lengths, control, seed)
     columns = {
         "user": pa.array(users, pa.int32()),
         "items": _lists(train.followed_by(added)),

@@ -1,0 +1,112 @@
+"""The curves of a sweep as a picture: a column for each axis, all users above, long-tail targets below."""
+
+import io
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pyarrow as pa
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+PANEL = (2.3, 2.0)
+"""Inches, width and height."""
+MEASURES = {"ndcg": "NDCG@10, all users", "tail_ndcg": "NDCG@10, long tail"}
+INK, FAINT, LINE, PAPER = "#1b1c1e", "#6c6f75", "#e3e3df", "#fdfdfb"
+JUDGED, CONTROL = "#0063a6", "#b35900"
+"""The page's colours of `discriminated` and `itemcf`; what the LLM wrote is filled, the control is hollow."""
+CURVES: dict[str, dict[str, Any]] = {
+    "alone": {"label": "each axis alone", "color": JUDGED, "marker": "o", "markersize": 4},
+    "in turn": {
+        **{"label": "in turn, from the best before", "color": JUDGED, "linestyle": ":"},
+        **{"marker": "s", "mfc": "none", "markersize": 7},
+    },
+    "control": {
+        "label": "control ItemCF, by weight",
+        "color": CONTROL,
+        "marker": "D",
+        "mfc": PAPER,
+        "markersize": 4,
+    },
+}
+
+Row = dict[str, Any]
+
+
+def draw(table: pa.Table, recommender: str) -> bytes:
+    """A PNG of rows of `sweep.POINTS`. Horizontal lines: the observed log, and the control at its own best weight."""
+    rows = table.to_pylist()
+    moved = list(dict.fromkeys(row["axis"] for row in rows if row["axis"]))
+    size = PANEL[0] * len(moved) + 0.5, PANEL[1] * len(MEASURES) + 0.6
+    with matplotlib.rc_context({"font.size": 8.5}):
+        figure = Figure(figsize=size, facecolor=PAPER, layout="constrained")
+        panels = figure.subplots(len(MEASURES), len(moved), sharey="row", sharex="col", squeeze=False)
+        for measure, line in zip(MEASURES, panels, strict=True):
+            for axis, panel in zip(moved, line, strict=True):
+                _dress(panel)
+                _fill(panel, rows, axis, measure)
+            line[0].set_ylabel(MEASURES[measure], color=FAINT)
+        for axis, panel in zip(moved, panels[-1], strict=True):
+            panel.set_xlabel(axis, color=INK)
+        shown = {
+            label: handle
+            for panel in panels[0]
+            for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(
+            shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), frameon=False
+        )
+        figure.suptitle(f"{recommender}, on validation", x=0.01, ha="left", color=INK)
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _fill(panel: Axes, rows: list[Row], axis: str, measure: str) -> None:
+    own = [row for row in rows if row["axis"] == axis]
+    blends = list(dict.fromkeys(_blend(row) for row in own))
+
+    def across(row: Row) -> float:
+        return blends.index(_blend(row)) if axis == "blend" else row[axis]
+
+    places = sorted({across(row) for row in own})
+    panel.set_xticks(places, blends if axis == "blend" else [f"{place:g}" for place in places])
+    if axis == "blend":
+        panel.tick_params(axis="x", rotation=40)
+    observed = next(row for row in rows if row["search"] == "observed")
+    control = max((row for row in rows if row["search"] == "control"), key=lambda row: row["ndcg"])
+    panel.axhline(_height(observed, measure), color=FAINT, linewidth=1, label="observed")
+    panel.axhline(
+        _height(control, measure), color=CONTROL, linewidth=1, linestyle="--", label="control, best"
+    )
+    for search, style in CURVES.items():
+        curve = [row for row in own if row["search"] == search]
+        heights = [_height(row, measure) for row in curve]
+        if curve:
+            panel.plot([across(row) for row in curve], heights, linewidth=1.1, **style)
+    best = [row for row in own if row["best"]][:1]
+    panel.plot(
+        [across(row) for row in best],
+        [_height(row, measure) for row in best],
+        **{"marker": "o", "markersize": 11, "mfc": "none", "mec": INK, "linestyle": "none"},
+        label="best",
+    )
+
+
+def _blend(row: Row) -> str:
+    return "/".join(f"{row[name]:g}" for name in ("likelihood", "agreement", "yes_no"))
+
+
+def _height(row: Row, measure: str) -> float:
+    return np.nan if row[measure] is None else row[measure]
+
+
+def _dress(panel: Axes) -> None:
+    panel.set_facecolor(PAPER)
+    panel.spines[["top", "left", "right"]].set_visible(False)
+    panel.spines["bottom"].set_color(LINE)
+    panel.tick_params(colors=FAINT, length=0)
+    panel.yaxis.set_major_locator(MaxNLocator(5))
+    panel.grid(axis="y", color=LINE, linewidth=0.6)
+    panel.set_axisbelow(True)

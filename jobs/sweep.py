@@ -1,0 +1,125 @@
+"""Search the best judge of the generated interactions on validation, from the answers that are there: no LLM call.
+
+python -m jobs.sweep --recipe jobs/recipes/beauty.yaml --workspace runs/beauty --recommender swing
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from app.recipe import Recipe
+from app.workspace import Place, Workspace
+from jobs.command import RecipeOption, SetOption, WorkspaceOption, execute
+
+SHOWN = 8
+"""Points in the table at the end, besides those that everything is held against."""
+BLEND = ("likelihood", "agreement", "yes_no")
+SELDOM = {"tail_share": 0.0, "threshold": 0.0, "tail_boost": 1.0}
+"""What few recipes set, and the values that do nothing."""
+JUDGE = (*BLEND, *SELDOM, "keep", "weight")
+
+SweptOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recommender",
+        help="Sweep only this one; a trained one is searched over fewer points. [default: all of the recipe]",
+    ),
+]
+
+
+def run_sweep(
+    recipe: Path, workspace: str | None, changes: list[str] | None, recommender: str | None
+) -> None:
+    """Sweep, then show the points and where the best judge lies."""
+
+    def stage(recipe: Recipe, ws: Workspace) -> None:
+        from app.augment.sweep import sweep
+
+        for name, place in sweep(recipe, ws, recommender).items():
+            show(name, place)
+
+    execute([stage], recipe, workspace, changes)
+
+
+def show(name: str, place: Place) -> None:
+    """A table of the best points in a published `sweep/<name>`, and of those that they are held against."""
+    rows = (place / "points.parquet").read_table().to_pylist()
+    columns = (
+        "",
+        "blend",
+        "keep\nweight",
+        "besides",
+        "NDCG@10",
+        "lift",
+        "t",
+        "t, to\ncontrol",
+        "long\ntail",
+        "t",
+    )
+    table = Table(*columns, title=f"{name}, on validation", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    for label, row in _shown(rows):
+        table.add_row(label, *_setting(row), *_figures(row, rows[0]))
+    console = Console()
+    console.print(table)
+    console.print(f"Curves: {place}/curves.png", soft_wrap=True)
+    console.print(f"Best, to be set into the recipe: {place}/best.yaml", soft_wrap=True)
+    console.print((place / "best.yaml").read_bytes().decode(), markup=False)
+
+
+def _shown(rows: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """The rows of the table with what each is: two of the control, at its own best weight and at that of the best."""
+    best = next(row for row in rows if row["best"])
+    controls = sorted((row for row in rows if row["search"] == "control"), key=lambda row: -row["ndcg"])
+    held = [("control", row) for row in controls if row is controls[0] or row["weight"] == best["weight"]]
+    judged = {tuple(row[name] for name in JUDGE): row for row in rows if row["variant"] == "discriminated"}
+    ranked = sorted(judged.values(), key=lambda row: -row["ndcg"])[:SHOWN]
+    return [
+        ("observed", rows[0]),
+        ("recipe", rows[1]),
+        *held,
+        *zip(map(str, range(1, SHOWN + 1)), ranked, strict=False),
+    ]
+
+
+def _setting(row: dict[str, Any]) -> list[str]:
+    """The judge's settings as cells."""
+    if row["variant"] == "observed":
+        return [""] * 3
+    amount = f"{row['keep']} × {row['weight']:g}"
+    if row["variant"] == "itemcf":
+        return ["", amount, ""]
+    blend = "/".join(f"{row[name]:g}" for name in BLEND)
+    besides = [
+        f"{name.replace('_', ' ')} {row[name]:g}" for name, nothing in SELDOM.items() if row[name] != nothing
+    ]
+    return [blend, amount, "\n".join(besides)]
+
+
+def _figures(row: dict[str, Any], observed: dict[str, Any]) -> list[str]:
+    """NDCG@10 of all users, its lift over observed and its paired t against observed and control; that of the long tail."""
+    lift = "" if row is observed or not observed["ndcg"] else f"{row['ndcg'] / observed['ndcg'] - 1:+.1%}"
+    tail = "" if row["tail_ndcg"] is None else f"{row['tail_ndcg']:.4f}"
+    tests = (_t(row[name]) for name in ("t_ndcg", "t_control_ndcg"))
+    return [f"{row['ndcg']:.4f}", lift, *tests, tail, _t(row["t_tail_ndcg"])]
+
+
+def _t(value: float | None) -> str:
+    return "" if value is None else f"{value:+.1f}"
+
+
+def main(
+    recipe: RecipeOption,
+    workspace: WorkspaceOption = None,
+    changes: SetOption = None,
+    recommender: SweptOption = None,
+) -> None:
+    """Search the best judge of the generated interactions on validation, without an LLM call."""
+    run_sweep(recipe, workspace, changes, recommender)
+
+
+if __name__ == "__main__":
+    typer.run(main)
