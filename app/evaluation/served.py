@@ -39,23 +39,28 @@ GRID = (
         )
     ),
 )
-"""Llama4Rec's values of alpha_1, some of alpha_2 and 1 (the same weight for everybody), and alpha_1 = 0: no list at all."""
+"""Llama4Rec's values of alpha_1, some of alpha_2 and 1 (the same weight for everybody), and alpha_1 = 0: the list only fills
+what the recommender's ranking leaves free."""
 UNTRIED = Choice(0.5, 0.5, "rank")
 
 
 @dataclass(frozen=True)
 class Tried:
-    """Sum of NDCG@10 over the users with a validation item, of every choice in GRID: float64 [len(GRID)]; parts add up."""
+    """Sums of NDCG@10 over the users with a validation item; parts add up.
+
+    ndcg float64 [len(GRID)] of every choice, alone that of the recommender without any list.
+    """
 
     users: int
     ndcg: np.ndarray
+    alone: float
 
     def __add__(self, other: "Tried") -> "Tried":
-        return Tried(self.users + other.users, self.ndcg + other.ndcg)
+        return Tried(self.users + other.users, self.ndcg + other.ndcg, self.alone + other.alone)
 
     @classmethod
     def none(cls) -> "Tried":
-        return cls(0, np.zeros(len(GRID)))
+        return cls(0, np.zeros(len(GRID)), 0.0)
 
     def best(self) -> Choice:
         """The best on validation, of equals the first in GRID; UNTRIED where nobody has a validation item."""
@@ -63,10 +68,10 @@ class Tried:
 
     def counts(self, chosen: Choice) -> dict[str, Any]:
         """What the manifest tells: the choice, and its NDCG@10 on validation beside that of the recommender alone."""
-        found = {"validation_users": self.users}
+        found: dict[str, Any] = {"validation_users": self.users}
         if self.users:
-            ndcg = dict(zip(GRID, (self.ndcg / self.users).tolist(), strict=True))
-            found |= {"validation_ndcg": ndcg[chosen], "validation_ndcg_alone": ndcg[GRID[0]]}
+            found["validation_ndcg"] = float(self.ndcg[GRID.index(chosen)]) / self.users
+            found["validation_ndcg_alone"] = self.alone / self.users
         return {"serving": asdict(chosen) | found}
 
 
@@ -162,7 +167,13 @@ def try_part(served: Served, part: Part) -> Tried:
         union, ndcg = served.union(users, None), np.zeros(len(GRID))
         for number, choice in enumerate(GRID):
             places = union.places(served.utility(union, users, choice), rows, targets)
-            _, values = per_user(rows, places, [K])
-            ndcg[number] = values[:, METRICS.index("ndcg"), 0].sum()
-        total += Tried(len(users), ndcg)
+            ndcg[number] = _ndcg(rows, places)
+        own = union.recommender_place[rows] * (union.items[rows] == targets[:, None])
+        total += Tried(len(users), ndcg, _ndcg(rows, own.max(axis=1)))
     return total
+
+
+def _ndcg(rows: np.ndarray, places: np.ndarray) -> float:
+    """The sum over users of NDCG@10, from the place of each target and its user's row."""
+    _, values = per_user(rows, places, [K])
+    return float(values[:, METRICS.index("ndcg"), 0].sum())

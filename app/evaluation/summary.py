@@ -148,7 +148,7 @@ def _served(variant: str, everybody: Sequence[Comparison]) -> str:
         "served_discriminated": "In the log and at serving, the LLM's list",
         "served_ranking": "As the LLM ranks them again, the recommender's candidates",
     }[variant]
-    return f"{subject} {_deed(everybody, 'the same', 'recommender')}."
+    return f"{subject} {_deed(everybody, 'it', 'recommender')}."
 
 
 def _over_control(found: Sequence[Comparison], variant: str) -> str:

@@ -99,7 +99,7 @@ def test_what_was_taken_since_is_in_no_list(store):
 
 
 def test_every_choice_is_worth_its_ndcg_on_validation(store):
-    _, data, model, lists = store
+    histories, data, model, lists = store
     found = tried(Served(model, lists, None, 12), data)
     assert found.users == N_USERS and found.ndcg.shape == (len(GRID),)
     for number in (0, 7, 22):
@@ -111,6 +111,10 @@ def test_every_choice_is_worth_its_ndcg_on_validation(store):
                 places = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
                 total += per_user(rows, places, [10])[1][:, METRICS.index("ndcg"), 0].sum()
         assert found.ndcg[number] == pytest.approx(total)
+    users, ranked = np.arange(N_USERS), model.recommend(np.arange(N_USERS), 10)[0]
+    hits = ranked == np.array([items[-2] for items in histories])[:, None]
+    places = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
+    assert found.alone == pytest.approx(per_user(users, places, [10])[1][:, METRICS.index("ndcg"), 0].sum())
     assert found.ndcg.max() == found.ndcg[GRID.index(found.best())]
     assert found.best().alpha_1 == 0.9, "the lists know the validation items"
 
@@ -136,7 +140,7 @@ def test_without_validation_items_the_middle_of_the_grid_is_taken():
 
 
 def test_equally_good_choices_leave_the_recommender_alone():
-    assert Tried(3, np.full(len(GRID), 1.5)).best() == GRID[0] == Choice(0.0, 1.0, "rank")
+    assert Tried(3, np.full(len(GRID), 1.5), 1.5).best() == GRID[0] == Choice(0.0, 1.0, "rank")
 
 
 def test_sampled_ranks_follow_the_fused_order(store, tmp_path):

@@ -101,7 +101,7 @@ def test_serving_is_told_beside_the_log_and_beside_its_control():
         }
     said = evidence(compare(found, "recall", 10), {})
     fused = "Fused at serving with the recommender of the observed log, the LLM's list"
-    assert f"{fused} raised the same for 2 of 2 recommenders." in said
+    assert f"{fused} raised it for 2 of 2 recommenders." in said
     assert (
         "Beside its control, served itemcf, served is surely higher for 1 of 2 and surely lower for 0."
         in said
