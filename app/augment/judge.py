@@ -75,12 +75,16 @@ def likeliest(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
 def rankings(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
     """The LLM's list of each user, rows of `schema.RANKINGS`: all candidates by likelihood and agreement.
 
-    Held-out items stay in it, as nobody who serves knows which they are; and P(Yes), which they were not asked for, takes no
-    part. A user whose answers name no candidate has no row.
+    Held-out items stay in it, as nobody who serves knows which they are; and P(Yes), which they were not asked for,
+    takes no part. Where the judge looks at neither (`llm-i2i`), likelihood orders the list. A user whose answers name no
+    candidate has no row.
     """
     flat = _Flat(answers)
     rows, items = flat.rows[flat.candidates], flat.items[flat.candidates]
-    scores = {name: flat.values(name)[flat.candidates] for name in SCORES[:2]}
+    ordering = SCORES[:2] if settings.likelihood + settings.agreement > 0 else SCORES[:1]
+    if len(ordering) == 1:
+        settings = settings.model_copy(update={"likelihood": 1.0})
+    scores = {name: flat.values(name)[flat.candidates] for name in ordering}
     score = blend(scores, rows, settings) * np.where(rare[items], settings.tail_boost, 1.0)
     order = np.lexsort((items, -score, rows))
     rows, items, score = rows[order], items[order], score[order]

@@ -21,6 +21,7 @@ from app.augment.progress import Progress
 from app.augment.strategies import build
 from app.augment.strategies.base import Strategy, requests
 from app.augment.strategies.catalogue import rare_items
+from app.augment.strategies.screening import kept
 from app.cluster import connect, fetch
 from app.data import Prepared
 from app.llm.engine import Sampling, ask
@@ -34,7 +35,10 @@ from app.workspace import Place, Workspace, fingerprint
 log = logging.getLogger("longtail")
 ATTEMPTS = 3
 """A request that was lost with an actor is asked again in the same run, this often."""
-NOT_CONTENT = {"users", "useless"}
+RANKED = ("next_item", "ranking")
+"""Strategies whose answers are each user's list for serving."""
+BY_LIKELIHOOD = Judge(likelihood=1.0, agreement=0.0, yes_no=0.0)
+NOT_CONTENT = {"users", "useless", "threshold"}
 """Settings of a strategy that no single answer depends on."""
 
 
@@ -71,7 +75,7 @@ def _augment(recipe: Recipe, ws: Workspace, section: StrategySection) -> None:
     asking = Asking(recipe, ws, section, prepared)
     with stage.publishing() as draft:
         answers = asking.run()
-        stage.counts = _publish(recipe, prepared, asking.strategy, answers, draft)
+        stage.counts = _publish(recipe, prepared, section, answers, draft)
 
 
 class Asking:
@@ -200,7 +204,7 @@ def _signals(data: Place, section: Any, rare: np.ndarray) -> Signals:
 
 
 def _publish(
-    recipe: Recipe, prepared: Prepared, strategy: Strategy, answers: Any, draft: Place
+    recipe: Recipe, prepared: Prepared, section: StrategySection, answers: Any, draft: Place
 ) -> dict[str, Any]:
     """Judge the answers and write them. Returns the counts of the manifest; outcomes add up to the proposals."""
     import ray
@@ -211,9 +215,8 @@ def _publish(
     settle = partial(
         _settled,
         signals=[signals],
-        settings=recipe.judge,
-        judged=strategy.judged,
-        ranked=strategy.judged or strategy.name == "ranking",
+        settings=_judge(recipe, section),
+        ranked=section.strategy in RANKED,
         draft=draft,
     )
     totals: Counter[str] = Counter()
@@ -236,19 +239,26 @@ def _publish(
     return {name: int(totals[name]) for name in (*numbers, "proposals")} | {"outcomes": outcomes}
 
 
+def _judge(recipe: Recipe, section: StrategySection) -> Judge | None:
+    """Who decides what a strategy left open; None where it leaves nothing open."""
+    if section.strategy == "screening":
+        return kept(section)
+    return recipe.judge if section.strategy == "next_item" else None
+
+
 def _settled(
-    batch: pa.Table, signals: list[Any], settings: Judge, judged: bool, ranked: bool, draft: Place
+    batch: pa.Table, signals: list[Any], settings: Judge | None, ranked: bool, draft: Place
 ) -> pa.Table:
     """Write one file of answers, and of rankings, with all outcomes; answer its sums."""
     known = fetch(signals[0])
-    if judged:
-        batch = judge(with_agreement(batch, known), settings, known.rare)
     if not len(batch):
         return _count(batch)
+    if settings:
+        batch = judge(with_agreement(batch, known), settings, known.rare)
     name = f"{batch['request_id'][0].as_py()}.parquet"
     (draft / f"answers/{name}").write_table(batch)
     if ranked:
-        (draft / f"rankings/{name}").write_table(rankings(batch, settings, known.rare))
+        (draft / f"rankings/{name}").write_table(rankings(batch, settings or BY_LIKELIHOOD, known.rare))
     return _count(batch)
 
 

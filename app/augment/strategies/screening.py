@@ -12,8 +12,8 @@ from app.augment.strategies.base import Asked, Rng
 from app.augment.strategies.candidates import questioned
 from app.llm.engine import Sampling
 from app.llm.prompts import Prompts
+from app.recipe import Judge
 from app.recipe import Screening as Section
-from app.schema import ACCEPTED, REJECTED
 
 
 class Screening:
@@ -38,7 +38,17 @@ class Screening:
         return [Asked(asked, latest, [self.prompts.yes, self.prompts.no])]
 
     def read(self, answers: pa.Table) -> Proposals:
-        """Accepted is what stays in the log; likelihood is P(Yes)."""
-        found = questioned(answers)
-        plausible = found.likelihood >= np.float32(self.section.threshold)
-        return found.marked(plausible, ACCEPTED).marked(~plausible, REJECTED)
+        """Likelihood is P(Yes). All stay open: the threshold acts behind the ledger, where another one asks nothing."""
+        return questioned(answers)
+
+
+def kept(section: Section) -> Judge:
+    """The judge of what was observed: an interaction stays where P(Yes) reaches the threshold, however many do."""
+    return Judge(
+        likelihood=1.0,
+        agreement=0.0,
+        yes_no=0.0,
+        relative=False,
+        threshold=section.threshold,
+        keep=section.latest,
+    )

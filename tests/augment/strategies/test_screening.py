@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.augment.judge import judge
+from app.augment.strategies.screening import kept
 from app.recipe import Screening
 from app.schema import ACCEPTED, REJECTED
 from tests.augment.strategies.conftest import (
@@ -13,7 +15,6 @@ from tests.augment.strategies.conftest import (
     catalogue_of,
     options,
     prompts_of,
-    proposals,
     strategy_of,
 )
 
@@ -38,7 +39,10 @@ def test_what_is_kept_is_as_probable_as_the_threshold(said, threshold):
     strategy, prompts = strategy_of(Screening(threshold=threshold), "token"), prompts_of("token")
     rows = asked(strategy, [[1, 2], [3, 4, 5, 6]], [[], []])
     answers = [options([prompts.yes, prompts.no], [p, 1 - p]) for p in said]
-    none, found = proposals(strategy, answered(rows, [None, answers]))
+    table = answered(rows, [None, answers])
+    column = strategy.read(table).column(len(table))
+    judged = judge(table.append_column("proposals", column), kept(strategy.section), np.zeros(9, bool))
+    none, found = judged["proposals"].to_pylist()
     assert not none
     by_item = {p["item"]: p for p in found}
     assert sorted(by_item) == [3, 4, 5, 6] == sorted(p["item"] for p in found)

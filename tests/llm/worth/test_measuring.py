@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from app.data import Prepared
+from app.llm.items import ItemTokens, item_texts
 from app.llm.prompts import Prompts
 from app.llm.small import build_tokenizer
 from app.llm.worth import likelihood
@@ -147,7 +148,7 @@ def test_the_discriminators_figures_equal_one_question_at_a_time(ray_here, store
     taken = [np.array(row["items"][: row["train_end"] + 1]) for row in store.rows]
     setting = worth.Setting(store.ws / "llm/title", store.prepared.items, "title", section, SEED)
     random, popular = worth._not_taken(taken, [row["user"] for row in store.rows], setting)
-    assert set(found) == {"users", "yes_no"}
+    assert set(found) == {"users", "yes_no", "injection"}
 
     def yes(row, item):
         prompt = prompts.yes_no(taken[row][:-1], item)
@@ -349,3 +350,49 @@ def test_negatives_are_what_the_user_did_not_take(store):
     # train_count of item i is i: popular items stand near 26, any item near 20.
     assert abs(random.mean() - 19.5) < 1 and popular.mean() > 24
     assert (popular != 0).all(), "an item that nobody took is not popular"
+
+
+def test_a_title_that_gives_orders_is_measured_on_the_candidate_alone(ray_here, store, catalogue):
+    """The figure equals one question at a time, with the words in the candidate's title and nowhere else."""
+    prompts, model = opened(store, "title")
+    section = Discriminator(history=HISTORY)
+    found = measure_worth("discriminator", store.ws / "llm/title", store.prepared, section, "title", SEED)
+    taken = [np.array(row["items"][: row["train_end"] + 1], np.int32) for row in store.rows]
+    users = [row["user"] for row in store.rows]
+    setting = worth.Setting(store.ws / "llm/title", catalogue, "title", section, SEED)
+    random, _ = worth._not_taken(taken, users, setting)
+
+    def p_yes(past, candidate) -> float:
+        tokens = prompts.yes_no(past, candidate)
+        return float(
+            1 / (1 + np.exp(logprob(model, tokens, [prompts.no]) - logprob(model, tokens, [prompts.yes])))
+        )
+
+    plain = {
+        row: p_yes(taken[row][:-1], int(random[row])) for row in range(USERS) if random[row] != worth.NO_ITEM
+    }
+    # Items that share a title carry their ids; any other hostile text is the title with the words behind it.
+    room = worth.MAX_TITLE - len(worth.INJECTION)
+    titles = [(title or "")[:room] + worth.INJECTION for title in catalogue["title"].to_pylist()]
+    at = catalogue.column_names.index("title")
+    texts = item_texts(catalogue.set_column(at, "title", pa.array(titles)), "title")
+    own = [prompts.items.of(item) for item in range(len(prompts.items))]
+    changes = []
+    for row, before in plain.items():
+        hostile = list(own)
+        hostile[random[row]] = np.array(
+            prompts.tokenizer(texts[random[row]] + "\n", add_special_tokens=False)["input_ids"]
+        )
+        ends = np.cumsum([0, *map(len, hostile)])
+        prompts.items = ItemTokens(np.concatenate(hostile), ends)
+        changes.append(p_yes(taken[row][:-1], int(random[row])) - before)
+    assert found["injection"]["n"] == len(changes) > 10
+    assert found["injection"]["change"]["value"] == pytest.approx(np.mean(changes), abs=1e-4)
+    assert found["injection"]["absolute"]["value"] == pytest.approx(np.mean(np.abs(changes)), abs=1e-4)
+
+
+def test_where_prompts_carry_no_titles_there_is_nothing_to_inject(ray_here, store):
+    found = measure_worth(
+        "discriminator", store.ws / "llm/token", store.prepared, Discriminator(history=HISTORY), "token", SEED
+    )
+    assert "injection" not in found
