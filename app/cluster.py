@@ -19,6 +19,9 @@ LOGICAL_CPUS = 8
 """A laptop's Ray gets at least this many logical CPUs. Engines, trainers and data tasks take turns on the real cores;
 with only two, a trainer would starve the data that it waits for."""
 
+ENGINE_STARTS = 2
+"""An engine that is killed or loses its node while it starts is started again, this often in a row."""
+
 FIGURES = "figures"
 """Attribute of a log record about progress: its numbers by name, for whoever reads logs by machine."""
 
@@ -78,6 +81,9 @@ def connect(resources: Resources) -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.wait_for_min_actors_s = -1
+    context.max_consecutive_actor_init_deaths = (
+        ENGINE_STARTS  # by default one that is lost while it starts ends the run
+    )
     context.use_datasource_v2 = False  # the new Parquet reader takes seconds for four small files
 
 

@@ -7,11 +7,13 @@ several times what the engine itself takes (docs/results.md, "Augmentation").
 """
 
 import logging
+import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from multiprocessing import connection
 from queue import SimpleQueue
 from typing import Any
 
@@ -146,6 +148,8 @@ class Engine:
         self.sampling = sampling
         self._asked: SimpleQueue[tuple[str, list[int], Any, _Batch, int]] = SimpleQueue()
         threading.Thread(target=self._run, daemon=True).start()
+        if children := multiprocessing.active_children():
+            threading.Thread(target=_end_with, args=(children,), daemon=True).start()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """A table with `request_id`, `prompts` and `options` -> the same without `prompts`, with what `ask` says."""
@@ -194,6 +198,12 @@ class Engine:
         except BaseException:
             logging.getLogger("longtail").exception("an engine died; Ray Data starts another")
             os._exit(1)  # its calls would wait for ever
+
+
+def _end_with(children: list[multiprocessing.Process]) -> None:
+    """End this process with the first of vLLM's, for vLLM's client goes on waiting for answers of one that was killed."""
+    connection.wait([child.sentinel for child in children])
+    os._exit(1)
 
 
 def _answer_columns(outputs: list[Any], counts: np.ndarray, seconds: float) -> dict[str, pa.Array]:
