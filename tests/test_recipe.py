@@ -31,6 +31,22 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
         ("name: x\naugment: [{strategy: next_item, propsals: 3}]", "did you mean 'proposals'"),
         ("name: x\njudge: {weight: 0}", "judge.weight = 0"),
         ("name: x\njudge: {likelihood: 0, agreement: 0, yes_no: 0}", "at least one of"),
+        ("name: x\njudge: llm-i3i", "known: llm-i2i"),
+        ("name: x\naugment: [{strategy: ranking, candidates: 65}]", "augment.0"),
+        ("name: x\naugment: [{strategy: next_item}, {strategy: next_item}]", "each strategy at most once"),
+        (
+            "name: x\nvariants: [observed, id_list]",
+            "'id_list' is made of ['id_list'], which augment does not have",
+        ),
+        (
+            "name: x\naugment: [{strategy: next_item}, {strategy: id_list}]",
+            "augment.id_list asks the generator what generator.tasks does not teach it: add 'id_list' there",
+        ),
+        (
+            "name: x\nprices: {models: {qwen: {hour: 2}}}",
+            "prices.models has no 'small', the llm.base of this recipe; it has ['qwen']",
+        ),
+        ("name: x\nprices: {models: {small: {hour: -2}}}", "prices.models.small.hour"),
         ("name: x\nvariants: [generated]", "must contain 'observed'"),
         (
             "name: x\nvariants: [observed]\nrecommenders: {swing: {variants: [observed, random]}}",
@@ -61,6 +77,21 @@ def test_changes_reach_sections_and_lists(tmp_path):
 def test_a_change_that_cannot_be_made_says_so(tmp_path, change):
     with pytest.raises(InputError):
         load_recipe(write(tmp_path, "name: x\naugment: [{strategy: next_item}]"), [change])
+
+
+def test_a_preset_is_a_judge_as_the_paper_has_it(tmp_path):
+    path = write(tmp_path, "name: x\njudge: llm-i2i")
+    judge = load_recipe(path).judge
+    assert (judge.yes_no, judge.likelihood, judge.agreement, judge.threshold) == (1.0, 0.0, 0.0, 0.995)
+    assert (judge.keep, judge.weight, judge.relative) == (10, 1.0, False)
+
+
+def test_an_llm_that_nobody_asks_is_not_tuned(tmp_path):
+    """The discriminator where the judge does not weigh its word, both where no variant needs them."""
+    assert load_recipe(write(tmp_path, "name: x")).roles == ("generator", "discriminator")
+    assert load_recipe(write(tmp_path, "name: x\njudge: {yes_no: 0}")).roles == ("generator",)
+    assert load_recipe(write(tmp_path, "name: x\nvariants: [observed]")).roles == ()
+    assert load_recipe(write(tmp_path, "name: x\naugment: []\nvariants: [observed]")).roles == ()
 
 
 def test_a_missing_recipe_is_named():
