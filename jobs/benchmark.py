@@ -2,6 +2,7 @@
 
 python -m jobs.benchmark recommenders --data FOLDER/WITH/DATA/SETS --json figures.json
 python -m jobs.benchmark finetune --json figures.json
+python -m jobs.benchmark augment --json figures.json
 """
 
 import json
@@ -30,6 +31,12 @@ RECOMMENDERS = {
 SIMULATED = ("ranking", "growth")
 """Those that make their data themselves."""
 FINETUNE = {"finetune": ("deepspeed_over_plain", "two_over_one", "zero3_memory_over_zero0")}
+AUGMENT = {
+    "augment": (
+        *("topk_over_engine", "title_over_engine", "judge_over_engine"),
+        *("topk_over_title_proposals", "driver_memory_1m_over_10k"),
+    )
+}
 
 Quick = Annotated[bool, typer.Option(help="Small sizes, in a minute or two: to see that it runs.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
@@ -72,6 +79,13 @@ def finetune(quick: Quick = False, to: Json = None) -> None:
     """Fine-tuning: Ray Train and DeepSpeed over plain PyTorch, two workers over one, memory under ZeRO 3. Minutes."""
     show_progress()
     _tell(FINETUNE, lambda _, module: module(quick=quick), to)
+
+
+@benchmark.command()
+def augment(quick: Quick = False, to: Json = None) -> None:
+    """Augmentation over the bare vLLM engine, item tokens over titles, the driver's memory. About half an hour."""
+    show_progress()
+    _tell(AUGMENT, lambda _, module: module(quick=quick), to)
 
 
 def _tell(

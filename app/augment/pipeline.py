@@ -120,15 +120,7 @@ class Asking:
         import ray
 
         shared = ray.put((self.strategy, self.judging))
-        histories = self.prepared.histories()
-        if self.section.users:
-            drawn = _drawn(self.recipe.seed, self.prepared.n_users, self.section.users)
-            histories = histories.map_batches(
-                _among, batch_format="pyarrow", fn_kwargs={"users": [ray.put(drawn)]}
-            )
-        wanted_requests = histories.map_batches(
-            partial(_requests, shared=[shared], salt=self.salt, seed=self.recipe.seed), batch_format="pyarrow"
-        )
+        wanted_requests = self.requests(shared)
         for attempt in range(ATTEMPTS + 1):
             wanted, left, count = self.ledger.split(wanted_requests)
             if not count:
@@ -145,6 +137,20 @@ class Asking:
             progress = Progress(self.section, self.recipe.prices, self.recipe.llm.base, count)
             for written in self.ledger.append(self.answers(remaining, shared)):
                 progress.add(written, self.ledger.place)
+
+    def requests(self, shared: Any) -> Any:
+        """Rows of `schema.REQUESTS` about all users that the strategy asks about; shared: a reference to what asks."""
+        import ray
+
+        histories = self.prepared.histories()
+        if self.section.users:
+            drawn = _drawn(self.recipe.seed, self.prepared.n_users, self.section.users)
+            histories = histories.map_batches(
+                _among, batch_format="pyarrow", fn_kwargs={"users": [ray.put(drawn)]}
+            )
+        return histories.map_batches(
+            partial(_requests, shared=[shared], salt=self.salt, seed=self.recipe.seed), batch_format="pyarrow"
+        )
 
     def answers(self, remaining: Any, shared: Any) -> Any:
         """Requests -> rows of `schema.ANSWERS`, as the engines give them."""

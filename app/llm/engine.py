@@ -181,6 +181,8 @@ class Engine:
         return together.outputs
 
     def _run(self) -> None:
+        from vllm.exceptions import VLLMClientError
+
         waiting: dict[str, tuple[_Batch, int]] = {}
         try:
             while True:
@@ -189,7 +191,8 @@ class Engine:
                     try:
                         self.engine.add_request(name, {"prompt_token_ids": prompt}, parameters)
                         waiting[name] = batch, place
-                    except ValueError as error:  # this prompt is too long, or holds a token that is none
+                    except (VLLMClientError, ValueError) as error:
+                        # This prompt is too long, or empty, or holds a token that is none.
                         batch.answer(place, str(error).partition("\n")[0] or "rejected by the engine")
                 for output in self.engine.step():
                     if output.finished:

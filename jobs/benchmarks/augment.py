@@ -1,0 +1,190 @@
+"""Augmentation against the bare engine: requests per second of its own pipeline over those of `vllm.LLM.generate`.
+
+One pipeline runs through all turns of a figure. It is given the users of a turn, and when their answers are in the ledger
+the bare engine is fed the very same prompts, so that both meet the same machine and no start counts.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import ray.data
+from ray.util.queue import Queue
+
+from app.augment.discriminate import questions
+from app.augment.ledger import Written
+from app.augment.pipeline import Asking
+from app.augment.strategies.base import requests
+from app.cluster import connect, fetch
+from app.data import Prepared, prepare
+from app.llm.engine import QUESTIONS_AT_ONCE, Sampling, engine_arguments
+from app.llm.items import separator
+from app.workspace import Place, Workspace
+from jobs.benchmarks import augment_memory
+from jobs.benchmarks.random_llama import Shape
+from jobs.benchmarks.small_store import recipe_of, write_llms
+
+KINDS = {"topk": ("token", 0.0), "title": ("title", 0.0), "judge": ("token", 1.0)}
+"""By figure how items are written, and the weight of Yes/No in the judge."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """users: in a turn, by figure. turns: that count, after one that does not."""
+
+    users: dict[str, int]
+    turns: int
+
+
+RESEARCH = Shape(hidden=256, layers=4, vocabulary=0)
+"""The 3.3 M parameters that the research measured the engine with, besides its tokens."""
+SMALL = Shape(hidden=64, layers=2, vocabulary=0, head=32)
+"""The size of `llm.base: small` as it is by default, where the pipeline's own work weighs most."""
+FULL = Size({"topk": 8192, "title": 1024, "judge": 1024}, turns=3)
+QUICK = Size({"topk": 1024, "title": 128, "judge": 128}, turns=1)
+
+
+def measure(quick: bool = False) -> dict[str, float]:
+    """Ratios, the median of some turns each:
+
+    `topk_over_engine`, `title_over_engine`, `judge_over_engine`: requests per second of the pipeline, from histories to
+    files in the ledger, over those of the bare engine with the same prompts, engine arguments and sampling, a Llama of 3.3 M
+    parameters; `small_…`: the same of the size of `small`. A request of `judge` is a generator's prompt and the
+    discriminator's questions about its proposals, which the bare engine is asked one after the other.
+    `topk_over_title_proposals`: grounded proposals per second of item tokens over those of titles, as if every title that
+    the random Llama had the time to write were one of the catalogue. And `augment_memory.measure`.
+    """
+    size, found = QUICK if quick else FULL, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for prefix, shape in (("small_", SMALL),) if quick else (("", RESEARCH), ("small_", SMALL)):
+            for kind in KINDS:
+                figures = _over_engine(f"{folder}/{prefix}{kind}", kind, shape, size)
+                found |= {prefix + name: value for name, value in figures.items()}
+            topk, title = (found.pop(f"{prefix}{kind}_proposals") for kind in ("topk", "title"))
+            found[f"{prefix}topk_over_title_proposals"] = topk / title
+    if quick:  # one model stands for both
+        found |= {name.removeprefix("small_"): value for name, value in found.items()}
+    ray.shutdown()
+    return found | augment_memory.measure(quick)
+
+
+def _over_engine(folder: str, kind: str, shape: Shape, size: Size) -> dict[str, float]:
+    """The ratio of a kind, and what the pipeline does in a second: requests, and grounded proposals."""
+    rendering, yes_no = KINDS[kind]
+    users = size.users[kind]
+    recipe, ws = recipe_of(users * (size.turns + 1), rendering, yes_no), Workspace(folder)
+    prepare(recipe, ws)
+    write_llms(recipe, ws, shape)
+    connect(recipe.resources)
+    asking = Asking(recipe, ws, recipe.augment[0], Prepared(ws))
+    ours, bare = Turns(asking, size.turns + 1), Bare(asking)
+    histories = (ws / "data/histories").read_table()
+    taken = []
+    for turn in range(size.turns + 1):
+        given = histories.slice(turn * users, users)
+        asked = requests(given, asking.strategy, asking.salt, recipe.seed)
+        taken.append((ours.seconds(given, len(asked)), bare.seconds(asked)))
+    speeds = [users / seconds for seconds, _ in taken[1:]]
+    return {
+        f"{kind}_over_engine": median(engine / pipeline for pipeline, engine in taken[1:]),
+        f"{kind}_per_second": median(speeds),
+    } | ({} if kind == "judge" else {f"{kind}_proposals": median(speeds) * _grounded(asking)})
+
+
+def _grounded(asking: Asking) -> float:
+    """Proposals of an answer that are items; of titles as many as its tokens could have written."""
+    answers = asking.ledger.place.read_table(["output_tokens", "proposals"])
+    if separator(asking.recipe.llm.items):
+        items = asking.strategy.prompts.items
+        return pc.mean(answers["output_tokens"]).as_py() * len(items) / len(items.tokens)
+    items = pc.struct_field(pc.list_flatten(answers["proposals"]), "item")
+    return (len(items) - items.null_count) / len(answers)
+
+
+class Turns:
+    """The pipeline of one way of asking; it goes on with the users that it is given."""
+
+    def __init__(self, asking: Asking, turns: int) -> None:
+        self.gate = Queue(actor_options={"num_cpus": 0})
+        shared = ray.put((asking.strategy, asking.judging))
+        opened = ray.data.range(turns, override_num_blocks=turns).map_batches(
+            partial(_gated, gate=self.gate), batch_size=1, batch_format="pyarrow", concurrency=1
+        )
+        asked = opened.map_batches(
+            partial(_requests, shared=[shared], salt=asking.salt, seed=asking.recipe.seed),
+            batch_format="pyarrow",
+            batch_size=None,
+        )
+        self.written: Iterator[Written] = asking.ledger.append(asking.answers(asked, shared))
+
+    def seconds(self, histories: pa.Table, n_requests: int) -> float:
+        began = time.perf_counter()
+        self.gate.put(histories)
+        answered = 0
+        while answered < n_requests:
+            answered += next(self.written).requests
+        return time.perf_counter() - began
+
+
+def _gated(_: pa.Table, gate: Queue) -> Iterator[pa.Table]:
+    histories = gate.get()
+    for start in range(0, len(histories), QUESTIONS_AT_ONCE):
+        yield histories.slice(start, QUESTIONS_AT_ONCE)
+
+
+def _requests(batch: pa.Table, shared: list[Any], salt: str, seed: int) -> pa.Table:
+    return requests(batch, fetch(shared[0])[0], salt, seed)
+
+
+class Bare:
+    """`LLM.generate` in a process of the same environment. It answers the prompts of the generator, and those of the
+    discriminator where there is one: the weights are the same.
+    """
+
+    def __init__(self, asking: Asking) -> None:
+        self.asking = asking
+        strategy, resources = asking.strategy, asking.recipe.resources
+        arguments = engine_arguments(resources, strategy.prompts.context + 1)
+        arguments["skip_tokenizer_init"] = strategy.sampling.max_tokens == 1
+        self.actor = ray.remote(num_cpus=1)(_Generate).remote(asking.llm, arguments)
+
+    def seconds(self, asked: pa.Table) -> float:
+        """Of one after the other: the requests, whose answers are in the ledger, and what was asked about these."""
+        spent = self._generate(asked, self.asking.strategy.sampling)
+        if self.asking.judging:
+            spent += self._generate(questions(self._drafts(asked), self.asking.judging), Sampling())
+        return spent
+
+    def _generate(self, asked: pa.Table, sampling: Sampling) -> float:
+        rows = zip(asked["prompts"].to_pylist(), asked["options"].to_pylist(), strict=True)
+        prompts = [(prompt, options) for row, options in rows for prompt in row]
+        return ray.get(self.actor.seconds.remote(prompts, sampling))
+
+    def _drafts(self, asked: pa.Table) -> pa.Table:
+        answers = self.asking.ledger.place.read_table(["request_id", "proposals"])
+        places = pc.index_in(asked["request_id"], answers["request_id"])
+        drafts = asked.select(["request_id", "history"])
+        drafts = drafts.append_column("proposals", answers["proposals"].combine_chunks().take(places))
+        return drafts.append_column("answers", pa.nulls(len(drafts)))
+
+
+class _Generate:
+    def __init__(self, llm: Place, arguments: dict[str, Any]) -> None:
+        from vllm import LLM
+
+        with llm.local() as folder:
+            self.llm = LLM(str(folder), **arguments)
+
+    def seconds(self, prompts: list[tuple[list[int], list[int]]], sampling: Sampling) -> float:
+        parameters = [sampling.parameters(options, seed=None) for _, options in prompts]
+        asked = [{"prompt_token_ids": prompt} for prompt, _ in prompts]
+        began = time.perf_counter()
+        self.llm.generate(asked, parameters, use_tqdm=False)
+        return time.perf_counter() - began

@@ -1,0 +1,73 @@
+"""The driver's memory while it augments: the stage up to what asks the engine on all users, and the engine on a sample."""
+
+import json
+import sys
+import tempfile
+from functools import partial
+
+import pyarrow as pa
+import ray
+
+from app.augment.ledger import unanswered
+from app.augment.pipeline import Asking
+from app.cluster import connect
+from app.data import Prepared, prepare
+from app.recipe import NextItem, Recipe
+from app.workspace import Workspace
+from jobs.benchmarks.memory import in_fresh_process, peak_gib
+from jobs.benchmarks.random_llama import Shape
+from jobs.benchmarks.small_store import recipe_of, write_llms
+
+SIZES = (10**4, 10**6)
+QUICK_SIZES = (10**3, 2 * 10**4)
+SAMPLE = 512
+"""Users whom the engine is asked about."""
+SHAPE = Shape(hidden=64, layers=2, vocabulary=0, head=32)
+
+
+def measure(quick: bool = False) -> dict[str, float]:
+    """`driver_memory_1m_over_10k`: the peak memory of the driver's process with 10^6 simulated users over that with 10^4
+    (20,000 over 1,000 where `quick`), `augment_driver_gib` the former. Data and LLM are made by processes of their own.
+    """
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for users in QUICK_SIZES if quick else SIZES:
+            for step in ("prepare", "augment"):
+                told = in_fresh_process("jobs.benchmarks.augment_memory", step, users, f"{folder}/{users}")
+            found.append(told["driver_gib"])
+    return {"driver_memory_1m_over_10k": found[1] / found[0], "augment_driver_gib": found[1]}
+
+
+def run(step: str, users: int, folder: str) -> dict[str, float]:
+    recipe, ws = recipe_of(users), Workspace(folder)
+    if step == "prepare":
+        prepare(recipe, ws)
+        write_llms(recipe, ws, SHAPE)
+        return {}
+    connect(recipe.resources)
+    asked = _asked(recipe, ws)
+    Asking(recipe, ws, NextItem(users=min(users, SAMPLE)), Prepared(ws)).run()
+    return {"asked": asked, "driver_gib": peak_gib()}
+
+
+def _asked(recipe: Recipe, ws: Workspace) -> int:
+    """Make all requests, ask the ledger for those that are left, and count them in the engine's place."""
+    asking = Asking(recipe, ws, recipe.augment[0], Prepared(ws))
+    wanted = asking.requests(ray.put((asking.strategy, asking.judging)))
+    _, left, count = asking.ledger.split(wanted)
+    remaining = wanted.map_batches(partial(unanswered, left=[left]), batch_format="pyarrow")
+    counted = remaining.map_batches(_counted, batch_format="pyarrow", batch_size=None)
+    found = sum(
+        batch["rows"][0].as_py() for batch in counted.iter_batches(batch_format="pyarrow", batch_size=None)
+    )
+    if found != count:
+        raise RuntimeError(f"{found} requests came to the engine, {count} are without an answer")
+    return found
+
+
+def _counted(batch: pa.Table) -> pa.Table:
+    return pa.table({"rows": [len(batch)]})
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(sys.argv[1], int(sys.argv[2]), sys.argv[3])))

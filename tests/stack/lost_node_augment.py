@@ -1,0 +1,43 @@
+"""Augments on a cluster of two nodes, and takes the one that the engine runs on away once it has answered.
+
+python -m tests.stack.lost_node_augment RECIPE WORKSPACE; a Ray of its own, hence a process of its own.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+
+import psutil
+from ray.cluster_utils import Cluster
+
+from app.augment import augment
+from app.recipe import load_recipe
+from app.workspace import Workspace
+from tests.stack.processes import ACTOR, found
+
+
+def main(recipe_file: str, folder: str) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    recipe, ws = load_recipe(recipe_file), Workspace(folder)
+    # The driver's own node works for nobody: who loses it loses the run.
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    nodes = [cluster.add_node(num_cpus=4) for _ in range(2)]
+    os.environ["RAY_ADDRESS"] = cluster.address
+    augmenting = threading.Thread(target=augment, args=(recipe, ws))
+    augmenting.start()
+    while not (ws / "ledger").files(".parquet"):
+        assert augmenting.is_alive(), "augment ended before it wrote an answer"
+        time.sleep(0.01)
+    (engine,) = found(ACTOR, os.getpid())
+    raylets = {node.all_processes["raylet"][0].process.pid: node for node in nodes}
+    lost = next(raylets[one.pid] for one in psutil.Process(engine).parents() if one.pid in raylets)
+    cluster.remove_node(lost, allow_graceful=False)
+    print("LOST with", len((ws / "ledger").files(".parquet")), "files")
+    augmenting.join()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,31 @@
+"""An LLM that nobody tuned, published as a workspace's generator: what the engines of fault tests run."""
+
+import tempfile
+
+import numpy as np
+import torch
+
+from app.data import Prepared
+from app.llm.items import item_texts
+from app.llm.small import SmallLlama, build_tokenizer
+from app.workspace import Workspace
+
+
+def write_generator(ws: Workspace, speechless: bool = False) -> None:
+    """A random `small`; one that is `speechless` never names an item: of what it could write, words come first."""
+    items = Prepared(ws).items
+    tokenizer = build_tokenizer(items, "token")
+    torch.manual_seed(0)
+    model = SmallLlama(tokenizer, 2, 0.0, np.zeros((len(tokenizer), 1), np.float32)).export()
+    if speechless:
+        tokens = tokenizer.convert_tokens_to_ids(item_texts(items, "token"))
+        with torch.no_grad():
+            # Half of the words have a positive logit, an item has none.
+            model.model.embed_tokens.weight[tokens] = 0.0
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ws.stage("llm/generator", {}, [ws / "data"]).publishing() as place,
+    ):
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        place.upload(folder)

@@ -1,0 +1,225 @@
+"""Augmentation survives what clusters do to jobs: a killed engine, actor, node or driver, a row that the engine rejects.
+
+After each there is exactly one answer per request, outcomes add up, and what was answered before was not asked again.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from app.augment import augment
+from app.data import prepare
+from app.errors import InputError
+from app.llm.engine import Engine, Sampling, engine_arguments
+from app.recipe import Recipe, Resources, load_recipe
+from app.schema import OUTCOMES
+from app.workspace import Workspace
+from tests.augment.conftest import answered
+from tests.stack.processes import ACTOR, ENGINE, found
+from tests.stack.small_llm import write_generator
+
+RECIPE = """
+name: faults
+dataset: {source: simulated, simulation: {users: 9000, items: 200, tastes: 4, mean_history: 6}}
+generator: {context: 128}
+augment: [{strategy: next_item, proposals: 4}]
+judge: {yes_no: 0.0}
+variants: [observed, generated]
+recommenders: {itemcf: {}}
+"""
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("faults") / "faults.yaml"
+    file.write_text(RECIPE)
+    return file
+
+
+@pytest.fixture(scope="module")
+def recipe(recipe_file: Path) -> Recipe:
+    return load_recipe(recipe_file)
+
+
+@pytest.fixture(scope="module")
+def whole(ray_here: None, recipe: Recipe, recipe_file: Path) -> Workspace:
+    """A workspace that is ready to be augmented."""
+    ws = Workspace(str(recipe_file.parent / "whole"))
+    prepare(recipe, ws)
+    write_generator(ws)
+    return ws
+
+
+@pytest.fixture
+def ws(whole: Workspace, tmp_path: Path) -> Workspace:
+    shutil.copytree(str(whole), tmp_path / "run")
+    return Workspace(str(tmp_path / "run"))
+
+
+class Running:
+    """An augmentation in a thread of this process."""
+
+    def __init__(self, recipe: Recipe, ws: Workspace) -> None:
+        self.ws = ws
+        self.thread = threading.Thread(target=self._run, args=(recipe,))
+        self.fault: BaseException | None = None
+        self.thread.start()
+
+    def _run(self, recipe: Recipe) -> None:
+        try:
+            augment(recipe, self.ws)
+        except BaseException as fault:
+            self.fault = fault
+
+    def answers_more_than(self, files: int) -> None:
+        wait_for(lambda: len(written(self.ws)) > files, self.thread.is_alive)
+
+    def ended(self) -> None:
+        self.thread.join()
+        if self.fault:
+            raise self.fault
+
+
+def wait_for(happened, alive) -> None:
+    deadline = time.monotonic() + 240
+    while not happened():
+        assert alive() and time.monotonic() < deadline, "augment ended before it could be disturbed"
+        time.sleep(0.005)
+
+
+def written(ws: Workspace) -> dict[str, int]:
+    """The files of the ledger, and when each was written; only whole ones have this ending."""
+    return {file.path: Path(file.path).stat().st_mtime_ns for file in (ws / "ledger").files(".parquet")}
+
+
+def kill(title: str) -> int:
+    (pid,) = found(title, os.getpid())
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def assert_each_answered_once(ws: Workspace, before: dict[str, int]) -> None:
+    """before: what the ledger held when the fault came."""
+    histories = (ws / "data/histories").read_table(["user", "train_end"])
+    users = histories.filter(pa.compute.field("train_end") > 0)["user"].to_pylist()
+    assert before and len(before) < len(written(ws)), "the fault came in the middle"
+    assert before.items() <= written(ws).items(), "what was answered was not asked again"
+    asked = pa.concat_tables([pq.read_table(file, columns=["user"]) for file in written(ws)])["user"]
+    assert sorted(asked.to_pylist()) == sorted(users)
+    answers = (ws / "augmentation/next_item/answers").read_table()
+    assert sorted(answers["user"].to_pylist()) == sorted(users)
+    assert len(set(answers["request_id"].to_pylist())) == len(users)
+    counts = json.loads((ws / "augmentation/next_item/_manifest.json").read_bytes())["counts"]
+    outcomes = pa.compute.struct_field(answers["proposals"].combine_chunks().flatten(), "outcome")
+    said = {one["values"]: one["counts"] for one in outcomes.value_counts().to_pylist()}
+    assert {name: said.get(name, 0) for name in OUTCOMES} == counts["outcomes"]
+    assert sum(counts["outcomes"].values()) == counts["proposals"] == len(outcomes)
+    assert (counts["requests"], counts["questions"], counts["errors"]) == (len(users), len(users), 0)
+
+
+def test_a_killed_engine_and_a_killed_actor(recipe, ws):
+    """In one run: vLLM's process first; the actor that takes its place is killed after it."""
+    running = Running(recipe, ws)
+    running.answers_more_than(0)
+    dead = kill(ENGINE)
+    before = written(ws)
+    wait_for(lambda: any(pid != dead for pid in found(ENGINE, os.getpid())), running.thread.is_alive)
+    running.answers_more_than(len(written(ws)))
+    dead = kill(ACTOR)
+    later = written(ws)
+    assert before.items() <= later.items()
+    running.ended()
+    assert_each_answered_once(ws, later)
+
+
+def test_a_lost_node(recipe_file, ws):
+    """Two nodes with room for an engine each; the one that has it is killed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.stack.lost_node_augment", str(recipe_file), str(ws)],
+        env=environment | {"RAY_AUTH_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        start_new_session=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    files = list(written(ws).items())
+    assert_each_answered_once(ws, dict(files[:1]))
+
+
+def test_a_killed_driver_and_the_command_again(recipe_file, ws):
+    command = [str(Path(sys.executable).with_name("longtail")), "augment", str(recipe_file), "-w", str(ws)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    victim = subprocess.Popen(command, **quiet)
+    wait_for(lambda: written(ws), lambda: victim.poll() is None)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    wait_for(lambda: not found("ray::", victim.pid), lambda: True)
+    before = written(ws)
+    assert not (ws / "augmentation/next_item/_manifest.json").exists()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, start_new_session=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert_each_answered_once(ws, before)
+    assert not found(ENGINE, victim.pid), "no engine of the killed run lives on"
+
+
+def test_an_engine_that_answers_nonsense_stops_the_run_and_keeps_the_ledger(recipe, ws):
+    write_generator(ws, speechless=True)
+    with pytest.raises(InputError, match=r"augment.next_item: .* name nothing of the catalogue .* `useless`"):
+        augment(recipe, ws)
+    assert not (ws / "augmentation/next_item/_manifest.json").exists()
+    kept = written(ws)
+    assert kept
+    permissive = recipe.model_copy(deep=True)
+    permissive.augment[0].useless = 1.0
+    augment(permissive, ws)
+    assert_each_answered_once(ws, kept)
+
+
+def test_a_row_that_the_engine_rejects_is_an_error_and_its_neighbours_are_answered(whole):
+    """Too long for the context, or empty, as a prompt is that the context cannot hold at all."""
+    import ray
+
+    context = 64
+    prompts = [[[5, 6, 7]], [[5] * (context + 1)], [[]], [[5, 6, 7], [6, 7]], [[5, 6, 7], [5] * 500]]
+    arguments = engine_arguments(Resources(), context)
+    engine = ray.remote(num_cpus=1)(Engine).remote(whole / "llm/generator", arguments, Sampling(top=8))
+
+    def say(options: list[list[int]]) -> list[dict]:
+        rows = [{"prompts": one, "options": other} for one, other in zip(prompts, options, strict=True)]
+        asked = answered(rows).select(["request_id", "user", "prompts", "options"])
+        return ray.get(engine.__call__.remote(asked)).to_pylist()
+
+    found = say([[]] * 5)
+    assert [row["user"] for row in found] == list(range(5))
+    assert [row["error"] is None for row in found] == [True, False, False, True, False]
+    assert [len(row["answers"]) for row in found] == [1, 0, 0, 2, 0]
+    assert "65" in found[1]["error"], "it says how long the prompt was"
+    (likeliest,), (same, other) = found[0]["answers"], found[3]["answers"]
+    assert same["options"] == likeliest["options"] and len(likeliest["options"]) == 8
+    assert other["options"] != same["options"]
+    assert likeliest["option_logprobs"] == sorted(likeliest["option_logprobs"], reverse=True)
+    first, second = likeliest["options"][:2]
+    # Rows may be asked for different numbers of options, in any order.
+    given = say([[second, first], [3], [3], [first, 4, second], [3]])
+    assert given[0]["answers"][0]["options"] == [second, first]
+    assert [one["options"] for one in given[3]["answers"]] == [[first, 4, second]] * 2
+    expected = dict(zip(likeliest["options"], likeliest["option_logprobs"], strict=True))
+    for one in (given[0]["answers"][0], given[3]["answers"][0]):
+        told = dict(zip(one["options"], one["option_logprobs"], strict=True))
+        assert {token: told[token] for token in (first, second)} == pytest.approx(
+            {token: expected[token] for token in (first, second)}, abs=1e-4
+        )
+    ray.kill(engine)
