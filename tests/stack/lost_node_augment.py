@@ -1,8 +1,10 @@
 """Augments on a cluster of two nodes, and takes the one that the engine runs on away once it has answered.
 
-python -m tests.stack.lost_node_augment RECIPE WORKSPACE; a Ray of its own, hence a process of its own.
+python -m tests.stack.lost_node_augment RECIPE WORKSPACE prints the ledger's files of that moment; a Ray of its own, hence a
+process of its own.
 """
 
+import json
 import logging
 import os
 import sys
@@ -34,9 +36,8 @@ def main(recipe_file: str, folder: str) -> None:
     raylets = {node.all_processes["raylet"][0].process.pid: node for node in nodes}
     lost = next(raylets[one.pid] for one in psutil.Process(engine).parents() if one.pid in raylets)
     cluster.remove_node(lost, allow_graceful=False)
-    print("LOST with", len((ws / "ledger").files(".parquet")), "files")
+    print(json.dumps([file.path for file in (ws / "ledger").files(".parquet")]), flush=True)
     augmenting.join()
-    cluster.shutdown()
 
 
 if __name__ == "__main__":
