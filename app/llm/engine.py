@@ -81,7 +81,9 @@ def engine_arguments(resources: Resources, context: int) -> Row:
     }
     if resources.accelerator == "gpu":
         return common
-    return common | {"enforce_eager": True, "dtype": "float32", "max_num_seqs": 256}
+    # A prompt in two parts ends a CPU engine that samples by seeds (vLLM 0.29: "CPU Generator does not use offset").
+    whole = {"enable_chunked_prefill": False}
+    return common | whole | {"enforce_eager": True, "dtype": "float32", "max_num_seqs": 256}
 
 
 def ask(

@@ -1,5 +1,6 @@
 """Items as text: how the catalogue is written in a prompt, and its token ids, made once for every prompt."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +14,37 @@ MAX_TITLE = 120
 def item_texts(items: pa.Table, rendering: str) -> list[str]:
     """The text of every item of `schema.ITEMS`, by code.
 
-    `token` writes `<item_12>`, one token an item; `id` writes `i12`, plain digits (LLM4IDRec); `title` writes the title,
-    or the publisher's id where there is none.
+    `token` writes `<item_12>`, one token an item; `id` writes `i12`, plain digits (LLM4IDRec); `title` writes the item's
+    name, and behind a name that several items share the publisher's id: `Lip balm (B0001)`.
     """
     codes = items["item"].to_pylist()
     if rendering == "token":
         return [f"<item_{code}>" for code in codes]
     if rendering == "id":
         return [f"i{code}" for code in codes]
-    named = zip(items["title"].to_pylist(), items["item_id"].to_pylist(), strict=True)
-    return [title[:MAX_TITLE] if title else item_id for title, item_id in named]
+    names = item_names(items)
+    shared = Counter(names)
+    ids = map(_line, items["item_id"].to_pylist())
+    return [
+        f"{name} ({item_id})" if shared[name] > 1 else name for name, item_id in zip(names, ids, strict=True)
+    ]
+
+
+def item_names(items: pa.Table) -> list[str]:
+    """Every item's title, cut to MAX_TITLE, or the publisher's id where there is none: one line each, some perhaps alike."""
+    titles = [_line(title or "")[:MAX_TITLE].rstrip() for title in items["title"].to_pylist()]
+    return [title or _line(own) for title, own in zip(titles, items["item_id"].to_pylist(), strict=True)]
+
+
+def list_texts(items: pa.Table, rendering: str) -> list[str]:
+    """The text of every item as an entry of a list, separator included."""
+    lead = " " if rendering == "id" else ""
+    return [lead + text + separator(rendering) for text in item_texts(items, rendering)]
+
+
+def _line(text: str) -> str:
+    """A line break inside a text would end it in a list of texts."""
+    return " ".join(text.split())
 
 
 def separator(rendering: str) -> str:
@@ -39,9 +61,7 @@ class ItemTokens:
 
     @classmethod
     def build(cls, tokenizer: PreTrainedTokenizerBase, items: pa.Table, rendering: str) -> "ItemTokens":
-        lead = " " if rendering == "id" else ""
-        texts = [lead + text + separator(rendering) for text in item_texts(items, rendering)]
-        ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        ids = tokenizer(list_texts(items, rendering), add_special_tokens=False)["input_ids"]
         lengths = np.fromiter((len(one) for one in ids), np.int64, len(ids))
         tokens = np.fromiter((token for one in ids for token in one), np.int32, int(lengths.sum()))
         return cls(tokens, np.concatenate([[0], np.cumsum(lengths)]))
