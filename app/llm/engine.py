@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from queue import SimpleQueue
@@ -57,13 +57,16 @@ class Sampling:
     grammar: str | None = None
     """A grammar that what is written must keep to (vLLM's structured outputs)."""
 
-    def parameters(self, options: list[int], seed: int | None) -> Any:
+    def parameters(self, options: Sequence[int]) -> Any:
+        """vLLM's, without a seed of the request's own: an answer is stored, never made again, and a CPU engine that samples
+        by seeds ends where it splits a prompt (vLLM 0.29).
+        """
         from vllm import SamplingParams
         from vllm.sampling_params import StructuredOutputsParams
 
-        asked = {"logprob_token_ids": options} if options else {"logprobs": self.top}
+        asked = {"logprob_token_ids": list(options)} if options else {"logprobs": self.top}
         if self.temperature:
-            asked |= {"temperature": self.temperature, "top_p": self.top_p, "seed": seed}
+            asked |= {"temperature": self.temperature, "top_p": self.top_p}
         else:
             asked["temperature"] = 0.0
         if self.grammar:
@@ -81,9 +84,7 @@ def engine_arguments(resources: Resources, context: int) -> Row:
     }
     if resources.accelerator == "gpu":
         return common
-    # A prompt in two parts ends a CPU engine that samples by seeds (vLLM 0.29: "CPU Generator does not use offset").
-    whole = {"enable_chunked_prefill": False}
-    return common | whole | {"enforce_eager": True, "dtype": "float32", "max_num_seqs": 256}
+    return common | {"enforce_eager": True, "dtype": "float32", "max_num_seqs": 256}
 
 
 def ask(
@@ -154,7 +155,7 @@ class Engine:
             threading.Thread(target=_end_with, args=(children,), daemon=True).start()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """A table with `request_id`, `prompts` and `options` -> the same without `prompts`, with what `ask` says."""
+        """A table with `prompts` and `options` -> the same without `prompts`, with what `ask` says."""
         started = time.monotonic()
         outputs = self._answers(batch)
         table = batch.drop_columns(["prompts", "options"])
@@ -168,16 +169,15 @@ class Engine:
         """vLLM's outputs, or the messages of rejected ones, of all prompts, row by row."""
         prompts = _column(batch, "prompts").to_pylist()
         options = _column(batch, "options").to_pylist()
-        ids = batch["request_id"].to_pylist()
         together = _Batch([None] * sum(map(len, prompts)), sum(map(len, prompts)))
-        place, shared = 0, None
-        for request_id, questions, tokens in zip(ids, prompts, options, strict=True):
-            if shared is None or tokens or self.sampling.temperature:
-                shared = self.sampling.parameters(tokens, int(request_id, 16) % 2**31)
+        place, known = 0, {}
+        for questions, tokens in zip(prompts, options, strict=True):
+            wanted = tuple(tokens)
+            if wanted not in known:
+                known[wanted] = self.sampling.parameters(wanted)
             for prompt in questions:
-                self._asked.put((f"{id(together):x}-{place}", prompt, shared, together, place))
+                self._asked.put((f"{id(together):x}-{place}", prompt, known[wanted], together, place))
                 place += 1
-            shared = None if tokens else shared
         if place:
             together.done.wait()
         return together.outputs

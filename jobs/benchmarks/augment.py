@@ -183,7 +183,7 @@ class _Generate:
             self.llm = LLM(str(folder), **arguments)
 
     def seconds(self, prompts: list[tuple[list[int], list[int]]], sampling: Sampling) -> float:
-        parameters = [sampling.parameters(options, seed=None) for _, options in prompts]
+        parameters = [sampling.parameters(options) for _, options in prompts]
         asked = [{"prompt_token_ids": prompt} for prompt, _ in prompts]
         began = time.perf_counter()
         self.llm.generate(asked, parameters, use_tqdm=False)
