@@ -6,7 +6,7 @@ import time
 from app.augment.ledger import Written
 from app.cluster import FIGURES
 from app.errors import InputError
-from app.recipe import Price, Prices, StrategySection
+from app.recipe import Prices, StrategySection
 from app.workspace import Place
 
 log = logging.getLogger("longtail")
@@ -58,8 +58,8 @@ class Progress:
         }
         money = ""
         if self.price:
-            figures["cost"] = spent(
-                self.price, done.prompt_tokens + done.judge_tokens, done.output_tokens, done.seconds
+            figures["cost"] = self.price.spent(
+                done.prompt_tokens + done.judge_tokens, done.output_tokens, done.seconds
             )
             money = f", {figures['cost']:.2f} {self.currency}"
         log.info(
@@ -78,8 +78,3 @@ class Progress:
 
 def _tokens(done: Written) -> int:
     return done.prompt_tokens + done.output_tokens + done.judge_tokens
-
-
-def spent(price: Price, prompt_tokens: int, output_tokens: int, seconds: float) -> float:
-    """What that many tokens and engine seconds cost, in the price table's currency."""
-    return (price.prompt * prompt_tokens + price.output * output_tokens) / 1e6 + price.hour * seconds / 3600

@@ -1,8 +1,13 @@
 """What the lists look like as a whole: how much of the catalogue they show, and how evenly."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from app.evaluation.categories import Categories
 from app.evaluation.slices import ITEM_SLICES
+
+ITEM_GROUPS = tuple(f"items:{name}" for name in ITEM_SLICES)
 
 EXPOSURE_K = 10
 """Bias is measured on the first ten places of every list."""
@@ -37,19 +42,32 @@ def average_popularity(exposure: np.ndarray, train_count: np.ndarray) -> float:
     return float(exposure @ train_count.astype(np.int64) / exposure.sum())
 
 
+def shares(counts: np.ndarray, groups: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """What part of `counts` int [n] each group has, by its name; groups int [n] are places in names.
+
+    At least one count must be above 0.
+    """
+    sums = np.bincount(groups, weights=counts, minlength=len(names)) / counts.sum()
+    return {name: float(share) for name, share in zip(names, sums, strict=True)}
+
+
 def measure_bias(
-    exposure: np.ndarray, train_count: np.ndarray, item_slices: np.ndarray
+    exposure: np.ndarray,
+    train_count: np.ndarray,
+    item_slices: np.ndarray,
+    categories: Categories | None = None,
 ) -> dict[tuple[str, str], float]:
     """Every bias figure of one recommender by (metric, slice); arrays [items].
 
-    Empty where no list shows anything. `exposure` is the share of all places that an item slice takes.
+    Empty where no list shows anything. `exposure` is the share of all places that an item slice, or a category, takes.
     """
-    shown = exposure.sum()
-    if not shown:
+    if not exposure.sum():
         return {}
-    by_slice = np.bincount(item_slices, weights=exposure, minlength=len(ITEM_SLICES)) / shown
+    exposed = shares(exposure, item_slices, ITEM_GROUPS)
+    if categories:
+        exposed |= shares(exposure, categories.codes, categories.names)
     return {
         ("coverage", "all"): coverage(exposure),
         ("gini", "all"): gini(exposure),
         ("popularity", "all"): average_popularity(exposure, train_count),
-    } | {("exposure", f"items:{name}"): float(by_slice[code]) for code, name in enumerate(ITEM_SLICES)}
+    } | {("exposure", name): share for name, share in exposed.items()}

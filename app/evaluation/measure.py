@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 
 from app.evaluation.bias import EXPOSURE_K, measure_bias
+from app.evaluation.categories import read_categories
 from app.evaluation.significance import paired_interval
 from app.evaluation.slices import SLICE_NAMES, read_item_slices
 from app.evaluation.values import Compared, compare_slice
@@ -139,9 +140,9 @@ def measure_lists(recommender: str, variants: dict[str, list[Place]], data: Plac
 
 def _mean_bias(places: list[Place], data: Place) -> dict[tuple[str, str], float]:
     train_count = (data / "items.parquet").read_table(["train_count"])["train_count"].to_numpy()
-    item_slices = read_item_slices(data)
+    item_slices, categories = read_item_slices(data), read_categories(data)
     exposures = [(place / "exposure.parquet").read_table(["count"])["count"].to_numpy() for place in places]
-    found = [measure_bias(exposure, train_count, item_slices) for exposure in exposures]
+    found = [measure_bias(exposure, train_count, item_slices, categories) for exposure in exposures]
     return {key: float(np.mean([one[key] for one in found])) for key in found[0]} if all(found) else {}
 
 

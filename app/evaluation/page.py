@@ -8,6 +8,8 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from app.evaluation.augmentation_page import augmentation
+from app.evaluation.augmentation_words import interval
 from app.evaluation.llms import lines, sentences
 from app.evaluation.plots import Estimate, Group, forest, loss_curve, reliability_diagram
 from app.evaluation.summary import (
@@ -19,6 +21,7 @@ from app.evaluation.summary import (
     compare,
     evidence,
     headline,
+    nearest_ten,
     signed,
 )
 from app.evaluation.variants import CONTROLS, VARIANTS, label
@@ -44,8 +47,10 @@ def render(metrics: Mapping[str, Any]) -> str:
         "difference": _difference,
         "over_control": _over_control,
         "label": label,
+        "figure": _figure,
+        "lift": _per_unit,
     }
-    k = _nearest_ten(metrics["recipe"]["evaluation"]["ks"])
+    k = nearest_ten(metrics["recipe"]["evaluation"]["ks"])
     found = compare(metrics["rows"], "recall", k)
     precision = metrics.get("precision", {})
     compared = set(metrics["recipe"]["variants"]) != {"observed"}
@@ -66,6 +71,7 @@ def render(metrics: Mapping[str, Any]) -> str:
         values=_values(metrics["rows"], k),
         sampled=_sampled(metrics["rows"], k),
         bias=_bias(metrics["rows"]),
+        added=augmentation(metrics),
         precision=_precision_plot(precision),
         llms=_llms(metrics.get("llms", {})),
         llm_sentences=sentences(metrics.get("llms", {})),
@@ -177,8 +183,13 @@ def _over_control(row: Mapping[str, Any]) -> str:
     return f"{signed(found['value'], '.4f')}{t}"
 
 
-def _nearest_ten(ks: list[int]) -> int:
-    return min(ks, key=lambda k: abs(k - 10))
+def _figure(cell: Mapping[str, float]) -> str:
+    """A share, with its interval where it has one."""
+    return interval(cell) if "ci_low" in cell else _percent(cell["value"], 1)
+
+
+def _per_unit(lift: float | None) -> str:
+    return "–" if lift is None else f"{signed(100 * lift, '.3g')} %"
 
 
 def _percent(share: float, digits: int = 0) -> str:

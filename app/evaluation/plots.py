@@ -28,6 +28,7 @@ LEFT, RIGHT = (
     (1 - NAMES) / (FIGURES - NAMES),
 )  # edges of the picture in widths of the axis
 
+BARS = 0.4  # bars of shares begin at this part of the width, their names stand left of it
 CHART = 2.4  # height of a chart in inches
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "longtail", "font.size": FONT}
 
@@ -172,6 +173,35 @@ def reliability_diagram(bins: Sequence[Mapping[str, float | None]]) -> str:
             axes.plot(one["mean"], one["share"], "o", markersize=size, mec=PAPER, mfc=ACCENT)
         axes.set_xlim(0, 1)
         axes.set_ylim(-0.04, 1.04)
+        return _svg(figure)
+
+
+def share_bars(rows: Sequence[tuple[str, Sequence[float]]], parts: Sequence[str]) -> str:
+    """A bar from 0 to 1 for each row, of its label and the shares of `parts`: the rarer a part, the darker."""
+    with matplotlib.rc_context(STYLE):
+        height = ROW * (len(rows) + 1.5) + FOOT
+        figure = Figure(figsize=(WIDTH, height))
+        axes = figure.add_axes((BARS, FOOT / height, 0.98 - BARS, 1 - FOOT / height))
+        axes.set_ylim(len(rows) - 0.4, -1.6)
+        for place, part in enumerate(parts):
+            shade = (place + 0.6) / len(parts)
+            x = place / len(parts)
+            axes.plot(x + 0.02, -1, "s", markersize=8, mec=ACCENT, mew=0, mfc=ACCENT, alpha=shade)
+            axes.text(x + 0.05, -1, part, color=FAINT, va="center")
+            for y, (_, shares) in enumerate(rows):
+                left = sum(shares[:place])
+                axes.barh(
+                    y, shares[place], left=left, height=0.68, facecolor=ACCENT, edgecolor="none", alpha=shade
+                )
+        beside = axes.get_yaxis_transform()
+        for y, (name, _) in enumerate(rows):
+            axes.text(-0.02, y, name, transform=beside, color=INK, ha="right", va="center")
+        axes.set_xlim(0, 1)
+        axes.spines[["top", "left", "right"]].set_visible(False)
+        axes.spines["bottom"].set_color(LINE)
+        axes.set_yticks([])
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:.0f} %"))
+        axes.tick_params(axis="x", colors=FAINT, length=0)
         return _svg(figure)
 
 

@@ -10,13 +10,18 @@ from typing import Any
 
 from app.cluster import connect
 from app.errors import InputError
-from app.evaluation.cost import Tally, cost, tally
+from app.evaluation.categories import read_categories
+from app.evaluation.cost import Tally, cost, lift_per_cost, tally
 from app.evaluation.evaluate import evaluated, ranking_settings
+from app.evaluation.labels import agreement
 from app.evaluation.llms import read_llm, tuned
 from app.evaluation.measure import measure_lists, measure_slice
 from app.evaluation.slices import SLICE_NAMES
+from app.evaluation.summary import nearest_ten
+from app.evaluation.training_bias import measure_training_set
 from app.evaluation.truth import precision
-from app.recipe import Recipe
+from app.evaluation.variants import LOG_VARIANTS
+from app.recipe import SOURCES, Recipe
 from app.recommenders.runs import Run, ServedRun, served_runs
 from app.workspace import STAGES, Place, Workspace, read_manifest
 
@@ -51,8 +56,9 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
 
     rows = [task for name in recipe.recommenders.chosen() for task in _measure(name, recipe, ws)]
     data, augmentations = ws / "data", _augmentations(recipe, ws)
-    ledgers = [file for place in augmentations for file in (place / "answers").files(".parquet")]
-    tallies = [ray.remote(num_cpus=1)(tally).remote(file) for file in ledgers]
+    tallies = {place.name: _over_files(tally, place / "answers") for place in augmentations}
+    labels, training_sets = _labels(recipe, augmentations, data), _training_sets(recipe, ws)
+    categories = ray.remote(num_cpus=1)(_attribute).remote(data)
     llms = {role: ray.remote(num_cpus=1)(read_llm).remote(place) for role, place in tuned(recipe, ws).items()}
     simulated = (data / "truth").exists()
     precisions = {
@@ -62,15 +68,20 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
         for variant in recipe.variants
         if simulated and variant != "observed" and variant in recipe.training_sets
     }
-    total = reduce(add, ray.get(tallies), Tally())
-    seconds = sum(read_manifest(place)["seconds"] for place in augmentations)
+    totals = {name: reduce(add, ray.get(tasks), Tally()) for name, tasks in tallies.items()}
+    spent = costs(recipe, totals, {place.name: read_manifest(place)["seconds"] for place in augmentations})
+    k = nearest_ten(recipe.evaluation.ks)
+    measured = [asdict(row) for some in ray.get(rows) for row in some]
     metrics = {
         "recipe": recipe.model_dump(mode="json"),
         "dataset": read_manifest(data)["counts"],
         "commit": code_commit(),
-        "rows": [asdict(row) for some in ray.get(rows) for row in some],
-        "proposals": dict(total.proposals),
-        "cost": cost(total, seconds),
+        "rows": measured,
+        **spent,
+        "lift_per_cost": lift_per_cost(measured, asked_for(recipe), spent["strategies"], k),
+        "category": ray.get(categories),
+        "training_sets": {name: ray.get(task) for name, task in training_sets.items()},
+        "labels": {name: found for name, task in labels.items() if (found := ray.get(task))},
         "stages": stage_seconds(ws.manifests()),
     }
     if served := choices(recipe, ws):
@@ -82,6 +93,62 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
         found = {variant: ray.get(task) for variant, task in precisions.items()}
         metrics["precision"] = {variant: value for variant, value in found.items() if value}
     return metrics
+
+
+def costs(recipe: Recipe, totals: dict[str, Tally], seconds: dict[str, float]) -> dict[str, Any]:
+    """The `cost` of all strategies together and of each, and the outcomes of their proposals; by strategy totals and wall
+    seconds.
+    """
+    price = recipe.prices.models.get(recipe.llm.base)
+    total = reduce(add, totals.values(), Tally())
+    return {
+        "proposals": dict(total.proposals),
+        "cost": cost(total, sum(seconds.values()), price),
+        "strategies": {
+            name: cost(own, seconds[name], price) | {"outcomes": dict(own.proposals)}
+            for name, own in totals.items()
+        },
+    }
+
+
+def asked_for(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """By variant of an LLM the strategies that were asked for it."""
+    served = {run.variant: (run.strategy,) for run in served_runs(recipe) if not run.control}
+    return {variant: SOURCES[variant] for variant in LOG_VARIANTS if variant in recipe.variants} | served
+
+
+def _over_files(task: Any, folder: Place) -> list[Any]:
+    import ray
+
+    return [ray.remote(num_cpus=1)(task).remote(file) for file in folder.files(".parquet")]
+
+
+def _labels(recipe: Recipe, augmentations: list[Place], data: Place) -> dict[str, Any]:
+    """By strategy a task that holds its answers against what users did later."""
+    import ray
+
+    resamples, seed = recipe.evaluation.bootstrap, recipe.seed
+    task = ray.remote(num_cpus=1)(agreement)
+    return {
+        place.name: task.remote(place.name, place / "answers", data, resamples, seed)
+        for place in augmentations
+    }
+
+
+def _training_sets(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
+    """By name a task that describes a training set; none where nothing was added to any."""
+    import ray
+
+    if not recipe.augmented:
+        return {}
+    task = ray.remote(num_cpus=1)(measure_training_set)
+    return {name: task.remote(ws.require(f"fused/{name}"), ws / "data") for name in recipe.training_sets}
+
+
+def _attribute(data: Place) -> str | None:
+    """The attribute that the report calls category; None where the catalogue has none."""
+    found = read_categories(data)
+    return found.attribute if found else None
 
 
 def _check_ranking(recipe: Recipe, place: Place, run: Run | ServedRun) -> None:

@@ -11,17 +11,23 @@ DRAWS_AT_ONCE = 2**24  # counts held in memory at a time: 128 MiB
 
 
 def resampled_means(
-    values: np.ndarray, resamples: int, rng: np.random.Generator, n: int | None = None
+    values: np.ndarray,
+    resamples: int,
+    rng: np.random.Generator,
+    n: int | None = None,
+    times: np.ndarray | None = None,
 ) -> np.ndarray:
     """Column means of bootstrap samples of the rows of `values` [rows, columns]: float64 [resamples, columns].
 
     How often each row is drawn is multinomial. Rows that are zero in every column add nothing to any mean, so
     they are drawn together as one: with most users unmoved this saves most of the work and changes no
-    distribution. They need not be given at all where `n` says how many rows there are with them.
+    distribution. They need not be given at all where `n` says how many rows there are with them. Rows that are alike
+    may be given once, with `times` int [rows] how often they stand, for the same reason.
     """
     n = len(values) if n is None else n
-    moved = values[(values != 0).any(axis=1)]
-    chances = np.append(np.full(len(moved), 1 / n), 1 - len(moved) / n)
+    moves = (values != 0).any(axis=1)
+    moved, often = values[moves], np.ones(moves.sum(), int) if times is None else times[moves]
+    chances = np.append(often, n - often.sum()) / n
     block = max(1, DRAWS_AT_ONCE // len(chances))
     sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
     return np.concatenate([rng.multinomial(n, chances, size=size)[:, :-1] @ moved / n for size in sizes])
@@ -43,7 +49,8 @@ def share_interval(
     parts: np.ndarray, wholes: np.ndarray, resamples: int, rng: np.random.Generator
 ) -> tuple[float, float, float]:
     """sum(parts) / sum(wholes) over users [n] and its interval's ends; needs sum(wholes) > 0."""
-    means = resampled_means(np.column_stack([parts, wholes]).astype(np.float64), resamples, rng)
+    pairs, times = np.unique(np.column_stack([parts, wholes]), axis=0, return_counts=True)
+    means = resampled_means(pairs.astype(np.float64), resamples, rng, len(parts), times)
     means = means[means[:, 1] > 0]
     low, high = _percentiles(means[:, 0] / means[:, 1])
     return float(parts.sum() / wholes.sum()), float(low), float(high)

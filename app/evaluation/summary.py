@@ -83,8 +83,17 @@ def chance(p: float | None) -> str:
 
 def judged_variant(found: Sequence[Comparison]) -> str | None:
     """The LLM variant that the summary is about: the first of LLM_VARIANTS that is there; never the better one."""
-    present = {one.variant for one in found}
+    return judged({one.variant for one in found})
+
+
+def judged(present: set[str]) -> str | None:
+    """The first of LLM_VARIANTS that is `present`."""
     return next((variant for variant in LLM_VARIANTS if variant in present), None)
+
+
+def nearest_ten(ks: Sequence[int]) -> int:
+    """The k that the report speaks of."""
+    return min(ks, key=lambda k: abs(k - 10))
 
 
 def headline(found: Sequence[Comparison], metric: str) -> str:

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
@@ -101,21 +102,25 @@ def ask(
 
     def step(dataset: Any) -> Any:
         # An actor hands on what it has when a block is done: blocks of one batch keep answers coming.
-        return dataset.repartition(target_num_rows_per_block=rows).map_batches(
-            Engine,
-            fn_constructor_args=(llm, engine_arguments(resources, context), sampling),
-            batch_format="pyarrow",
-            batch_size=None,
-            zero_copy_batch=True,
-            compute=ray.data.ActorPoolStrategy(
-                min_size=resources.pool[0],
-                max_size=resources.pool[1],
-                max_tasks_in_flight_per_actor=2 * BATCHES_AT_ONCE,
-                enable_true_multi_threading=True,
-            ),
-            ray_remote_args_fn=lambda: {"max_concurrency": BATCHES_AT_ONCE},
-            **({"num_gpus": 1} if resources.accelerator == "gpu" else {"num_cpus": 1}),
-        )
+        blocks = dataset.repartition(target_num_rows_per_block=rows)
+        with warnings.catch_warnings():
+            # Ray 2.60 announces the end of the only way to give an actor more threads.
+            warnings.simplefilter("ignore")
+            return blocks.map_batches(
+                Engine,
+                fn_constructor_args=(llm, engine_arguments(resources, context), sampling),
+                batch_format="pyarrow",
+                batch_size=None,
+                zero_copy_batch=True,
+                compute=ray.data.ActorPoolStrategy(
+                    min_size=resources.pool[0],
+                    max_size=resources.pool[1],
+                    max_tasks_in_flight_per_actor=2 * BATCHES_AT_ONCE,
+                    enable_true_multi_threading=True,
+                ),
+                ray_remote_args_fn=lambda: {"max_concurrency": BATCHES_AT_ONCE},
+                **({"num_gpus": 1} if resources.accelerator == "gpu" else {"num_cpus": 1}),
+            )
 
     return step
 

@@ -178,6 +178,10 @@ class Price(Section):
     hour: Annotated[float, Field(ge=0)] = 0.0
     """Of an hour of one engine."""
 
+    def spent(self, prompt_tokens: int, output_tokens: int, seconds: float) -> float:
+        """What that many tokens and engine seconds cost, in the price table's currency."""
+        return (self.prompt * prompt_tokens + self.output * output_tokens) / 1e6 + self.hour * seconds / 3600
+
 
 class Prices(Section):
     currency: str = "USD"

@@ -68,12 +68,14 @@ def _apply(values: dict[str, Any], change: str) -> None:
 def _explain(problem: dict[str, Any]) -> str:
     """One validation problem in a recipe user's words."""
     where = [part for part in problem["loc"]]
-    key = ".".join(str(part) for part in where) or "recipe"
+    key = ".".join(str(part) for part in where)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(where[:-1])
         near = difflib.get_close_matches(str(where[-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}."
         return f"unknown key '{key}': {hint}"
+    if not where:  # of several sections together: the message names them
+        return f"{problem['msg']}."
     return f"{key} = {problem.get('input')!r}: {problem['msg']}."
 
 

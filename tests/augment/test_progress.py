@@ -6,7 +6,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from app.augment.ledger import Written
-from app.augment.progress import ENOUGH, Progress, spent
+from app.augment.progress import ENOUGH, Progress
 from app.cluster import FIGURES
 from app.errors import InputError
 from app.recipe import NextItem, Price, Prices
@@ -83,4 +83,4 @@ def test_files_that_come_together_say_no_speed(monkeypatch, caplog):
 
 def test_a_price_is_of_tokens_and_of_time():
     price = Price(prompt=2.0, output=8.0, hour=36.0)
-    assert spent(price, 1_000_000, 500_000, 100.0) == pytest.approx(2 + 4 + 1)
+    assert price.spent(1_000_000, 500_000, 100.0) == pytest.approx(2 + 4 + 1)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from app.evaluation.bias import average_popularity, count_exposure, coverage, gini, measure_bias
+from app.evaluation.categories import OTHERS, Categories
 
 EXPOSURES = arrays(np.int64, st.integers(1, 20), elements=st.integers(0, 100)).filter(lambda x: x.sum() > 0)
 
@@ -22,6 +23,12 @@ def test_bias_does_not_depend_on_the_number_of_lists(exposure, times):
     train_count, slices = np.arange(len(exposure)), np.zeros(len(exposure), int)
     once, often = (measure_bias(shown, train_count, slices) for shown in (exposure, exposure * times))
     assert once == pytest.approx(often)
+
+
+def test_categories_share_all_places_among_them():
+    found = Categories("kind", ("category:a", "category:b", OTHERS), np.array([0, 1, 1, 2]))
+    bias = measure_bias(np.array([5, 1, 2, 2]), np.ones(4, int), np.zeros(4, int), found)
+    assert [bias["exposure", name] for name in found.names] == pytest.approx([0.5, 0.3, 0.2])
 
 
 def test_extremes():

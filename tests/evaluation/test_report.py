@@ -94,7 +94,9 @@ def write_store(ws, write_data) -> None:
         "output_tokens": 1,
         "seconds": 0.5,
         "questions": 4,
-        "text": "",
+        "judge_questions": 2,
+        "judge_tokens": 5,
+        "judge_seconds": 0.25,
     }
     answers = [
         answer
@@ -199,6 +201,11 @@ def test_metrics_have_the_agreed_shape(metrics):
         "rows",
         "proposals",
         "cost",
+        "strategies",
+        "lift_per_cost",
+        "category",
+        "training_sets",
+        "labels",
         "stages",
         "serving",
         "precision",
@@ -279,9 +286,54 @@ def test_proposals_add_up_and_costs_are_those_of_the_ledger(metrics):
     assert metrics["proposals"] == dict.fromkeys(OUTCOMES, N_USERS)
     assert metrics["cost"]["requests"] == metrics["cost"]["accepted"] == N_USERS
     assert metrics["cost"]["questions"] == 4 * N_USERS
-    assert metrics["cost"]["tokens_per_accepted"] == 10
+    assert metrics["cost"]["tokens_per_accepted"] == 15
+    assert metrics["cost"]["engine_seconds"] == pytest.approx(0.75 * N_USERS)
+    (own,) = metrics["strategies"].values()
+    assert own == metrics["cost"] | {"outcomes": metrics["proposals"]}, "there is one strategy"
     assert list(metrics["stages"]) == ["prepare", "augment", "fuse", "train", "evaluate"]
     assert metrics["stages"]["train"]["units"] == len(runs(RECIPE))
+
+
+def test_lift_is_divided_by_the_tokens_of_the_variants_that_asked(metrics):
+    found = metrics["lift_per_cost"]
+    variants = {one["variant"] for one in found}
+    assert variants == {"discriminated", "served", "served_discriminated"}
+    for one in found:
+        wanted = {name: one[name] for name in ("recommender", "variant", "metric", "k")} | {"slice": "all"}
+        (row,) = [row for row in metrics["rows"] if wanted.items() <= row.items()]
+        assert one["cost"] == pytest.approx(15 * N_USERS / 1e6)
+        assert one["per_unit"] == pytest.approx(row["lift"] / one["cost"])
+        assert (one["ci_low"] > 0) == (row["ci_low"] > 0)
+
+
+def test_every_training_set_is_described_and_the_page_shows_those_that_gained(finished, metrics):
+    assert set(metrics["training_sets"]) == set(RECIPE.training_sets)
+    added = {name: one["parts"]["added"]["interactions"] for name, one in metrics["training_sets"].items()}
+    assert added == {"observed": 0, "discriminated": 3 * N_USERS, "popular": 3 * N_USERS}
+    page = (finished / "report" / "index.html").read_bytes().decode()
+    assert "+ discriminated</td>" in page and "+ popular</td>" in page and "+ observed</td>" not in page
+
+
+def test_a_price_table_prices_the_page(metrics):
+    prices = metrics["recipe"]["prices"] | {"currency": "thalers"}
+    priced = {"money": 2.5, "money_per_1000_accepted": 1234.0}
+    page = render(
+        metrics
+        | {"recipe": metrics["recipe"] | {"prices": prices}, "cost": metrics["cost"] | priced}
+        | {"strategies": {name: one | priced for name, one in metrics["strategies"].items()}}
+    )
+    assert "1,000 accepted proposals cost 1,234 thalers." in page and "Lift for each thalers" in page
+    assert "price, thalers" not in render(metrics)
+
+
+def test_nothing_accepted_has_a_page(metrics):
+    nothing = {
+        name: None if name.endswith("_accepted") else 0 if name == "accepted" else value
+        for name, value in metrics["cost"].items()
+    }
+    strategies = {"next_item": nothing | {"outcomes": metrics["proposals"]}}
+    page = render(metrics | {"cost": nothing, "strategies": strategies, "training_sets": {}, "labels": {}})
+    assert "0 of 360 proposals were accepted" in page and "What was added to the log" not in page
 
 
 def test_precision_is_of_the_variants_that_add(metrics):
@@ -347,6 +399,15 @@ def test_the_page_loads_and_runs_nothing(finished):
     assert not re.search(r"#0[0-9]0[0-9]0[0-9]\b", page), "a stand-in colour of the plots was not replaced"
 
 
+def with_category(training_set, name):
+    """A training set's figures with a category that has all of it."""
+    parts = {
+        part: own | {"shares": own["shares"] | {f"category:{name}": 1.0}}
+        for part, own in training_set["parts"].items()
+    }
+    return training_set | {"parts": parts}
+
+
 def test_the_page_escapes_all_data(metrics):
     evil = "<script>alert(1)</script>"
     spoiled = metrics | {
@@ -354,7 +415,8 @@ def test_the_page_escapes_all_data(metrics):
         "recipe": metrics["recipe"] | {"name": evil, "note": f"</pre>{evil}"},
         "dataset": metrics["dataset"] | {"dropped": {evil: 3}, evil: 4},
         "proposals": {evil: 2},
-        "cost": metrics["cost"] | {evil: 1},
+        "category": evil,
+        "training_sets": {name: with_category(one, evil) for name, one in metrics["training_sets"].items()},
         "stages": {evil: {"seconds": 1.0, "units": 1}},
     }
     page = render(spoiled)

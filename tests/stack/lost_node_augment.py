@@ -27,7 +27,8 @@ def main(recipe_file: str, folder: str) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     nodes = [cluster.add_node(num_cpus=4) for _ in range(2)]
     os.environ["RAY_ADDRESS"] = cluster.address
-    augmenting = threading.Thread(target=augment, args=(recipe, ws))
+    published: list[bool] = []
+    augmenting = threading.Thread(target=lambda: published.append(augment(recipe, ws) is None))
     augmenting.start()
     while not (ws / "ledger").files(".parquet"):
         assert augmenting.is_alive(), "augment ended before it wrote an answer"
@@ -38,6 +39,9 @@ def main(recipe_file: str, folder: str) -> None:
     cluster.remove_node(lost, allow_graceful=False)
     print(json.dumps([file.path for file in (ws / "ledger").files(".parquet")]), flush=True)
     augmenting.join()
+    sys.stdout.flush()
+    # Ray's own way out asks the node that is gone, and may end with 1 whatever the job did.
+    os._exit(0 if published else 1)
 
 
 if __name__ == "__main__":
