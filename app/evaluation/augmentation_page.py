@@ -53,7 +53,7 @@ def augmentation(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "categories": _categories(metrics, sets),
         "exposed": _exposed(metrics),
         "labels": [
-            {"name": label(name), "kind": KINDS[one["kind"]], "lines": _label_lines(one)}
+            {"name": name.replace("_", " "), "kind": KINDS[one["kind"]], "lines": _label_lines(one)}
             | {"deciles": one.get("deciles", [])}
             for name, one in metrics["labels"].items()
         ],

@@ -62,13 +62,14 @@ def bias_sentences(sets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def label_sentences(strategy: str, one: Mapping[str, Any]) -> Iterator[str]:
     """How one strategy's answers agree with what users did later, over all users and on the long tail."""
-    for name, words in (("all", ""), ("items:tail", ", of long-tail items alone")):
-        found = one["slices"].get(name, {})
+    name = strategy.replace("_", " ")
+    for part, words in (("all", ""), ("items:tail", ", of long-tail items alone")):
+        found = one["slices"].get(part, {})
         if one["kind"] == "list" and "hit" in found:
             yield (
-                f"The list of {label(strategy)}, {one['length']:.0f} items on average, names one that the user took later"
+                f"The list of {name}, {one['length']:.0f} items on average, names one that the user took later"
                 f" for {interval(found['hit'])} of {found['hit']['n']:,} users{words}; a random list would for about"
-                f" {_percent(one['by_chance'][name])}."
+                f" {_percent(one['by_chance'][part])}."
             )
         if one["kind"] == "score" and "difference" in found:
             change = found["difference"]
@@ -76,7 +77,7 @@ def label_sentences(strategy: str, one: Mapping[str, Any]) -> Iterator[str]:
                 "higher" if change["ci_low"] > 0 else "lower" if change["ci_high"] < 0 else "not surely other"
             )
             yield (
-                f"What users took later, {label(strategy)} gives a confidence that is {side} than that of the rest{words}:"
+                f"What users took later, {name} gives a confidence that is {side} than that of the rest{words}:"
                 f" {found['held_out']['value']:.3f} and {found['others']['value']:.3f}, difference"
                 f" {signed(change['ci_low'], '.3f')} to {signed(change['ci_high'], '.3f')}, {change['n']:,} users."
             )
@@ -90,17 +91,17 @@ def label_sentences(strategy: str, one: Mapping[str, Any]) -> Iterator[str]:
                 else "not surely other than a coin"
             )
             yield (
-                f"Of two items of which the user took one later, {label(strategy)} prefers that one in {interval(chosen)}"
+                f"Of two items of which the user took one later, {name} prefers that one in {interval(chosen)}"
                 f" of the pairs of {chosen['n']:,} users{words}, {side}."
             )
     deciles = [decile for decile in one.get("deciles", []) if decile["taken"]]
     if len(deciles) > 1:
-        part = "tenth" if len(deciles) == 10 else "part"
+        size = "tenth" if len(deciles) == 10 else "part"
         shares = [
             f"{interval(one['taken'], 2)} at a mean likelihood of {_percent(one['mean'], 2)}"
             for one in (deciles[-1], deciles[0])
         ]
-        yield f"Taken later: of its likeliest {part} of proposals {shares[0]}, of the least likely {shares[1]}."
+        yield f"Taken later: of its likeliest {size} of proposals {shares[0]}, of the least likely {shares[1]}."
 
 
 def interval(figure: Mapping[str, float], digits: int = 1) -> str:

@@ -28,7 +28,7 @@ LEFT, RIGHT = (
     (1 - NAMES) / (FIGURES - NAMES),
 )  # edges of the picture in widths of the axis
 
-BARS = 0.4  # bars of shares begin at this part of the width, their names stand left of it
+BARS = 0.46  # bars of shares begin at this part of the width, their names stand left of it
 CHART = 2.4  # height of a chart in inches
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "longtail", "font.size": FONT}
 
