@@ -149,8 +149,9 @@ def _write(batch: pa.Table, place: Place) -> pa.Table:
 def _written(batch: pa.Table) -> Written:
     sums = {
         name: pc.sum(batch[name]).as_py() or 0
-        for name in ("questions", "prompt_tokens", "output_tokens", "judge_tokens", "seconds")
+        for name in ("questions", "prompt_tokens", "output_tokens", "judge_tokens")
     }
+    sums["seconds"] = (pc.sum(batch["seconds"]).as_py() or 0) + (pc.sum(batch["judge_seconds"]).as_py() or 0)
     lists = batch["proposals"].combine_chunks()
     flat = lists.flatten()
     grounded = flat.field("item").is_valid().to_numpy(zero_copy_only=False)
