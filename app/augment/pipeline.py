@@ -5,7 +5,6 @@ The ledger holds what the LLMs said and outlives every rerun; `augmentation/<str
 """
 
 import logging
-from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -15,29 +14,21 @@ import pyarrow.compute as pc
 
 from app.augment.content import content
 from app.augment.discriminate import finished, questions
-from app.augment.judge import Signals, judge, rankings, with_agreement
 from app.augment.ledger import Ledger, unanswered
 from app.augment.progress import Progress
+from app.augment.publishing import publish_answers, signal
 from app.augment.strategies import build
 from app.augment.strategies.base import Strategy, requests
-from app.augment.strategies.catalogue import rare_items
-from app.augment.strategies.screening import kept
 from app.cluster import connect, fetch
 from app.data import Prepared
 from app.llm.engine import Sampling, ask
 from app.llm.prompts import VERSION, Prompts
-from app.recipe import Judge, Recipe, StrategySection
-from app.recommenders import build as build_recommender
-from app.recommenders.reading import read_observed
-from app.schema import OUTCOMES
+from app.recipe import Recipe, StrategySection
 from app.workspace import Place, Workspace, fingerprint
 
 log = logging.getLogger("longtail")
 ATTEMPTS = 3
 """A request that was lost with an actor is asked again in the same run, this often."""
-RANKED = ("next_item", "ranking")
-"""Strategies whose answers are each user's list for serving."""
-BY_LIKELIHOOD = Judge(likelihood=1.0, agreement=0.0, yes_no=0.0)
 NOT_CONTENT = {"users", "useless", "threshold"}
 """Settings of a strategy that no single answer depends on."""
 
@@ -62,7 +53,7 @@ def _augment(recipe: Recipe, ws: Workspace, section: StrategySection) -> None:
         "items": recipe.llm.items,
         "history": [tuning.history for tuning in tunings.values()],
         "context": [tuning.context for tuning in tunings.values()],
-        "itemcf": _itemcf(recipe).model_dump(mode="json"),
+        "itemcf": signal(recipe).model_dump(mode="json"),
         "seed": recipe.seed,
     }
     stage = ws.stage(f"augmentation/{section.strategy}", settings, [ws / "data", *roles.values()])
@@ -75,7 +66,7 @@ def _augment(recipe: Recipe, ws: Workspace, section: StrategySection) -> None:
     asking = Asking(recipe, ws, section, prepared)
     with stage.publishing() as draft:
         answers = asking.run()
-        stage.counts = _publish(recipe, prepared, section, answers, draft)
+        stage.counts = publish_answers(recipe, prepared, section, answers, draft)
 
 
 class Asking:
@@ -173,13 +164,6 @@ class Asking:
         )
 
 
-def _itemcf(recipe: Recipe) -> Any:
-    """The settings of the judge's independent signal: the recipe's own ItemCF, tuned as that is."""
-    from app.recipe import ItemCF
-
-    return recipe.recommenders.itemcf or ItemCF()
-
-
 def _drawn(seed: int, n_users: int, count: int) -> np.ndarray:
     """bool [n_users]: so many users at random."""
     drawn = np.zeros(n_users, bool)
@@ -202,86 +186,3 @@ def _read(batch: pa.Table, shared: list[Any], judged: bool) -> pa.Table:
     drafts = batch.append_column("proposals", strategy.read(batch).column(len(batch)))
     drafts = drafts.append_column("questions", asked.cast(pa.int32()))
     return questions(drafts, judging) if judged else drafts
-
-
-def _signals(data: Place, section: Any, rare: np.ndarray) -> Signals:
-    """Fitted on the observed training log; runs in a Ray task."""
-    return Signals(build_recommender("itemcf", section).fit(read_observed(data)), rare)
-
-
-def _publish(
-    recipe: Recipe, prepared: Prepared, section: StrategySection, answers: Any, draft: Place
-) -> dict[str, Any]:
-    """Judge the answers and write them. Returns the counts of the manifest; outcomes add up to the proposals."""
-    import ray
-
-    signals = ray.remote(num_cpus=1)(_signals).remote(
-        prepared.place, _itemcf(recipe), rare_items(prepared.items)
-    )
-    settle = partial(
-        _settled,
-        signals=[signals],
-        settings=_judge(recipe, section),
-        ranked=section.strategy in RANKED,
-        draft=draft,
-    )
-    totals: Counter[str] = Counter()
-    counted = answers.map_batches(settle, batch_format="pyarrow", batch_size=None, zero_copy_batch=True)
-    for batch in counted.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
-        for row in batch.to_pylist():
-            totals.update(row)
-    outcomes = {outcome: int(totals[outcome]) for outcome in OUTCOMES}
-    if sum(outcomes.values()) != totals["proposals"]:
-        raise RuntimeError(f"outcomes {outcomes} do not add up to {totals['proposals']} proposals")
-    numbers = (
-        "requests",
-        "errors",
-        "questions",
-        "judge_questions",
-        "prompt_tokens",
-        "output_tokens",
-        "judge_tokens",
-    )
-    return {name: int(totals[name]) for name in (*numbers, "proposals")} | {"outcomes": outcomes}
-
-
-def _judge(recipe: Recipe, section: StrategySection) -> Judge | None:
-    """Who decides what a strategy left open; None where it leaves nothing open."""
-    if section.strategy == "screening":
-        return kept(section)
-    return recipe.judge if section.strategy == "next_item" else None
-
-
-def _settled(
-    batch: pa.Table, signals: list[Any], settings: Judge | None, ranked: bool, draft: Place
-) -> pa.Table:
-    """Write one file of answers, and of rankings, with all outcomes; answer its sums."""
-    known = fetch(signals[0])
-    if not len(batch):
-        return _count(batch)
-    if settings:
-        batch = judge(with_agreement(batch, known), settings, known.rare)
-    name = f"{batch['request_id'][0].as_py()}.parquet"
-    (draft / f"answers/{name}").write_table(batch)
-    if ranked:
-        (draft / f"rankings/{name}").write_table(rankings(batch, settings or BY_LIKELIHOOD, known.rare))
-    return _count(batch)
-
-
-def _count(batch: pa.Table) -> pa.Table:
-    """One row of sums for a batch of answers."""
-    proposals = pc.list_flatten(batch["proposals"])
-    outcomes = Counter(pc.struct_field(proposals, "outcome").to_pylist())
-    sums = {
-        name: pc.sum(batch[name]).as_py() or 0
-        for name in ("questions", "judge_questions", "prompt_tokens", "output_tokens", "judge_tokens")
-    }
-    return pa.table(
-        {name: [value] for name, value in sums.items()}
-        | {
-            "requests": [batch.num_rows],
-            "errors": [batch.num_rows - batch["error"].null_count],
-            "proposals": [len(proposals)],
-        }
-        | {outcome: [outcomes[outcome]] for outcome in OUTCOMES}
-    )

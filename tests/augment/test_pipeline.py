@@ -10,7 +10,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.augment.pipeline import _count, _drawn
+from app.augment.pipeline import _drawn
+from app.augment.publishing import _count
 from app.augment.strategies.base import Asked, requests
 from app.schema import HISTORIES, OUTCOMES, REQUESTS
 from tests.augment.conftest import answers

@@ -1,0 +1,112 @@
+"""What a recipe makes of the ledger's answers: every proposal gets its outcome, and each user a list for serving."""
+
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from app.augment.judge import Signals, judge, rankings, with_agreement
+from app.augment.strategies.catalogue import rare_items
+from app.augment.strategies.screening import kept
+from app.cluster import fetch
+from app.data import Prepared
+from app.recipe import ItemCF, Judge, Recipe, StrategySection
+from app.recommenders import build
+from app.recommenders.reading import read_observed
+from app.schema import OUTCOMES
+from app.workspace import Place
+
+RANKED = ("next_item", "ranking")
+"""Strategies whose answers are each user's list for serving."""
+BY_LIKELIHOOD = Judge(likelihood=1.0, agreement=0.0, yes_no=0.0)
+
+
+def signal(recipe: Recipe) -> ItemCF:
+    """The settings of the judge's independent signal: the recipe's own ItemCF, tuned as that is."""
+    return recipe.recommenders.itemcf or ItemCF()
+
+
+def publish_answers(
+    recipe: Recipe, prepared: Prepared, section: StrategySection, answers: Any, draft: Place
+) -> dict[str, Any]:
+    """Judge the answers and write them. Returns the counts of the manifest; outcomes add up to the proposals."""
+    import ray
+
+    signals = ray.remote(num_cpus=1)(_signals).remote(
+        prepared.place, signal(recipe), rare_items(prepared.items)
+    )
+    settle = partial(
+        _settled,
+        signals=[signals],
+        settings=_judge(recipe, section),
+        ranked=section.strategy in RANKED,
+        draft=draft,
+    )
+    totals: Counter[str] = Counter()
+    counted = answers.map_batches(settle, batch_format="pyarrow", batch_size=None, zero_copy_batch=True)
+    for batch in counted.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
+        for row in batch.to_pylist():
+            totals.update(row)
+    outcomes = {outcome: int(totals[outcome]) for outcome in OUTCOMES}
+    if sum(outcomes.values()) != totals["proposals"]:
+        raise RuntimeError(f"outcomes {outcomes} do not add up to {totals['proposals']} proposals")
+    numbers = (
+        "requests",
+        "errors",
+        "questions",
+        "judge_questions",
+        "prompt_tokens",
+        "output_tokens",
+        "judge_tokens",
+    )
+    return {name: int(totals[name]) for name in (*numbers, "proposals")} | {"outcomes": outcomes}
+
+
+def _signals(data: Place, section: Any, rare: np.ndarray) -> Signals:
+    """Fitted on the observed training log; runs in a Ray task."""
+    return Signals(build("itemcf", section).fit(read_observed(data)), rare)
+
+
+def _judge(recipe: Recipe, section: StrategySection) -> Judge | None:
+    """Who decides what a strategy left open; None where it leaves nothing open."""
+    if section.strategy == "screening":
+        return kept(section)
+    return recipe.judge if section.strategy == "next_item" else None
+
+
+def _settled(
+    batch: pa.Table, signals: list[Any], settings: Judge | None, ranked: bool, draft: Place
+) -> pa.Table:
+    """Write one file of answers, and of rankings, with all outcomes; answer its sums."""
+    known = fetch(signals[0])
+    if not len(batch):
+        return _count(batch)
+    if settings:
+        batch = judge(with_agreement(batch, known), settings, known.rare)
+    name = f"{batch['request_id'][0].as_py()}.parquet"
+    (draft / f"answers/{name}").write_table(batch)
+    if ranked:
+        (draft / f"rankings/{name}").write_table(rankings(batch, settings or BY_LIKELIHOOD, known.rare))
+    return _count(batch)
+
+
+def _count(batch: pa.Table) -> pa.Table:
+    """One row of sums for a batch of answers."""
+    proposals = pc.list_flatten(batch["proposals"])
+    outcomes = Counter(pc.struct_field(proposals, "outcome").to_pylist())
+    sums = {
+        name: pc.sum(batch[name]).as_py() or 0
+        for name in ("questions", "judge_questions", "prompt_tokens", "output_tokens", "judge_tokens")
+    }
+    return pa.table(
+        {name: [value] for name, value in sums.items()}
+        | {
+            "requests": [batch.num_rows],
+            "errors": [batch.num_rows - batch["error"].null_count],
+            "proposals": [len(proposals)],
+        }
+        | {outcome: [outcomes[outcome]] for outcome in OUTCOMES}
+    )
