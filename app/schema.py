@@ -50,7 +50,10 @@ FUSED = pa.schema(
     [
         ("user", pa.int32()),
         ("items", pa.list_(pa.int32())),  # the observed train part, oldest first, then the generated
-        ("weights", pa.list_(pa.float32())),  # observed 1, or 0 where screened out; generated as the recipe says
+        (
+            "weights",
+            pa.list_(pa.float32()),
+        ),  # observed 1, or 0 where screened out; generated as the recipe says
         ("observed", pa.int32()),  # the first `observed` entries were observed
         ("sequence", pa.list_(pa.int32())),  # places of the entries in the order of time; null: as they stand
     ]
@@ -74,9 +77,15 @@ REQUESTS = pa.schema(
         ("user", pa.int32()),
         ("history", pa.list_(pa.int32())),  # the training items, oldest first
         ("held_out", pa.list_(pa.int32())),
-        ("shown", pa.list_(pa.int32())),  # the items that the questions are about, as the strategy arranges them
+        (
+            "shown",
+            pa.list_(pa.int32()),
+        ),  # the items that the questions are about, as the strategy arranges them
         ("prompts", pa.list_(pa.list_(pa.int32()))),  # token ids, one prompt a question
-        ("options", pa.list_(pa.int32())),  # tokens whose log-probability is asked for; empty: the engine writes
+        (
+            "options",
+            pa.list_(pa.int32()),
+        ),  # tokens whose log-probability is asked for; empty: the engine writes
     ]
 )
 """What an LLM is asked about one user: one row from first to last, however many questions it holds."""

@@ -37,7 +37,9 @@ def fit_all(recipe: Recipe, ws: Workspace) -> None:
 
 
 def _unit(recipe: Recipe, ws: Workspace, run: Run) -> Stage:
-    settings = recipe.recommenders.chosen()[run.recommender].model_dump(mode="json", exclude={"variants", "judge"})
+    settings = recipe.recommenders.chosen()[run.recommender].model_dump(
+        mode="json", exclude={"variants", "judge"}
+    )
     settings["seed"] = _seed(recipe, run)
     return ws.stage(run.place, settings, [_training_set(recipe, ws, run), ws / "data"])
 
