@@ -15,6 +15,8 @@ from app.llm.small import build_tokenizer
 from app.recipe import Recipe
 from app.workspace import Place, Workspace
 
+UNASKED = {"augment": [], "variants": ["observed"]}
+"""A recipe that asks nothing, so that an LLM may be taught any task."""
 CURVE = pa.table(
     {
         "step": pa.array([1, 2, 3, 4], pa.int64()),
@@ -39,7 +41,7 @@ def card(tmp_path):
     def write(role="generator", curve=CURVE, **sections):
         place = Place(pafs.LocalFileSystem(), str(tmp_path / "llm" / role))
         (place / "curve.parquet").write_table(curve)
-        recipe = Recipe.model_validate({"name": "shop"} | sections)
+        recipe = Recipe.model_validate(UNASKED | {"name": "shop"} | sections)
         write_card(place, recipe, role, Prepared(ws), {"examples": 98765, "cut": 3}, 2)
         return (place / "README.md").read_bytes().decode(), place
 
@@ -82,8 +84,8 @@ def test_recipe_is_whole_and_can_be_read_back(card):
     sections = {"generator": {"epochs": 7, "tasks": {"id_list": 0.5}}, "llm": {"items": "id"}, "seed": 11}
     text, _ = card(**sections)
     told = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
-    recipe = Recipe.model_validate({"name": "again"} | told)
-    assert recipe == Recipe.model_validate({"name": "again"} | sections)
+    recipe = Recipe.model_validate(UNASKED | {"name": "again"} | told)
+    assert recipe == Recipe.model_validate(UNASKED | {"name": "again"} | sections)
 
 
 @pytest.mark.parametrize(
