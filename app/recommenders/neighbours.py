@@ -55,6 +55,8 @@ class Neighbours(Ranker):
 
     def affinities(self, histories: Histories, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         """The scores of items int [n] after the histories of rows int [n]: float32 [n], 0 where they share nothing."""
+        if not len(items):  # SciPy answers an empty question with a matrix
+            return np.zeros(0, np.float32)
         return np.asarray(self._sums(histories)[rows, items], np.float32).ravel()
 
     def _sums(self, histories: Histories) -> csr_matrix:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from app.recipe import BM25
 from app.recipe import ItemCF as Section
 from app.recommenders import build
+from app.recommenders.base import Histories
 from app.recommenders.itemcf import ItemCF
 from tests.recommenders.conftest import clusters, interactions
 
@@ -82,3 +83,13 @@ def test_a_score_is_the_recency_weighted_sum() -> None:
     found = items[0] >= 0
     np.testing.assert_allclose(scores[0, found], expected[items[0, found]], rtol=1e-5)
     assert set(items[0, found]) == set(np.flatnonzero(expected))
+
+
+def test_affinities_are_the_scores_of_single_items() -> None:
+    """Of none too: a batch of answers may hold no proposal at all."""
+    model = ItemCF(Section(recency=0.5, neighbours=24)).fit(clusters())
+    histories = Histories.of([np.array([1, 4, 2]), np.array([3])])
+    rows, items = np.array([0, 1, 0]), np.array([5, 1, 7])
+    scores = np.maximum(model.score(histories, None), 0)
+    np.testing.assert_allclose(model.affinities(histories, rows, items), scores[rows, items], rtol=1e-5)
+    assert model.affinities(histories, rows[:0], items[:0]).shape == (0,)
