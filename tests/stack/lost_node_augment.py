@@ -1,10 +1,9 @@
 """Augments on a cluster of two nodes, and takes the one that the engine runs on away once it has answered.
 
-python -m tests.stack.lost_node_augment RECIPE WORKSPACE prints the ledger's files of that moment; a Ray of its own, hence a
-process of its own.
+python -m tests.stack.lost_node_augment RECIPE WORKSPACE writes the ledger's files of that moment to the workspace, for on its
+standard output Ray talks too; a Ray of its own, hence a process of its own.
 """
 
-import json
 import logging
 import os
 import sys
@@ -18,6 +17,8 @@ from app.augment import augment
 from app.recipe import load_recipe
 from app.workspace import Workspace
 from tests.stack.processes import ACTOR, found
+
+BEFORE = "before.json"
 
 
 def main(recipe_file: str, folder: str) -> None:
@@ -37,9 +38,8 @@ def main(recipe_file: str, folder: str) -> None:
     raylets = {node.all_processes["raylet"][0].process.pid: node for node in nodes}
     lost = next(raylets[one.pid] for one in psutil.Process(engine).parents() if one.pid in raylets)
     cluster.remove_node(lost, allow_graceful=False)
-    print(json.dumps([file.path for file in (ws / "ledger").files(".parquet")]), flush=True)
+    (ws / BEFORE).write_json([file.path for file in (ws / "ledger").files(".parquet")])
     augmenting.join()
-    sys.stdout.flush()
     # Ray's own way out asks the node that is gone, and may end with 1 whatever the job did.
     os._exit(0 if published else 1)
 

@@ -25,6 +25,7 @@ from app.recipe import Recipe, Resources, load_recipe
 from app.schema import OUTCOMES
 from app.workspace import Workspace
 from tests.augment.conftest import answered
+from tests.stack.lost_node_augment import BEFORE
 from tests.stack.processes import ACTOR, ENGINE, found
 from tests.stack.small_llm import write_generator
 
@@ -155,8 +156,7 @@ def test_a_lost_node(recipe_file, ws):
         start_new_session=True,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    # Ray says what it thinks of lost nodes on the same stream.
-    before = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('["')))
+    before = (ws / BEFORE).read_json()
     assert_each_answered_once(ws, {file: written(ws)[file] for file in before})
 
 
