@@ -1,7 +1,7 @@
 """Augments on a cluster of two nodes, and takes the one that the engine runs on away once it has answered.
 
-python -m tests.stack.lost_node_augment RECIPE WORKSPACE writes the ledger's files of that moment to the workspace, for on its
-standard output Ray talks too; a Ray of its own, hence a process of its own.
+python -m tests.stack.lost_node_augment RECIPE WORKSPACE writes the ledger's files of that moment to the workspace, for Ray
+talks on its standard output; a Ray of its own, hence a process of its own.
 """
 
 import logging
