@@ -16,9 +16,9 @@ from app.evaluation.bias import EXPOSURE_K
 from app.evaluation.ranking import Protocol, Ranked, catalogue_size, check_catalogue, rank_part
 from app.evaluation.served import GRID, Choice, Served, Tried, try_part
 from app.evaluation.targets import Part, split_parts
-from app.recipe import ItemCF, Recipe
+from app.recipe import Recipe
 from app.recommenders.ranker import Ranker
-from app.recommenders.reading import read_observed
+from app.recommenders.reading import observed_itemcf
 from app.recommenders.runs import Run, ServedRun, runs, served_runs
 from app.serving.llm_lists import LLMLists
 from app.workspace import Place, Stage, Workspace, fingerprint, read_manifest
@@ -66,7 +66,7 @@ def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
     }
     if isinstance(run, ServedRun):
         settings |= {
-            "list": _itemcf(recipe).model_dump(mode="json", exclude={"variants", "judge"})
+            "list": recipe.itemcf.model_dump(mode="json", exclude={"variants", "judge"})
             if run.control
             else run.strategy,
             "candidates": recipe.serving.candidates,
@@ -83,10 +83,6 @@ def _protocol(recipe: Recipe) -> Protocol:
         seed=recipe.seed,
         after_validation=asked.after_validation,
     )
-
-
-def _itemcf(recipe: Recipe) -> ItemCF:
-    return recipe.recommenders.itemcf or ItemCF()
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ class _Shared:
             parts=split_parts(data),
             protocol=protocol,
             lists={name: read(ws / f"augmentation/{name}/rankings", n_users) for name in strategies},
-            itemcf=_task(_fit_itemcf)(_itemcf(recipe), data) if control else None,
+            itemcf=_task(observed_itemcf)(data, recipe.itemcf) if control else None,
             candidates=max(recipe.serving.candidates, protocol.depth),
         )
 
@@ -155,8 +151,9 @@ def _over_parts(task: Callable[[Part], Any], parts: list[Part], recommender: Pla
             yield _answer(working[0], recommender)
             working.popleft()
     finally:
-        for left in working:
-            ray.cancel(left)
+        # Not cancelled: where a task ends just then, Ray 2.60 ends the driver. What they write belongs to a draft that goes.
+        if working:
+            ray.wait(list(working), num_returns=len(working))
 
 
 def _load(recommender: Place, n_items: int) -> Ranker:
@@ -169,13 +166,6 @@ def _load(recommender: Place, n_items: int) -> Ranker:
 
 def _read_lists(rankings: Place, n_users: int) -> LLMLists:
     return LLMLists.read(rankings, n_users)
-
-
-def _fit_itemcf(section: ItemCF, data: Place) -> Ranker:
-    """The control's list: ItemCF on the observed training log."""
-    from app.recommenders import build
-
-    return build("itemcf", section).fit(read_observed(data))
 
 
 def _try_served(model: Ranker, lists: LLMLists, itemcf: Ranker | None, candidates: int, part: Part) -> Tried:
