@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
@@ -110,6 +111,15 @@ def side_by_side(calls: Iterable[Callable[[], None]], at_once: int) -> None:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def added_up(counted: Any) -> Counter[str]:
+    """The sums by column of a Ray Dataset of numbers, which are read as they come: the driver holds one row."""
+    totals: Counter[str] = Counter()
+    for batch in counted.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
+        for row in batch.to_pylist():
+            totals.update(row)
+    return totals
 
 
 @contextmanager

@@ -4,7 +4,6 @@ All variants of next_item, and the controls, add the same number of interactions
 amount. A held-out item is added by none of them.
 """
 
-from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -14,10 +13,11 @@ import pyarrow as pa
 from app.augment import controls
 from app.augment.chosen import Chosen, choose, preferences
 from app.augment.strategies.catalogue import rare_items
-from app.cluster import connect, fetch
+from app.cluster import added_up, connect, fetch
 from app.data import Prepared
-from app.recipe import SOURCES, ItemCF, Judge, Recipe, Variant
+from app.recipe import SOURCES, Judge, Recipe, Variant
 from app.recommenders.base import Histories
+from app.recommenders.reading import observed_itemcf
 from app.schema import FUSED
 from app.workspace import Place, Stage, Workspace
 
@@ -47,7 +47,7 @@ def _stages(recipe: Recipe, ws: Workspace) -> dict[str, Stage]:
         if strategies:
             settings |= {"judge": judge.model_dump(), "seed": recipe.seed}
         if variant == "itemcf":
-            settings["itemcf"] = (recipe.recommenders.itemcf or ItemCF()).model_dump(mode="json")
+            settings["itemcf"] = recipe.itemcf.model_dump(mode="json")
         inputs = [ws / "data", *(ws / f"augmentation/{strategy}" for strategy in strategies)]
         stages[name] = ws.stage(f"fused/{name}", settings, inputs)
     return stages
@@ -79,10 +79,7 @@ class Fusing:
         files = histories.map_batches(
             partial(_written, fused=fused, place=draft / "interactions"), batch_format="pyarrow"
         )
-        totals: Counter[str] = Counter()
-        for batch in files.iter_batches(batch_format="pyarrow", batch_size=None):
-            for row in batch.to_pylist():
-                totals.update(row)
+        totals = added_up(files)
         if variant in PREFERRING:
             totals["preferences"] = self._preferences(variant, draft)
         return {name: int(count) for name, count in totals.items()}
@@ -107,8 +104,7 @@ class Fusing:
         if variant == "random":
             return ray.put(np.ones(self.prepared.n_items))
         if variant == "itemcf":
-            section = self.recipe.recommenders.itemcf or ItemCF()
-            return ray.remote(num_cpus=1)(observed_itemcf).remote(self.prepared.place, section)
+            return ray.remote(num_cpus=1)(observed_itemcf).remote(self.prepared.place, self.recipe.itemcf)
         return None
 
     def _preferences(self, variant: Variant, draft: Place) -> int:
@@ -119,14 +115,6 @@ class Fusing:
         task = ray.remote(num_cpus=1)(preferences)
         answers = self.ws / f"augmentation/{strategy}/answers"
         return ray.get(task.remote(answers, strategy, seed, draft / "preferences"))
-
-
-def observed_itemcf(data: Place, section: ItemCF) -> Any:
-    """ItemCF fitted on the observed log: what the control `itemcf` draws from; runs in a Ray task."""
-    from app.recommenders import build
-    from app.recommenders.reading import read_observed
-
-    return build("itemcf", section).fit(read_observed(data))
 
 
 def _written(batch: pa.Table, fused: Any, place: Place) -> pa.Table:

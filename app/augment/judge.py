@@ -4,8 +4,6 @@ Yes/No alone filters worse than the generator's own probability, and agreement w
 filters best, so the three are blended by the recipe's weights.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
 
@@ -16,29 +14,21 @@ from app.schema import ACCEPTED, HELD_OUT, NOT_CHOSEN, OUTCOMES, PROPOSAL, RANKI
 SCORES = ("likelihood", "agreement", "yes_no")
 
 
-@dataclass(frozen=True)
-class Signals:
-    """What the judge knows besides the ledger.
-
-    itemcf: fitted on the observed log, the independent signal; rare: bool [n_items], long-tail and cold items.
-    """
-
-    itemcf: Neighbours
-    rare: np.ndarray
-
-
-def with_agreement(answers: pa.Table, signals: Signals) -> pa.Table:
-    """The agreement of every candidate: its ItemCF score after the user's training history."""
+def with_agreement(answers: pa.Table, itemcf: Neighbours) -> pa.Table:
+    """The agreement of every candidate: its score after the user's training history, by an ItemCF of the observed log."""
     flat = _Flat(answers)
     found = np.zeros(len(flat.rows), np.float32)
-    histories = signals.itemcf.seen.take(answers["user"].to_numpy())
+    histories = itemcf.seen.take(answers["user"].to_numpy())
     rows, items = flat.rows[flat.candidates], flat.items[flat.candidates]
-    found[flat.candidates] = signals.itemcf.affinities(histories, rows, items)
+    found[flat.candidates] = itemcf.affinities(histories, rows, items)
     return flat.changed(answers, agreement=pa.array(found, mask=~flat.candidates))
 
 
 def judge(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
-    """Every proposal that was open, or that a judge decided before, has its confidence and its outcome."""
+    """Every proposal that was open, or that a judge decided before, has its confidence and its outcome.
+
+    rare: bool [n_items], long-tail and cold items.
+    """
     flat = _Flat(answers)
     open_rows, items = flat.rows[flat.open], flat.items[flat.open]
     scores = {name: flat.values(name)[flat.open] for name in SCORES}

@@ -51,13 +51,12 @@ class Ledger:
     def __init__(self, place: Place) -> None:
         self.place = place.make_folder()
 
-    def split(self, requests: Any) -> tuple[Ids, Ids, int]:
-        """The ids of `requests` (a dataset with `request_id`), those of them without an answer, and how many those are."""
+    def left(self, wanted: Ids) -> tuple[Ids, int]:
+        """Those of the requests without an answer, and how many they are."""
         import ray
 
-        wanted = ray.remote(num_cpus=0)(_ids_of).remote(requests.select_columns(["request_id"]))
         left = ray.remote(num_cpus=0.1)(_left).remote(self.place, wanted)
-        return wanted, left, ray.get(ray.remote(num_cpus=0.1)(_count).remote(left))
+        return left, ray.get(ray.remote(num_cpus=0.1)(_count).remote(left))
 
     def append(self, answers: Any) -> Any:
         """Run the pipeline that makes `answers` and keep its rows as they come: an iterator of `Written`, file by file."""
@@ -81,6 +80,13 @@ class Ledger:
             batch_format="pyarrow",
             fn_kwargs={"place": self.place, "references": [wanted, again]},
         )
+
+
+def ids_of(requests: Any) -> Ids:
+    """The ids of a dataset with `request_id`; to know them all prompts are written once."""
+    import ray
+
+    return ray.remote(num_cpus=0)(_ids_of).remote(requests.select_columns(["request_id"]))
 
 
 def _ids_of(requests: Any) -> np.ndarray:

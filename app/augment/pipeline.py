@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 from app.augment.content import content
 from app.augment.discriminate import finished, questions
-from app.augment.ledger import Ledger, unanswered
+from app.augment.ledger import Ledger, ids_of, unanswered
 from app.augment.progress import Progress
-from app.augment.publishing import publish_answers, signal
+from app.augment.publishing import publish_answers
 from app.augment.strategies import build
 from app.augment.strategies.base import Strategy, requests
 from app.cluster import connect, fetch
@@ -24,7 +24,7 @@ from app.data import Prepared
 from app.llm.engine import Sampling, ask
 from app.llm.prompts import VERSION, Prompts
 from app.recipe import Recipe, StrategySection
-from app.workspace import Place, Workspace, fingerprint
+from app.workspace import Workspace, fingerprint
 
 log = logging.getLogger("longtail")
 ATTEMPTS = 3
@@ -53,7 +53,7 @@ def _augment(recipe: Recipe, ws: Workspace, section: StrategySection) -> None:
         "items": recipe.llm.items,
         "history": [tuning.history for tuning in tunings.values()],
         "context": [tuning.context for tuning in tunings.values()],
-        "itemcf": signal(recipe).model_dump(mode="json"),
+        "itemcf": recipe.itemcf.model_dump(mode="json"),
         "seed": recipe.seed,
     }
     stage = ws.stage(f"augmentation/{section.strategy}", settings, [ws / "data", *roles.values()])
@@ -74,25 +74,23 @@ class Asking:
 
     def __init__(self, recipe: Recipe, ws: Workspace, section: StrategySection, prepared: Prepared) -> None:
         self.recipe, self.section, self.prepared = recipe, section, prepared
-        tuning = recipe.generator
         self.strategy: Strategy = build(recipe, section, ws, prepared)
         self.llm = ws / f"llm/{self.strategy.role}"
-        self.judging = None
+        self.discriminator, self.judging = ws / "llm/discriminator", None
         if self.strategy.judged and recipe.judge.yes_no > 0:
             tuning = recipe.discriminator
-            place = ws / "llm/discriminator"
             self.judging = Prompts.open(
-                place, prepared.items, recipe.llm.items, tuning.history, tuning.context
+                self.discriminator, prepared.items, recipe.llm.items, tuning.history, tuning.context
             )
-        self.salt = self._salt(ws)
+        self.salt = self._salt()
         root = Workspace(recipe.ledger).root if recipe.ledger else ws / "ledger"
         self.ledger = Ledger(root / f"{section.strategy}/{self.salt}")
 
-    def _salt(self, ws: Workspace) -> str:
+    def _salt(self) -> str:
         """A hash of everything but a request's own content that its answer depends on."""
         import ray
 
-        models = [self.llm] + ([ws / "llm/discriminator"] if self.judging else [])
+        models = [self.llm] + ([self.discriminator] if self.judging else [])
         hashed = ray.get([ray.remote(num_cpus=0.5)(content).remote(model) for model in models])
         asked = [self.strategy.prompts] + ([self.judging] if self.judging else [])
         catalogue = self.prepared.items.select(["item_id", "title", "slice"])
@@ -111,9 +109,10 @@ class Asking:
         import ray
 
         shared = ray.put((self.strategy, self.judging))
-        wanted_requests = self.requests(shared)
+        everything = self.requests(shared)
+        wanted = ids_of(everything)
         for attempt in range(ATTEMPTS + 1):
-            wanted, left, count = self.ledger.split(wanted_requests)
+            left, count = self.ledger.left(wanted)
             if not count:
                 return self.ledger.read(wanted)
             if attempt == ATTEMPTS:
@@ -122,9 +121,7 @@ class Asking:
                     f" {self.ledger.place} has the others"
                 )
             log.info("%s: %d requests to ask%s", self.section.strategy, count, " again" if attempt else "")
-            remaining = wanted_requests.map_batches(
-                unanswered, batch_format="pyarrow", fn_kwargs={"left": [left]}
-            )
+            remaining = everything.map_batches(unanswered, batch_format="pyarrow", fn_kwargs={"left": [left]})
             progress = Progress(self.section, self.recipe.prices, self.recipe.llm.base, count)
             for written in self.ledger.append(self.answers(remaining, shared)):
                 progress.add(written, self.ledger.place)
@@ -152,9 +149,8 @@ class Asking:
             read, batch_format="pyarrow", batch_size=None, zero_copy_batch=True
         )
         if self.judging:
-            discriminator = self.llm.fs, self.llm.path.rsplit("/", 1)[0] + "/discriminator"
             proposals = getattr(self.section, "proposals", strategy.questions)
-            judged = ask(Place(*discriminator), resources, self.judging.context + 1, Sampling(), proposals)
+            judged = ask(self.discriminator, resources, self.judging.context + 1, Sampling(), proposals)
             drafts = judged(drafts)
         return drafts.map_batches(
             partial(finished, strategy=strategy.name, judged=self.judging is not None),

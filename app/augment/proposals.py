@@ -55,7 +55,7 @@ class Proposals:
 
     def among(self, batch: pa.Table, column: str) -> np.ndarray:
         """bool [n]: those whose item their row has in this column of lists of items."""
-        return np.isin(_pairs(self.rows, self.items), _pairs(*_listed(batch, column)))
+        return np.isin(_pairs(self.rows, self.items), _pairs(*listed(batch, column)))
 
     def kept(self, seats: int, reserved: int = 0, rare: np.ndarray | None = None) -> "Proposals":
         """Of each row's open proposals the first `seats` stay open, then the first `reserved` further ones of `rare`
@@ -102,9 +102,8 @@ def _pairs(rows: np.ndarray, items: np.ndarray) -> np.ndarray:
     return rows.astype(np.int64) << 32 | items.astype(np.int64) & 0xFFFFFFFF
 
 
-def _listed(batch: pa.Table, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Row and value of every entry of a column of lists."""
+def listed(batch: pa.Table, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Row int64 and value of every entry of a column of lists."""
     lists = batch[column].combine_chunks()
-    return lists.value_parent_indices().to_numpy(zero_copy_only=False), lists.flatten().to_numpy(
-        zero_copy_only=False
-    )
+    rows = lists.value_parent_indices().to_numpy(zero_copy_only=False).astype(np.int64)
+    return rows, lists.flatten().to_numpy(zero_copy_only=False)

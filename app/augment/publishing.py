@@ -8,25 +8,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.augment.judge import Signals, judge, rankings, with_agreement
+from app.augment.judge import judge, rankings, with_agreement
 from app.augment.strategies.catalogue import rare_items
 from app.augment.strategies.screening import kept
-from app.cluster import fetch
+from app.cluster import added_up, fetch
 from app.data import Prepared
-from app.recipe import ItemCF, Judge, Recipe, StrategySection
-from app.recommenders import build
-from app.recommenders.reading import read_observed
+from app.recipe import Judge, Recipe, StrategySection
+from app.recommenders.reading import observed_itemcf
+from app.recommenders.runs import RANKING
 from app.schema import OUTCOMES
 from app.workspace import Place
 
-RANKED = ("next_item", "ranking")
-"""Strategies whose answers are each user's list for serving."""
 BY_LIKELIHOOD = Judge(likelihood=1.0, agreement=0.0, yes_no=0.0)
-
-
-def signal(recipe: Recipe) -> ItemCF:
-    """The settings of the judge's independent signal: the recipe's own ItemCF, tuned as that is."""
-    return recipe.recommenders.itemcf or ItemCF()
 
 
 def publish_answers(
@@ -35,21 +28,19 @@ def publish_answers(
     """Judge the answers and write them. Returns the counts of the manifest; outcomes add up to the proposals."""
     import ray
 
-    signals = ray.remote(num_cpus=1)(_signals).remote(
-        prepared.place, signal(recipe), rare_items(prepared.items)
-    )
+    settings = _judge(recipe, section)
+    fit = ray.remote(num_cpus=1)(observed_itemcf)
     settle = partial(
         _settled,
-        signals=[signals],
-        settings=_judge(recipe, section),
-        ranked=section.strategy in RANKED,
+        # A strategy that leaves nothing open needs no independent signal.
+        itemcf=[fit.remote(prepared.place, recipe.itemcf) if settings else None],
+        rare=rare_items(prepared.items),
+        settings=settings,
+        ranked=section.strategy in RANKING,
         draft=draft,
     )
-    totals: Counter[str] = Counter()
     counted = answers.map_batches(settle, batch_format="pyarrow", batch_size=None, zero_copy_batch=True)
-    for batch in counted.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
-        for row in batch.to_pylist():
-            totals.update(row)
+    totals = added_up(counted)
     outcomes = {outcome: int(totals[outcome]) for outcome in OUTCOMES}
     if sum(outcomes.values()) != totals["proposals"]:
         raise RuntimeError(f"outcomes {outcomes} do not add up to {totals['proposals']} proposals")
@@ -65,11 +56,6 @@ def publish_answers(
     return {name: int(totals[name]) for name in (*numbers, "proposals")} | {"outcomes": outcomes}
 
 
-def _signals(data: Place, section: Any, rare: np.ndarray) -> Signals:
-    """Fitted on the observed training log; runs in a Ray task."""
-    return Signals(build("itemcf", section).fit(read_observed(data)), rare)
-
-
 def _judge(recipe: Recipe, section: StrategySection) -> Judge | None:
     """Who decides what a strategy left open; None where it leaves nothing open."""
     if section.strategy == "screening":
@@ -78,18 +64,22 @@ def _judge(recipe: Recipe, section: StrategySection) -> Judge | None:
 
 
 def _settled(
-    batch: pa.Table, signals: list[Any], settings: Judge | None, ranked: bool, draft: Place
+    batch: pa.Table,
+    itemcf: list[Any],
+    rare: np.ndarray,
+    settings: Judge | None,
+    ranked: bool,
+    draft: Place,
 ) -> pa.Table:
     """Write one file of answers, and of rankings, with all outcomes; answer its sums."""
-    known = fetch(signals[0])
     if not len(batch):
         return _count(batch)
     if settings:
-        batch = judge(with_agreement(batch, known), settings, known.rare)
+        batch = judge(with_agreement(batch, fetch(itemcf[0])), settings, rare)
     name = f"{batch['request_id'][0].as_py()}.parquet"
     (draft / f"answers/{name}").write_table(batch)
     if ranked:
-        (draft / f"rankings/{name}").write_table(rankings(batch, settings or BY_LIKELIHOOD, known.rare))
+        (draft / f"rankings/{name}").write_table(rankings(batch, settings or BY_LIKELIHOOD, rare))
     return _count(batch)
 
 

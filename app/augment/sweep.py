@@ -80,7 +80,7 @@ def _swept(recipe: Recipe, ws: Workspace, name: str, inputs: list[Place], judged
         "axes": axes,
         "judges": [recipe.judge.model_dump(), recipe.judge_of(name).model_dump()],
         "section": capped(recipe, name).model_dump(mode="json"),
-        "itemcf": recipe.recommenders.itemcf and recipe.recommenders.itemcf.model_dump(mode="json"),
+        "itemcf": recipe.itemcf.model_dump(mode="json"),
         "seed": recipe.seed,
     }
     stage = ws.stage(f"sweep/{name}", settings, inputs)

@@ -14,18 +14,18 @@ import numpy as np
 import pyarrow as pa
 
 from app.augment.chosen import choose
-from app.augment.fusion import fused_rows, observed_itemcf
+from app.augment.fusion import fused_rows
 from app.augment.strategies.catalogue import rare_items
 from app.cluster import fetch, side_by_side
 from app.data import Prepared, read_histories
 from app.errors import InputError
 from app.evaluation.ranking import rank_targets
 from app.metrics import METRICS, Moments, per_user
-from app.recipe import ItemCF, Judge, Recipe, RecommenderSection, Trained, Variant
+from app.recipe import Judge, Recipe, RecommenderSection, Trained, Variant
 from app.recommenders import build
 from app.recommenders.base import Interactions, Targets
 from app.recommenders.compute import Compute
-from app.recommenders.reading import read_observed, read_validation
+from app.recommenders.reading import observed_itemcf, read_observed, read_validation
 from app.workspace import Place, Workspace, fingerprint, read_manifest
 
 log = logging.getLogger("longtail")
@@ -77,7 +77,7 @@ class Points:
         import ray
 
         prepared, section = Prepared(ws), capped(recipe, name)
-        itemcf = recipe.recommenders.itemcf or ItemCF()
+        itemcf = recipe.itemcf
         self.parallel, self.place = recipe.resources.parallel, ws / "sweep/points"
         self.fit = Fit(
             name=name,

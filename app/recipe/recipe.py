@@ -125,6 +125,12 @@ class Recipe(Section):
                 found[own] = variant, self.judge if own == variant else self.judge_of(name)
         return found
 
+    @property
+    def itemcf(self) -> ItemCF:
+        """The ItemCF that controls, hints and the judge's independent signal use: the recipe's own, tuned as that is."""
+        own = self.recommenders.itemcf or ItemCF()
+        return own.model_copy(update={"variants": None, "judge": {}})
+
     def judge_of(self, recommender: str) -> Judge:
         """The judge of what this recommender is trained on."""
         return Judge.model_validate(self.judge.model_dump() | getattr(self.recommenders, recommender).judge)

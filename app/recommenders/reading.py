@@ -1,13 +1,19 @@
 """From prepared data to the border of a recommender; only for Ray tasks and trials, which may hold a table of users."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from app.data import read_histories
+from app.recipe import ItemCF
 from app.recommenders.base import Interactions, Targets
 from app.workspace import Place
+
+if TYPE_CHECKING:
+    from app.recommenders.ranker import Ranker
 
 
 def read_observed(data: Place) -> Interactions:
@@ -24,6 +30,13 @@ def read_observed(data: Place) -> Interactions:
         observed=train_end,
         n_items=pq.read_metadata(items.path, filesystem=items.fs).num_rows,
     )
+
+
+def observed_itemcf(data: Place, section: ItemCF) -> "Ranker":
+    """ItemCF fitted on the observed training log of `data`."""
+    from app.recommenders import build
+
+    return build("itemcf", section).fit(read_observed(data))
 
 
 def read_validation(data: Place) -> Targets:

@@ -8,7 +8,7 @@ from functools import partial
 import pyarrow as pa
 import ray
 
-from app.augment.ledger import unanswered
+from app.augment.ledger import ids_of, unanswered
 from app.augment.pipeline import Asking
 from app.cluster import connect
 from app.data import Prepared, prepare
@@ -54,7 +54,7 @@ def _asked(recipe: Recipe, ws: Workspace) -> int:
     """Make all requests, ask the ledger for those that are left, and count them in the engine's place."""
     asking = Asking(recipe, ws, recipe.augment[0], Prepared(ws))
     wanted = asking.requests(ray.put((asking.strategy, asking.judging)))
-    _, left, count = asking.ledger.split(wanted)
+    left, count = asking.ledger.left(ids_of(wanted))
     remaining = wanted.map_batches(partial(unanswered, left=[left]), batch_format="pyarrow")
     counted = remaining.map_batches(_counted, batch_format="pyarrow", batch_size=None)
     found = sum(

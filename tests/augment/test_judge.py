@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from app.augment.judge import SCORES, Signals, blend, judge, likeliest, rankings, select, with_agreement
+from app.augment.judge import SCORES, blend, judge, likeliest, rankings, select, with_agreement
 from app.recipe import ItemCF as Section
 from app.recipe import Judge
 from app.recommenders.base import Histories
@@ -215,7 +215,7 @@ def test_agreement_is_the_score_of_itemcf_after_the_training_history():
         + [{"item": 2, "outcome": ALREADY_SEEN}, {"item": None, "outcome": NOT_IN_CATALOGUE}]
         for _ in range(30)
     ]
-    table = with_agreement(of(rows), Signals(itemcf, np.zeros(train.n_items, bool)))
+    table = with_agreement(of(rows), itemcf)
     dense = itemcf.score(Histories.observed(train), None)
     assert isinstance(itemcf.similarity, csr_matrix)
     for user, own in enumerate(table["proposals"].to_pylist()):

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.augment.ledger import UNFINISHED, Ledger, Written, _left, _read, _repeated, _write, unanswered
+from app.augment.ledger import (
+    UNFINISHED,
+    Ledger,
+    Written,
+    _left,
+    _read,
+    _repeated,
+    _write,
+    ids_of,
+    unanswered,
+)
 from app.schema import ACCEPTED, HELD_OUT, NOT_IN_CATALOGUE
 from app.workspace import Place
 from tests.augment.conftest import answers
@@ -51,7 +61,7 @@ def users(dataset) -> list[int]:
 
 def left_of(ledger: Ledger, numbers: list[int]) -> list[int]:
     """The numbers that would be asked."""
-    _, left, count = ledger.split(wanted(numbers))
+    left, count = ledger.left(ids_of(wanted(numbers)))
     table = pa.table({"request_id": list(map(name, numbers)), "user": numbers})
     found = unanswered(table, [left])["user"].to_pylist()
     assert count == len(set(found))
@@ -65,7 +75,8 @@ def test_nothing_is_asked_twice(ledger):
     assert sum(one.requests for one in ledger.append(ray.data.from_arrow(rows([0, 3, 9])))) == 3
     assert left_of(ledger, list(range(10))) == [1, 2, 4, 5, 6, 7, 8]
     list(ledger.append(ray.data.from_arrow(rows([1, 2, 4, 5, 6, 7, 8]))))
-    everything, _, count = ledger.split(wanted(list(range(10))))
+    everything = ids_of(wanted(list(range(10))))
+    _, count = ledger.left(everything)
     assert not count and users(ledger.read(everything)) == list(range(10))
 
 
@@ -82,7 +93,7 @@ def test_a_file_that_was_cut_off_counts_as_nothing(ledger):
     for cut in (0, 10, len(whole) - 4):
         (ledger.place / f"cut{cut}{UNFINISHED}").write_bytes(whole[:cut])
     assert left_of(ledger, [0, 1, 2]) == [2]
-    everything, _, _ = ledger.split(wanted([0, 1]))
+    everything = ids_of(wanted([0, 1]))
     assert users(ledger.read(everything)) == [0, 1]
 
 
@@ -90,7 +101,8 @@ def test_other_recipes_answers_are_not_read(ledger):
     """A ledger may be shared: of two recipes that ask about different users, each reads its own."""
     _write(rows([0, 1, 2]), ledger.place)
     _write(rows([3, 4]), ledger.place)
-    own, _, count = ledger.split(wanted([1, 4]))
+    own = ids_of(wanted([1, 4]))
+    _, count = ledger.left(own)
     assert not count and users(ledger.read(own)) == [1, 4]
 
 
@@ -171,7 +183,7 @@ def test_ids_keep_all_their_bits(ledger):
     import ray.data
 
     asked = pa.table({"request_id": close})
-    _, left, count = ledger.split(ray.data.from_arrow(asked))
+    left, count = ledger.left(ids_of(ray.data.from_arrow(asked)))
     assert count == 1 and unanswered(asked, [left])["request_id"].to_pylist() == [close[3]]
     import ray
 

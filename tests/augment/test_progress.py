@@ -31,7 +31,9 @@ def test_too_many_useless_answers_stop_the_run_and_say_where_they_are():
 
 @pytest.mark.parametrize(("useless", "share"), [(ENOUGH // 2, 0.5), (ENOUGH, 1.0)])
 def test_as_many_as_are_allowed_do_not_stop_it(useless, share):
-    progress(share).add(Written(requests=ENOUGH, useless=useless), LEDGER)
+    one = progress(share)
+    one.add(Written(requests=ENOUGH, useless=useless), LEDGER)
+    assert one.done.useless == useless
 
 
 def test_one_bad_file_among_many_good_ones_does_not_stop_it():

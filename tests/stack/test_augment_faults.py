@@ -21,7 +21,7 @@ from app.augment import augment
 from app.data import prepare
 from app.errors import InputError
 from app.llm.engine import Engine, Sampling, engine_arguments
-from app.recipe import Recipe, Resources, load_recipe
+from app.recipe import Recipe, Resources
 from app.schema import OUTCOMES
 from app.workspace import Workspace
 from tests.augment.conftest import answered
@@ -39,18 +39,6 @@ variants: [observed, generated]
 recommenders: {itemcf: {}}
 """
 pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture(scope="module")
-def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("faults") / "faults.yaml"
-    file.write_text(RECIPE)
-    return file
-
-
-@pytest.fixture(scope="module")
-def recipe(recipe_file: Path) -> Recipe:
-    return load_recipe(recipe_file)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM
 from app.cluster import DRIVER
 from app.data import prepare
 from app.llm.finetuning import finetune_role
-from app.recipe import Recipe, load_recipe
+from app.recipe import Recipe
 from app.workspace import Workspace
 
 RECIPE = """
@@ -33,18 +33,6 @@ recommenders: {itemcf: {}}
 resources: {llm_workers: 2}
 """
 pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture(scope="module")
-def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("faults") / "faults.yaml"
-    file.write_text(RECIPE)
-    return file
-
-
-@pytest.fixture(scope="module")
-def recipe(recipe_file: Path) -> Recipe:
-    return load_recipe(recipe_file)
 
 
 @pytest.fixture(scope="module")

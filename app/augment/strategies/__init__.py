@@ -64,4 +64,4 @@ def _hints(recipe: Recipe, prepared: Prepared) -> partial:
     from app.llm.examples.hints import build_hints
 
     task = ray.remote(num_cpus=1)(build_hints)
-    return partial(fetch, task.remote(prepared.place, recipe.recommenders.itemcf))
+    return partial(fetch, task.remote(prepared.place, recipe.itemcf))

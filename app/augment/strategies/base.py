@@ -139,10 +139,3 @@ class Spoken:
 def _starts(lists: pa.ListArray) -> np.ndarray:
     lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-
-
-def listed(table: pa.Table, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Row int64 and value of every entry of a column of lists."""
-    lists = table[column].combine_chunks()
-    rows = lists.value_parent_indices().to_numpy(zero_copy_only=False).astype(np.int64)
-    return rows, lists.flatten().to_numpy(zero_copy_only=False)

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from app.augment.proposals import NOTHING, Proposals
-from app.augment.strategies.base import Rng, Spoken, listed
+from app.augment.proposals import NOTHING, Proposals, listed
+from app.augment.strategies.base import Rng, Spoken
 from app.augment.strategies.catalogue import Catalogue
 from app.augment.strategies.lists import ListReader
 from app.errors import InputError

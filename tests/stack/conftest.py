@@ -1,0 +1,19 @@
+"""The recipe of a module, as a file for its commands and as what they read."""
+
+from pathlib import Path
+
+import pytest
+
+from app.recipe import Recipe, load_recipe
+
+
+@pytest.fixture(scope="module")
+def recipe_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("faults") / "faults.yaml"
+    file.write_text(request.module.RECIPE)
+    return file
+
+
+@pytest.fixture(scope="module")
+def recipe(recipe_file: Path) -> Recipe:
+    return load_recipe(recipe_file)
