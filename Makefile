@@ -18,7 +18,8 @@ demo: setup  ## simulated store -> LLM augmentation -> retrained recommenders ->
 	@$(VENV)/bin/longtail run jobs/recipes/demo.yaml --workspace runs/demo
 
 test: setup  ## all tests, the real engines included
-	@$(VENV)/bin/python -m pytest
+	@# Much of it waits for engines that start on one core: two files at a time take little more than half as long.
+	@$(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 doctor: setup  ## what this machine has, and how to mend what it lacks
 	@$(VENV)/bin/longtail doctor
