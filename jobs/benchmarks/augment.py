@@ -46,8 +46,9 @@ class Size:
 RESEARCH = Shape(hidden=256, layers=4, vocabulary=0)
 """The 3.3 M parameters that the research measured the engine with, besides its tokens."""
 SMALL = Shape(hidden=64, layers=2, vocabulary=0, head=32)
-"""The size of `llm.base: small` as it is by default, where the pipeline's own work weighs most."""
-FULL = Size({"topk": 8192, "title": 1024, "judge": 1024}, turns=3)
+"""The size of `llm.base: small` as it is by default."""
+FULL = Size({"topk": 24576, "title": 384, "judge": 2048}, turns=3)
+"""Half a minute a turn and more: its first and last block leave the engine idle, which a long job does once."""
 QUICK = Size({"topk": 1024, "title": 128, "judge": 128}, turns=1)
 
 
@@ -56,23 +57,18 @@ def measure(quick: bool = False) -> dict[str, float]:
 
     `topk_over_engine`, `title_over_engine`, `judge_over_engine`: requests per second of the pipeline, from histories to
     files in the ledger, over those of the bare engine with the same prompts, engine arguments and sampling, a Llama of 3.3 M
-    parameters; `small_…`: the same of the size of `small`. A request of `judge` is a generator's prompt and the
+    parameters (`quick`: one of the size of `small`). A request of `judge` is a generator's prompt and the
     discriminator's questions about its proposals, which the bare engine is asked one after the other.
     `topk_over_title_proposals`: grounded proposals per second of item tokens over those of titles, as if every title that
     the random Llama had the time to write were one of the catalogue. And `augment_memory.measure`.
     """
-    size, found = QUICK if quick else FULL, {}
+    size, shape, found = QUICK if quick else FULL, SMALL if quick else RESEARCH, {}
     with tempfile.TemporaryDirectory() as folder:
-        for prefix, shape in (("small_", SMALL),) if quick else (("", RESEARCH), ("small_", SMALL)):
-            for kind in KINDS:
-                figures = _over_engine(f"{folder}/{prefix}{kind}", kind, shape, size)
-                found |= {prefix + name: value for name, value in figures.items()}
-            topk, title = (found.pop(f"{prefix}{kind}_proposals") for kind in ("topk", "title"))
-            found[f"{prefix}topk_over_title_proposals"] = topk / title
-    if quick:  # one model stands for both
-        found |= {name.removeprefix("small_"): value for name, value in found.items()}
+        for kind in KINDS:
+            found |= _over_engine(f"{folder}/{kind}", kind, shape, size)
+    topk, title = (found.pop(f"{kind}_proposals") for kind in ("topk", "title"))
     ray.shutdown()
-    return found | augment_memory.measure(quick)
+    return found | {"topk_over_title_proposals": topk / title} | augment_memory.measure(quick)
 
 
 def _over_engine(folder: str, kind: str, shape: Shape, size: Size) -> dict[str, float]:
