@@ -10,14 +10,6 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = Path(os.environ.get("LONGTAIL_DATA", ROOT.parent / "shared" / "data"))
 
 
-LONG = ("stack", "jobs")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: where two run at a time, short ones fill what is left of the second process."""
-    items.sort(key=lambda item: item.path.parent.name not in LONG)
-
-
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
     """One local Ray for the whole session, as the command line starts it."""

@@ -47,7 +47,7 @@ RESEARCH = Shape(hidden=256, layers=4, vocabulary=0)
 """The 3.3 M parameters that the research measured the engine with, besides its tokens."""
 SMALL = Shape(hidden=64, layers=2, vocabulary=0, head=32)
 """The size of `llm.base: small` as it is by default."""
-FULL = Size({"topk": 24576, "title": 384, "judge": 2048}, turns=3)
+FULL = Size({"topk": 16384, "title": 384, "judge": 1024}, turns=3)
 """Half a minute a turn and more: its first and last block leave the engine idle, which a long job does once."""
 QUICK = Size({"topk": 1024, "title": 128, "judge": 128}, turns=1)
 
