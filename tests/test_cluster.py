@@ -66,7 +66,7 @@ def test_what_a_killed_run_left_is_ended_and_nothing_else():
     try:
         _end_orphans()
         psutil.wait_procs(
-            [left_over], timeout=10
+            [left_over], timeout=120
         )  # a killed process is there until the kernel has seen to it
         assert not left_over.is_running() or left_over.status() == psutil.STATUS_ZOMBIE
         assert in_use.status() == psutil.STATUS_SLEEPING

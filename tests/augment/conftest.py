@@ -3,16 +3,12 @@
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import settings
 
 from app.llm.engine import ANSWER
 from app.schema import ANSWERS, REQUESTS
 from tests.llm.conftest import catalogue
 
 __all__ = ["catalogue"]
-
-settings.register_profile("patient", deadline=None)  # a busy machine is no failure
-settings.load_profile("patient")
 
 
 def answers(rows: list[dict[str, Any]]) -> pa.Table:

@@ -5,14 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import settings
 
 from app.schema import HISTORIES, ITEMS, RANKS
 from app.workspace import Place, Workspace
-
-# How long an example takes depends on what else the machine does.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 
 def _write_data(

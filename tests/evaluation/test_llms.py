@@ -150,7 +150,7 @@ def test_the_curve_is_summed_up(tmp_path):
         assert smooth == pytest.approx(loss[max(0, step - 8) : step].mean())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(steps=st.integers(1, 3000), every=st.integers(1, 50))
 def test_a_curve_of_any_length_has_few_points_and_its_ends(tmp_path_factory, steps, every):
     ws = Workspace(str(tmp_path_factory.mktemp("curve")))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.llm.engine import ANSWER, MAX_LOGPROBS, _answer_columns, engine_arguments
@@ -42,7 +42,6 @@ question = st.one_of(st.just("too long"), st.tuples(st.integers(1, 9), tokens, t
 rows = st.lists(st.lists(question, max_size=3), max_size=5)
 
 
-@settings(deadline=None)
 @given(given_rows=rows, seconds=st.sampled_from([0.5, 8.0]))
 def test_answers_stay_with_their_rows(given_rows, seconds):
     """A row of which one question was rejected has its message and no answers, and moves none of the others."""

@@ -64,7 +64,7 @@ def test_awkward_texts_can_be_written_one_by_one_and_together():
         assert takes(grammar, written), written
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     texts=st.sets(st.text(alphabet="abc", min_size=1, max_size=4), min_size=1, max_size=8),
     lines=st.lists(st.text(alphabet="abc", max_size=4), max_size=4),

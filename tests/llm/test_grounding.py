@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.llm.grounding import Grounder, level
@@ -72,7 +72,6 @@ def test_a_near_title_needs_a_margin_and_the_same_numbers():
     assert ground(catalogue, near, other_size, "Cotton Summer Dress redd") == [0, NOTHING, NOTHING]
 
 
-@settings(deadline=None)  # the first look-up makes the index
 @given(st.lists(st.sampled_from(["Trail shoe red", "trail shoe blu", "Twin", "nonsense", ""]), max_size=9))
 def test_texts_are_looked_up_one_by_one_or_together_alike(catalogue, texts):
     grounder = Grounder(catalogue, "title")

@@ -167,7 +167,7 @@ def test_a_base_that_fits_says_nothing(monkeypatch):
     assert advice(monkeypatch, recipe_of(), Room(None, 64 * GIB)) is None
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(gib=st.floats(1.5, 14), gpu=st.booleans(), precision=st.sampled_from(["fp32", "bf16"]))
 def test_what_is_advised_fits(gib, gpu, precision):
     """Follow the advice, and the same check passes."""

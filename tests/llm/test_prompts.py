@@ -22,7 +22,7 @@ def prompts(request, catalogue, tokenizers) -> Prompts:
     return Prompts(tokenizers[request.param], catalogue, request.param, history=6, context=200)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(length=st.integers(0, 40), seed=st.integers(0, 99))
 def test_every_item_but_the_first_is_a_target_exactly_once(prompts, length, seed):
     items = np.random.default_rng(seed).integers(8, 40, length).astype(np.int32)
@@ -79,7 +79,7 @@ def test_the_text_of_an_item_cannot_write_the_prompts_own_tokens(catalogue):
     assert tokenizer.decode(asked).endswith("Answer: Yes\n\nAnswer:")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(length=st.integers(0, 30), seed=st.integers(0, 99), context=st.integers(40, 120))
 def test_a_tight_context_still_teaches_every_item_once_and_is_never_exceeded(
     catalogue, tokenizers, length, seed, context
@@ -97,7 +97,7 @@ def test_a_tight_context_still_teaches_every_item_once_and_is_never_exceeded(
     assert sorted(taught) == fits and left_out == max(length - 1, 0) - len(fits)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     context=st.integers(60, 250),
     seed=st.integers(0, 99),

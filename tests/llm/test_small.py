@@ -16,7 +16,7 @@ def test_an_item_is_one_token_with_the_token_rendering(catalogue):
     assert [one[0] for one in ids] == list(range(ids[0][0], ids[0][0] + catalogue.num_rows))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(text=st.text(max_size=60))
 def test_any_text_survives_the_tokenizer(catalogue, text):
     tokenizer = build_tokenizer(catalogue, "title")

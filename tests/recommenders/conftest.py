@@ -2,14 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from app import recipe
 from app.recipe import RecommenderSection
 from app.recommenders.base import Interactions
-
-settings.register_profile("patient", deadline=None)  # a busy machine is no failure
-settings.load_profile("patient")
 
 SECTIONS: dict[str, RecommenderSection] = {
     "popularity": recipe.Popularity(),

@@ -38,7 +38,7 @@ class Head:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=400,
+            timeout=1200,
         )
 
 
@@ -84,7 +84,7 @@ def head() -> Iterator[Head]:
 def _wait_for(head: Head, started: subprocess.Popen[bytes], log: Path) -> None:
     """Until the job server answers; the log of the head says why it does not."""
     token = {"Authorization": f"Bearer {head.environment['RAY_AUTH_TOKEN']}"}
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600
     while True:
         assert started.poll() is None and time.monotonic() < deadline, log.read_text()
         with suppress(httpx.TransportError):

@@ -20,7 +20,7 @@ from app.llm.small import build_tokenizer
 from app.recipe import Recipe
 from app.workspace import Workspace
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(2400)
 SETTINGS = {
     "name": "pretrained",
     "dataset": {"simulation": {"users": 60, "items": 40, "tastes": 4}},

@@ -18,7 +18,7 @@ from app.recipe import ColdPairs, IdList, Insertion, Ranking
 from tests.augment.strategies.conftest import asked, catalogue_of, hints_of, prompts_of, strategy_of
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     seed=st.integers(0, 99),
     pool=st.lists(st.integers(0, 40), unique=True, max_size=30),
@@ -39,7 +39,7 @@ def test_every_unseen_item_is_drawn_equally_often():
     assert all(850 < count < 1150 for count in firsts.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.lists(st.lists(st.floats(-300, 0), min_size=1, max_size=5), max_size=3), min_size=1, max_size=4

@@ -37,7 +37,7 @@ def test_a_short_history_is_not_asked_about_twice_in_the_same_order():
     assert rows["user"].to_pylist() == [0, 1, 1]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     tokens=st.lists(st.integers(-2, N_ITEMS + 1), max_size=20),
     share=st.one_of(st.none(), st.floats(0.05, 2)),
@@ -78,7 +78,7 @@ def test_reading_equals_the_rule_token_by_token(tokens, share, lists, length):
     assert all(p["likelihood"] == pytest.approx(0.25) and p["text"] is None for p in found)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(share=st.floats(0.01, 3), lists=st.integers(1, 4), history=st.integers(1, 12))
 def test_all_lists_of_a_user_stay_within_the_share(share, lists, history):
     strategy = strategy_of(IdList(lists=lists, length=12, share=share), "token")

@@ -32,7 +32,7 @@ def test_candidates_are_unseen_warm_items_and_the_options_of_what_comes_next():
         assert row["options"] == catalogue_of("token").tokens(np.array(row["shown"])).tolist()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     probabilities=st.lists(st.floats(1e-6, 0.1), min_size=6, max_size=6, unique=True),
     held_out=st.sets(st.integers(0, 5)),

@@ -96,7 +96,7 @@ def read_slowly(tokenizer: PreTrainedTokenizerBase, end: str, row: int, tokens: 
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data(), rendering=st.sampled_from(["title", "id"]), kind=st.sampled_from(["small", "merging"]))
 def test_reading_equals_the_text_token_by_token(data, rendering, kind):
     reader = reader_of(rendering, kind)

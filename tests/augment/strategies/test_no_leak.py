@@ -71,7 +71,7 @@ def published_hints(table: pa.Table) -> Hints:
 
 @every_strategy
 @every_section
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(train=LOGS, seeds=st.tuples(st.integers(0, 99), st.integers(100, 199)))
 def test_other_held_out_items_of_all_users_change_no_byte_that_is_asked(name, rendering, train, seeds):
     asked = []
@@ -85,7 +85,7 @@ def test_other_held_out_items_of_all_users_change_no_byte_that_is_asked(name, re
 
 @every_strategy
 @every_section
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(train=LOGS, seed=st.integers(0, 999))
 def test_whatever_is_answered_nothing_held_out_or_seen_is_accepted(name, rendering, train, seed):
     """And every proposal has one outcome, but for those that a judge is still to decide."""

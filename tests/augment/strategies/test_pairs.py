@@ -48,7 +48,7 @@ def test_each_pair_is_asked_in_both_orders_about_different_unseen_items():
     assert row["prompts"] == expected and row["options"] == [prompts.a, prompts.b]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(said=ANSWERED, known=st.sets(st.integers(0, 5), max_size=2))
 def test_reading_equals_the_rule_pair_by_pair(said, known):
     """The brute-force twin. known: places of shown items that are held out."""
@@ -73,7 +73,7 @@ def test_reading_equals_the_rule_pair_by_pair(said, known):
     assert kept == {one[:3] for one in expected}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(said=ANSWERED)
 def test_the_order_that_is_asked_first_changes_nothing(said):
     strategy, rows = rows_of(pairs=3)

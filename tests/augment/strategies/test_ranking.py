@@ -49,7 +49,7 @@ def test_the_prompt_is_that_of_tuning_with_the_candidates_shuffled(rendering):
     assert any(shuffled) and rows["user"].to_pylist() == [0, 1, 2, 3], "user 4 has no candidates"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(probabilities=PROBABILITIES, place=st.integers(0, 4))
 def test_item_tokens_are_ranked_by_their_share_of_the_candidates(probabilities, place):
     strategy, rows = rows_of("token")
@@ -63,7 +63,7 @@ def test_item_tokens_are_ranked_by_their_share_of_the_candidates(probabilities, 
     assert sum(p["likelihood"] for p in found) == pytest.approx(1, abs=1e-4) and not any(others)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(probabilities=PROBABILITIES)
 def test_pointwise_ranks_by_the_probability_of_yes(probabilities):
     strategy, rows = rows_of("token", "pointwise")
@@ -81,7 +81,7 @@ def test_pointwise_ranks_by_the_probability_of_yes(probabilities):
     assert strategy.role == "discriminator"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rendering=st.sampled_from(["title", "id"]),
     names=st.lists(st.integers(-1, 5), max_size=8),

@@ -33,7 +33,7 @@ def test_an_only_interaction_is_not_questioned():
     assert len(asked(strategy_of(Screening(), "token"), [[3]])) == 0
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(said=st.lists(st.floats(0.01, 0.99), min_size=4, max_size=4), threshold=st.floats(0, 1))
 def test_what_is_kept_is_as_probable_as_the_threshold(said, threshold):
     strategy, prompts = strategy_of(Screening(threshold=threshold), "token"), prompts_of("token")

@@ -26,7 +26,7 @@ def hints_of(train: Interactions) -> Hints:
     return Hints(train.indptr, train.items, train.matrix.T.tocsr(), similarity)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(log=LOGS, seed=st.integers(0, 9))
 def test_a_hint_equals_that_of_an_itemcf_that_never_saw_the_targets(log, seed):
     """The brute-force twin: fit again without the user's last items, and score the candidates."""
@@ -46,7 +46,7 @@ def test_a_hint_equals_that_of_an_itemcf_that_never_saw_the_targets(log, seed):
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(log=LOGS)
 def test_the_similar_user_has_the_largest_cosine_and_is_somebody_else(log):
     dense = np.zeros((len(log), N_ITEMS))
@@ -62,7 +62,7 @@ def test_the_similar_user_has_the_largest_cosine_and_is_somebody_else(log):
     assert found.tolist() == (log[best] if cosines.max() > 0 else [])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     log=LOGS,
     count=st.integers(1, 6),

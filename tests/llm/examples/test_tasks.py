@@ -51,7 +51,7 @@ def answer(prompts: Prompts, example: Example) -> list[int]:
     return spelt(prompts, example.tokens[example.weights > 0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(items=HISTORIES, seed=st.integers(0, 9), task=st.sampled_from(TASKS))
 def test_answers_are_the_users_own_and_no_prompt_or_target_is_held_out(
     prompts, catalogue, hints, items, seed, task
@@ -64,7 +64,7 @@ def test_answers_are_the_users_own_and_no_prompt_or_target_is_held_out(
             assert HELD_OUT not in spelt(prompts, example.tokens)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(items=HISTORIES, task=st.sampled_from(TASKS))
 def test_the_same_seed_and_user_give_the_same_examples(prompts, catalogue, hints, items, task):
     def made(seed: int) -> list[tuple[list[int], list[float]]]:
@@ -74,7 +74,7 @@ def test_the_same_seed_and_user_give_the_same_examples(prompts, catalogue, hints
     assert made(5) == made(5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(items=HISTORIES, count=st.integers(1, 3), task=st.sampled_from(["yes_no", "preference"]))
 def test_every_step_has_its_negatives_of_each_kind_outside_the_history(
     prompts, catalogue, items, count, task
@@ -137,7 +137,7 @@ def test_a_user_who_took_everything_has_no_negatives(prompts, catalogue):
     assert not list(writer.train("preference", everything, None))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(items=HISTORIES, splits=st.integers(1, 5))
 def test_a_list_is_split_in_two_parts_that_make_up_the_history(prompts, catalogue, items, splits):
     """LLM4IDRec: the split point lies in 1..n-2, so the prompt has at least one item and the answer at least two."""
@@ -165,7 +165,7 @@ def test_a_list_longer_than_the_context_is_a_random_part_and_its_answer_is_whole
     assert all(len(one.tokens) <= 151 and one.tokens[-1] == long.end for one in examples)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(items=HISTORIES, candidates=st.integers(1, 12))
 def test_a_ranking_asks_for_the_last_items_in_the_order_they_were_taken(
     prompts, catalogue, hints, items, candidates
@@ -202,7 +202,7 @@ def test_task_weights_multiply_and_loss_all_teaches_the_prompt_too(prompts, cata
     assert example.weights.tolist() == [0.0] + [0.5] * (len(example.tokens) - 4) + [2.0, 0.5, 2.0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(items=HISTORIES.filter(len), task=st.sampled_from(TASKS))
 def test_validation_asks_for_the_validation_item_with_plain_weights(prompts, catalogue, hints, items, task):
     """Neither the task's weight nor the tail's nor `loss: all` counts: losses of different recipes compare."""

@@ -28,7 +28,7 @@ def users(batches: list[Batch]) -> list[list[int]]:
     return [batch.users for batch in batches]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(shards=SHARDS, size=st.integers(1, 15), seed=st.integers(0, 5), epoch=st.integers(0, 3))
 def test_an_epoch_has_every_example_once_in_full_batches(shards, size, seed, epoch):
     with tempfile.TemporaryDirectory() as path:
@@ -48,7 +48,7 @@ def test_an_epoch_has_every_example_once_in_full_batches(shards, size, seed, epo
             np.testing.assert_array_equal(example.weights, written[user]["weights"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(shards=SHARDS, size=st.integers(1, 15), epoch=st.integers(0, 3), data=st.data())
 def test_an_epoch_begun_at_a_step_is_the_tail_of_the_whole_epoch(shards, size, epoch, data):
     with tempfile.TemporaryDirectory() as path:
@@ -95,7 +95,7 @@ def test_a_missing_folder_has_no_steps(tmp_path):
     assert (batches.rows, batches.steps, list(batches.epoch(0))) == (0, 0, [])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     lengths=st.lists(st.integers(1, 60), min_size=1, max_size=40),
     workers=st.integers(1, 5),

@@ -75,7 +75,7 @@ def pairs(catalogue, tmp_path_factory) -> dict[str, SimpleNamespace]:
 
 
 @pytest.mark.parametrize("kind", ["grouped heads", "small"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(lengths=LENGTHS, seed=st.integers(0, 99))
 def test_losses_in_a_pack_equal_those_of_each_example_alone(pairs, kind, lengths, seed):
     pair = pairs[kind]
@@ -86,7 +86,7 @@ def test_losses_in_a_pack_equal_those_of_each_example_alone(pairs, kind, lengths
     torch.testing.assert_close(packed, alone, rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(lengths=LENGTHS, seed=st.integers(0, 99), data=st.data())
 def test_an_example_changes_no_losses_but_its_own(pairs, lengths, seed, data):
     model = pairs["grouped heads"].packed
@@ -100,7 +100,7 @@ def test_an_example_changes_no_losses_but_its_own(pairs, lengths, seed, data):
     torch.testing.assert_close(before[owner != changed], after[owner != changed], rtol=1e-5, atol=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(lengths=LENGTHS, seed=st.integers(0, 99))
 def test_a_pack_predicts_each_taught_token_from_the_place_before_it(lengths, seed):
     examples = examples_of(lengths, seed=seed)

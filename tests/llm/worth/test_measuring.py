@@ -305,7 +305,7 @@ def test_what_is_not_a_number_ranks_last():
     assert worth._rank(np.full(4, np.nan), np.array([0, 2])) == 3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_auc_under_weights_is_that_of_repeated_users(data):
     n = data.draw(st.integers(2, 12))
@@ -320,7 +320,7 @@ def test_auc_under_weights_is_that_of_repeated_users(data):
     assert found == pytest.approx(roc_auc_score(labels, repeated))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40))
 def test_reliability_equals_a_loop_over_the_bins(answers):
     confidence, taken = (np.array(column) for column in zip(*answers, strict=True))
