@@ -33,7 +33,7 @@ def main(recipe_file: str, folder: str) -> None:
     augmenting.start()
     while not (ws / "ledger").files(".parquet"):
         assert augmenting.is_alive(), "augment ended before it wrote an answer"
-        time.sleep(0.01)
+        time.sleep(0.05)
     (engine,) = found(ACTOR, os.getpid())
     raylets = {node.all_processes["raylet"][0].process.pid: node for node in nodes}
     lost = next(raylets[one.pid] for one in psutil.Process(engine).parents() if one.pid in raylets)

@@ -85,7 +85,7 @@ def wait_for(happened, alive) -> None:
     deadline = time.monotonic() + 900
     while not happened():
         assert alive() and time.monotonic() < deadline, "augment ended before it could be disturbed"
-        time.sleep(0.005)
+        time.sleep(0.05)
 
 
 def written(ws: Workspace) -> dict[str, int]:
