@@ -36,10 +36,8 @@ HISTORIES = pa.schema(
         ("user_id", pa.string()),
         ("items", pa.list_(pa.int32())),  # oldest first
         ("timestamps", pa.list_(pa.int64())),
-        (
-            "train_end",
-            pa.int32(),
-        ),  # items[:train_end] train, [train_end:valid_end] validation, [valid_end:] test
+        # items[:train_end] train, [train_end:valid_end] validation, [valid_end:] test
+        ("train_end", pa.int32()),
         ("valid_end", pa.int32()),
         ("slice", pa.string()),  # sparse | regular | active, by train_end
     ]
@@ -50,10 +48,8 @@ FUSED = pa.schema(
     [
         ("user", pa.int32()),
         ("items", pa.list_(pa.int32())),  # the observed train part, oldest first, then the generated
-        (
-            "weights",
-            pa.list_(pa.float32()),
-        ),  # observed 1, or 0 where screened out; generated as the recipe says
+        # observed 1, or 0 where screened out; generated as the recipe says
+        ("weights", pa.list_(pa.float32())),
         ("observed", pa.int32()),  # the first `observed` entries were observed
         ("sequence", pa.list_(pa.int32())),  # places of the entries in the order of time; null: as they stand
     ]
@@ -77,15 +73,11 @@ REQUESTS = pa.schema(
         ("user", pa.int32()),
         ("history", pa.list_(pa.int32())),  # the training items, oldest first
         ("held_out", pa.list_(pa.int32())),
-        (
-            "shown",
-            pa.list_(pa.int32()),
-        ),  # the items that the questions are about, as the strategy arranges them
+        # the items that the questions are about, as the strategy arranges them
+        ("shown", pa.list_(pa.int32())),
         ("prompts", pa.list_(pa.list_(pa.int32()))),  # token ids, one prompt a question
-        (
-            "options",
-            pa.list_(pa.int32()),
-        ),  # tokens whose log-probability is asked for; empty: the engine writes
+        # tokens whose log-probability is asked for; empty: the engine writes
+        ("options", pa.list_(pa.int32())),
     ]
 )
 """What an LLM is asked about one user: one row from first to last, however many questions it holds."""
@@ -151,10 +143,8 @@ RANKS = pa.schema(
     [
         ("user", pa.int32()),
         ("item", pa.int32()),  # the held-out target
-        (
-            "rank",
-            pa.int32(),
-        ),  # 1-based place of the target in the full ranking; 0 where it is below the largest k
+        # 1-based place of the target in the full ranking; 0 where it is below the largest k
+        ("rank", pa.int32()),
         ("targets", pa.int32()),  # how many targets this user has
         ("sampled_rank", pa.int32()),  # its place among random items; null where none were drawn
     ]

@@ -65,9 +65,8 @@ def test_what_a_killed_run_left_is_ended_and_nothing_else():
     left_over, in_use = orphan(gone.pid), orphan(os.getpid())
     try:
         _end_orphans()
-        psutil.wait_procs(
-            [left_over], timeout=120
-        )  # a killed process is there until the kernel has seen to it
+        # A killed process is there until the kernel has seen to it.
+        psutil.wait_procs([left_over], timeout=120)
         assert not left_over.is_running() or left_over.status() == psutil.STATUS_ZOMBIE
         assert in_use.status() == psutil.STATUS_SLEEPING
     finally:

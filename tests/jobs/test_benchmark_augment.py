@@ -1,4 +1,4 @@
-"""The benchmark of augmentation: the pipeline and the bare engine answer the same, and the driver's memory stays flat."""
+"""The benchmark of augmentation: both sides are asked the same, and it runs as a user runs it."""
 
 import json
 import subprocess
@@ -7,25 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from jobs.benchmarks import augment_memory
+from jobs.benchmark import AUGMENT
 
 pytestmark = pytest.mark.timeout(1500)
-ONE = """
-import json, sys
-from jobs.benchmarks.augment import SMALL, Size, _over_engine
-print(json.dumps(_over_engine(sys.argv[1], "judge", SMALL, Size({"judge": 128}, turns=1))))
-"""
 
 
-def test_the_dearest_figure_is_measured_on_real_engines(tmp_path):
-    """`judge` has two engines in the pipeline and a bare one that is asked what both were."""
-    command = [sys.executable, "-c", ONE, str(tmp_path / "judge")]
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """Of `--quick`: Ray Data, three pairs of engines and a process of its own for memory, all real."""
+    file = tmp_path_factory.mktemp("figures") / "figures.json"
+    command = [sys.executable, "-m", "jobs.benchmark", "augment", "--quick", "--json", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr[-2000:]
-    figures = json.loads(done.stdout.splitlines()[-1])
-    assert set(figures) == {"judge_over_engine", "judge_per_second"}
-    assert all(value > 0 for value in figures.values())
+    return json.loads(file.read_text())
 
 
-def test_the_drivers_memory_does_not_grow_with_the_users():
-    assert augment_memory.measure(quick=True)["driver_memory_1m_over_10k"] < 1.5
+def test_quick_measures_every_figure(figures):
+    assert all(figures[name] > 0 for name in AUGMENT["augment"])
+
+
+def test_item_tokens_make_more_proposals_than_titles(figures):
+    assert figures["topk_over_title_proposals"] > 1
+
+
+def test_the_drivers_memory_does_not_grow_with_the_users(figures):
+    assert figures["driver_memory_1m_over_10k"] < 1.5

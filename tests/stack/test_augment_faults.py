@@ -1,7 +1,6 @@
-"""Augmentation survives what clusters do to jobs: a killed engine, actor or node, a row that the engine rejects.
+"""Augmentation survives what clusters do to jobs: a killed engine, actor, node or driver, a row that the engine rejects.
 
-After each there is exactly one answer per request, outcomes add up, and what was answered before was not asked again. The
-driver is killed in test_main_job.py.
+After each there is exactly one answer per request, outcomes add up, and what was answered before was not asked again.
 """
 
 import json
@@ -147,6 +146,22 @@ def test_a_lost_node(recipe_file, ws):
     assert done.returncode == 0, done.stderr[-4000:]
     before = (ws / BEFORE).read_json()
     assert_each_answered_once(ws, {file: written(ws)[file] for file in before})
+
+
+def test_a_killed_driver_and_the_command_again(recipe_file, ws):
+    command = [str(Path(sys.executable).with_name("longtail")), "augment", str(recipe_file), "-w", str(ws)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    victim = subprocess.Popen(command, **quiet)
+    wait_for(lambda: written(ws), lambda: victim.poll() is None)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    wait_for(lambda: not found("ray::", victim.pid), lambda: True)
+    before = written(ws)
+    assert not (ws / "augmentation/next_item/_manifest.json").exists()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, start_new_session=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert_each_answered_once(ws, before)
+    assert not found(ENGINE, victim.pid), "no engine of the killed run lives on"
 
 
 def test_an_engine_that_answers_nonsense_stops_the_run_and_keeps_the_ledger(recipe, ws):
