@@ -169,7 +169,11 @@ def test_an_engine_that_answers_nonsense_stops_the_run_and_keeps_the_ledger(reci
     with pytest.raises(InputError, match=r"augment.next_item: .* name nothing of the catalogue .* `useless`"):
         augment(recipe, ws)
     assert not (ws / "augmentation/next_item/_manifest.json").exists()
-    assert written(ws)
+    kept = written(ws)
+    assert kept
+    permissive = tuple(entry.model_copy(update={"useless": 1.0}) for entry in recipe.augment)
+    augment(recipe.model_copy(update={"augment": permissive}), ws)
+    assert_each_answered_once(ws, kept)
 
 
 def test_a_row_that_the_engine_rejects_is_an_error_and_its_neighbours_are_answered(whole):
