@@ -18,9 +18,8 @@ demo: setup  ## simulated store -> LLM augmentation -> retrained recommenders ->
 	@$(VENV)/bin/longtail run jobs/recipes/demo.yaml --workspace runs/demo
 
 test: setup  ## all tests, the real engines included
-	@# Units two files at a time; what kills engines, actors and nodes runs alone, so that only it disturbs.
-	@$(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile --ignore=tests/stack --ignore=tests/jobs
-	@$(VENV)/bin/python -m pytest tests/jobs tests/stack
+	@# Two files at a time, for an engine's start leaves a processor idle; in the order of tests/conftest.py.
+	@$(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 doctor: setup  ## what this machine has, and how to mend what it lacks
 	@$(VENV)/bin/longtail doctor

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 import threading
 from collections import Counter
@@ -64,6 +65,7 @@ def connect(resources: Resources) -> None:
     own = {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "num_cpus": cpus}
     if own:
         _end_orphans()
+        _forget_dead_cluster()
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(LOGICAL_CPUS))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", WORKER_ENVIRONMENT["VLLM_LOGGING_LEVEL"])
@@ -99,6 +101,21 @@ def _end_orphans() -> None:
                 log.warning("ending %s (process %d), left over by a killed run", process.name(), process.pid)
                 for one in [*process.children(recursive=True), process]:
                     one.kill()
+
+
+def _forget_dead_cluster() -> None:
+    """Drop the address of a `ray start` that was killed: Ray Train asks there whether its controller is alive, and holds the
+    end of every training until that question times out, which takes 12 s.
+    """
+    from ray._common.utils import reset_ray_address
+    from ray._private.utils import read_ray_address
+
+    host, _, port = (read_ray_address() or "").rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+        except OSError:
+            reset_ray_address()
 
 
 def side_by_side(calls: Iterable[Callable[[], None]], at_once: int) -> None:

@@ -15,6 +15,12 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = Path(os.environ.get("LONGTAIL_DATA", ROOT.parent / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts engines comes first: of two processes that share the tests, none is left with the longest at the end."""
+    engines = {ROOT / "tests/stack", ROOT / "tests/jobs"}
+    items.sort(key=lambda item: engines.isdisjoint(item.path.parents))
+
+
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
     """One local Ray for the whole session, as the command line starts it."""

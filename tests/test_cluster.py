@@ -2,13 +2,14 @@
 
 import logging
 import os
+import socket
 import subprocess
 import time
 
 import psutil
 import pytest
 
-from app.cluster import DRIVER, _end_orphans, connect, fetch, relay
+from app.cluster import DRIVER, _end_orphans, _forget_dead_cluster, connect, fetch, relay
 from app.recipe import Resources
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -46,6 +47,19 @@ def test_connecting_twice_is_once():
     before = ray.get_runtime_context().get_job_id()
     connect(Resources())
     assert ray.get_runtime_context().get_job_id() == before
+
+
+def test_the_address_of_a_cluster_is_forgotten_only_where_nobody_answers(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    address = tmp_path / "ray/ray_current_cluster"
+    _forget_dead_cluster()
+    address.parent.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as alive:
+        address.write_text(f"127.0.0.1:{alive.getsockname()[1]}")
+        _forget_dead_cluster()
+        assert address.exists()
+    _forget_dead_cluster()
+    assert not address.exists()
 
 
 def orphan(driver: int) -> psutil.Process:

@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from app.errors import InputError
 from app.llm.items import ItemTokens
@@ -88,6 +88,9 @@ class Prompts:
         cls, llm: Place, items: pa.Table, rendering: str, history: int, context: int = LONGEST_CONTEXT
     ) -> Self:
         """For the tokenizer of a checkpoint; a prompt leaves room for one token of an answer in `context` tokens."""
+        # Here, for it imports all of the library in 4 s, and every worker that writes prompts would wait for that.
+        from transformers import AutoTokenizer
+
         with llm.local() as folder:
             tokenizer = AutoTokenizer.from_pretrained(folder)
         return cls(tokenizer, items, rendering, history, min(tokenizer.model_max_length, context) - 1)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+from ray._common.utils import reset_ray_address
 from ray.cluster_utils import Cluster
 
 from app.llm.finetuning import finetune_role
@@ -22,6 +23,7 @@ def main(recipe_file: str, folder: str) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     spot = cluster.add_node(num_cpus=1)
     os.environ["RAY_ADDRESS"] = cluster.address
+    reset_ray_address()  # nobody but this process shall find it, least of all when it is gone
     tuning = threading.Thread(target=finetune_role, args=(recipe, ws, "generator"))
     tuning.start()
     while not [file for file in (ws / "checkpoints").files("checkpoint.json") if "/step-" in file.path]:

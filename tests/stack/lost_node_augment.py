@@ -11,6 +11,7 @@ import threading
 import time
 
 import psutil
+from ray._common.utils import reset_ray_address
 from ray.cluster_utils import Cluster
 
 from app.augment import augment
@@ -28,6 +29,7 @@ def main(recipe_file: str, folder: str) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     nodes = [cluster.add_node(num_cpus=4) for _ in range(2)]
     os.environ["RAY_ADDRESS"] = cluster.address
+    reset_ray_address()  # nobody but this process shall find it, least of all when it is gone
     published: list[bool] = []
     augmenting = threading.Thread(target=lambda: published.append(augment(recipe, ws) is None))
     augmenting.start()
