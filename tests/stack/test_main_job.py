@@ -58,23 +58,19 @@ def answers(folder: Path) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def killed_once(tmp_path_factory) -> dict:
-    """A workspace whose augment stage was killed as soon as the ledger had its first answers, then run to the end."""
+    """A workspace whose run was killed as soon as the ledger had its first answers, and then begun again."""
     folder = tmp_path_factory.mktemp("main-job")
     recipe, ws = folder / "small.yaml", folder / "run"
     recipe.write_text(RECIPE)
-    longtail("prepare", recipe, "-w", ws)
-    longtail("finetune", recipe, "-w", ws)
     victim = subprocess.Popen(
-        [*LONGTAIL, "augment", str(recipe), "-w", str(ws)],
+        [*LONGTAIL, "run", str(recipe), "-w", str(ws)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 900
+    deadline = time.monotonic() + 1500
     while not list((ws / "ledger").rglob("*.parquet")):
-        assert victim.poll() is None and time.monotonic() < deadline, (
-            "augment ended before it wrote an answer"
-        )
+        assert victim.poll() is None and time.monotonic() < deadline, "it ended before it wrote an answer"
         time.sleep(0.05)
     os.kill(victim.pid, signal.SIGKILL)
     victim.wait()
