@@ -31,6 +31,7 @@ DRIVER = "LONGTAIL_DRIVER"
 """Environment variable of every worker and of what it starts: the process that all of it is for."""
 
 BUILDS = "TORCH_EXTENSIONS_DIR"
+PORT = "RAY_GCS_SERVER_PORT"
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -65,19 +66,23 @@ def connect(resources: Resources) -> None:
     own = {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "num_cpus": cpus}
     if own:
         _end_orphans()
-        _forget_dead_cluster()
+        environment |= _own_address()
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(LOGICAL_CPUS))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", WORKER_ENVIRONMENT["VLLM_LOGGING_LEVEL"])
     # DeepSpeed looks for ninja on the PATH, which a command called by its full path does not have.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    ray.init(
-        **own,
-        runtime_env={"env_vars": environment},
-        include_dashboard=False if own else None,
-        log_to_driver=bool(os.environ.get("LONGTAIL_WORKER_LOGS")),
-        logging_level=logging.WARNING,
-    )
+    try:
+        ray.init(
+            **own,
+            runtime_env={"env_vars": environment},
+            include_dashboard=False if own else None,
+            log_to_driver=bool(os.environ.get("LONGTAIL_WORKER_LOGS")),
+            logging_level=logging.WARNING,
+        )
+    finally:
+        if own:
+            del os.environ[PORT]  # else a Ray of a process that this one starts would want it too
     for name in ("ray.data", "ray.llm", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
@@ -103,19 +108,15 @@ def _end_orphans() -> None:
                     one.kill()
 
 
-def _forget_dead_cluster() -> None:
-    """Drop the address of a `ray start` that was killed: Ray Train asks there whether its controller is alive, and holds the
-    end of every training until that question times out, which takes 12 s.
-    """
-    from ray._common.utils import reset_ray_address
-    from ray._private.utils import read_ray_address
+def _own_address() -> dict[str, str]:
+    """Choose the port of the Ray that is about to start, for its workers' environment to name it.
 
-    host, _, port = (read_ray_address() or "").rpartition(":")
-    if port.isdigit():
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
-        except OSError:
-            reset_ray_address()
+    They would ask the last `ray start` of the machine, alive or dead, about their own actors (trap of Ray Train: whose
+    controller is not known there is taken for dead, or the end of a training waits for a question that times out).
+    """
+    with socket.create_server(("", 0)) as free:
+        os.environ.setdefault(PORT, str(free.getsockname()[1]))
+    return {"RAY_ADDRESS": f"127.0.0.1:{os.environ[PORT]}"}
 
 
 def side_by_side(calls: Iterable[Callable[[], None]], at_once: int) -> None:

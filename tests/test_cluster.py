@@ -2,14 +2,13 @@
 
 import logging
 import os
-import socket
 import subprocess
 import time
 
 import psutil
 import pytest
 
-from app.cluster import DRIVER, _end_orphans, _forget_dead_cluster, connect, fetch, relay
+from app.cluster import DRIVER, PORT, _end_orphans, connect, fetch, relay
 from app.recipe import Resources
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -49,17 +48,21 @@ def test_connecting_twice_is_once():
     assert ray.get_runtime_context().get_job_id() == before
 
 
-def test_the_address_of_a_cluster_is_forgotten_only_where_nobody_answers(tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    address = tmp_path / "ray/ray_current_cluster"
-    _forget_dead_cluster()
-    address.parent.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as alive:
-        address.write_text(f"127.0.0.1:{alive.getsockname()[1]}")
-        _forget_dead_cluster()
-        assert address.exists()
-    _forget_dead_cluster()
-    assert not address.exists()
+def test_workers_of_our_own_ray_ask_it_and_not_the_last_one_started_on_the_machine(tmp_path):
+    import ray
+
+    other = tmp_path / "ray/ray_current_cluster"
+    other.parent.mkdir()
+    other.write_text("127.0.0.1:1")
+
+    def asked() -> str:
+        from ray._private.services import canonicalize_bootstrap_address_or_die
+
+        os.environ["RAY_TMPDIR"] = str(tmp_path)
+        return canonicalize_bootstrap_address_or_die(None)
+
+    assert ray.get(ray.remote(asked).remote()) == ray.get_runtime_context().gcs_address
+    assert PORT not in os.environ
 
 
 def orphan(driver: int) -> psutil.Process:
