@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,7 +25,7 @@ from app.schema import OUTCOMES
 from app.workspace import Workspace
 from tests.augment.conftest import answered
 from tests.stack.lost_node_augment import BEFORE
-from tests.stack.processes import ACTOR, ENGINE, found
+from tests.stack.processes import ACTOR, ENGINE, found, wait_for
 from tests.stack.small_llm import write_generator
 
 RECIPE = """
@@ -38,7 +37,7 @@ judge: {yes_no: 0.0}
 variants: [observed, generated]
 recommenders: {itemcf: {}}
 """
-pytestmark = pytest.mark.timeout(2400)
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +77,6 @@ class Running:
         self.thread.join()
         if self.fault:
             raise self.fault
-
-
-def wait_for(happened, alive) -> None:
-    deadline = time.monotonic() + 900
-    while not happened():
-        assert alive() and time.monotonic() < deadline, "augment ended before it could be disturbed"
-        time.sleep(0.05)
 
 
 def written(ws: Workspace) -> dict[str, int]:

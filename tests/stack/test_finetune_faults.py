@@ -7,21 +7,18 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow.parquet as pq
 import pytest
 from transformers import AutoModelForCausalLM
 
-from app.cluster import DRIVER
 from app.data import prepare
 from app.llm.finetuning import finetune_role
 from app.recipe import Recipe
 from app.workspace import Workspace
+from tests.stack.processes import TRAINER, found, wait_for
 
 RECIPE = """
 name: faults
@@ -32,7 +29,7 @@ discriminator: {epochs: 1, batch: 256}
 recommenders: {itemcf: {}}
 resources: {llm_workers: 2}
 """
-pytestmark = pytest.mark.timeout(2400)
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +48,9 @@ def begun(undisturbed: Workspace, name: str) -> Workspace:
     return ws
 
 
-def wait_for_checkpoint(ws: Workspace, alive: threading.Thread | subprocess.Popen) -> None:
-    deadline = time.monotonic() + 900
-    while not [file for file in (ws / "checkpoints").files("checkpoint.json") if "/step-" in file.path]:
-        gone = not alive.is_alive() if isinstance(alive, threading.Thread) else alive.poll() is not None
-        assert not gone and time.monotonic() < deadline, "tuning ended before its first checkpoint"
-        time.sleep(0.02)
-
-
-def train_workers() -> list[int]:
-    """Processes of this Ray that train; another one may run beside it."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            ours = process.environ().get(DRIVER) == str(os.getpid())
-            if ours and process.name().startswith("ray::RayTrainW"):
-                found.append(process.pid)
-    return found
+def checkpoints(ws: Workspace) -> list[str]:
+    files = (ws / "checkpoints").files("checkpoint.json")
+    return [file.path for file in files if "/step-" in file.path]
 
 
 def assert_same_tuning(ws: Workspace, undisturbed: Workspace) -> None:
@@ -85,8 +68,8 @@ def test_a_killed_worker_costs_no_result(undisturbed, recipe, caplog):
     tuning = threading.Thread(target=finetune_role, args=(recipe, ws, "generator"))
     with caplog.at_level("INFO", logger="longtail"):
         tuning.start()
-        wait_for_checkpoint(ws, tuning)
-        os.kill(train_workers()[-1], signal.SIGKILL)
+        wait_for(lambda: checkpoints(ws), tuning.is_alive)
+        os.kill(found(TRAINER, os.getpid())[-1], signal.SIGKILL)
         tuning.join()
     assert any("generator: goes on after step" in record.message for record in caplog.records)
     assert_same_tuning(ws, undisturbed)
@@ -97,7 +80,7 @@ def test_a_killed_driver_goes_on_at_the_next_start(undisturbed, recipe_file):
     command = [str(Path(sys.executable).with_name("longtail")), "finetune", str(recipe_file), "-w", str(ws)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     victim = subprocess.Popen(command, **quiet)
-    wait_for_checkpoint(ws, victim)
+    wait_for(lambda: checkpoints(ws), lambda: victim.poll() is None)
     os.kill(victim.pid, signal.SIGKILL)
     victim.wait()
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, start_new_session=True)

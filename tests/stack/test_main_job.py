@@ -8,17 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.cluster import DRIVER
 from app.schema import ACCEPTED, HELD_OUT, OUTCOMES
+from tests.stack.processes import found, wait_for
 
 RECIPE = """
 name: small
@@ -68,10 +65,7 @@ def killed_once(tmp_path_factory) -> dict:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 1500
-    while not list((ws / "ledger").rglob("*.parquet")):
-        assert victim.poll() is None and time.monotonic() < deadline, "it ended before it wrote an answer"
-        time.sleep(0.05)
+    wait_for(lambda: list((ws / "ledger").rglob("*.parquet")), lambda: victim.poll() is None)
     os.kill(victim.pid, signal.SIGKILL)
     victim.wait()
     before = {
@@ -94,12 +88,7 @@ def test_after_a_kill_every_request_has_exactly_one_answer_and_none_was_asked_tw
 
 
 def test_no_engine_of_the_killed_run_lives_on(killed_once):
-    left = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.environ().get(DRIVER) == str(killed_once["victim"]):
-                left.append(process.name())
-    assert not left
+    assert not found("", killed_once["victim"])
 
 
 def test_outcomes_add_up_and_no_accepted_proposal_is_held_out_or_seen(killed_once):
