@@ -32,12 +32,22 @@ class Network(nn.Module):
             nn.init.normal_(table.weight, std=0.01)  # as in the authors' code
 
     def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """Vectors [..., width] of both, which broadcast: [...]."""
-        product = users[..., : self.dim] * items[..., : self.dim]
-        state = torch.cat(torch.broadcast_tensors(users[..., self.dim :], items[..., self.dim :]), -1)
-        for layer in self.hidden:
+        """Vectors [..., width] of both, which broadcast: [...].
+
+        What is linear in one of them is computed once for it and not once a pair: the first layer's two halves.
+        """
+        first, *others = self.hidden
+        (of_user, asked), (of_item, offered) = (
+            vectors.split([self.dim, first.in_features // 2], -1) for vectors in (users, items)
+        )
+        for_user, for_item = first.weight.chunk(2, 1)
+        state = functional.linear(asked, for_user, first.bias) + functional.linear(offered, for_item)
+        state = self.dropout(functional.relu(state))
+        for layer in others:
             state = self.dropout(functional.relu(layer(state)))
-        return self.out(torch.cat([product, state], -1))[..., 0]
+        of_product, of_state = self.out.weight.split([self.dim, state.shape[-1]], 1)
+        product = torch.einsum("...d,...d->...", of_user * of_product[0], of_item)
+        return product + functional.linear(state, of_state, self.out.bias)[..., 0]
 
 
 class NeuMFLearner(Learner):
