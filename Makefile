@@ -7,7 +7,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # What it builds lies in the environment: two environments that share a folder build it over and over, under one lock.
 export TORCH_EXTENSIONS_DIR := $(CURDIR)/$(VENV)/torch_extensions
 
-.PHONY: help setup demo test doctor lint clean
+# Two files at a time, for an engine's start leaves a processor idle; in the order of tests/conftest.py.
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
+.PHONY: help setup demo test faults doctor lint clean
 
 help:  ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,9 +20,11 @@ setup: $(VENV)/.ready  ## an environment of its own in .venv (minutes, once)
 demo: setup  ## simulated store -> LLM augmentation -> retrained recommenders -> runs/demo/report/index.html
 	@$(VENV)/bin/longtail run jobs/recipes/demo.yaml --workspace runs/demo
 
-test: setup  ## all tests, the real engines included
-	@# Two files at a time, for an engine's start leaves a processor idle; in the order of tests/conftest.py.
-	@$(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+test: setup  ## the tests, the real engines included (25 minutes)
+	@$(PYTEST) -m "not faults"
+
+faults: setup  ## engines, workers, drivers and nodes killed under a run (15 minutes)
+	@$(PYTEST) -m faults
 
 doctor: setup  ## what this machine has, and how to mend what it lacks
 	@$(VENV)/bin/longtail doctor
