@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from app.schema import OUTCOMES
 from app.workspace import Workspace
 from tests.augment.conftest import answered
 from tests.stack.lost_node_augment import BEFORE
-from tests.stack.processes import ACTOR, ENGINE, found, wait_for
+from tests.stack.processes import ACTOR, ENGINE, found, kill_longtail, longtail, run_alone, wait_for
 from tests.stack.small_llm import write_generator
 
 RECIPE = """
@@ -126,34 +124,19 @@ def test_a_killed_engine_and_a_killed_actor(recipe, ws):
 
 def test_a_lost_node(recipe_file, ws):
     """Two nodes with room for an engine each; the one that has it is killed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.stack.lost_node_augment", str(recipe_file), str(ws)],
-        env=environment | {"RAY_AUTH_MODE": "disabled"},
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        start_new_session=True,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_alone("tests.stack.lost_node_augment", recipe_file, ws)
     before = (ws / BEFORE).read_json()
     assert_each_answered_once(ws, {file: written(ws)[file] for file in before})
 
 
 def test_a_killed_driver_and_the_command_again(recipe_file, ws):
-    command = [str(Path(sys.executable).with_name("longtail")), "augment", str(recipe_file), "-w", str(ws)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    victim = subprocess.Popen(command, **quiet)
-    wait_for(lambda: written(ws), lambda: victim.poll() is None)
-    os.kill(victim.pid, signal.SIGKILL)
-    victim.wait()
-    wait_for(lambda: not found("ray::", victim.pid), lambda: True)
+    victim = kill_longtail(lambda: written(ws), "augment", recipe_file, "-w", ws)
+    wait_for(lambda: not found("ray::", victim), lambda: True)
     before = written(ws)
     assert not (ws / "augmentation/next_item/_manifest.json").exists()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, start_new_session=True)
-    assert done.returncode == 0, done.stderr[-4000:]
+    longtail("augment", recipe_file, "-w", ws)
     assert_each_answered_once(ws, before)
-    assert not found(ENGINE, victim.pid), "no engine of the killed run lives on"
+    assert not found(ENGINE, victim), "no engine of the killed run lives on"
 
 
 def test_an_engine_that_answers_nonsense_stops_the_run_and_keeps_the_ledger(recipe, ws):

@@ -4,8 +4,6 @@ undisturbed run, and what comes out is a folder that vLLM's and transformers' us
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from app.data import prepare
 from app.llm.finetuning import finetune_role
 from app.recipe import Recipe
 from app.workspace import Workspace
-from tests.stack.processes import TRAINER, found, wait_for
+from tests.stack.processes import TRAINER, found, kill_longtail, longtail, run_alone, wait_for
 
 RECIPE = """
 name: faults
@@ -77,29 +75,14 @@ def test_a_killed_worker_costs_no_result(undisturbed, recipe, caplog):
 
 def test_a_killed_driver_goes_on_at_the_next_start(undisturbed, recipe_file):
     ws = begun(undisturbed, "driver-killed")
-    command = [str(Path(sys.executable).with_name("longtail")), "finetune", str(recipe_file), "-w", str(ws)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    victim = subprocess.Popen(command, **quiet)
-    wait_for(lambda: checkpoints(ws), lambda: victim.poll() is None)
-    os.kill(victim.pid, signal.SIGKILL)
-    victim.wait()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, start_new_session=True)
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert "generator: goes on after step" in done.stderr
+    command = ("finetune", recipe_file, "-w", ws)
+    kill_longtail(lambda: checkpoints(ws), *command)
+    assert "generator: goes on after step" in longtail(*command)
     assert_same_tuning(ws, undisturbed)
 
 
 def test_a_lost_node_is_replaced(undisturbed, recipe_file):
     """Two nodes with room for a worker each; the second is taken away after a checkpoint, and another one joins."""
     ws = begun(undisturbed, "node-lost")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.stack.lost_node", str(recipe_file), str(ws)],
-        env=environment | {"RAY_AUTH_MODE": "disabled"},
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        start_new_session=True,
-    )
-    assert "generator: goes on after step" in done.stderr, done.stderr[-4000:]
+    assert "generator: goes on after step" in run_alone("tests.stack.lost_node", recipe_file, ws)
     assert_same_tuning(ws, undisturbed)

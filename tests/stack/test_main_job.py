@@ -4,10 +4,6 @@ One small store goes through every stage by the command line, as a user's would.
 """
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.schema import ACCEPTED, HELD_OUT, OUTCOMES
-from tests.stack.processes import found, wait_for
+from tests.stack.processes import found, kill_longtail, longtail
 
 RECIPE = """
 name: small
@@ -33,20 +29,6 @@ evaluation: {bootstrap: 200}
 resources: {llm_workers: 2, workers: 2}
 """
 pytestmark = pytest.mark.timeout(3600)  # the fixture runs the whole job, with one start more
-LONGTAIL = [str(Path(sys.executable).with_name("longtail"))]
-
-
-def longtail(*arguments: object, timeout: float = 1500) -> str:
-    """Run the command in a process of its own; its output, or a failure that shows it."""
-    done = subprocess.run(
-        [*LONGTAIL, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        start_new_session=True,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout + done.stderr
 
 
 def answers(folder: Path) -> pa.Table:
@@ -59,22 +41,14 @@ def killed_once(tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("main-job")
     recipe, ws = folder / "small.yaml", folder / "run"
     recipe.write_text(RECIPE)
-    victim = subprocess.Popen(
-        [*LONGTAIL, "run", str(recipe), "-w", str(ws)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    wait_for(lambda: list((ws / "ledger").rglob("*.parquet")), lambda: victim.poll() is None)
-    os.kill(victim.pid, signal.SIGKILL)
-    victim.wait()
+    victim = kill_longtail(lambda: list((ws / "ledger").rglob("*.parquet")), "run", recipe, "-w", ws)
     before = {
         file: set(pq.read_table(file)["request_id"].to_pylist())
         for file in (ws / "ledger").rglob("*.parquet")
     }
     assert not (ws / "augmentation" / "next_item" / "_manifest.json").exists()
     output = longtail("run", recipe, "-w", ws)
-    return {"recipe": recipe, "ws": ws, "before": before, "output": output, "victim": victim.pid}
+    return {"recipe": recipe, "ws": ws, "before": before, "output": output, "victim": victim}
 
 
 def test_after_a_kill_every_request_has_exactly_one_answer_and_none_was_asked_twice(killed_once):
@@ -157,6 +131,6 @@ def test_the_report_holds_every_recommender_variant_and_slice(killed_once):
 def test_the_same_run_again_does_no_work(killed_once):
     ws = killed_once["ws"]
     before = {file: file.stat().st_mtime_ns for file in ws.rglob("_manifest.json")}
-    output = longtail("run", killed_once["recipe"], "-w", ws, timeout=600)
+    output = longtail("run", killed_once["recipe"], "-w", ws)
     assert {file: file.stat().st_mtime_ns for file in ws.rglob("_manifest.json")} == before
     assert "report/index.html" in output and "…" not in output
