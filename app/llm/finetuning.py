@@ -14,7 +14,7 @@ from app.workspace import Place, Stage, Workspace
 
 SHAPING = {
     *("tasks", "history", "context", "loss", "tail_weight", "splits", "candidates"),
-    *("negatives", "negatives_per_positive"),
+    *("negatives", "negatives_per_positive", "title_noise"),
 }
 """The settings that examples depend on; the others only say how to learn from them."""
 

@@ -75,7 +75,7 @@ class Prompts:
     def __init__(
         self, tokenizer: PreTrainedTokenizerBase, items: pa.Table, rendering: str, history: int, context: int
     ) -> None:
-        self.tokenizer = tokenizer
+        self.tokenizer, self.rendering = tokenizer, rendering
         self.items = ItemTokens.build(tokenizer, items, rendering)
         self.history, self.context = history, context
         start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
@@ -134,11 +134,11 @@ class Prompts:
 
     def yes_no(self, history: np.ndarray, item: int) -> np.ndarray:
         """The discriminator's prompt for a user's observed items and one candidate."""
-        return self._yes_no(history, item).tokens
+        return self._yes_no(history, self.items.of(item)).tokens
 
     def preference(self, history: np.ndarray, a: int, b: int) -> np.ndarray:
         """Which of items a and b would the user take next? The answer is token `.a` or `.b` (2402.11724, papers 4.2)."""
-        return self._preference(history, a, b).tokens
+        return self._preference(history, self.items.of(a), self.items.of(b)).tokens
 
     def id_list(self, items: np.ndarray, room: int = 1) -> np.ndarray:
         """Some of a user's items, in any order; the answer goes on with the others, in `room` tokens (LLM4IDRec, 3.2).
@@ -192,12 +192,12 @@ class Prompts:
         answer = self.items.of(item)
         return _answered(self._ask(history, NEXT_ITEM, room=len(answer)), answer)
 
-    def yes_no_example(self, history: np.ndarray, item: int, taken: bool) -> Example:
-        """Loss on the one token of the answer."""
-        return _answered(self._yes_no(history, item), [self.yes if taken else self.no])
+    def yes_no_example(self, history: np.ndarray, candidate: np.ndarray, taken: bool) -> Example:
+        """Loss on the one token of the answer. candidate: an item as it is written, in tokens."""
+        return _answered(self._yes_no(history, candidate), [self.yes if taken else self.no])
 
-    def preference_example(self, history: np.ndarray, a: int, b: int, a_taken: bool) -> Example:
-        """Loss on the one token of the answer."""
+    def preference_example(self, history: np.ndarray, a: np.ndarray, b: np.ndarray, a_taken: bool) -> Example:
+        """Loss on the one token of the answer. a, b: items as they are written, in tokens."""
         return _answered(self._preference(history, a, b), [self.a if a_taken else self.b])
 
     def id_list_example(self, given: np.ndarray, rest: np.ndarray, ended: bool = True) -> Example:
@@ -224,13 +224,13 @@ class Prompts:
         lengths = self._lengths(items)
         return int(np.searchsorted(np.cumsum(lengths), room, side="right"))
 
-    def _yes_no(self, history: np.ndarray, item: int) -> Example:
+    def _yes_no(self, history: np.ndarray, candidate: np.ndarray) -> Example:
         room = self.context - len(self._write(*QUESTIONS["yes_no"]))
-        return self._ask(history, YES_NO, CANDIDATE, self.items.of(item)[: max(room, 0)], ANSWER)
+        return self._ask(history, YES_NO, CANDIDATE, candidate[: max(room, 0)], ANSWER)
 
-    def _preference(self, history: np.ndarray, a: int, b: int) -> Example:
+    def _preference(self, history: np.ndarray, a: np.ndarray, b: np.ndarray) -> Example:
         room = self.context - len(self._write(*QUESTIONS["preference"]))
-        first, second = (self.items.of(item)[: max(room, 0) // 2] for item in (a, b))
+        first, second = (written[: max(room, 0) // 2] for written in (a, b))
         return self._ask(history, PREFERENCE, FIRST, first, SECOND, second, ANSWER)
 
     def _ranking(

@@ -55,7 +55,7 @@ def test_tuning_and_inference_write_the_same_tokens(prompts):
 
 def test_yes_no_example_is_the_prompt_and_one_answer_token(prompts):
     history = np.array([9, 10, 11], np.int32)
-    example = prompts.yes_no_example(history, 12, taken=True)
+    example = prompts.yes_no_example(history, prompts.items.of(12), taken=True)
     assert example.tokens[:-1].tolist() == prompts.yes_no(history, 12).tolist()
     assert example.tokens[-1] == prompts.yes and prompts.yes != prompts.no
     assert example.weights.tolist() == [0.0] * (len(example.tokens) - 1) + [1.0]
@@ -117,9 +117,9 @@ def test_no_example_exceeds_the_context_and_answers_are_whole(
     list_end = [prompts.end]
     examples = [
         (prompts.next_item_example(history, a), spell([a])),
-        (prompts.yes_no_example(history, a, taken=False), [prompts.no]),
-        (prompts.preference_example(history, a, b, a_taken=True), [prompts.a]),
-        (prompts.preference_example(history, a, b, a_taken=False), [prompts.b]),
+        (prompts.yes_no_example(history, prompts.items.of(a), taken=False), [prompts.no]),
+        (prompts.preference_example(history, *map(prompts.items.of, (a, b)), a_taken=True), [prompts.a]),
+        (prompts.preference_example(history, *map(prompts.items.of, (a, b)), a_taken=False), [prompts.b]),
         (prompts.id_list_example(history, candidates), spell(candidates) + list_end),
         (
             prompts.ranking_example(history, candidates, candidates[::-1], history, candidates[:2]),
@@ -142,7 +142,10 @@ def test_examples_end_where_the_prompt_of_inference_ends(prompts):
     history, others = np.array([9, 10, 11], np.int32), np.array([20, 21], np.int32)
     for example, prompt in (
         (prompts.next_item_example(history, 12), prompts.next_item(history)),
-        (prompts.preference_example(history, 12, 13, True), prompts.preference(history, 12, 13)),
+        (
+            prompts.preference_example(history, *map(prompts.items.of, (12, 13)), True),
+            prompts.preference(history, 12, 13),
+        ),
         (prompts.id_list_example(history, others), prompts.id_list(history, room=20)),
     ):
         assert example.tokens[: len(prompt)].tolist() == prompt.tolist()
@@ -196,11 +199,11 @@ def test_a_prompt_marks_that_it_was_cut(catalogue, tokenizers):
     history = np.array([7, 8, 9], np.int32)
     wide = Prompts(tokenizers["title"], catalogue, "title", 6, 400)
     whole = len(wide.yes_no(history, 12))
-    assert not wide.yes_no_example(history, 12, taken=True).cut
+    assert not wide.yes_no_example(history, wide.items.of(12), taken=True).cut
     exact, tight = (
         Prompts(tokenizers["title"], catalogue, "title", 6, context) for context in (whole, whole - 1)
     )
-    assert not exact.yes_no_example(history, 12, taken=True).cut
-    assert tight.yes_no_example(history, 12, taken=True).cut
+    assert not exact.yes_no_example(history, exact.items.of(12), taken=True).cut
+    assert tight.yes_no_example(history, tight.items.of(12), taken=True).cut
     assert tight.yes_no(history, 12).tolist() == wide.yes_no(history[1:], 12).tolist()
-    assert not tight.yes_no_example(history[1:], 12, taken=True).cut
+    assert not tight.yes_no_example(history[1:], tight.items.of(12), taken=True).cut

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from app.data.catalogue import TAIL
 from app.llm.examples.hints import Hints
+from app.llm.examples.noise import TitleNoise
 from app.llm.prompts import LEFT_OUT, Example, Prompts
 from app.recipe import Negative, Task, Tuning
 
@@ -40,6 +41,8 @@ class Tasks:
         self.tail = np.asarray(items["slice"].to_pylist()) == TAIL
         counts = items["train_count"].to_numpy().astype(np.float64)
         self.popularity = np.cumsum(counts) / max(counts.sum(), 1)
+        noisy = section.title_noise > 0 and prompts.rendering == "title"
+        self.noise = TitleNoise(prompts, items) if noisy else None
 
     def train(self, task: Task, history: History, hints: Hints | None = None) -> Iterator[Example]:
         """The examples of a task, weighted as the recipe says; none where the history is too short.
@@ -84,11 +87,11 @@ class Tasks:
             others = self._others(rng, np.append(items, target), hard, 1)[0]
             others = others[(others >= 0) & (others != target)]
             if task == "yes_no":
-                yield prompts.yes_no_example(items, target, taken=True)
+                yield prompts.yes_no_example(items, prompts.items.of(target), taken=True)
                 for item in others:
-                    yield prompts.yes_no_example(items, item, taken=False)
+                    yield prompts.yes_no_example(items, prompts.items.of(item), taken=False)
             elif len(others):
-                yield self._pair(items, target, rng.choice(others), rng)
+                yield self._pair(items, *map(prompts.items.of, (target, rng.choice(others))), rng)
 
     def _next_item(self, history: History, rng: np.random.Generator) -> Iterator[Example]:
         weights = np.where(self.tail[history.items], self.section.tail_weight, 1.0)
@@ -97,17 +100,25 @@ class Tasks:
     def _yes_no(self, history: History, rng: np.random.Generator) -> Iterator[Example]:
         """LLM-I2I's L_d: at every step the item taken, and others."""
         for before, item, others in self._steps(history, rng):
-            yield self.prompts.yes_no_example(before, item, taken=True)
+            yield self.prompts.yes_no_example(before, self._written(item, rng), taken=True)
             for other in others:
-                yield self.prompts.yes_no_example(before, other, taken=False)
+                yield self.prompts.yes_no_example(before, self._written(other, rng), taken=False)
 
     def _preference(self, history: History, rng: np.random.Generator) -> Iterator[Example]:
         """At every step the item taken against each of the others, in either order."""
         for before, item, others in self._steps(history, rng):
             for other in others:
-                yield self._pair(before, item, other, rng)
+                yield self._pair(before, self._written(item, rng), self._written(other, rng), rng)
 
-    def _pair(self, before: np.ndarray, taken: int, other: int, rng: np.random.Generator) -> Example:
+    def _written(self, item: int, rng: np.random.Generator) -> np.ndarray:
+        """A candidate's tokens, in a share of `title_noise` with noise: as often whatever the answer is."""
+        if self.noise is None or rng.random() >= self.section.title_noise:
+            return self.prompts.items.of(item)
+        return self.noise.written(item, rng)
+
+    def _pair(
+        self, before: np.ndarray, taken: np.ndarray, other: np.ndarray, rng: np.random.Generator
+    ) -> Example:
         first = bool(rng.integers(2))
         a, b = (taken, other) if first else (other, taken)
         return self.prompts.preference_example(before, a, b, a_taken=first)
