@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from app.recipe import BPR as Section
@@ -17,6 +18,8 @@ from app.recommenders.factors import FactorsLearner
 from app.recommenders.training import Arrays, workers
 from app.workspace import Workspace
 from tests.recommenders.conftest import clusters
+
+pytestmark = pytest.mark.faults
 
 
 class Killed(FactorsLearner):
