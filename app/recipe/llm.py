@@ -71,8 +71,8 @@ class Tuning(Section):
     generator's own misses. Each kind gives `negatives_per_positive`."""
     negatives_per_positive: Positive = 1
     title_noise: Share = 0.5
-    """yes_no, preference: share of the candidates whose title goes on with random words, whatever the answer is, so that
-    a title which says what to answer is not heeded. Only where items are written as titles."""
+    """yes_no, preference: share of the candidates whose title goes on with random words, whatever the answer is, lest
+    a title tell the judge what to answer. Only where items are written as titles."""
     candidates: Positive = 10
     """ranking: items in a list; half of them were taken by the user (Llama4Rec's sister code: 10)."""
 
