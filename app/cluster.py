@@ -65,6 +65,8 @@ def connect(resources: Resources) -> None:
     cpus = max(LOGICAL_CPUS, os.cpu_count() or 1)
     own = {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "num_cpus": cpus}
     if own:
+        # Ours has no dashboard, but its workers would ask the one that another Ray has at the usual port.
+        own["dashboard_port"] = _free_port()
         _end_orphans()
         environment |= _own_address()
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -114,9 +116,13 @@ def _own_address() -> dict[str, str]:
     They would ask the last `ray start` of the machine, alive or dead, about their own actors (trap of Ray Train: whose
     controller is not known there is taken for dead, or the end of a training waits for a question that times out).
     """
-    with socket.create_server(("", 0)) as free:
-        os.environ.setdefault(PORT, str(free.getsockname()[1]))
+    os.environ.setdefault(PORT, str(_free_port()))
     return {"RAY_ADDRESS": f"127.0.0.1:{os.environ[PORT]}"}
+
+
+def _free_port() -> int:
+    with socket.create_server(("", 0)) as free:
+        return free.getsockname()[1]
 
 
 def side_by_side(calls: Iterable[Callable[[], None]], at_once: int) -> None:

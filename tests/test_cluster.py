@@ -65,6 +65,21 @@ def test_workers_of_our_own_ray_ask_it_and_not_the_last_one_started_on_the_machi
     assert PORT not in os.environ
 
 
+def test_workers_of_our_own_ray_do_not_ask_the_dashboard_of_another_one():
+    """At the usual port there may be one, which knows nothing of our actors; ours has none."""
+    import ray
+
+    def asked() -> None:
+        from ray.dashboard.utils import get_address_for_submission_client
+        from ray.util.state import get_actor
+
+        assert not get_address_for_submission_client(None).endswith(":8265")
+        get_actor("00" * 16, timeout=5)
+
+    with pytest.raises(ray.exceptions.RayTaskError, match="Failed to connect to API server"):
+        ray.get(ray.remote(asked).remote())
+
+
 def orphan(driver: int) -> psutil.Process:
     """A process whose parent is gone, started for `driver`."""
     command = f"{DRIVER}={driver} setsid sleep 300 >/dev/null 2>&1 & echo $!"
