@@ -14,54 +14,43 @@ import psutil
 from app.cluster import DRIVER
 
 COMMAND = [str(Path(sys.executable).with_name("longtail"))]
+CAPTURED = {"capture_output": True, "text": True, "start_new_session": True}
 ENGINE = "VLLM::EngineCore"
 ACTOR = "ray::MapWorker(MapBatches(Engine))"
 TRAINER = "ray::RayTrainW"
-PATIENCE = 1500
-"""Seconds; a machine may be slow."""
 
 
-def longtail(*arguments: object) -> str:
-    """Run the command; all that it said, or a failure that shows it."""
-    command = [*COMMAND, *map(str, arguments)]
-    return _said(
-        subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, start_new_session=True)
-    )
+def longtail(*arguments: object, timeout: float = 1200) -> subprocess.CompletedProcess[str]:
+    """Run the command to its good end; a failure shows what it said."""
+    return _ended(subprocess.run([*COMMAND, *map(str, arguments)], timeout=timeout, **CAPTURED))
 
 
-def kill_longtail(happened: Callable[[], object], *arguments: object) -> int:
+def kill_longtail(happened: Callable[[], object], *arguments: object, timeout: float = 900) -> int:
     """Begin the command and kill it by SIGKILL once something `happened`; the process that it was."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     victim = subprocess.Popen([*COMMAND, *map(str, arguments)], **quiet)
-    wait_for(happened, lambda: victim.poll() is None)
+    wait_for(happened, lambda: victim.poll() is None, timeout)
     os.kill(victim.pid, signal.SIGKILL)
     victim.wait()
     return victim.pid
 
 
-def run_alone(module: str, *arguments: object) -> str:
-    """A module that starts clusters, where no other Ray is known; all that it said."""
+def run_alone(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A module that starts clusters, where no other Ray is known."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return _said(
-        subprocess.run(
-            [sys.executable, "-m", module, *map(str, arguments)],
-            env=environment | {"RAY_AUTH_MODE": "disabled"},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            start_new_session=True,
-        )
-    )
+    environment |= {"RAY_AUTH_MODE": "disabled"}
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return _ended(subprocess.run(command, env=environment, timeout=1200, **CAPTURED))
 
 
-def _said(done: subprocess.CompletedProcess[str]) -> str:
+def _ended(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
     assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout + done.stderr
+    return done
 
 
-def wait_for(happened: Callable[[], object], alive: Callable[[], object]) -> None:
+def wait_for(happened: Callable[[], object], alive: Callable[[], object], timeout: float = 900) -> None:
     """Until something has happened in a run; fails where the run is not `alive` any more."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + timeout
     while not happened():
         assert alive() and time.monotonic() < deadline, "the run ended before it could be disturbed"
         time.sleep(0.02)

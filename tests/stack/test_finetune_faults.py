@@ -77,12 +77,12 @@ def test_a_killed_driver_goes_on_at_the_next_start(undisturbed, recipe_file):
     ws = begun(undisturbed, "driver-killed")
     command = ("finetune", recipe_file, "-w", ws)
     kill_longtail(lambda: checkpoints(ws), *command)
-    assert "generator: goes on after step" in longtail(*command)
+    assert "generator: goes on after step" in longtail(*command).stderr
     assert_same_tuning(ws, undisturbed)
 
 
 def test_a_lost_node_is_replaced(undisturbed, recipe_file):
     """Two nodes with room for a worker each; the second is taken away after a checkpoint, and another one joins."""
     ws = begun(undisturbed, "node-lost")
-    assert "generator: goes on after step" in run_alone("tests.stack.lost_node", recipe_file, ws)
+    assert "generator: goes on after step" in run_alone("tests.stack.lost_node", recipe_file, ws).stderr
     assert_same_tuning(ws, undisturbed)

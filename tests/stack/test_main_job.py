@@ -41,14 +41,21 @@ def killed_once(tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("main-job")
     recipe, ws = folder / "small.yaml", folder / "run"
     recipe.write_text(RECIPE)
-    victim = kill_longtail(lambda: list((ws / "ledger").rglob("*.parquet")), "run", recipe, "-w", ws)
+    command = ("run", recipe, "-w", ws)
+    victim = kill_longtail(lambda: list((ws / "ledger").rglob("*.parquet")), *command, timeout=1500)
     before = {
         file: set(pq.read_table(file)["request_id"].to_pylist())
         for file in (ws / "ledger").rglob("*.parquet")
     }
     assert not (ws / "augmentation" / "next_item" / "_manifest.json").exists()
-    output = longtail("run", recipe, "-w", ws)
-    return {"recipe": recipe, "ws": ws, "before": before, "output": output, "victim": victim}
+    done = longtail(*command, timeout=1500)
+    return {
+        "recipe": recipe,
+        "ws": ws,
+        "before": before,
+        "output": done.stdout + done.stderr,
+        "victim": victim,
+    }
 
 
 def test_after_a_kill_every_request_has_exactly_one_answer_and_none_was_asked_twice(killed_once):
@@ -131,6 +138,7 @@ def test_the_report_holds_every_recommender_variant_and_slice(killed_once):
 def test_the_same_run_again_does_no_work(killed_once):
     ws = killed_once["ws"]
     before = {file: file.stat().st_mtime_ns for file in ws.rglob("_manifest.json")}
-    output = longtail("run", killed_once["recipe"], "-w", ws)
+    done = longtail("run", killed_once["recipe"], "-w", ws, timeout=600)
+    output = done.stdout + done.stderr
     assert {file: file.stat().st_mtime_ns for file in ws.rglob("_manifest.json")} == before
     assert "report/index.html" in output and "…" not in output
