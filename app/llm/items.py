@@ -52,6 +52,12 @@ def separator(rendering: str) -> str:
     return {"token": "", "id": ",", "title": "\n"}[rendering]
 
 
+def titled(tokenizer: PreTrainedTokenizerBase, title: str, ending: str) -> np.ndarray:
+    """The tokens, int32, of an item whose title goes on with other words and is cut for them, separator included."""
+    text = f"{title[: MAX_TITLE - 1 - len(ending)].rstrip()} {ending}{separator('title')}"
+    return np.asarray(tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
+
+
 @dataclass(frozen=True)
 class ItemTokens:
     """Token ids of every item, separator included: `tokens[indptr[i]:indptr[i + 1]]` writes item i."""

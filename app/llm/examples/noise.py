@@ -7,7 +7,7 @@ a publisher writes the titles. The words are drawn at random; no attack is taugh
 import numpy as np
 import pyarrow as pa
 
-from app.llm.items import MAX_TITLE, item_texts, separator
+from app.llm.items import MAX_TITLE, item_texts, titled
 from app.llm.prompts import Prompts
 from app.llm.texts import TEXTS, WORDS
 
@@ -39,8 +39,7 @@ class TitleNoise:
     def written(self, item: int, rng: np.random.Generator) -> np.ndarray:
         """The tokens of an item with noise drawn from rng, separator included: int32."""
         words = " ".join(self._word(rng) for _ in range(rng.integers(1, WORDS_AT_MOST + 1)))[:LONGEST]
-        text = f"{self.titles[item][: MAX_TITLE - len(words)].rstrip()} {words.rstrip()}{separator('title')}"
-        return np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
+        return titled(self.tokenizer, self.titles[item], words.rstrip())
 
     def _word(self, rng: np.random.Generator) -> str:
         if rng.integers(2):

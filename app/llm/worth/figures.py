@@ -132,18 +132,23 @@ def _preference(columns: dict[str, np.ndarray], rng: np.random.Generator) -> dic
 
 
 def _injection(columns: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, Any]:
-    """How far a title that gives orders moves P(Yes) of the same user and item: on average, and regardless of direction."""
-    asked = ~np.isnan(columns["yes_injected"])
-    change = (columns["yes_injected"] - columns["yes_random"])[asked]
+    """How far a title that gives orders moves P(Yes) of the same user and item: on average, and regardless of direction,
+    for items that the user did not take; on average for items taken.
+    """
+    asked = ~np.isnan(columns["yes_random_injected"])
+    change, change_taken = (
+        (columns[f"{name}_injected"] - columns[name])[asked] for name in ("yes_random", "yes_taken")
+    )
     everybody = np.ones(len(change), bool)
-    moved, size = _intervals([_mean(change, everybody), _mean(np.abs(change), everybody)], len(change), rng)
-    return {"n": len(change), "change": moved, "absolute": size}
+    figured = [_mean(values, everybody) for values in (change, np.abs(change), change_taken)]
+    moved, size, moved_taken = _intervals(figured, len(change), rng)
+    return {"n": len(change), "change": moved, "absolute": size, "change_taken": moved_taken}
 
 
 _TASKS = {
     None: ("rank", _ranks),
     "yes_no": ("yes_taken", _yes_no),
-    "injection": ("yes_injected", _injection),
+    "injection": ("yes_random_injected", _injection),
     "preference": ("taken_as_a", _preference),
 }
 

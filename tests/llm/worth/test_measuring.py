@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from app.data import Prepared
-from app.llm.items import ItemTokens, item_texts
+from app.llm.items import MAX_TITLE, ItemTokens, item_texts
 from app.llm.prompts import Prompts
 from app.llm.small import build_tokenizer
 from app.llm.worth import likelihood
@@ -368,27 +368,31 @@ def test_a_title_that_gives_orders_is_measured_on_the_candidate_alone(ray_here, 
             1 / (1 + np.exp(logprob(model, tokens, [prompts.no]) - logprob(model, tokens, [prompts.yes])))
         )
 
-    plain = {
-        row: p_yes(taken[row][:-1], int(random[row])) for row in range(USERS) if random[row] != worth.NO_ITEM
-    }
-    # Items that share a title carry their ids; any other hostile text is the title with the words behind it.
-    room = worth.MAX_TITLE - len(worth.INJECTION)
-    titles = [(title or "")[:room] + worth.INJECTION for title in catalogue["title"].to_pylist()]
-    at = catalogue.column_names.index("title")
-    texts = item_texts(catalogue.set_column(at, "title", pa.array(titles)), "title")
+    # Items that share a title carry their ids; all is cut so that the words find room within MAX_TITLE.
+    room = MAX_TITLE - 1 - len(worth.INJECTION)
+    texts = [
+        text[:room].rstrip() + " " + worth.INJECTION + "\n" for text in item_texts(catalogue, "title")
+    ]
     own = [prompts.items.of(item) for item in range(len(prompts.items))]
-    changes = []
-    for row, before in plain.items():
+
+    def change(row: int, item: int) -> float:
+        """Of P(Yes), the words standing in the title of this item alone."""
         hostile = list(own)
-        hostile[random[row]] = np.array(
-            prompts.tokenizer(texts[random[row]] + "\n", add_special_tokens=False)["input_ids"]
-        )
-        ends = np.cumsum([0, *map(len, hostile)])
-        prompts.items = ItemTokens(np.concatenate(hostile), ends)
-        changes.append(p_yes(taken[row][:-1], int(random[row])) - before)
-    assert found["injection"]["n"] == len(changes) > 10
-    assert found["injection"]["change"]["value"] == pytest.approx(np.mean(changes), abs=1e-4)
-    assert found["injection"]["absolute"]["value"] == pytest.approx(np.mean(np.abs(changes)), abs=1e-4)
+        hostile[item] = np.array(prompts.tokenizer(texts[item], add_special_tokens=False)["input_ids"])
+        found = []
+        for written in (own, hostile):
+            prompts.items = ItemTokens(np.concatenate(written), np.cumsum([0, *map(len, written)]))
+            found.append(p_yes(taken[row][:-1], item))
+        return found[1] - found[0]
+
+    rows = np.flatnonzero(random != worth.NO_ITEM)
+    changes = [change(row, int(random[row])) for row in rows]
+    of_taken = [change(row, int(taken[row][-1])) for row in rows]
+    figure = found["injection"]
+    assert figure["n"] == len(changes) > 10
+    assert figure["change"]["value"] == pytest.approx(np.mean(changes), abs=1e-4)
+    assert figure["absolute"]["value"] == pytest.approx(np.mean(np.abs(changes)), abs=1e-4)
+    assert figure["change_taken"]["value"] == pytest.approx(np.mean(of_taken), abs=1e-4)
 
 
 def test_where_prompts_carry_no_titles_there_is_nothing_to_inject(ray_here, store):
