@@ -67,9 +67,16 @@ class Tasks:
     def validation(
         self, task: Task, history: History, target: int, hints: Hints | None = None
     ) -> Iterator[Example]:
-        """Examples whose answer is the validation item (of yes_no and preference: about it), each answer token weight 1,
-        so that losses of different recipes compare. A list is asked for its next item only: it may have others.
+        """Examples whose answer is the validation item (of yes_no and preference: about it). Tokens weigh what their task
+        does, so that a task taught beside another does not decide when tuning ends; nothing else counts, and the mean
+        losses of recipes with one task compare. A list is asked for its next item only: it may have others.
         """
+        weight = np.float32(self.section.tasks[task])
+        for example in self._about(task, history, target, hints):
+            yield replace(example, weights=example.weights * weight)
+
+    def _about(self, task: Task, history: History, target: int, hints: Hints | None) -> Iterator[Example]:
+        """The examples of `validation`, each answer token with weight 1."""
         rng, prompts, items = self._rng(task, history.user, 1), self.prompts, history.items
         if task == "next_item":
             yield prompts.next_item_example(items, target)

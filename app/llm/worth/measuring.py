@@ -15,7 +15,7 @@ from app.llm.items import item_texts, titled
 from app.llm.prompts import Prompts
 from app.llm.worth.figures import figures
 from app.llm.worth.likelihood import Likelihood
-from app.recipe import Tuning
+from app.recipe import Role, Tuning
 from app.workspace import Place
 
 log = logging.getLogger("longtail")
@@ -47,6 +47,7 @@ class Setting:
     rendering: str
     section: Tuning
     seed: int
+    role: Role
 
     @property
     def tasks(self) -> list[str]:
@@ -55,11 +56,14 @@ class Setting:
 
     @property
     def ranking(self) -> str | None:
+        """None for a discriminator: it writes no items, and lists that it learns beside its answers only help these."""
+        if self.role == "discriminator":
+            return None
         return next((task for task in RANKING if task in self.section.tasks), None)
 
 
 def measure_worth(
-    role: str, llm: Place, prepared: Prepared, section: Tuning, rendering: str, seed: int
+    role: Role, llm: Place, prepared: Prepared, section: Tuning, rendering: str, seed: int
 ) -> dict[str, Any]:
     """How well the model of a Hugging Face folder predicts what users took next, as JSON can say it.
 
@@ -68,7 +72,7 @@ def measure_worth(
     """
     import ray
 
-    setting = Setting(llm, prepared.items, rendering, section, seed)
+    setting = Setting(llm, prepared.items, rendering, section, seed, role)
     if not setting.tasks:
         return {}
     devices = int(ray.cluster_resources().get("GPU", 0))

@@ -204,15 +204,17 @@ def test_task_weights_multiply_and_loss_all_teaches_the_prompt_too(prompts, cata
 
 @settings(max_examples=40)
 @given(items=HISTORIES.filter(len), task=st.sampled_from(TASKS))
-def test_validation_asks_for_the_validation_item_with_plain_weights(prompts, catalogue, hints, items, task):
-    """Neither the task's weight nor the tail's nor `loss: all` counts: losses of different recipes compare."""
+def test_validation_asks_for_the_validation_item_with_the_weight_of_the_task(
+    prompts, catalogue, hints, items, task
+):
+    """Neither the tail's weight nor `loss: all` counts: mean losses of recipes with one task compare."""
     section = Tuning(tasks=dict.fromkeys(TASKS, 3.0), loss="all", tail_weight=9.0, candidates=6)
     writer = Tasks(prompts, section, catalogue, 3)
     examples = list(writer.validation(task, History(2, items), HELD_OUT, hints))
     assert len(examples) == (2 if task == "yes_no" else 1)
     for example in examples:
         taught = example.tokens[example.weights > 0].tolist()
-        assert len(taught) == 1 and example.weights[-1] == 1.0 and example.weights.sum() == 1.0
+        assert len(taught) == 1 and example.weights[-1] == example.weights.sum() == 3.0
         asked = spelt(prompts, example.tokens[:-1])
         if task in ("next_item", "id_list", "ranking"):
             assert spelt(prompts, example.tokens[-1:]) == [HELD_OUT]

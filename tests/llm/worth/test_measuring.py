@@ -141,12 +141,15 @@ def test_the_generators_figures_equal_one_user_and_one_item_at_a_time(ray_here, 
 
 
 def test_the_discriminators_figures_equal_one_question_at_a_time(ray_here, store):
-    """The negatives are those that the tasks drew; that they are fair is tested below."""
-    section = Discriminator(history=HISTORY)
+    """The negatives are those that the tasks drew; that they are fair is tested below. Lists are taught beside the
+    answers, and a discriminator is not asked for any."""
+    section = Discriminator(history=HISTORY, tasks={"yes_no": 1.0, "next_item": 0.1})
     found = measure_worth("discriminator", store.ws / "llm/title", store.prepared, section, "title", SEED)
     prompts, model = opened(store, "title")
     taken = [np.array(row["items"][: row["train_end"] + 1]) for row in store.rows]
-    setting = worth.Setting(store.ws / "llm/title", store.prepared.items, "title", section, SEED)
+    setting = worth.Setting(
+        store.ws / "llm/title", store.prepared.items, "title", section, SEED, "discriminator"
+    )
     random, popular = worth._not_taken(taken, [row["user"] for row in store.rows], setting)
     assert set(found) == {"users", "yes_no", "injection"}
 
@@ -185,7 +188,9 @@ def let_choose(model, prompts, a, b):
 def test_preference_is_asked_in_both_orders(ray_here, store):
     prompts, model = opened(store, "token")
     section = Generator(history=HISTORY, tasks={"preference": 1.0})
-    setting = worth.Setting(store.ws / "llm/token", store.prepared.items, "token", section, SEED)
+    setting = worth.Setting(
+        store.ws / "llm/token", store.prepared.items, "token", section, SEED, "discriminator"
+    )
     taken = [np.array(row["items"][: row["train_end"] + 1]) for row in store.rows]
     random, _ = worth._not_taken(taken, [row["user"] for row in store.rows], setting)
     choosing = store.ws / "llm/choosing"
@@ -289,7 +294,7 @@ def test_a_budget_too_small_for_ranking_leaves_perplexity(ray_here, store, monke
     prompts, _ = opened(store, "title")
     monkeypatch.setattr(worth, "RANKING_TOKENS", 10 * len(prompts.items.tokens))
     setting = worth.Setting(
-        store.ws / "llm/title", store.prepared.items, "title", Generator(history=HISTORY), SEED
+        store.ws / "llm/title", store.prepared.items, "title", Generator(history=HISTORY), SEED, "generator"
     )
     users = worth._first(
         *(worth._draw(file, 1.0, SEED) for file in (store.prepared.place / "histories").files())
@@ -340,7 +345,9 @@ def test_reliability_equals_a_loop_over_the_bins(answers):
 
 def test_negatives_are_what_the_user_did_not_take(store):
     taken = [np.array(row["items"][: row["train_end"] + 1]) for row in store.rows[1:]]
-    setting = worth.Setting(store.ws / "llm/token", store.prepared.items, "token", Discriminator(), SEED)
+    setting = worth.Setting(
+        store.ws / "llm/token", store.prepared.items, "token", Discriminator(), SEED, "discriminator"
+    )
     drawn = [worth._not_taken(taken, list(range(n, n + len(taken))), setting) for n in range(0, 4000, 50)]
     random, popular = (np.concatenate([pair[kind] for pair in drawn]) for kind in (0, 1))
     for n, pair in enumerate(drawn):
@@ -359,7 +366,7 @@ def test_a_title_that_gives_orders_is_measured_on_the_candidate_alone(ray_here, 
     found = measure_worth("discriminator", store.ws / "llm/title", store.prepared, section, "title", SEED)
     taken = [np.array(row["items"][: row["train_end"] + 1], np.int32) for row in store.rows]
     users = [row["user"] for row in store.rows]
-    setting = worth.Setting(store.ws / "llm/title", catalogue, "title", section, SEED)
+    setting = worth.Setting(store.ws / "llm/title", catalogue, "title", section, SEED, "discriminator")
     random, _ = worth._not_taken(taken, users, setting)
 
     def p_yes(past, candidate) -> float:
@@ -370,9 +377,7 @@ def test_a_title_that_gives_orders_is_measured_on_the_candidate_alone(ray_here, 
 
     # Items that share a title carry their ids; all is cut so that the words find room within MAX_TITLE.
     room = MAX_TITLE - 1 - len(worth.INJECTION)
-    texts = [
-        text[:room].rstrip() + " " + worth.INJECTION + "\n" for text in item_texts(catalogue, "title")
-    ]
+    texts = [text[:room].rstrip() + " " + worth.INJECTION + "\n" for text in item_texts(catalogue, "title")]
     own = [prompts.items.of(item) for item in range(len(prompts.items))]
 
     def change(row: int, item: int) -> float:
