@@ -1,8 +1,7 @@
 """Tuning on workers of Ray Train: they start again after a fault and go on from the last checkpoint."""
 
 import logging
-import os
-import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,18 +9,14 @@ from typing import Any
 import pyarrow as pa
 
 from app.cluster import relay
-from app.errors import InputError
 from app.llm.base import export_model, load_model
 from app.llm.events import Events
 from app.llm.tuning.checkpoints import Checkpoints, Progress
 from app.llm.tuning.loop import Figures, Job, tune
 from app.llm.tuning.packing import attend_within_examples
 from app.recipe import Recipe, Role, Tuning
+from app.workers import on_workers
 from app.workspace import Place
-
-log = logging.getLogger("longtail")
-RESTARTS = 3
-"""A tuning whose worker died, or whose node was lost, goes on from its checkpoint this often."""
 
 CURVE = pa.schema(
     [
@@ -65,61 +60,20 @@ class Order:
 def launch(order: Order) -> dict[str, Any]:
     """Tune on `resources.llm_workers` workers; worker 0 writes what comes out.
 
-    Returns the counts {steps, tokens, seconds, parameters}. Raises InputError where a loss was not finite.
+    Returns the counts {steps, tokens, seconds, best_step, parameters}. Raises InputError where a loss was not finite.
     """
-    import ray
-
-    # Ray Train gives a worker 60 s to start, then starts all over; a busy machine needs more.
-    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
-    for attempt in range(RESTARTS + 1):
-        try:
-            found = _fit(order, f"{order.target.name}-{attempt}")
-            break
-        except ray.exceptions.RayActorError:
-            # Ray Train starts lost workers again, but not its own controller, which may sit on the node that was lost.
-            if attempt == RESTARTS:
-                raise
-            log.warning("%s: the node that led the tuning was lost; it is started again", order.role)
-    if isinstance(found, str):
-        raise InputError(found)
-    return found
+    resources = order.recipe.resources
+    with relay() as tell:
+        work = partial(_tuned, tell=tell)
+        return on_workers(work, order, resources.llm_workers, resources.accelerator == "gpu")
 
 
-def _fit(order: Order, name: str) -> dict[str, Any] | str:
-    """One run of Ray Train, under a name of its own: a second one under the same name would do nothing."""
-    import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-
-    gpu = order.recipe.resources.accelerator == "gpu"
-    # What lasts are our own checkpoints and the return value, so Ray Train's folder need not be shared between nodes.
-    with tempfile.TemporaryDirectory() as storage, relay() as tell:
-        result = TorchTrainer(
-            _worker,
-            train_loop_config={"order": [ray.put(order)], "tell": tell},
-            torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
-            scaling_config=ScalingConfig(
-                num_workers=order.recipe.resources.llm_workers,
-                use_gpu=gpu,
-                resources_per_worker={"CPU": 1} | ({"GPU": 1} if gpu else {}),
-            ),
-            run_config=RunConfig(
-                name=name,
-                storage_path=storage,
-                failure_config=FailureConfig(max_failures=RESTARTS),
-            ),
-        ).fit()
-    return result.return_value
-
-
-def _worker(config: dict[str, Any]) -> dict[str, Any] | str | None:
-    """What every worker runs; worker 0 answers with counts, all of them with a message where the recipe is at fault."""
-    import ray
+def _tuned(order: Order, tell: Callable[[tuple[str, Figures]], None]) -> dict[str, Any] | None:
+    """What every worker runs; worker 0 answers."""
     import ray.train.torch
     from transformers import AutoTokenizer
 
     _quiet()
-    order: Order = ray.get(config["order"][0])
     first = ray.train.get_context().get_world_rank() == 0
     with order.base.local() as folder:
         tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -134,14 +88,11 @@ def _worker(config: dict[str, Any]) -> dict[str, Any] | str | None:
             order.examples,
             order.recipe.seed,
             order.checkpoints,
-            say=lambda line, figures: config["tell"]((line, figures)),
+            say=lambda line, figures: tell((line, figures)),
             look=partial(_note, events) if first else lambda row: None,
         )
-        try:
-            attend_within_examples(model)
-            engine, progress = tune(model, job, ray.train.torch.get_device())
-        except InputError as error:  # an answer, not a fault: starting again would not help
-            return str(error)
+        attend_within_examples(model)
+        engine, progress = tune(model, job, ray.train.torch.get_device())
     with engine.gathered():
         if not first:
             return None

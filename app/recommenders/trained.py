@@ -5,12 +5,13 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from app.recommenders.base import Interactions, Preferences, Targets
-from app.recommenders.launch import launch
 from app.recommenders.ranker import Ranker
-from app.recommenders.training import Arrays, Learner, Training
+from app.recommenders.training import Arrays, Fitted, Learner, Training, train_loop
 from app.recommenders.validation import Validation
+from app.workers import on_workers
 from app.workspace import Place
 
 LEARNING_CURVE = "learning_curve.parquet"
@@ -47,7 +48,7 @@ class TrainedRanker(Ranker):
             say=compute.say,
             report=compute.report,
         )
-        found = launch(training, self.most_workers(), compute.use_gpu)
+        found = _trained(training, self.most_workers(), compute.use_gpu)
         self.restore(found.weights)
         self.curve = found.curve()
         self.counts = {
@@ -88,3 +89,16 @@ class TrainedRanker(Ranker):
 
     @abstractmethod
     def restore(self, arrays: Arrays) -> None: ...
+
+
+def _trained(training: Training, n_workers: int, use_gpu: bool) -> Fitted:
+    """In this process where there is no worker. Raises InputError where the loss did not stay finite."""
+    if n_workers == 0:
+        return train_loop(training, torch.device("cuda" if use_gpu else "cpu"))
+    return on_workers(_on_worker, training, n_workers, use_gpu)
+
+
+def _on_worker(training: Training) -> Fitted:
+    from ray.train.torch import get_device
+
+    return train_loop(training, get_device())

@@ -34,4 +34,8 @@ def test_two_workers_equal_one_process_and_go_on_from_a_checkpoint(
     together = build("sasrec", section, 1, two).fit(clusters(), preferences())
     np.testing.assert_allclose(together.curve["loss"], alone.curve["loss"], rtol=1e-4)
     for name, array in alone.arrays().items():
-        np.testing.assert_allclose(together.arrays()[name], array, rtol=1e-2, atol=1e-3, err_msg=name)
+        found = together.arrays()[name]
+        if name.endswith("inward.bias"):
+            # A softmax does not see the keys' bias: its gradient is rounding, of which Adam makes steps.
+            found, array = (np.delete(one, np.s_[SECTION.dim : 2 * SECTION.dim]) for one in (found, array))
+        np.testing.assert_allclose(found, array, rtol=1e-2, atol=1e-3, err_msg=name)
