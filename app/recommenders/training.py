@@ -1,7 +1,7 @@
 """The training loop that all trained models share.
 
 It knows nothing of Ray: arrays and, where there is one, a torch process group go in; checkpoints, a learning curve and
-the weights come out. So it runs as a plain process too; `launch.py` runs it under Ray Train.
+the weights come out. So it runs as a plain process too; `app.workers` runs it under Ray Train.
 """
 
 import time
