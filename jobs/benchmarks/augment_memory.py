@@ -27,23 +27,23 @@ SHAPE = Shape(hidden=64, layers=2, vocabulary=0, head=32)
 
 def measure(quick: bool = False) -> dict[str, float]:
     """`driver_memory_1m_over_10k`: the peak memory of the driver's process with 10^6 simulated users over that with 10^4
-    (20,000 over 1,000 where `quick`), `augment_driver_gib` the former. Data and LLM are made by processes of their own.
+    (20,000 over 1,000 where `quick`), `augment_driver_gib` the former. Data and LLM are there before that process starts.
     """
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for users in QUICK_SIZES if quick else SIZES:
-            for step in ("prepare", "augment"):
-                told = in_fresh_process("jobs.benchmarks.augment_memory", step, users, f"{folder}/{users}")
+            recipe, ws = recipe_of(users), Workspace(f"{folder}/{users}")
+            prepare(recipe, ws)
+            write_llms(recipe, ws, SHAPE)
+            ray.shutdown()  # the process that is measured starts its own
+            told = in_fresh_process("jobs.benchmarks.augment_memory", users, f"{folder}/{users}")
             found.append(told["driver_gib"])
     return {"driver_memory_1m_over_10k": found[1] / found[0], "augment_driver_gib": found[1]}
 
 
-def run(step: str, users: int, folder: str) -> dict[str, float]:
+def run(users: int, folder: str) -> dict[str, float]:
+    """Of this process, which is to do nothing else: peak memory in GiB, and requests made."""
     recipe, ws = recipe_of(users), Workspace(folder)
-    if step == "prepare":
-        prepare(recipe, ws)
-        write_llms(recipe, ws, SHAPE)
-        return {}
     connect(recipe.resources)
     asked = _asked(recipe, ws)
     Asking(recipe, ws, NextItem(users=min(users, SAMPLE)), Prepared(ws)).run()
@@ -70,4 +70,4 @@ def _counted(batch: pa.Table) -> pa.Table:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(sys.argv[1], int(sys.argv[2]), sys.argv[3])))
+    print(json.dumps(run(int(sys.argv[1]), sys.argv[2])))

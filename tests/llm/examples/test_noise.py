@@ -12,7 +12,7 @@ from app.llm.examples.tasks import History, Tasks
 from app.llm.items import MAX_TITLE, item_texts
 from app.llm.prompts import Prompts
 from app.llm.small import build_tokenizer
-from app.llm.worth.measuring import INJECTION
+from app.llm.worth.answers import INJECTION
 from app.recipe import Discriminator
 
 TOOK = np.array([10, 11, 12, 13, 14], np.int32)

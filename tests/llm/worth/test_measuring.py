@@ -16,7 +16,7 @@ from app.data import Prepared
 from app.llm.items import MAX_TITLE, ItemTokens, item_texts
 from app.llm.prompts import Prompts
 from app.llm.small import build_tokenizer
-from app.llm.worth import likelihood
+from app.llm.worth import answers, likelihood
 from app.llm.worth import measuring as worth
 from app.llm.worth.figures import auc, figures, reliability
 from app.llm.worth.likelihood import Likelihood
@@ -159,7 +159,7 @@ def test_the_discriminators_figures_equal_one_question_at_a_time(ray_here, store
         return np.exp(one) / (np.exp(one) + np.exp(other))
 
     answer = found["yes_no"]
-    asked = [row for row in range(USERS) if random[row] != worth.NO_ITEM]
+    asked = [row for row in range(USERS) if random[row] != answers.NO_ITEM]
     assert 0 not in asked and answer["n"] == len(asked) == USERS - 1
     positive = [yes(row, taken[row][-1]) for row in asked]
     labels = [1] * len(asked) + [0] * len(asked)
@@ -168,9 +168,9 @@ def test_the_discriminators_figures_equal_one_question_at_a_time(ray_here, store
         area = roc_auc_score(labels, positive + negative)
         assert answer[name]["value"] == pytest.approx(area)
         assert answer[name]["ci_low"] < area < answer[name]["ci_high"]
-    answers = np.array(positive + [yes(row, random[row]) for row in asked])
-    assert answer["accuracy"]["value"] == pytest.approx(accuracy_score(labels, answers > 0.5))
-    assert answer["log_loss"]["value"] == pytest.approx(log_loss(labels, answers), rel=1e-4)
+    said = np.array(positive + [yes(row, random[row]) for row in asked])
+    assert answer["accuracy"]["value"] == pytest.approx(accuracy_score(labels, said > 0.5))
+    assert answer["log_loss"]["value"] == pytest.approx(log_loss(labels, said), rel=1e-4)
     assert sum(one["count"] for one in answer["bins"]) == 2 * len(asked)
 
 
@@ -273,7 +273,7 @@ def test_the_longest_item_still_fits_behind_a_prompt(store):
             return np.zeros(len(texts))
 
     taken = [np.array(row["items"][: row["train_end"] + 1]) for row in store.rows]
-    worth._ranks(Asked(), prompts, "next_item", taken, np.zeros(len(taken), bool))
+    answers.ranks(Asked(), prompts, "next_item", taken, np.zeros(len(taken), bool))
     longest = np.diff(prompts.items.indptr).max()
     assert max(asked) + longest <= 121 and prompts.context == 120
 
@@ -306,8 +306,8 @@ def test_a_budget_too_small_for_ranking_leaves_perplexity(ray_here, store, monke
 
 def test_what_is_not_a_number_ranks_last():
     scores = np.array([0.0, np.nan, 1.0, -1.0])
-    assert worth._rank(scores, np.array([2])) == 2
-    assert worth._rank(np.full(4, np.nan), np.array([0, 2])) == 3
+    assert answers.rank(scores, np.array([2])) == 2
+    assert answers.rank(np.full(4, np.nan), np.array([0, 2])) == 3
 
 
 @settings(max_examples=60)
@@ -376,8 +376,8 @@ def test_a_title_that_gives_orders_is_measured_on_the_candidate_alone(ray_here, 
         )
 
     # Items that share a title carry their ids; all is cut so that the words find room within MAX_TITLE.
-    room = MAX_TITLE - 1 - len(worth.INJECTION)
-    texts = [text[:room].rstrip() + " " + worth.INJECTION + "\n" for text in item_texts(catalogue, "title")]
+    room = MAX_TITLE - 1 - len(answers.INJECTION)
+    texts = [text[:room].rstrip() + " " + answers.INJECTION + "\n" for text in item_texts(catalogue, "title")]
     own = [prompts.items.of(item) for item in range(len(prompts.items))]
 
     def change(row: int, item: int) -> float:
@@ -390,7 +390,7 @@ def test_a_title_that_gives_orders_is_measured_on_the_candidate_alone(ray_here, 
             found.append(p_yes(taken[row][:-1], item))
         return found[1] - found[0]
 
-    rows = np.flatnonzero(random != worth.NO_ITEM)
+    rows = np.flatnonzero(random != answers.NO_ITEM)
     changes = [change(row, int(random[row])) for row in rows]
     of_taken = [change(row, int(taken[row][-1])) for row in rows]
     figure = found["injection"]
