@@ -408,6 +408,14 @@ def with_category(training_set, name):
     return training_set | {"parts": parts}
 
 
+def test_the_page_says_where_the_control_is_not_tuned(metrics):
+    """ItemCF by its defaults once stood as the control of an LLM whose judge had been tuned, and nothing said so."""
+    recommenders = metrics["recipe"]["recommenders"] | {"itemcf": None}
+    untuned = metrics | {"recipe": metrics["recipe"] | {"recommenders": recommenders}}
+    words = "a lift over it may be a lift over a poor one"
+    assert words in render(untuned) and words not in render(metrics)
+
+
 def test_the_page_escapes_all_data(metrics):
     evil = "<script>alert(1)</script>"
     spoiled = metrics | {
