@@ -193,7 +193,7 @@ def read_manifest(place: Place) -> dict[str, Any] | None:
 class Workspace:
     """The folder or bucket of one run.
 
-    `open` makes it; the places in it are named by the table «The way of the data» of the README.
+    `open` makes it; the places in it are named by the table «What happens» of the README.
     """
 
     def __init__(self, uri: str) -> None:

@@ -4,6 +4,7 @@ Readers run as Ray Data tasks, one per piece (a block of simulated users, a Parq
 that meets bad input does not fail: it yields one row that says what is wrong, for `prepare` to raise.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ TRAIN, TEST = 0, 1
 """The parts of a published split: as times they order an interaction of train before one of test."""
 
 _ROWS_PER_PIECE = 1 << 40
+_HASHED = 1 << 30
+"""Raw files of so many bytes together, at most, are told by their content: that costs a second or two for each command."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Source:
     """All listed items, rows of CATALOGUE; raises InputError for bad input."""
     has_times: bool = True
     has_ratings: bool = False
-    files: list[tuple[str, int, int]] = field(default_factory=list)
+    files: list[tuple[str, int, str | int]] = field(default_factory=list)
     """State of the raw files, part of the fingerprint of `data/`."""
     listing: str = "items"
     """The name of the catalogue in a message."""
@@ -111,10 +114,23 @@ def listing(folder: Place) -> str:
     return ", ".join(names[:20]) or "nothing"
 
 
-def file_states(files: list[Place]) -> list[tuple[str, int, int]]:
-    """Path, bytes and time of change (ns) of each file: what tells that it is another one."""
+def file_states(files: list[Place]) -> list[tuple[str, int, str | int]]:
+    """Path, bytes and a digest of each file: what tells that it is another one.
+
+    Not the time of change, or a machine to which the same files were copied again would tune its LLMs again. It (in ns)
+    stands for the content only where there is too much of that to be read before every run.
+    """
     infos = [file.fs.get_file_info(file.path) for file in files]
-    return [(info.path, info.size, info.mtime_ns or 0) for info in infos]
+    hashed = sum(info.size or 0 for info in infos) <= _HASHED
+    return [
+        (info.path, info.size, _digest(file) if hashed else info.mtime_ns or 0)
+        for file, info in zip(files, infos, strict=True)
+    ]
+
+
+def _digest(file: Place) -> str:
+    with file.fs.open_input_stream(file.path, compression=None) as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
 
 
 def _fault(fault: str, row: int) -> pa.Table:

@@ -1,6 +1,7 @@
 """Raw files: what is read from each format, and one clear error for each way in which they can be wrong."""
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.data.source import Source
+from app.data.source import Source, file_states
 from app.data.sources import open_source
 from app.errors import InputError
 from app.recipe import Dataset, Recipe
+from app.workspace import Workspace
 
 RATINGS = "1\t2\t5\t100\n1\t3\t4\t90\n2\t2\t1\t80\n"
 MOVIES = "2|Café (1994)|01-Jan-1994||http://x|0|1|0|0|0|1|0|0|0|0|0|0|0|0|0|0|0|0|0\n"
@@ -250,3 +252,18 @@ def test_a_bad_value_of_a_parquet_table_is_named(
     pq.write_table(pa.table(table), tmp_path / "interactions.parquet")
     with pytest.raises(InputError, match=message):
         rows(source(tmp_path, "parquet", columns={"rating": "rating"}))
+
+
+def test_a_file_is_told_by_its_content_and_only_a_huge_one_by_its_time(tmp_path: Path, monkeypatch) -> None:
+    """A machine to which the same files were copied again once tuned both LLMs again."""
+    file = tmp_path / "interactions.csv.gz"
+    file.write_bytes(gzip.compress(b"user_id,item_id"))
+    place = Workspace(str(tmp_path)).root / file.name
+    state = file_states([place])
+    os.utime(file, ns=(1, 1))
+    assert file_states([place]) == state
+    file.write_bytes(gzip.compress(b"user_id,item_ix"))
+    assert file_states([place]) != state
+    monkeypatch.setattr("app.data.source._HASHED", 1)
+    os.utime(file, ns=(1, 1))
+    assert file_states([place]) == [(place.path, file.stat().st_size, 1)]
