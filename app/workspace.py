@@ -25,6 +25,7 @@ from app import __version__
 from app.errors import InputError
 
 MANIFEST = "_manifest.json"
+CHUNK = 1 << 24
 log = logging.getLogger("longtail")
 
 
@@ -83,6 +84,12 @@ class Place:
     def read_bytes(self) -> bytes:
         with self.fs.open_input_stream(self.path) as stream:
             return stream.read()
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes of a file as they lie there, CHUNK at a time, to be hashed without holding them."""
+        with self.fs.open_input_stream(self.path, compression=None) as stream:
+            while chunk := stream.read(CHUNK):
+                yield chunk
 
     def write_bytes(self, data: bytes) -> None:
         self.fs.create_dir(self.path.rsplit("/", 1)[0], recursive=True)
@@ -193,7 +200,7 @@ def read_manifest(place: Place) -> dict[str, Any] | None:
 class Workspace:
     """The folder or bucket of one run.
 
-    `open` makes it; the places in it are named by the table «What happens» of the README.
+    The places in it are named by the table «What happens» of the README.
     """
 
     def __init__(self, uri: str) -> None:

@@ -5,7 +5,6 @@ from hashlib import blake2b
 from app.workspace import Place
 
 PARTS = (".safetensors", ".bin", "config.json", "tokenizer.json", "tokenizer_config.json")
-CHUNK = 2**24
 
 
 def content(model: Place) -> str:
@@ -14,7 +13,6 @@ def content(model: Place) -> str:
     for file in model.files():
         if file.path.endswith(PARTS):
             found.update(file.name.encode())
-            with file.fs.open_input_stream(file.path) as stream:
-                while chunk := stream.read(CHUNK):
-                    found.update(chunk)
+            for chunk in file.chunks():
+                found.update(chunk)
     return found.hexdigest()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow.fs as pafs
 import pytest
 
-from app.augment.content import CHUNK, content
-from app.workspace import Place
+from app.augment.content import content
+from app.workspace import CHUNK, Place
 
 FILES = {
     "model.safetensors": b"weights",
