@@ -414,6 +414,8 @@ def test_the_page_says_where_the_control_is_not_tuned(metrics):
     untuned = metrics | {"recipe": metrics["recipe"] | {"recommenders": recommenders}}
     words = "a lift over it may be a lift over a poor one"
     assert words in render(untuned) and words not in render(metrics)
+    others = [row for row in metrics["rows"] if "itemcf" not in row["variant"]]
+    assert words not in render(untuned | {"rows": others}), "nothing is held against ItemCF there"
 
 
 def test_the_page_escapes_all_data(metrics):
