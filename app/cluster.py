@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -68,23 +68,19 @@ def connect(resources: Resources) -> None:
         # Ours has no dashboard, but its workers would ask the one that another Ray has at the usual port.
         own["dashboard_port"] = _free_port()
         _end_orphans()
-        environment |= _own_address()
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(LOGICAL_CPUS))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", WORKER_ENVIRONMENT["VLLM_LOGGING_LEVEL"])
     # DeepSpeed looks for ninja on the PATH, which a command called by its full path does not have.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    try:
+    with _own_address() if own else nullcontext({}) as address:
         ray.init(
             **own,
-            runtime_env={"env_vars": environment},
+            runtime_env={"env_vars": environment | address},
             include_dashboard=False if own else None,
             log_to_driver=bool(os.environ.get("LONGTAIL_WORKER_LOGS")),
             logging_level=logging.WARNING,
         )
-    finally:
-        if own:
-            del os.environ[PORT]  # else a Ray of a process that this one starts would want it too
     for name in ("ray.data", "ray.llm", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
@@ -110,14 +106,21 @@ def _end_orphans() -> None:
                     one.kill()
 
 
-def _own_address() -> dict[str, str]:
+@contextmanager
+def _own_address() -> Iterator[dict[str, str]]:
     """Choose the port of the Ray that is about to start, for its workers' environment to name it.
 
     They would ask the last `ray start` of the machine, alive or dead, about their own actors (trap of Ray Train: whose
     controller is not known there is taken for dead, or the end of a training waits for a question that times out).
     """
-    os.environ.setdefault(PORT, str(_free_port()))
-    return {"RAY_ADDRESS": f"127.0.0.1:{os.environ[PORT]}"}
+    port = os.environ.get(PORT) or str(_free_port())
+    chosen = PORT not in os.environ
+    os.environ[PORT] = port
+    try:
+        yield {"RAY_ADDRESS": f"127.0.0.1:{port}"}
+    finally:
+        if chosen:
+            del os.environ[PORT]  # else a Ray of a process that this one starts would want it too
 
 
 def _free_port() -> int:

@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from app.cluster import DRIVER, PORT, _end_orphans, connect, fetch, relay
+from app.cluster import DRIVER, PORT, _end_orphans, _own_address, connect, fetch, relay
 from app.recipe import Resources
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -63,6 +63,13 @@ def test_workers_of_our_own_ray_ask_it_and_not_the_last_one_started_on_the_machi
 
     assert ray.get(ray.remote(asked).remote()) == ray.get_runtime_context().gcs_address
     assert PORT not in os.environ
+
+
+def test_a_port_that_the_user_chose_for_ray_is_taken_and_left_as_it_was(monkeypatch):
+    monkeypatch.setenv(PORT, "6399")
+    with _own_address() as told:
+        assert told == {"RAY_ADDRESS": "127.0.0.1:6399"}
+    assert os.environ[PORT] == "6399"
 
 
 def test_workers_of_our_own_ray_do_not_ask_the_dashboard_of_another_one():

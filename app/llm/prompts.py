@@ -7,7 +7,6 @@ Llama4Rec (a ranking). Ids are joined here and nowhere else, so that tuning and 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from app.errors import InputError
+from app.llm.example import LEFT_OUT, Example, answered
 from app.llm.items import ItemTokens
 from app.llm.texts import (
     ANSWER,
@@ -47,22 +47,6 @@ VERSION = 1
 """Part of every request's hash: a changed prompt is a new question."""
 
 LONGEST_CONTEXT = 2048
-
-
-@dataclass(frozen=True)
-class Example:
-    """A tuning example. `weights[t]` is the loss weight of predicting `tokens[t]` from those before it; 0 leaves it out.
-
-    tokens int32 [T], weights float32 [T]. cut: the context held less of the history than was asked for.
-    """
-
-    tokens: np.ndarray
-    weights: np.ndarray
-    cut: bool = False
-
-
-LEFT_OUT = Example(np.empty(0, np.int32), np.empty(0, np.float32), cut=True)
-"""In place of an example whose answer the context does not hold: an answer is never cut."""
 
 
 class Prompts:
@@ -190,20 +174,20 @@ class Prompts:
     def next_item_example(self, history: np.ndarray, item: int) -> Example:
         """Loss on one item after a prompt, as at inference."""
         answer = self.items.of(item)
-        return _answered(self._ask(history, NEXT_ITEM, room=len(answer)), answer)
+        return answered(self._ask(history, NEXT_ITEM, room=len(answer)), answer)
 
     def yes_no_example(self, history: np.ndarray, candidate: np.ndarray, taken: bool) -> Example:
         """Loss on the one token of the answer. candidate: an item as it is written, in tokens."""
-        return _answered(self._yes_no(history, candidate), [self.yes if taken else self.no])
+        return answered(self._yes_no(history, candidate), [self.yes if taken else self.no])
 
     def preference_example(self, history: np.ndarray, a: np.ndarray, b: np.ndarray, a_taken: bool) -> Example:
         """Loss on the one token of the answer. a, b: items as they are written, in tokens."""
-        return _answered(self._preference(history, a, b), [self.a if a_taken else self.b])
+        return answered(self._preference(history, a, b), [self.a if a_taken else self.b])
 
     def id_list_example(self, given: np.ndarray, rest: np.ndarray, ended: bool = True) -> Example:
         """Loss on the rest of a list and, where it is `ended`, on its end."""
         answer = self._list(rest, ended)
-        return _answered(self._ask(given, ID_LIST, REST, room=len(answer), latest=len(given)), answer)
+        return answered(self._ask(given, ID_LIST, REST, room=len(answer), latest=len(given)), answer)
 
     def ranking_example(
         self,
@@ -216,7 +200,7 @@ class Prompts:
     ) -> Example:
         """Loss on the ranked items and, where they are all, on the end of the list."""
         answer = self._list(ranked, ended)
-        return _answered(self._ranking(history, candidates, hint, similar, len(answer)), answer)
+        return answered(self._ranking(history, candidates, hint, similar, len(answer)), answer)
 
     def fitting(self, items: np.ndarray) -> int:
         """How many of the first items an example of id_list holds, prompt, answer and end."""
@@ -297,14 +281,3 @@ class Prompts:
                 f"llm.base: its tokenizer writes {word!r} as {len(ids)} tokens; choose a base that writes it as one."
             )
         return int(ids[0])
-
-
-def _answered(asked: Example, answer: np.ndarray | list[int]) -> Example:
-    """Loss on every token of the answer."""
-    if not len(asked.tokens):
-        return LEFT_OUT
-    weights = np.zeros(len(asked.tokens) + len(answer), np.float32)
-    weights[len(asked.tokens) :] = 1.0
-    return Example(
-        np.concatenate([asked.tokens, answer], dtype=np.int32, casting="same_kind"), weights, asked.cut
-    )

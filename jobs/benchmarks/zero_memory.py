@@ -16,7 +16,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from app.llm.prompts import Example
+from app.llm.example import Example
 from app.llm.tuning.engines import adamw
 from app.llm.tuning.packing import Pack, token_losses
 from app.llm.tuning.zero import deepspeed_config

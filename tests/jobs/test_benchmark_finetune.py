@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.llm.prompts import Example
+from app.llm.example import Example
 from app.llm.tuning.batches import Batch
 from jobs.benchmarks.finetune import QUICK, Padded, Plain
 from jobs.benchmarks.zero_memory import live_storages

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Con
 from app.errors import InputError
 from app.llm import memory
 from app.llm.base import with_adapters
+from app.llm.example import Example
 from app.llm.memory import GIB, RUNTIME, Room, Size, check_memory, estimate, measure, small_config
-from app.llm.prompts import Example
 from app.recipe import LLM, Recipe, Tuning
 
 BILLION = 10**9

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from app.data.catalogue import TAIL
+from app.llm.example import LEFT_OUT, Example
 from app.llm.examples.hints import Hints
 from app.llm.examples.noise import TitleNoise
-from app.llm.prompts import LEFT_OUT, Example, Prompts
+from app.llm.prompts import Prompts
 from app.recipe import Negative, Task, Tuning
 
 ROUNDS = 100

@@ -17,9 +17,10 @@ import pyarrow.dataset as pads
 from app.cluster import fetch
 from app.data import Prepared
 from app.errors import InputError
+from app.llm.example import Example
 from app.llm.examples.hints import Hints, build_hints
 from app.llm.examples.tasks import History, Tasks
-from app.llm.prompts import Example, Prompts
+from app.llm.prompts import Prompts
 from app.recipe import Discriminator, Generator, Task, Tuning
 from app.workspace import Place
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.llm.prompts import Example
+from app.llm.example import Example
 from app.workspace import Place
 
 

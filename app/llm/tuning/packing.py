@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from app.errors import InputError
-from app.llm.prompts import Example
+from app.llm.example import Example
 from app.ragged import Groups, steps
 
 ATTENTION = "longtail_packed"

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.llm.example import Example
 from app.llm.examples.hints import Hints
 from app.llm.examples.tasks import History, Tasks
-from app.llm.prompts import Example, Prompts
+from app.llm.prompts import Prompts
 from app.llm.small import build_tokenizer
 from app.recipe import ItemCF as Section
 from app.recipe import Tuning

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from app.errors import InputError
-from app.llm.prompts import Example
+from app.llm.example import Example
 from app.llm.small import TEXT_DIM, SmallLlama, build_tokenizer
 from app.llm.tuning.packing import Pack, attend_within_examples, token_losses
 from tests.llm.tuning.toys import CPU, WORDS, toy_model
