@@ -81,6 +81,12 @@ class Interactions:
         first[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
         return csr_matrix((weights[first], (users[first], items[first])), shape=(self.n_users, self.n_items))
 
+    @property
+    def was_observed(self) -> np.ndarray:
+        """bool [n]: the entry was observed, not generated."""
+        step = np.arange(len(self.items)) - np.repeat(self.indptr[:-1], np.diff(self.indptr))
+        return step < np.repeat(self.observed, np.diff(self.indptr))
+
     def history(self, user: int) -> np.ndarray:
         """The observed items of a user, oldest first: what is asked with, and what is masked. Never a generated item."""
         start = self.indptr[user]
@@ -103,10 +109,7 @@ class Histories:
     @classmethod
     def observed(cls, train: Interactions) -> "Histories":
         """The observed part of a training set: what is asked with and what is masked."""
-        lengths = np.diff(train.indptr)
-        step = np.arange(len(train.items)) - np.repeat(train.indptr[:-1], lengths)
-        keep = step < np.repeat(train.observed, lengths)
-        return cls(_starts(train.observed), train.items[keep].astype(np.int32))
+        return cls(_starts(train.observed), train.items[train.was_observed].astype(np.int32))
 
     @classmethod
     def of(cls, histories: Iterable[np.ndarray]) -> "Histories":

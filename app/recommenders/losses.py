@@ -13,10 +13,10 @@ LOGITS_AT_ONCE = 2**22
 
 
 class NextItemLoss(nn.Module):
-    """Sum over positions of weight x loss, and over preferences of confidence x softplus(y_rejected - y_preferred).
+    """Sum over targets of weight x loss, and over preferences of confidence x softplus(y_rejected - y_preferred).
 
     Binary cross-entropy against one negative each (`bce`, 1808.09781, equation 7) where `negatives` is one per
-    position; else cross-entropy of the target against `negatives`, items shared by all positions.
+    target; else cross-entropy of the target against `negatives`, items shared by all targets.
     """
 
     def __init__(self, model: Transformer, binary: bool, preference_weight: float) -> None:
@@ -27,13 +27,18 @@ class NextItemLoss(nn.Module):
         self,
         items: torch.Tensor,
         layout: Layout,
+        places: torch.Tensor,
         targets: torch.Tensor,
         weights: torch.Tensor,
         negatives: torch.Tensor,
         preferences: tuple[torch.Tensor, ...],
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """items, targets, weights [N] -> the two sums. preferences: sequence, preferred, rejected, confidence [P]."""
-        states = self.model(items, layout)
+        """items [N]; targets, weights [T] and the places [T] among the items whose states predict them -> the two sums.
+
+        preferences: sequence, preferred, rejected, confidence [P].
+        """
+        every = self.model(items, layout)
+        states = every.index_select(0, places)
         if self.binary:
             # One look-up for both: the embedding's gradient is as large as the catalogue, and is made once for each.
             targets_then_negatives = self.model.items(torch.cat([targets, negatives]))
@@ -44,7 +49,7 @@ class NextItemLoss(nn.Module):
         sequence, preferred, rejected, confidence = preferences
         auxiliary = loss.new_zeros(())
         if len(sequence):
-            asked = states[layout.last[sequence]]
+            asked = every[layout.last[sequence]]
             margin = (asked * (self.model.items(preferred) - self.model.items(rejected))).sum(-1)
             auxiliary = self.preference_weight * (confidence * functional.softplus(-margin)).sum()
         return loss, auxiliary

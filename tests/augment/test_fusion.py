@@ -120,6 +120,7 @@ def test_sasrec_reads_a_sequence_in_its_order():
     arrays = SASRecModel(SASRec(dim=8), seed=0).loop_arrays(train)
     assert arrays["sequences"].tolist() == [5, 9, 6, 7, 1, 2]
     np.testing.assert_allclose(arrays["sequence_weights"], [1, WEIGHT, 1, 1, 1, 1])
+    assert not len(arrays["added"])
     assert train.items.tolist() == [5, 6, 7, 9, 1, 2] and train.history(0).tolist() == [5, 6, 7]
 
 
