@@ -113,9 +113,8 @@ def _own_address() -> Iterator[dict[str, str]]:
     They would ask the last `ray start` of the machine, alive or dead, about their own actors (trap of Ray Train: whose
     controller is not known there is taken for dead, or the end of a training waits for a question that times out).
     """
-    port = os.environ.get(PORT) or str(_free_port())
     chosen = PORT not in os.environ
-    os.environ[PORT] = port
+    port = os.environ.setdefault(PORT, str(_free_port()))
     try:
         yield {"RAY_ADDRESS": f"127.0.0.1:{port}"}
     finally:

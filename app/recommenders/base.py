@@ -134,10 +134,8 @@ class Histories:
         return np.repeat(self.indptr[1:], self.lengths) - 1 - np.arange(len(self.items))
 
     def take(self, rows: np.ndarray) -> "Histories":
-        lengths = self.lengths[rows]
-        indptr = _starts(lengths)
-        source = np.arange(indptr[-1]) + np.repeat(self.indptr[:-1][rows] - indptr[:-1], lengths)
-        return Histories(indptr, self.items[source])
+        places, lengths = latest(self.indptr, rows)
+        return Histories(_starts(lengths), self.items[places])
 
     def followed_by(self, later: "Histories") -> "Histories":
         """Each row with the same row of `later` behind it."""
@@ -162,6 +160,18 @@ class Histories:
         kept = last_first[kept]
         cells = (self.rows[kept], self.items[kept])
         return csr_matrix((values[kept].astype(np.float32), cells), shape=(len(self), n_items))
+
+
+def latest(starts: np.ndarray, rows: np.ndarray, length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Where the last `length` entries, or all, of some rows of a ragged array lie, one row behind the other: places
+    int64 [n], and how many each row has [rows].
+    """
+    ends = starts[1:][rows]
+    lengths = ends - starts[:-1][rows]
+    if length is not None:
+        lengths = np.minimum(lengths, length)
+    offsets = np.cumsum(lengths) - lengths
+    return np.arange(lengths.sum()) + np.repeat(ends - lengths - offsets, lengths), lengths
 
 
 def _starts(lengths: Any) -> np.ndarray:

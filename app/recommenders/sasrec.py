@@ -8,7 +8,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from app.recipe import SASRec as Section
-from app.recommenders.base import Histories, Interactions
+from app.recommenders.base import Histories, Interactions, latest
 from app.recommenders.dot import DotRanker
 from app.recommenders.engines import engine_for
 from app.recommenders.losses import NextItemLoss
@@ -124,7 +124,7 @@ class Batches:
         return (tensors[0], layout, *tensors[1:], preferences), len(places)
 
     def _negatives(self, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One for each position, or those that all positions share."""
+        """One for each target, or those that all targets share."""
         warm = self.negatives.warm
         if self.section.loss == "bce":
             return self.negatives.draw(users, rng)
@@ -139,24 +139,12 @@ class Batches:
         return tuple(torch.from_numpy(part).to(device) for part in parts)
 
 
-def _share(lengths: np.ndarray) -> np.ndarray:
-    """This worker's sequences, bool [sequences]: dealt out by length, so that all workers have as much to do."""
+def _share(targets: np.ndarray) -> np.ndarray:
+    """This worker's sequences, bool [sequences]: dealt out by their targets, so that all workers have as much to do."""
     rank, n_workers = workers()
-    place = np.empty(len(lengths), np.int64)
-    place[np.argsort(-lengths, kind="stable")] = np.arange(len(lengths))
+    place = np.empty(len(targets), np.int64)
+    place[np.argsort(-targets, kind="stable")] = np.arange(len(targets))
     return place % n_workers == rank
-
-
-def latest(starts: np.ndarray, rows: np.ndarray, length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Where the last `length` entries, or all, of some rows of a ragged array lie, one row behind the other: places
-    int64 [n], and how many each row has [rows].
-    """
-    ends = starts[1:][rows]
-    lengths = ends - starts[:-1][rows]
-    if length is not None:
-        lengths = np.minimum(lengths, length)
-    offsets = np.cumsum(lengths) - lengths
-    return np.arange(lengths.sum()) + np.repeat(ends - lengths - offsets, lengths), lengths
 
 
 class SASRec(TrainedRanker, DotRanker):

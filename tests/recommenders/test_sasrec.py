@@ -7,9 +7,9 @@ import torch
 from app.errors import InputError
 from app.recipe import SASRec as Section
 from app.recommenders import build
-from app.recommenders.base import Preferences
+from app.recommenders.base import Preferences, latest
 from app.recommenders.losses import NextItemLoss
-from app.recommenders.sasrec import Batches, SASRec, latest
+from app.recommenders.sasrec import Batches, SASRec
 from app.recommenders.transformer import Layout, Transformer
 from tests.recommenders.conftest import clusters, interactions
 
