@@ -27,18 +27,6 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string())
 
 
-def as_times(column: pa.ChunkedArray, name: str, place: Place, first_row: int) -> pa.ChunkedArray:
-    """Seconds, or any number that orders interactions, as int64. Raises InputError at the first other."""
-    if pa.types.is_temporal(column.type):
-        return column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-    numbers = _numbers(
-        column, name, place, first_row, "Give Unix seconds or any number that orders the interactions"
-    )
-    if pa.types.is_integer(numbers.type):
-        return _cast(numbers, pa.int64(), name, place)
-    return _cast(pc.floor(numbers), pa.int64(), name, place)
-
-
 def as_ratings(
     column: pa.ChunkedArray,
     name: str,
@@ -48,33 +36,33 @@ def as_ratings(
 ) -> pa.ChunkedArray:
     """Ratings as float32. Raises InputError at the first that is not finite or not within `allowed`."""
     fix = "Mend or remove the row"
-    ratings = _numbers(column, name, place, first_row, fix).cast(pa.float64())
+    ratings = as_numbers(column, name, place, first_row, fix).cast(pa.float64())
     low, high = allowed or (-3.4e38, 3.4e38)
     outside = pc.or_(pc.less(ratings, low), pc.greater(ratings, high))
     expected = f"a rating from {low:g} to {high:g}" if allowed else "a number of 32 bits"
-    _refuse(outside, column, name, place, first_row, expected, fix)
+    refuse(outside, column, name, place, first_row, expected, fix)
     return ratings.cast(pa.float32())
 
 
-def _numbers(column: pa.ChunkedArray, name: str, place: Place, first_row: int, fix: str) -> pa.ChunkedArray:
+def as_numbers(column: pa.ChunkedArray, name: str, place: Place, first_row: int, fix: str) -> pa.ChunkedArray:
     """Finite integers or floats, null where the column is null or an empty text."""
     if pa.types.is_integer(column.type):
         return column
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
         numbers = column.cast(pa.float64())
-        _refuse(pc.invert(pc.is_finite(numbers)), column, name, place, first_row, "a finite number", fix)
+        refuse(pc.invert(pc.is_finite(numbers)), column, name, place, first_row, "a finite number", fix)
         return numbers
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         raise InputError(f"{place}: column {name} has type {column.type}, not a number. {fix}.")
     text = pc.utf8_trim_whitespace(column.cast(pa.string()))
     text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     wrong = pc.invert(pc.match_substring_regex(text, _NUMBER))
-    _refuse(wrong, column, name, place, first_row, "a number", fix)
+    refuse(wrong, column, name, place, first_row, "a number", fix)
     whole = pc.all(pc.match_substring_regex(text, _INTEGER)).as_py() is not False
-    return _cast(text, pa.int64() if whole else pa.float64(), name, place)
+    return cast(text, pa.int64() if whole else pa.float64(), name, place)
 
 
-def _refuse(
+def refuse(
     wrong: pa.ChunkedArray,
     column: pa.ChunkedArray,
     name: str,
@@ -92,7 +80,7 @@ def _refuse(
         )
 
 
-def _cast(numbers: pa.ChunkedArray, kind: pa.DataType, name: str, place: Place) -> pa.ChunkedArray:
+def cast(numbers: pa.ChunkedArray, kind: pa.DataType, name: str, place: Place) -> pa.ChunkedArray:
     try:
         return numbers.cast(kind)
     except pa.ArrowInvalid as error:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from app.data.columns import as_ids, as_ratings, as_times
+from app.data.columns import as_ids, as_ratings
 from app.data.source import CATALOGUE, Piece, Source, file_states, find_file, read_rows
+from app.data.times import as_times
 from app.errors import InputError
 from app.workspace import Place
 

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from app.data.columns import as_ids, as_ratings, as_text, as_times
+from app.data.columns import as_ids, as_ratings, as_text
 from app.data.formats import FORMATS, Format
 from app.data.source import CATALOGUE, TEST, TRAIN, Piece, Source, file_states, listing, read_rows
+from app.data.times import as_times
 from app.errors import InputError
 from app.recipe import Columns, Dataset
 from app.workspace import Place
