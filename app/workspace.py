@@ -9,23 +9,19 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from app import __version__
 from app.errors import InputError
+from app.place import Place
 
 MANIFEST = "_manifest.json"
-CHUNK = 1 << 24
 log = logging.getLogger("longtail")
 
 
@@ -33,101 +29,6 @@ def fingerprint(*parts: Any) -> str:
     """A short hash of anything JSON can say; equal settings and inputs give equal fingerprints on every machine."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-@dataclass(frozen=True)
-class Place:
-    """A folder or file in a file system; picklable, so that Ray tasks can read and write it from any node."""
-
-    fs: pafs.FileSystem
-    path: str
-
-    def __truediv__(self, name: str) -> "Place":
-        return Place(self.fs, f"{self.path}/{name}")
-
-    def __str__(self) -> str:
-        return self.path
-
-    @property
-    def name(self) -> str:
-        return self.path.rsplit("/", 1)[-1]
-
-    @property
-    def uri(self) -> str:
-        """What libraries other than pyarrow call this place: the path itself where it is local."""
-        scheme = {"s3": "s3", "gcs": "gs", "abfs": "abfss", "hdfs": "hdfs"}.get(self.fs.type_name)
-        return f"{scheme}://{self.path}" if scheme else self.path
-
-    def exists(self) -> bool:
-        return self.fs.get_file_info(self.path).type != pafs.FileType.NotFound
-
-    def files(self, suffix: str = "") -> list["Place"]:
-        """The files below this folder, sorted by path."""
-        found = self.fs.get_file_info(pafs.FileSelector(self.path, recursive=True, allow_not_found=True))
-        return [
-            Place(self.fs, info.path)
-            for info in sorted(found, key=lambda info: info.path)
-            if info.is_file and info.path.endswith(suffix)
-        ]
-
-    def make_folder(self) -> "Place":
-        self.fs.create_dir(self.path, recursive=True)
-        return self
-
-    def delete(self) -> None:
-        kind = self.fs.get_file_info(self.path).type
-        if kind == pafs.FileType.Directory:
-            self.fs.delete_dir(self.path)
-        elif kind == pafs.FileType.File:
-            self.fs.delete_file(self.path)
-
-    def read_bytes(self) -> bytes:
-        with self.fs.open_input_stream(self.path) as stream:
-            return stream.read()
-
-    def chunks(self) -> Iterator[bytes]:
-        """The bytes of a file as they lie there, CHUNK at a time, to be hashed without holding them."""
-        with self.fs.open_input_stream(self.path, compression=None) as stream:
-            while chunk := stream.read(CHUNK):
-                yield chunk
-
-    def write_bytes(self, data: bytes) -> None:
-        self.fs.create_dir(self.path.rsplit("/", 1)[0], recursive=True)
-        with self.fs.open_output_stream(self.path) as stream:
-            stream.write(data)
-
-    def read_json(self) -> Any:
-        return json.loads(self.read_bytes())
-
-    def write_json(self, value: Any) -> None:
-        self.write_bytes(json.dumps(value, indent=1, default=str).encode())
-
-    def read_table(self, columns: list[str] | None = None) -> pa.Table:
-        """A Parquet file, or a folder of them, as one table."""
-        return pq.read_table(self.path, columns=columns, filesystem=self.fs)
-
-    def write_table(self, table: pa.Table) -> None:
-        self.fs.create_dir(self.path.rsplit("/", 1)[0], recursive=True)
-        pq.write_table(table, self.path, filesystem=self.fs, compression="zstd")
-
-    @contextmanager
-    def local(self) -> Iterator[Path]:
-        """This folder as a local path: itself, or a copy that is gone afterwards."""
-        if isinstance(self.fs, pafs.LocalFileSystem):
-            yield Path(self.path)
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            pafs.copy_files(
-                self.path, folder, source_filesystem=self.fs, destination_filesystem=pafs.LocalFileSystem()
-            )
-            yield Path(folder)
-
-    def upload(self, folder: str | Path) -> None:
-        """Copy a local folder into this place."""
-        self.make_folder()
-        pafs.copy_files(
-            str(folder), self.path, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=self.fs
-        )
 
 
 @dataclass
@@ -204,11 +105,7 @@ class Workspace:
     """
 
     def __init__(self, uri: str) -> None:
-        if "://" in uri:
-            fs, path = pafs.FileSystem.from_uri(uri)
-        else:
-            fs, path = pafs.LocalFileSystem(), str(Path(uri).expanduser().resolve())
-        self.root = Place(fs, path.rstrip("/"))
+        self.root = Place.at(uri, "--workspace")
 
     def __str__(self) -> str:
         return self.root.path

@@ -6,7 +6,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from app.augment.content import content
-from app.workspace import CHUNK, Place
+from app.place import CHUNK, Place
 
 FILES = {
     "model.safetensors": b"weights",
