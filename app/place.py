@@ -1,6 +1,7 @@
 """A place: a folder or file in any file system that `pyarrow.fs` reaches, local or by URI."""
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ class Place:
     options: str = ""
 
     @classmethod
-    def at(cls, uri: str, setting: str) -> "Place":
+    def named(cls, uri: str, setting: str) -> "Place":
         """The place that a user named, which need not exist; `setting` is where he named it.
 
         Raises InputError for a URI that no file system reads, and for the home folder of nobody.
@@ -53,7 +54,7 @@ class Place:
         return cls(fs, path, _scheme(address, fs.type_name), mark + options)
 
     def __truediv__(self, name: str) -> "Place":
-        return replace(self, path=f"{self.path}/{name}")
+        return self.at(f"{self.path}/{name}")
 
     def __str__(self) -> str:
         return self.path
@@ -64,7 +65,17 @@ class Place:
 
     @property
     def parent(self) -> "Place":
-        return replace(self, path=self.path.rpartition("/")[0])
+        return self.at(self.path.rpartition("/")[0])
+
+    @property
+    def parents(self) -> list["Place"]:
+        """The folders above this one, the nearest first; a bucket is the last of them."""
+        parts = self.path.split("/")[:-1]
+        return [self.at("/".join(parts[:n])) for n in range(len(parts), 0, -1) if any(parts[:n])]
+
+    def at(self, path: str) -> "Place":
+        """Another path of the same file system."""
+        return replace(self, path=path)
 
     @property
     def uri(self) -> str:
@@ -78,11 +89,14 @@ class Place:
     def exists(self) -> bool:
         return self.fs.get_file_info(self.path).type != pafs.FileType.NotFound
 
+    def is_file(self) -> bool:
+        return self.fs.get_file_info(self.path).is_file
+
     def files(self, suffix: str = "") -> list["Place"]:
         """The files below this folder, sorted by path."""
         found = self.fs.get_file_info(pafs.FileSelector(self.path, recursive=True, allow_not_found=True))
         return [
-            replace(self, path=info.path)
+            self.at(info.path)
             for info in sorted(found, key=lambda info: info.path)
             if info.is_file and info.path.endswith(suffix)
         ]
@@ -112,6 +126,15 @@ class Place:
         self.parent.make_folder()
         with self.fs.open_output_stream(self.path) as stream:
             stream.write(data)
+
+    def replace_bytes(self, data: bytes) -> None:
+        """As `write_bytes`, but a reader at the same time gets the old bytes or the new ones, never a part."""
+        if not self.is_local:
+            self.write_bytes(data)  # an object appears when it is whole
+            return
+        draft = self.parent / f".{self.name}-{os.getpid()}"
+        draft.write_bytes(data)
+        os.replace(draft.path, self.path)
 
     def read_json(self) -> Any:
         return json.loads(self.read_bytes())

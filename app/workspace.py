@@ -1,7 +1,8 @@
-"""Places, manifests, publish and resume: everything a run makes lies in one workspace, local or any `pyarrow.fs` URI.
+"""A workspace: everything that a run makes, in one folder or bucket, published whole or not at all.
 
-A stage writes to a temporary place and publishes it with a manifest; a place without a manifest does not exist for a
-reader. A stage whose manifest carries the same fingerprint (settings and the fingerprints of its inputs) is not run again.
+A stage writes to a draft and publishes it with a manifest; a place without a manifest does not exist for a reader. A
+stage whose manifest carries the same fingerprint (its meaning, settings and the fingerprints of its inputs) is not run
+again, as long as all its files are there. One process at a time writes to a workspace; see `app.lease`.
 """
 
 import hashlib
@@ -11,17 +12,19 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow.fs as pafs
+import yaml
 
-from app import __version__
+from app import __version__, swap
 from app.errors import InputError
+from app.lease import Lease, held, keep
 from app.place import Place
+from app.swap import MANIFEST
 
-MANIFEST = "_manifest.json"
+RECIPE = "recipe.yaml"
 log = logging.getLogger("longtail")
 
 
@@ -33,79 +36,99 @@ def fingerprint(*parts: Any) -> str:
 
 @dataclass
 class Stage:
-    """One unit of work that is published whole or not at all."""
+    """One unit of work that is published whole or not at all.
 
-    place: Place
+    `meaning` is the version of what the code makes of equal settings: whoever changes the outcome raises it.
+    """
+
+    ws: "Workspace"
     name: str
     settings: Any
     inputs: list[str]
+    meaning: int
     counts: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def place(self) -> Place:
+        return self.ws / self.name
+
+    @property
     def fingerprint(self) -> str:
-        return fingerprint(self.name, self.settings, self.inputs)
+        return fingerprint(self.name, self.meaning, self.settings, self.inputs)
 
     @property
     def up_to_date(self) -> bool:
+        """Whether it is published with this fingerprint, and every file of it is still there."""
         manifest = read_manifest(self.place)
-        return manifest is not None and manifest["fingerprint"] == self.fingerprint
+        if manifest is None or manifest["fingerprint"] != self.fingerprint:
+            return False
+        lost = sorted(set(manifest["files"].items()) - set(swap.sizes(self.place).items()))
+        if lost:
+            log.warning("%s: %s is lost or cut off; it is made again", self.place, lost[0][0])
+        return not lost
 
     @contextmanager
     def publishing(self) -> Iterator[Place]:
-        """A temporary place to write to; becomes `self.place` when the block ends well, vanishes when it does not."""
-        fs, path = self.place.fs, self.place.path
-        parent, _, leaf = path.rpartition("/")
-        draft = Place(fs, f"{parent}/.draft-{leaf}-{os.getpid()}-{time.monotonic_ns()}").make_folder()
-        log.info("%s …", self.name)
-        started = time.monotonic()
-        try:
-            yield draft
-            seconds = time.monotonic() - started
-            manifest = {
-                "stage": self.name,
-                "fingerprint": self.fingerprint,
-                "settings": self.settings,
-                "inputs": self.inputs,
-                "counts": self.counts,
-                "seconds": round(seconds, 3),
-                "version": __version__,
-            }
-            _swap(draft, self.place, manifest)
-        except BaseException:
-            draft.delete()
-            raise
+        """A temporary place to write to; becomes `self.place` when the block ends well, vanishes when it does not.
+
+        Raises InputError if another process writes to this workspace, or if the draft was removed meanwhile.
+        """
+        with self.ws.writing() as lease:
+            draft = swap.begin(self.place)
+            log.info("%s …", self.name)
+            started = time.monotonic()
+            try:
+                yield draft
+                seconds = time.monotonic() - started
+                lease.require()
+                swap.publish(draft, self.place, self._manifest(seconds))
+            except BaseException:
+                draft.delete()
+                raise
+            self.ws.save_recipe()
         log.info("%s: %.1f s", self.name, seconds)
 
-
-def _swap(draft: Place, place: Place, manifest: dict[str, Any]) -> None:
-    """Put `draft` where `place` is; whoever looks in between sees no manifest, hence nothing."""
-    (place / MANIFEST).delete()
-    place.delete()
-    if isinstance(place.fs, pafs.LocalFileSystem):
-        (draft / MANIFEST).write_json(manifest)
-        os.rename(draft.path, place.path)
-        return
-    # Object stores cannot rename a folder: the manifest is copied last, as the commit.
-    place.make_folder()
-    pafs.copy_files(draft.path, place.path, source_filesystem=draft.fs, destination_filesystem=place.fs)
-    (place / MANIFEST).write_json(manifest)
-    draft.delete()
+    def _manifest(self, seconds: float) -> dict[str, Any]:
+        return {
+            "stage": self.name,
+            "fingerprint": self.fingerprint,
+            "meaning": self.meaning,
+            "settings": self.settings,
+            "inputs": self.inputs,
+            "counts": self.counts,
+            "seconds": round(seconds, 3),
+            "finished": time.time(),
+            "version": __version__,
+            "recipe": self.ws.recipe,
+        }
 
 
 def read_manifest(place: Place) -> dict[str, Any] | None:
     """The manifest of a published place, or None."""
-    manifest = place / MANIFEST
-    return manifest.read_json() if manifest.exists() else None
+    try:
+        found = (place / MANIFEST).read_json()
+    except FileNotFoundError:
+        return None
+    if "meaning" not in found:
+        return None  # of a version before 0.3, whose fingerprints did not know the code
+    return found
 
 
 class Workspace:
-    """The folder or bucket of one run.
+    """The folder or bucket of one run, and the recipe of the command that works on it, if it is one's.
 
     The places in it are named by the table «What happens» of the README.
     """
 
-    def __init__(self, uri: str) -> None:
-        self.root = Place.at(uri, "--workspace")
+    def __init__(self, uri: str, recipe: dict[str, Any] | None = None) -> None:
+        """Raises InputError if this is the path of a file, or a URI that cannot be opened. Nothing is written yet."""
+        self.root = Place.named(uri, "--workspace")
+        self.recipe = recipe
+        for folder in [self.root, *self.root.parents]:
+            if folder.is_file():
+                raise InputError(
+                    f"--workspace = {uri!r}: {folder} is a file. Give a folder, which may be a new one."
+                )
 
     def __str__(self) -> str:
         return self.root.path
@@ -113,10 +136,10 @@ class Workspace:
     def __truediv__(self, name: str) -> Place:
         return self.root / name
 
-    def stage(self, place: str, settings: Any, inputs: list[Place] | None = None) -> Stage:
+    def stage(self, place: str, settings: Any, inputs: list[Place] | None = None, meaning: int = 1) -> Stage:
         """The unit of work that makes `place` from published `inputs`.
 
-        Raises InputError where an input is not published yet, naming the stage to run first.
+        Raises InputError if an input is not published yet, naming the stage to run first.
         """
         hashes = []
         for source in inputs or []:
@@ -126,10 +149,10 @@ class Workspace:
                     f"{self}: {self._relative(source)} is missing. Run the stage that makes it: {_maker(source)}."
                 )
             hashes.append(manifest["fingerprint"])
-        return Stage(self / place, place, settings, hashes)
+        return Stage(self, place, settings, hashes, meaning)
 
     def require(self, place: str) -> Place:
-        """A published place; InputError names the stage to run where it is not there."""
+        """A published place; InputError names the stage to run if it is not there."""
         if read_manifest(self / place) is None:
             raise InputError(
                 f"{self}: {place} is missing. Run the stage that makes it: {_maker(self / place)}."
@@ -137,23 +160,54 @@ class Workspace:
         return self / place
 
     def manifests(self) -> dict[str, dict[str, Any]]:
-        """Every published place and its manifest, oldest path first."""
-        found = [file for file in self.root.files(MANIFEST) if "/.draft-" not in file.path]
-        return {self._relative(file).rsplit("/", 1)[0]: file.read_json() for file in found}
+        """Every published place and its manifest, in the order of paths."""
+        found = [file for file in self.root.files(MANIFEST) if not swap.is_draft(file, self.root)]
+        read = {self._relative(file.parent): read_manifest(file.parent) for file in found}
+        return {place: manifest for place, manifest in read.items() if manifest is not None}
 
-    def clean(self) -> None:
-        """Remove what a run that was cut off left behind."""
-        for info in self.root.fs.get_file_info(
-            pafs.FileSelector(self.root.path, recursive=True, allow_not_found=True)
-        ):
-            if info.type == pafs.FileType.Directory and info.base_name.startswith(".draft-"):
-                Place(self.root.fs, info.path).delete()
+    def claim(self) -> None:
+        """From here on this command writes: refuse another writer before any expensive work.
 
-    def check_space(self, needed_gib: float = 1.0) -> None:
-        """Raise InputError where a local workspace has less than `needed_gib` left: engines die badly without space."""
-        if not isinstance(self.root.fs, pafs.LocalFileSystem):
+        Raises InputError if another one writes here, if nobody can, or if the disk is nearly full.
+        """
+        self._check_space()
+        keep(self.root, self._recover)
+
+    def writing(self) -> AbstractContextManager[Lease]:
+        """A block that writes: it holds the lease, and whoever takes it mends what a dead writer left behind."""
+        return held(self.root, self._recover)
+
+    def _recover(self) -> None:
+        swap.recover(self.root)
+
+    def save_recipe(self) -> None:
+        """`recipe.yaml` is that of the command which published last."""
+        if self.recipe is None:
             return
-        free = shutil.disk_usage(self.root.make_folder().path).free / 2**30
+        data = yaml.safe_dump(self.recipe, sort_keys=False).encode()
+        saved = self / RECIPE
+        if not saved.exists() or saved.read_bytes() != data:
+            saved.replace_bytes(data)
+
+    def saved_recipe(self) -> dict[str, Any] | None:
+        """What `save_recipe` wrote, None if no run published anything yet. Raises InputError if it is no recipe."""
+        saved = self / RECIPE
+        try:
+            found = yaml.safe_load(saved.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (yaml.YAMLError, UnicodeDecodeError):
+            found = None
+        if not isinstance(found, dict):
+            raise InputError(f"{saved}: is not the recipe of a run. Give another --workspace, or remove it.")
+        return found
+
+    def _check_space(self, needed_gib: float = 1.0) -> None:
+        """Engines die badly without space."""
+        if not self.root.is_local:
+            return
+        folder = next(folder for folder in [self.root, *self.root.parents] if folder.exists())
+        free = shutil.disk_usage(folder.path or os.sep).free / 2**30
         if free < needed_gib:
             raise InputError(
                 f"{self}: {free:.2f} GiB of disk left, {needed_gib:.1f} needed. Free some, or give another --workspace."

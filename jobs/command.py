@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 from rich.logging import RichHandler
 
 from app.cluster import FIGURES
 from app.errors import InputError
-from app.recipe import Recipe, dump_recipe, load_recipe
+from app.lease import session
+from app.recipe import Recipe, load_recipe
 from app.workspace import Workspace
 
 StageFunction = Callable[[Recipe, Workspace], None]
@@ -43,8 +43,9 @@ def execute(
     try:
         recipe = load_recipe(recipe_path, changes)
         ws = open_workspace(recipe, workspace or f"runs/{recipe.name}")
-        for stage in stages:
-            stage(recipe, ws)
+        with session():
+            for stage in stages:
+                stage(recipe, ws)
     except InputError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -61,22 +62,17 @@ def execute(
 
 
 def open_workspace(recipe: Recipe, uri: str) -> Workspace:
-    """The workspace of this recipe, cleaned of what a cut-off run left, with the resolved recipe saved in it.
+    """The workspace of this recipe; nothing is written to it yet.
 
-    Raises InputError where it holds the run of another recipe.
+    Raises InputError if it holds the run of another recipe.
     """
-    ws = Workspace(uri)
-    saved = ws / "recipe.yaml"
-    if saved.exists():
-        other = yaml.safe_load(saved.read_bytes())
-        if other.get("name") != recipe.name:
-            raise InputError(
-                f"{ws}: holds the run of recipe '{other.get('name')}', this is '{recipe.name}'. "
-                "Give another --workspace, or remove that one."
-            )
-    ws.check_space()
-    ws.clean()
-    saved.write_bytes(dump_recipe(recipe).encode())
+    ws = Workspace(uri, recipe.model_dump(mode="json"))
+    other = ws.saved_recipe()
+    if other is not None and other.get("name") != recipe.name:
+        raise InputError(
+            f"{ws}: holds the run of recipe '{other.get('name')}', this is '{recipe.name}'. "
+            "Give another --workspace, or remove that one."
+        )
     return ws
 
 

@@ -49,6 +49,8 @@ def run_tuning(
 
 def show(name: str, place: Place) -> None:
     """A table of the best trials in a published `tuning/<name>`."""
+    from app.recommenders.tuning import best_recipe
+
     table = Table("", "NDCG@10", "settings", "epochs", "seconds", "", title=f"{name}, on validation")
     for rank, row in enumerate((place / "trials.parquet").read_table().to_pylist()[:SHOWN], start=1):
         table.add_row(
@@ -61,7 +63,7 @@ def show(name: str, place: Place) -> None:
         )
     console = Console()
     console.print(table)
-    console.print(f"Best: {place}/best.yaml", soft_wrap=True)
+    console.print(f"Best: {best_recipe(place)}", soft_wrap=True)
 
 
 def main(

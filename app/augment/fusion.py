@@ -30,6 +30,7 @@ def fuse(recipe: Recipe, ws: Workspace) -> None:
     due = {name: stage for name, stage in _stages(recipe, ws).items() if not stage.up_to_date}
     if not due:
         return
+    ws.claim()
     connect(recipe.resources)
     prepared = Prepared(ws)
     fusing = Fusing(recipe, ws, prepared)

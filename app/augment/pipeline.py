@@ -23,6 +23,7 @@ from app.cluster import connect, fetch
 from app.data import Prepared
 from app.llm.engine import Sampling, ask
 from app.llm.prompts import VERSION, Prompts
+from app.place import Place
 from app.recipe import Recipe, StrategySection
 from app.workspace import Workspace, fingerprint
 
@@ -59,6 +60,7 @@ def _augment(recipe: Recipe, ws: Workspace, section: StrategySection) -> None:
     stage = ws.stage(f"augmentation/{section.strategy}", settings, [ws / "data", *roles.values()])
     if stage.up_to_date:
         return
+    ws.claim()
     for role in roles:
         ws.require(f"llm/{role}")
     prepared = Prepared(ws)
@@ -83,7 +85,7 @@ class Asking:
                 self.discriminator, prepared.items, recipe.llm.items, tuning.history, tuning.context
             )
         self.salt = self._salt()
-        root = Workspace(recipe.ledger).root if recipe.ledger else ws / "ledger"
+        root = Place.named(recipe.ledger, "ledger") if recipe.ledger else ws / "ledger"
         self.ledger = Ledger(root / f"{section.strategy}/{self.salt}")
 
     def _salt(self) -> str:

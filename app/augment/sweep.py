@@ -85,6 +85,7 @@ def _swept(recipe: Recipe, ws: Workspace, name: str, inputs: list[Place], judged
     }
     stage = ws.stage(f"sweep/{name}", settings, inputs)
     if not stage.up_to_date:
+        ws.claim()
         connect(recipe.resources)
         with stage.publishing() as draft:
             search = Search(Points(recipe, ws, name), recipe.judge_of(name), axes)

@@ -40,6 +40,7 @@ def prepare(recipe: Recipe, ws: Workspace) -> None:
     stage = ws.stage("data", settings)
     if stage.up_to_date:
         return
+    ws.claim()
     listed, changed = items.clean_catalogue(source.catalogue(), source.listing)
     connect(recipe.resources)
     with stage.publishing() as draft:

@@ -10,8 +10,8 @@ from app.data.source import Piece, Source, read_rows
 from app.data.tables import open_tables
 from app.data.texts import open_lightgcn, open_sasrec
 from app.errors import InputError
+from app.place import Place
 from app.recipe import Dataset, Recipe, Simulation
-from app.workspace import Place, Workspace
 
 OPENERS: dict[str, Callable[[Place, Dataset], Source]] = {
     "movielens": lambda folder, dataset: open_movielens(folder),
@@ -40,7 +40,7 @@ def open_source(recipe: Recipe) -> Source:
             f"dataset.path is missing: source '{dataset.source}' reads a folder. Set dataset.path."
         )
     else:
-        folder = Workspace(dataset.path).root
+        folder = Place.named(dataset.path, "dataset.path")
         if not folder.exists():
             raise InputError(
                 f"dataset.path: {folder} does not exist. Set it to the folder with the raw files."

@@ -38,6 +38,7 @@ def evaluate(recipe: Recipe, ws: Workspace) -> None:
     units = [(run, unit) for run, unit in units if not unit.up_to_date]
     if not units:
         return
+    ws.claim()
     connect(recipe.resources)
     shared = _Shared.of(recipe, ws, [run for run, _ in units])
     side_by_side((partial(_publish, run, unit, ws, shared) for run, unit in units), recipe.resources.parallel)

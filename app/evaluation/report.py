@@ -39,6 +39,7 @@ def report(recipe: Recipe, ws: Workspace) -> None:
     unit = ws.stage("report", recipe.model_dump(mode="json"), inputs)
     if unit.up_to_date:
         return
+    ws.claim()
     for run in evaluated(recipe):
         _check_ranking(recipe, ws / run.evaluation, run)
     from app.evaluation.page import render  # brings matplotlib

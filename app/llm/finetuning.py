@@ -39,6 +39,7 @@ def finetune_role(recipe: Recipe, ws: Workspace, role: Role) -> None:
     stage = ws.stage(f"llm/{role}", settings, [ws / "data", *started_from])
     if stage.up_to_date:
         return
+    ws.claim()
     prepared = Prepared(ws)
     check_base(recipe, role, prepared.n_items, recipe.resources.llm_workers)
     connect(recipe.resources)

@@ -30,6 +30,7 @@ def fit_all(recipe: Recipe, ws: Workspace) -> None:
     due = [(run, unit) for run, unit in units if not unit.up_to_date]
     if not due:
         return
+    ws.claim()
     connect(recipe.resources)
     with relay() as say:
         calls = (partial(_publish, recipe, ws, run, unit, say) for run, unit in due)

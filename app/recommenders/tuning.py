@@ -54,8 +54,8 @@ _ENVIRONMENT = {
 
 
 def tune(recipe: Recipe, ws: Workspace, only: str | None = None) -> dict[str, Place]:
-    """Publish `tuning/<recommender>` for each of the recipe's recommenders, or only for one: `trials.parquet` and
-    `best.yaml`, the recipe with the best settings. Returns these places, by recommender.
+    """Publish `tuning/<recommender>` for each of the recipe's recommenders, or only for one: `trials.parquet`, and beside
+    it `<recommender>.yaml`, the recipe with the best settings. Returns these places, by recommender.
 
     Raises InputError, before anything is started, for a recommender that cannot be tuned and for bad values of the
     space; and for data without validation items.
@@ -86,6 +86,7 @@ def _tuned(recipe: Recipe, ws: Workspace, name: str, trials: list[RecommenderSec
     settings = {"trials": [trial.model_dump(mode="json", exclude={"variants", "judge"}) for trial in trials]}
     stage = ws.stage(f"tuning/{name}", settings | {"seed": recipe.seed}, [ws / "data"])
     if not stage.up_to_date:
+        ws.claim()
         connect(recipe.resources)
         with stage.publishing() as draft:
             rows = _search(recipe, name, trials, list(space), ws / "data")
@@ -101,10 +102,16 @@ def _tuned(recipe: Recipe, ws: Workspace, name: str, trials: list[RecommenderSec
             }
     best = trials[(stage.place / "trials.parquet").read_table(["trial"])["trial"][0].as_py()]
     text = dump_recipe(_with(recipe, name, best)).encode()
-    file = stage.place / "best.yaml"
+    file = best_recipe(stage.place)
     if not file.exists() or file.read_bytes() != text:
-        file.write_bytes(text)
+        with ws.writing():
+            file.replace_bytes(text)
     return stage.place
+
+
+def best_recipe(place: Place) -> Place:
+    """The recipe with the best settings: beside a published `tuning/<recommender>`, for it follows the rest of a recipe."""
+    return place.parent / f"{place.name}.yaml"
 
 
 def _with(recipe: Recipe, name: str, section: RecommenderSection) -> Recipe:

@@ -54,7 +54,7 @@ def test_the_saved_recipe_is_as_good_as_the_search_says(tuned: Workspace, name: 
     own = next(row for row in rows if row["trial"] == 0)
     assert rows[0]["ndcg"] == max(row["ndcg"] for row in rows) >= own["ndcg"]
 
-    best = load_recipe(f"{tuned}/tuning/{name}/best.yaml")
+    best = load_recipe(f"{tuned}/tuning/{name}.yaml")
     section = best.recommenders.chosen()[name]
     assert json.loads(rows[0]["settings"]).items() <= section.model_dump().items()
     others = best.recommenders.model_dump() | {name: recipe().recommenders.model_dump()[name]}
@@ -82,8 +82,8 @@ def test_nothing_is_searched_twice_and_the_saved_recipe_follows_the_rest(tuned: 
     changed = recipe(evaluation={"ks": [7]})
     tune(changed, tuned, "itemcf")
     assert tuned.manifests() == before
-    assert load_recipe(f"{tuned}/tuning/itemcf/best.yaml").evaluation.ks == [7]
-    assert load_recipe(f"{tuned}/tuning/bpr/best.yaml").evaluation.ks != [7], "only itemcf was asked for"
+    assert load_recipe(f"{tuned}/tuning/itemcf.yaml").evaluation.ks == [7]
+    assert load_recipe(f"{tuned}/tuning/bpr.yaml").evaluation.ks != [7], "only itemcf was asked for"
     assert not [file.path for file in tuned.root.files() if ".draft-" in file.path]
 
 
