@@ -14,7 +14,6 @@ URIS = [
     "s3://bucket?region=us-east-1",
     "gs://bucket/run",
     "abfss://container@account.dfs.core.windows.net/run",
-    "mock:///bucket/run",
     "file:///tmp/run",
     "/tmp/run",
 ]
