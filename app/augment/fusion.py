@@ -21,6 +21,8 @@ from app.recommenders.reading import observed_itemcf
 from app.schema import FUSED
 from app.workspace import Place, Stage, Workspace
 
+MEANING = 1
+"""The version of the training sets that equal settings and inputs give: raised whenever they change."""
 PREFERRING = {"pairs": "pairs", "cold_pairs": "cold_pairs", "shuffled": "cold_pairs"}
 """The strategy of the variants that add preferences instead of interactions."""
 
@@ -48,9 +50,9 @@ def _stages(recipe: Recipe, ws: Workspace) -> dict[str, Stage]:
         if strategies:
             settings |= {"judge": judge.model_dump(), "seed": recipe.seed}
         if variant == "itemcf":
-            settings["itemcf"] = recipe.itemcf.model_dump(mode="json")
+            settings["itemcf"] = recipe.itemcf.of_fit()
         inputs = [ws / "data", *(ws / f"augmentation/{strategy}" for strategy in strategies)]
-        stages[name] = ws.stage(f"fused/{name}", settings, inputs)
+        stages[name] = ws.stage(f"fused/{name}", settings, inputs, MEANING)
     return stages
 
 

@@ -22,6 +22,8 @@ from app.workspace import Place, Workspace, read_manifest
 
 log = logging.getLogger("longtail")
 
+MEANING = 1
+"""The version of what a sweep of equal answers and settings finds: raised whenever that changes."""
 AXES = ("blend", "keep", "weight", "tail_share", "threshold")
 """In the order in which they are searched: which items, how many, how heavy, for whom, how sure."""
 JUDGE = tuple(name for name in Judge.model_fields if name != "relative")
@@ -79,11 +81,11 @@ def _swept(recipe: Recipe, ws: Workspace, name: str, inputs: list[Place], judged
     settings = {
         "axes": axes,
         "judges": [recipe.judge.model_dump(), recipe.judge_of(name).model_dump()],
-        "section": capped(recipe, name).model_dump(mode="json"),
-        "itemcf": recipe.itemcf.model_dump(mode="json"),
+        "section": capped(recipe, name).of_fit(),
+        "itemcf": recipe.itemcf.of_fit(),
         "seed": recipe.seed,
     }
-    stage = ws.stage(f"sweep/{name}", settings, inputs)
+    stage = ws.stage(f"sweep/{name}", settings, inputs, MEANING)
     if not stage.up_to_date:
         ws.claim()
         connect(recipe.resources)

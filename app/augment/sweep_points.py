@@ -89,12 +89,12 @@ class Points:
             rare=ray.put(rare_items(prepared.items)),
             control=ray.remote(num_cpus=1)(observed_itemcf).remote(prepared.place, itemcf),
         )
-        fitted = [name, section.model_dump(mode="json"), recipe.seed, prepared.fingerprint]
+        fitted = [name, section.of_fit(), recipe.seed, prepared.fingerprint]
         judged = [*fitted, read_manifest(ws / "augmentation/next_item")["fingerprint"]]
         self.depends = {
             "observed": fitted,
             "discriminated": judged,
-            "itemcf": [*judged, itemcf.model_dump(mode="json")],
+            "itemcf": [*judged, itemcf.of_fit()],
         }
         """By variant all but the judge that a point's figures depend on."""
         self.known: dict[str, Point] = {}

@@ -23,6 +23,8 @@ from app.recommenders.runs import Run, ServedRun, runs, served_runs
 from app.serving.llm_lists import LLMLists
 from app.workspace import Place, Stage, Workspace, fingerprint, read_manifest
 
+MEANING = 1
+"""The version of the ranks that equal settings and inputs give: raised whenever they change."""
 TASKS_AT_ONCE = 64
 """Tasks of one run that wait or work: enough for a large cluster, and what they answer stays small."""
 
@@ -53,7 +55,7 @@ def _unit(recipe: Recipe, ws: Workspace, run: Run | ServedRun) -> Stage:
     inputs = [ws / "data", ws / run.place]
     if isinstance(run, ServedRun):
         inputs.append(ws / f"augmentation/{run.strategy}")
-    return ws.stage(run.evaluation, ranking_settings(recipe, run), inputs)
+    return ws.stage(run.evaluation, ranking_settings(recipe, run), inputs, MEANING)
 
 
 def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
@@ -67,9 +69,7 @@ def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
     }
     if isinstance(run, ServedRun):
         settings |= {
-            "list": recipe.itemcf.model_dump(mode="json", exclude={"variants", "judge"})
-            if run.control
-            else run.strategy,
+            "list": recipe.itemcf.of_fit() if run.control else run.strategy,
             "candidates": recipe.serving.candidates,
             "choices": fingerprint([asdict(choice) for choice in GRID]),
         }

@@ -25,6 +25,9 @@ from app.recipe import SOURCES, Recipe
 from app.recommenders.runs import Run, ServedRun, served_runs
 from app.workspace import STAGES, Place, Workspace, read_manifest
 
+MEANING = 1
+"""The version of the figures and the page that equal evaluations give: raised whenever they change."""
+
 
 def report(recipe: Recipe, ws: Workspace) -> None:
     """Publish `report/metrics.json` and `report/index.html`, which is made from nothing but the former.
@@ -36,7 +39,7 @@ def report(recipe: Recipe, ws: Workspace) -> None:
     evaluations = [ws / run.evaluation for run in evaluated(recipe)]
     llms = tuned(recipe, ws).values()
     inputs = [ws / "data", *llms, *_augmentations(recipe, ws), *fused, *evaluations]
-    unit = ws.stage("report", recipe.model_dump(mode="json"), inputs)
+    unit = ws.stage("report", recipe.model_dump(mode="json"), inputs, MEANING)
     if unit.up_to_date:
         return
     ws.claim()

@@ -12,6 +12,11 @@ from app.llm.examples.writing import write_examples
 from app.recipe import Recipe, Role, Tuning
 from app.workspace import Place, Stage, Workspace
 
+MEANING = 1
+"""The version of the LLM that equal examples and settings give, and of what is measured about it: raised whenever
+either changes."""
+EXAMPLES_MEANING = 1
+"""The same of the examples."""
 SHAPING = {
     *("tasks", "history", "context", "loss", "tail_weight", "splits", "candidates"),
     *("negatives", "negatives_per_positive", "title_noise"),
@@ -36,7 +41,7 @@ def finetune_role(recipe: Recipe, ws: Workspace, role: Role) -> None:
     section: Tuning = getattr(recipe, role)
     started_from = [] if role == "generator" else [ws / "llm/generator"]
     settings = {"llm": recipe.llm.model_dump(), "tuning": section.model_dump(), "seed": recipe.seed}
-    stage = ws.stage(f"llm/{role}", settings, [ws / "data", *started_from])
+    stage = ws.stage(f"llm/{role}", settings, [ws / "data", *started_from], MEANING)
     if stage.up_to_date:
         return
     ws.claim()
@@ -56,7 +61,7 @@ def _examples(
         "tuning": section.model_dump(include=SHAPING),
         "seed": recipe.seed,
     }
-    stage = ws.stage(f"examples/{role}", settings, [ws / "data", *started_from])
+    stage = ws.stage(f"examples/{role}", settings, [ws / "data", *started_from], EXAMPLES_MEANING)
     if not stage.up_to_date:
         with stage.publishing() as draft:
             if role == "generator":

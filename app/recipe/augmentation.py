@@ -1,6 +1,6 @@
 """How the LLMs are asked and judged: one section per strategy, the judge, and what it costs."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -12,6 +12,8 @@ ItemSlice = Literal["head", "mid", "tail", "cold"]
 class StrategySection(Section):
     """What all strategies have."""
 
+    meaning: ClassVar[int] = 1
+    """The version of what a strategy asks and reads with equal settings: raised in its section whenever that changes."""
     users: Positive | None = None
     """Ask about so many users, drawn by the recipe's seed; by default about all."""
     useless: Share = 0.9

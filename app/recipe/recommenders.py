@@ -1,6 +1,6 @@
 """The recommenders: those that are named are fitted, on each variant of the training set."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -42,10 +42,16 @@ SOURCES: dict[Variant, tuple[str, ...]] = {
 
 
 class RecommenderSection(Section):
+    meaning: ClassVar[int] = 1
+    """The version of what a fit with equal settings gives: raised in the section of a recommender whenever that changes."""
     variants: list[Variant] | None = None
     """The training sets this recommender is fitted on; by default all of the recipe."""
     judge: dict[str, Any] = {}
     """What of the recipe's `judge` is otherwise for this recommender; `longtail sweep` finds it on validation."""
+
+    def of_fit(self) -> dict[str, Any]:
+        """All that a fit depends on besides its data and its seed, as JSON."""
+        return self.model_dump(mode="json", exclude={"variants", "judge"}) | {"meaning": self.meaning}
 
 
 class Popularity(RecommenderSection):

@@ -19,6 +19,9 @@ from app.recommenders.reading import read_validation
 from app.recommenders.runs import Run, runs
 from app.workspace import Place, Stage, Workspace
 
+MEANING = 1
+"""The version of how any recommender is given its training set; what each makes of it is the `meaning` of its section."""
+
 
 def fit_all(recipe: Recipe, ws: Workspace) -> None:
     """Publish `recommenders/<variant>/<model>-<s>` for all `runs(recipe)` that are not up to date.
@@ -38,11 +41,9 @@ def fit_all(recipe: Recipe, ws: Workspace) -> None:
 
 
 def _unit(recipe: Recipe, ws: Workspace, run: Run) -> Stage:
-    settings = recipe.recommenders.chosen()[run.recommender].model_dump(
-        mode="json", exclude={"variants", "judge"}
-    )
+    settings = recipe.recommenders.chosen()[run.recommender].of_fit()
     settings["seed"] = _seed(recipe, run)
-    return ws.stage(run.place, settings, [_training_set(recipe, ws, run), ws / "data"])
+    return ws.stage(run.place, settings, [_training_set(recipe, ws, run), ws / "data"], MEANING)
 
 
 def _training_set(recipe: Recipe, ws: Workspace, run: Run) -> Place:

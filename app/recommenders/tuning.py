@@ -42,6 +42,8 @@ TRIALS = pa.schema(
 )
 """One row per trial, best first."""
 
+MEANING = 1
+"""The version of what the search finds with equal settings and data: raised whenever that changes."""
 REDUCTION = 3
 """ASHA lets the best third go on, at a ninth and at a third of the epochs."""
 FAILED = -1.0
@@ -83,8 +85,8 @@ def _names(recipe: Recipe, only: str | None) -> list[str]:
 def _tuned(recipe: Recipe, ws: Workspace, name: str, trials: list[RecommenderSection]) -> Place:
     """Search, where that is not done yet; the recipe of the best settings always follows the rest of `recipe`."""
     space = space_of(recipe, name)
-    settings = {"trials": [trial.model_dump(mode="json", exclude={"variants", "judge"}) for trial in trials]}
-    stage = ws.stage(f"tuning/{name}", settings | {"seed": recipe.seed}, [ws / "data"])
+    settings = {"trials": [trial.of_fit() for trial in trials]}
+    stage = ws.stage(f"tuning/{name}", settings | {"seed": recipe.seed}, [ws / "data"], MEANING)
     if not stage.up_to_date:
         ws.claim()
         connect(recipe.resources)
