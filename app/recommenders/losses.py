@@ -35,21 +35,22 @@ class NextItemLoss(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """items [N]; targets, weights [T] and the places [T] among the items whose states predict them -> the two sums.
 
-        preferences: sequence, preferred, rejected, confidence [P].
+        preferences: place of the state that is asked, preferred, rejected, confidence [P].
         """
         every = self.model(items, layout)
         states = every.index_select(0, places)
         if self.binary:
             # One look-up for both: the embedding's gradient is as large as the catalogue, and is made once for each.
             targets_then_negatives = self.model.items(torch.cat([targets, negatives]))
-            positive, negative = (states * targets_then_negatives.unflatten(0, (2, -1))).sum(-1)
+            both = targets_then_negatives.unflatten(0, (2, len(targets)))
+            positive, negative = (states * both).sum(-1)
             loss = (weights * (functional.softplus(-positive) + functional.softplus(negative))).sum()
         else:
             loss = softmax_loss(states, targets, weights, negatives, self.model.items)
-        sequence, preferred, rejected, confidence = preferences
+        asked, preferred, rejected, confidence = preferences
         auxiliary = loss.new_zeros(())
-        if len(sequence):
-            asked = every[layout.last[sequence]]
+        if len(asked):
+            asked = every.index_select(0, asked)
             margin = (asked * (self.model.items(preferred) - self.model.items(rejected))).sum(-1)
             auxiliary = self.preference_weight * (confidence * functional.softplus(-margin)).sum()
         return loss, auxiliary

@@ -25,8 +25,8 @@ class SASRecLearner(Learner):
     """Adam on the next item of every position, or its weighted loss; an epoch passes once over all users.
 
     The loss of a batch is divided by its targets over all workers, so that more workers make the gradient of one
-    (dropout apart). What is said of a user's future, generated items and preferences, is asked of the state that
-    predicts the user's last item.
+    (dropout apart). What is said of a user's future, generated items and preferences, is asked of the state after the
+    user's whole history: the one that recommends.
     """
 
     def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
@@ -48,7 +48,7 @@ class SASRecLearner(Learner):
         for batch, targets in self.batches.epoch(rng, self.device):
             loss, auxiliary = self.engine.loss(*batch)
             # Gradients are averaged over workers: times their number makes that the sum.
-            self.engine.step((loss + auxiliary) * (n_workers / targets))
+            self.engine.step((loss + auxiliary) * (n_workers / max(targets, 1)))
             total += torch.stack([loss.detach().double(), total.new_tensor(targets / n_workers)])
         sum_over_workers(total)
         return (total[0] / total[1].clamp(min=1)).item()
@@ -68,16 +68,18 @@ class Batches:
 
     def __init__(self, arrays: Arrays, n_items: int, section: Section) -> None:
         self.arrays, self.section, self.n_items = arrays, section, n_items
-        lengths, added = np.diff(arrays["starts"]), np.diff(arrays["added_starts"])
+        lengths, asked, added = (np.diff(arrays[name]) for name in ("starts", "asked_starts", "added_starts"))
         parts = (arrays["weights"], arrays["indices"], arrays["indptr"])
         self.negatives = Negatives(csr_matrix(parts, shape=(len(lengths), n_items)))
-        enough = (lengths > 1) | (lengths == 1) & (added > 0)
-        self.users = np.flatnonzero(enough & self.negatives.possible if section.loss == "bce" else enough)
         order = np.argsort(arrays["preference_users"], kind="stable")
         self.preferences = [arrays[name][order] for name in ("preferred", "rejected", "confidences")]
         self.preference_starts = np.searchsorted(
             arrays["preference_users"][order], np.arange(len(lengths) + 1)
         )
+        self.told = (asked > 0) & ((added > 0) | (np.diff(self.preference_starts) > 0))
+        """bool [users]: something is said of their future, and they have a history to ask with."""
+        enough = (lengths > 1) | self.told
+        self.users = np.flatnonzero(enough & self.negatives.possible if section.loss == "bce" else enough)
 
     def epoch(self, rng: np.random.Generator, device: torch.device) -> Iterator[tuple[tuple, int]]:
         """This worker's part of each batch, as `NextItemLoss` takes it, and the batch's targets over all workers."""
@@ -87,40 +89,47 @@ class Batches:
             yield self._batch(users, rng, device)
 
     def _batch(self, users: np.ndarray, rng: np.random.Generator, device: torch.device) -> tuple[tuple, int]:
-        arrays = self.arrays
-        place, lengths = latest(arrays["starts"], users, self.section.max_length + 1)
-        added, counts = latest(arrays["added_starts"], users)
+        """Two kinds of sequences: each user's items but the last, to predict what follows each of them; behind these, of
+        the users of whom something is said, the whole history.
+        """
+        arrays, most = self.arrays, self.section.max_length
+        place, lengths = latest(arrays["starts"], users, most + 1)
         ends = np.cumsum(lengths)
         first, last = np.zeros((2, len(place)), bool)
-        first[ends - lengths] = True
-        last[ends[lengths > 1] - 1] = True  # is a target only, unless it is all that there is
-        inputs = np.maximum(lengths - 1, 1)
-        owners = np.repeat(np.arange(len(users)), inputs)
-        # Which input's state predicts a target: the one before it; of what was added, that of the user's last item.
-        places = np.concatenate(
-            [np.flatnonzero((lengths > 1)[owners]), np.repeat(np.cumsum(inputs) - 1, counts)]
-        )
+        first[ends - lengths] = last[ends - 1] = True
+        told = np.flatnonzero(self.told[users])
+        whole, whole_lengths = latest(arrays["asked_starts"], users[told], most)
+        added, counts = latest(arrays["added_starts"], users[told])
+        # Sequences in the order in which they lie flat: their users, as places in `users`, and their lengths.
+        owners = np.concatenate([np.arange(len(users)), told])
+        inputs = np.concatenate([lengths - 1, whole_lengths])
+        states = np.cumsum(inputs)[len(users) :] - 1  # of the whole histories, that is: those that are asked
+        places = np.concatenate([np.arange(np.sum(lengths - 1)), np.repeat(states, counts)])
         targets, weights = (
             np.concatenate([arrays[taken][place[~first]], arrays[more][added]])
             for taken, more in (("sequences", "added"), ("sequence_weights", "added_weights"))
         )
-        negatives = self._negatives(users[owners[places]], rng)
-        own = _share(lengths - 1 + counts)
-        preferences = self._preferences(users[own], device)
+        predicting = np.repeat(owners, inputs)  # the user of every input
+        negatives = self._negatives(users[predicting[places]], rng)
+        own = _share(np.bincount(owners, inputs, len(users)))
+        heard = own[told]
         if not own.any():  # a batch of fewer users than workers: take part, without weight
             own[0], weights = True, np.zeros_like(weights)
-        read, mine = own[owners], own[owners[places]]
+        read, mine = own[predicting], own[predicting[places]]
+        moved = np.cumsum(read) - 1  # where an input of the whole batch lies among this worker's
+        items = np.concatenate([arrays["sequences"][place[~last]], arrays["asked"][whole]])
         tensors = [
             torch.from_numpy(array).to(device)
             for array in (
-                arrays["sequences"][place[~last]][read].astype(np.int64),
-                (np.cumsum(read) - 1)[places[mine]],
+                items[read].astype(np.int64),
+                moved[places[mine]],
                 targets[mine].astype(np.int64),
                 weights[mine],
                 negatives[mine] if self.section.loss == "bce" else negatives,
             )
         ]
-        layout = Layout.of(inputs[own], self.section.max_length, device)
+        layout = Layout.of(inputs[own[owners] & (inputs > 0)], most, device)
+        preferences = self._preferences(users[told[heard]], moved[states[heard]], device)
         return (tensors[0], layout, *tensors[1:], preferences), len(places)
 
     def _negatives(self, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -132,10 +141,12 @@ class Batches:
             return warm.astype(np.int64)
         return rng.choice(warm, min(self.section.negatives, len(warm)), replace=False).astype(np.int64)
 
-    def _preferences(self, users: np.ndarray, device: torch.device) -> tuple[torch.Tensor, ...]:
+    def _preferences(
+        self, users: np.ndarray, states: np.ndarray, device: torch.device
+    ) -> tuple[torch.Tensor, ...]:
+        """Those of some users, as `NextItemLoss` takes them; of each user the place of the state that is asked."""
         place, counts = latest(self.preference_starts, users)
-        sequence = np.repeat(np.arange(len(users)), counts)
-        parts = [sequence, *(array[place] for array in self.preferences)]
+        parts = [np.repeat(states, counts), *(array[place] for array in self.preferences)]
         return tuple(torch.from_numpy(part).to(device) for part in parts)
 
 
@@ -148,12 +159,13 @@ def _share(targets: np.ndarray) -> np.ndarray:
 
 
 class SASRec(TrainedRanker, DotRanker):
-    """Asked with the observed items, so trained on these alone as inputs: what was generated is what the last state of a
-    user is to predict beside the last item.
+    """Asked with the observed items, so trained on these alone as inputs. What was generated is what the state after all of
+    them, the one that is asked, is to predict.
 
-    Behind the observed ones, as further inputs, generated items would stand at the end of every sequence in training
-    and of none when it is asked: the place that asks would only ever have learnt what follows a generated item. On
-    ML-1M that took almost half of its validation NDCG@10. Those that were inserted (papers 2.2) are inputs at their places.
+    That state needs a sequence of its own. In the one that learns the next items it would take the last place, which
+    is the one that is asked, and no next item would be learnt there any more. Nor may generated items be read: the last
+    place would only ever have learnt what follows a generated item. On ML-1M that took almost half of its validation
+    NDCG@10. Those that were inserted (papers 2.2) are inputs at their places.
     """
 
     name = "sasrec"
@@ -166,16 +178,21 @@ class SASRec(TrainedRanker, DotRanker):
         return self.model.items.weight.detach().numpy()
 
     def loop_arrays(self, train: Interactions) -> Arrays:
-        if train.sequence is None:
-            observed = train.was_observed
-            read, added, lengths = np.flatnonzero(observed), np.flatnonzero(~observed), train.observed
-        else:  # what was added has its place among the observed
-            read, added, lengths = train.sequence, np.zeros(0, np.int64), np.diff(train.indptr)
+        """sequences: what is read to learn the next items; asked: what is read when it is asked; added: what is said to
+        come after that.
+        """
+        observed = train.was_observed
+        read, added, lengths = np.flatnonzero(observed), np.flatnonzero(~observed), train.observed
+        asked = Histories.observed(train)
+        if train.sequence is not None:  # what was added has its place among the observed
+            read, added, lengths = train.sequence, added[:0], np.diff(train.indptr)
         starts = np.concatenate([[0], np.cumsum(lengths)])
         return {
             "starts": starts,
             "sequences": train.items[read],
             "sequence_weights": train.weights[read],
+            "asked_starts": asked.indptr,
+            "asked": asked.items,
             "added_starts": train.indptr - starts,
             "added": train.items[added],
             "added_weights": train.weights[added],
