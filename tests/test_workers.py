@@ -1,5 +1,8 @@
-"""Work on Ray Train's workers: bad input is told at once. That lost workers start again is seen in tests/stack/."""
+"""Work on Ray Train's workers: what any of them raises is told at once. That lost workers start again: tests/stack/."""
 
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,18 +10,76 @@ import pytest
 from app.errors import InputError
 from app.workers import on_workers
 
+pytestmark = pytest.mark.usefixtures("ray_here")
+ADVICE = "lr = 1e9: the loss is not finite; lower it"
 
-def _complain(folder: Path) -> None:
+
+def _rank(folder: Path) -> int:
     import ray.train
 
-    (folder / f"{ray.train.get_context().get_world_rank()}").open("a").write("started\n")
-    raise InputError("lr = 1e9: the loss is not finite; lower it")
+    rank = ray.train.get_context().get_world_rank()
+    with (folder / str(rank)).open("a") as file:
+        file.write("started\n")
+    return rank
 
 
-def test_bad_input_ends_the_work_of_all_and_is_not_tried_again(ray_here: None, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="^lr = 1e9: the loss is not finite; lower it$"):
-        on_workers(_complain, tmp_path, n_workers=2, use_gpu=False)
-    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
-        "0": "started\n",
-        "1": "started\n",
-    }
+def _collective() -> None:
+    """Wait for the other workers, for ever if one of them never comes."""
+    import torch
+    import torch.distributed as dist
+
+    dist.all_reduce(torch.ones(1))
+
+
+def _raised(fault: Exception, rank: int) -> Callable[[Path], str]:
+    """Work that one worker ends by a fault while the others wait for it."""
+
+    def work(folder: Path) -> str:
+        if _rank(folder) == rank:
+            raise fault
+        _collective()
+        return "done"
+
+    return work
+
+
+def starts(folder: Path) -> list[int]:
+    return [len(file.read_text().splitlines()) for file in sorted(folder.iterdir())]
+
+
+def test_bad_input_that_all_meet_ends_the_work_and_is_not_tried_again(tmp_path: Path) -> None:
+    def complain(folder: Path) -> None:
+        _rank(folder)
+        raise InputError(ADVICE)
+
+    with pytest.raises(InputError, match=f"^{ADVICE}$"):
+        on_workers(complain, tmp_path, n_workers=2, use_gpu=False)
+    assert starts(tmp_path) == [1, 1]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_bad_input_that_one_worker_meets_is_told_while_the_other_waits_for_it(
+    tmp_path: Path, rank: int
+) -> None:
+    with pytest.raises(InputError, match=f"^{ADVICE}$"):
+        on_workers(_raised(InputError(ADVICE), rank), tmp_path, n_workers=2, use_gpu=False)
+    assert starts(tmp_path) == [1, 1]
+
+
+def test_a_fault_of_the_work_on_one_worker_ends_it_with_that_fault_and_its_rank(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="no such column") as found:
+        on_workers(_raised(KeyError("no such column"), 1), tmp_path, n_workers=2, use_gpu=False)
+    assert "worker 1 of 2" in found.value.__notes__[0]
+    assert starts(tmp_path) == [1, 1]
+
+
+def test_a_worker_that_dies_is_started_again_with_all_others(tmp_path: Path) -> None:
+    def work(folder: Path) -> int:
+        rank = _rank(folder)
+        if rank == 1 and starts(folder)[rank] == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        _collective()
+        return rank
+
+    assert on_workers(work, tmp_path, n_workers=2, use_gpu=False) == 0
+    assert starts(tmp_path) == [2, 2]
