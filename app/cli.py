@@ -5,101 +5,142 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from app import __version__
 from jobs.command import SetOption, StageFunction, WorkspaceOption, execute
+from jobs.commands import Commands
+from jobs.faults import explained
+from jobs.log import Form, LogOption, results, speaking
 from jobs.sweep import SweptOption, run_sweep
 from jobs.tune import RecommenderOption, SamplesOption, run_tuning
 
 main = typer.Typer(
-    help="Recommendation where data is thin. Start with: longtail run jobs/recipes/demo.yaml",
+    cls=Commands,
+    help="Recommendation where data is thin.",
+    epilog="Start with: longtail run jobs/recipes/demo.yaml",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
 )
 RecipeArgument = Annotated[
     Path, typer.Argument(help="YAML file that describes the run, e.g. jobs/recipes/demo.yaml")
 ]
+WHOLE, SEARCH, LOOK, STAGE = "From log to report", "Find better settings", "Look", "One stage at a time"
 
 
-@main.command()
-def run(recipe: RecipeArgument, workspace: WorkspaceOption = None, changes: SetOption = None) -> None:
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"longtail {__version__}")
+        raise typer.Exit
+
+
+@main.callback()
+def longtail(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Say the version and end."),
+    ] = False,
+) -> None:
+    """Recommendation where data is thin."""
+
+
+@main.command(
+    rich_help_panel=WHOLE, epilog="Example: longtail run my.yaml --workspace runs/mine --set judge.keep=3"
+)
+def run(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = None,
+    changes: SetOption = None,
+    form: LogOption = Form.text,
+) -> None:
     """Run every stage that is not up to date, from raw logs to the report."""
+    from jobs.result import show_result
     from jobs.run import run
 
-    ws = execute([run], recipe, workspace, changes)
-    Console().print(f"Report: {ws}/report/index.html", soft_wrap=True)
+    show_result(execute([run], recipe, workspace, changes, form), recipe, workspace)
 
 
-@main.command()
+@main.command(
+    rich_help_panel=WHOLE, epilog="Example: longtail serve my.yaml --workspace runs/mine --port 9000"
+)
 def serve(
     recipe: RecipeArgument,
     workspace: WorkspaceOption = None,
     changes: SetOption = None,
-    port: Annotated[int, typer.Option(help="Port of the HTTP endpoint.")] = 8000,
+    port: Annotated[
+        int, typer.Option(help="Port of the HTTP endpoint.", rich_help_panel="What to run")
+    ] = 8000,
+    form: LogOption = Form.text,
 ) -> None:
     """Serve recommendations from a finished workspace over HTTP, until Ctrl-C."""
     from app.serving import serve
 
-    execute([lambda recipe, ws: serve(recipe, ws, port=port)], recipe, workspace, changes)
+    execute([lambda recipe, ws: serve(recipe, ws, port=port)], recipe, workspace, changes, form)
 
 
-@main.command()
+@main.command(
+    rich_help_panel=SEARCH, epilog="Example: longtail tune my.yaml --recommender swing --samples 20"
+)
 def tune(
     recipe: RecipeArgument,
     workspace: WorkspaceOption = None,
     changes: SetOption = None,
     recommender: RecommenderOption = None,
     samples: SamplesOption = None,
+    form: LogOption = Form.text,
 ) -> None:
     """Search the best settings of the recommenders on validation, and save them as a recipe."""
-    run_tuning(recipe, workspace, changes, recommender, samples)
+    run_tuning(recipe, workspace, changes, recommender, samples, form)
 
 
-@main.command()
+@main.command(rich_help_panel=SEARCH, epilog="Example: longtail sweep my.yaml --recommender swing")
 def sweep(
     recipe: RecipeArgument,
     workspace: WorkspaceOption = None,
     changes: SetOption = None,
     recommender: SweptOption = None,
+    form: LogOption = Form.text,
 ) -> None:
     """Search the best judge of the generated interactions on validation, without an LLM call."""
-    run_sweep(recipe, workspace, changes, recommender)
+    run_sweep(recipe, workspace, changes, recommender, form)
 
 
-@main.command()
-def status(workspace: Annotated[str, typer.Argument(help="Folder or URI of a run, e.g. runs/demo")]) -> None:
-    """Show what a workspace holds: every published part, its seconds and its counts."""
-    from app.workspace import Workspace
+@main.command(rich_help_panel=LOOK, epilog="Example: longtail status runs/demo")
+def status(
+    workspace: Annotated[str, typer.Argument(help="Folder or URI of a run, e.g. runs/demo")],
+    form: LogOption = Form.text,
+) -> None:
+    """Show what a workspace holds: every published part, how long it took, its age and its counts."""
+    from jobs.status import status
 
-    table = Table("part", "seconds", "counts", title=workspace)
-    for place, manifest in Workspace(workspace).manifests().items():
-        counts = {name: value for name, value in manifest["counts"].items() if not isinstance(value, dict)}
-        table.add_row(
-            place,
-            f"{manifest['seconds']:.1f}",
-            ", ".join(f"{name} {value}" for name, value in counts.items()),
-        )
-    Console().print(table)
+    with speaking(form), explained(workspace):
+        found = status(workspace)
+    results().print(found)
 
 
-@main.command()
+@main.command(rich_help_panel=LOOK, epilog="Example: longtail doctor")
 def doctor() -> None:
     """Check versions, hardware and engines; name the fix of each fault. Exit 1 if the main job could not run."""
     from app.doctor import doctor
 
-    raise typer.Exit(doctor())
+    raise typer.Exit(doctor(results()))
 
 
 def _stage(name: str, what: str) -> None:
     """Add the command of one stage; its room is imported only when it is called."""
 
-    def command(recipe: RecipeArgument, workspace: WorkspaceOption = None, changes: SetOption = None) -> None:
+    def command(
+        recipe: RecipeArgument,
+        workspace: WorkspaceOption = None,
+        changes: SetOption = None,
+        form: LogOption = Form.text,
+    ) -> None:
         stage: StageFunction = getattr(import_module(f"jobs.{name}"), name)
-        execute([stage], recipe, workspace, changes)
+        execute([stage], recipe, workspace, changes, form)
 
-    main.command(name, help=what)(command)
+    example = f"Example: longtail {name} my.yaml --workspace runs/mine"
+    main.command(name, help=what, rich_help_panel=STAGE, epilog=example)(command)
 
 
 _stage("prepare", "Raw logs and catalogue to histories, items, split and slices.")

@@ -2,17 +2,19 @@
 
 import logging
 import os
-import socket
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from app.joining import end_orphans, free_port, join
+from app.progress import figures_of, progress
 from app.recipe import Resources
 
 log = logging.getLogger("longtail")
@@ -24,14 +26,10 @@ with only two, a trainer would starve the data that it waits for."""
 ENGINE_STARTS = 2
 """An engine that is killed or loses its node while it starts is started again, this often in a row."""
 
-FIGURES = "figures"
-"""Attribute of a log record about progress: its numbers by name, for whoever reads logs by machine."""
-
 DRIVER = "LONGTAIL_DRIVER"
 """Environment variable of every worker and of what it starts: the process that all of it is for."""
 
 BUILDS = "TORCH_EXTENSIONS_DIR"
-PORT = "RAY_GCS_SERVER_PORT"
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -51,7 +49,10 @@ CPU_ENVIRONMENT = {
 
 
 def connect(resources: Resources) -> None:
-    """Join the cluster named by RAY_ADDRESS (a submitted job has it), else start Ray here. Does nothing when joined."""
+    """Join the cluster named by RAY_ADDRESS (a submitted job has it), else start Ray here. Does nothing when joined.
+
+    Raises EngineError if Ray neither starts nor answers, after a second attempt.
+    """
     import ray
     import ray.data
 
@@ -66,21 +67,14 @@ def connect(resources: Resources) -> None:
     own = {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "num_cpus": cpus}
     if own:
         # Ours has no dashboard, but its workers would ask the one that another Ray has at the usual port.
-        own["dashboard_port"] = _free_port()
-        _end_orphans()
+        own["dashboard_port"] = free_port()
+        end_orphans(DRIVER)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(LOGICAL_CPUS))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", WORKER_ENVIRONMENT["VLLM_LOGGING_LEVEL"])
     # DeepSpeed looks for ninja on the PATH, which a command called by its full path does not have.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    with _own_address() if own else nullcontext({}) as address:
-        ray.init(
-            **own,
-            runtime_env={"env_vars": environment | address},
-            include_dashboard=False if own else None,
-            log_to_driver=bool(os.environ.get("LONGTAIL_WORKER_LOGS")),
-            logging_level=logging.WARNING,
-        )
+    join(own, environment)
     for name in ("ray.data", "ray.llm", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
@@ -93,47 +87,20 @@ def connect(resources: Resources) -> None:
     context.use_datasource_v2 = False  # the new Parquet reader takes seconds for four small files
 
 
-def _end_orphans() -> None:
-    """End engines of a run that was killed: its Ray dies with it, but vLLM's processes may live on and hold memory."""
-    import psutil
+def side_by_side(calls: Iterable[Callable[[], None]], at_once: int, about: str = "", unit: str = "") -> None:
+    """Make calls that wait for Ray, `at_once` at a time; the first fault, or Ctrl-C, drops those not yet begun.
 
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            driver = process.environ().get(DRIVER, "") if process.ppid() == 1 else ""
-            if driver and not psutil.pid_exists(int(driver)):
-                log.warning("ending %s (process %d), left over by a killed run", process.name(), process.pid)
-                for one in [*process.children(recursive=True), process]:
-                    one.kill()
-
-
-@contextmanager
-def _own_address() -> Iterator[dict[str, str]]:
-    """Choose the port of the Ray that is about to start, for its workers' environment to name it.
-
-    They would ask the last `ray start` of the machine, alive or dead, about their own actors (trap of Ray Train: whose
-    controller is not known there is taken for dead, or the end of a training waits for a question that times out).
+    `about`, if given, is what the progress is called that is told after each, in `unit`.
     """
-    chosen = PORT not in os.environ
-    port = os.environ.setdefault(PORT, str(_free_port()))
-    try:
-        yield {"RAY_ADDRESS": f"127.0.0.1:{port}"}
-    finally:
-        if chosen:
-            del os.environ[PORT]  # else a Ray of a process that this one starts would want it too
-
-
-def _free_port() -> int:
-    with socket.create_server(("", 0)) as free:
-        return free.getsockname()[1]
-
-
-def side_by_side(calls: Iterable[Callable[[], None]], at_once: int) -> None:
-    """Make calls that wait for Ray, `at_once` at a time; the first fault, or Ctrl-C, drops those not yet begun."""
+    began = time.monotonic()
     with ThreadPoolExecutor(at_once) as pool:
         waiting = [pool.submit(call) for call in calls]
         try:
-            for finished in as_completed(waiting):
+            for done, finished in enumerate(as_completed(waiting), start=1):
                 finished.result()
+                if about:
+                    line = progress(about, done, len(waiting), unit, time.monotonic() - began)
+                    log.info("%s", line, extra=figures_of(line))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -149,11 +116,8 @@ def added_up(counted: Any) -> Counter[str]:
 
 
 @contextmanager
-def relay() -> Iterator[Callable[[str | tuple[str, dict[str, Any]]], None]]:
-    """A function to hand to workers on any node: what they say with it is logged here, where the user looks.
-
-    They say a line, or a line and its figures.
-    """
+def relay() -> Iterator[Callable[[str], None]]:
+    """A function to hand to workers on any node: the lines that they say with it are logged here, where the user looks."""
     import ray
     from ray.util.queue import Empty, Queue
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -166,9 +130,8 @@ def relay() -> Iterator[Callable[[str | tuple[str, dict[str, Any]]], None]]:
     def listen() -> None:
         while True:
             try:
-                said = queue.get(timeout=1)
-                line, figures = said if isinstance(said, tuple) else (said, {})
-                log.info(line, extra={FIGURES: figures})
+                line = queue.get(timeout=1)
+                log.info("%s", line, extra=figures_of(line))
             except Empty:
                 if done.is_set():
                     return

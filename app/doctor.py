@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 
@@ -17,7 +17,7 @@ import psutil
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 REINSTALL = "make setup (or: pip install --no-deps -r requirements/cpu.txt; with GPUs requirements/gpu.txt)"
 MEMORY_GIB, DISK_GIB, SHM_GIB = 8, 5, 2
@@ -46,28 +46,37 @@ class Check:
     """Whether the main job fails without it; where False, a fault only slows it down."""
 
 
-def doctor() -> int:
-    """Print every check as a table with the fix of each fault; 1 if the main job could not run, else 0."""
-    console = Console()
-    with console.status("importing the engines, up to a minute"):
-        found = checks()
-    table = Table("", "check", "found", "fix")
-    for check in found:
-        mark = "[green]ok[/]" if check.ok else "[red]fault[/]" if check.needed else "[yellow]slow[/]"
-        table.add_row(mark, check.name, check.found, "" if check.ok else check.fix)
-    console.print(table)
-    faults = sum(check.needed and not check.ok for check in found)
+def doctor(console: Console) -> int:
+    """Say every check as it ends, with the fix of each fault; 1 if the main job could not run, else 0."""
+    faults = 0
+    with console.status("") as busy:
+        for name, check in checks():
+            if check is None:
+                busy.update(f"{name} (up to a minute)")
+                if not console.is_terminal:
+                    console.print(f"...    {name}", soft_wrap=True)
+                continue
+            mark, colour = (
+                ("ok", "green") if check.ok else ("fault", "red") if check.needed else ("slow", "yellow")
+            )
+            console.print(Text.assemble((f"{mark:7}", colour), f"{name:22} {check.found}"), soft_wrap=True)
+            if not check.ok:
+                console.print(Text(f"{'':7}fix: {check.fix}"), soft_wrap=True)
+            faults += check.needed and not check.ok
     console.print(
         f"{faults} faults: the main job cannot run here." if faults else "The main job can run here."
     )
     return 1 if faults else 0
 
 
-def checks() -> list[Check]:
-    """Every check of this machine and environment, in the order of the table."""
-    with ThreadPoolExecutor(2) as pool:
-        engines = list(pool.map(import_check, ENGINES, ENGINES.values()))
-    return [*_versions(), *_hardware(), *_toolchain(), *engines]
+def checks() -> Iterator[tuple[str, Check | None]]:
+    """Every check of this machine and environment as it ends, by name; one that takes long is announced by a None."""
+    for check in [*_versions(), *_hardware(), *_toolchain()]:
+        yield check.name, check
+    for name, code in ENGINES.items():
+        yield f"import of {name}", None
+        check = import_check(name, code)
+        yield check.name, check
 
 
 def version_check(name: str, found: str | None, wanted: str) -> Check:
@@ -99,7 +108,7 @@ def import_check(name: str, code: str) -> Check:
         environment |= {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-P", "-c", code],  # without the working folder, where a torch.py may lie
             env=environment,
             capture_output=True,
             text=True,

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from app.recipe import Recipe
 from app.workspace import Place, Workspace
 from jobs.command import RecipeOption, SetOption, WorkspaceOption, execute
+from jobs.log import Form, LogOption, results
 
 SHOWN = 8
 """Points in the table at the end, besides those that everything is held against."""
@@ -26,23 +26,27 @@ SweptOption = Annotated[
     str | None,
     typer.Option(
         "--recommender",
-        help="Sweep only this one; a trained one is searched over fewer points. [default: all of the recipe]",
+        help="Sweep only this one; a trained one is searched over fewer points.",
+        show_default="all of the recipe",
+        rich_help_panel="What to run",
     ),
 ]
 
 
 def run_sweep(
-    recipe: Path, workspace: str | None, changes: list[str] | None, recommender: str | None
+    recipe: Path, workspace: str | None, changes: list[str] | None, recommender: str | None, form: Form
 ) -> None:
     """Sweep, then show the points and where the best judge lies."""
+    found: dict[str, Place] = {}
 
     def stage(recipe: Recipe, ws: Workspace) -> None:
         from app.augment.sweep import sweep
 
-        for name, place in sweep(recipe, ws, recommender).items():
-            show(name, place)
+        found.update(sweep(recipe, ws, recommender))
 
-    execute([stage], recipe, workspace, changes)
+    execute([stage], recipe, workspace, changes, form)
+    for name, place in found.items():
+        show(name, place)
 
 
 def show(name: str, place: Place) -> None:
@@ -63,7 +67,7 @@ def show(name: str, place: Place) -> None:
     table = Table(*columns, title=f"{name}, on validation", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     for label, row in _shown(rows):
         table.add_row(label, *_setting(row), *_figures(row, rows[0]))
-    console = Console()
+    console = results()
     console.print(table)
     console.print(f"Curves: {place}/curves.png", soft_wrap=True)
     console.print(f"Best, to be set into the recipe: {place}/best.yaml", soft_wrap=True)
@@ -116,9 +120,10 @@ def main(
     workspace: WorkspaceOption = None,
     changes: SetOption = None,
     recommender: SweptOption = None,
+    form: LogOption = Form.text,
 ) -> None:
     """Search the best judge of the generated interactions on validation, without an LLM call."""
-    run_sweep(recipe, workspace, changes, recommender)
+    run_sweep(recipe, workspace, changes, recommender, form)
 
 
 if __name__ == "__main__":

@@ -8,22 +8,33 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from app.recipe import Recipe
 from app.workspace import Place, Workspace
 from jobs.command import RecipeOption, SetOption, WorkspaceOption, execute
+from jobs.log import Form, LogOption, results
 
 SHOWN = 10
 """Trials in the table at the end."""
 
 RecommenderOption = Annotated[
-    str | None, typer.Option("--recommender", help="Tune only this one. [default: all of the recipe]")
+    str | None,
+    typer.Option(
+        "--recommender",
+        help="Tune only this one.",
+        show_default="all of the recipe",
+        rich_help_panel="What to run",
+    ),
 ]
 SamplesOption = Annotated[
     int | None,
-    typer.Option("--samples", help="Trials of a recommender. [default: tune.samples of the recipe]"),
+    typer.Option(
+        "--samples",
+        help="Trials of a recommender.",
+        show_default="tune.samples of the recipe",
+        rich_help_panel="What to run",
+    ),
 ]
 
 
@@ -33,18 +44,21 @@ def run_tuning(
     changes: list[str] | None,
     recommender: str | None,
     samples: int | None,
+    form: Form,
 ) -> None:
     """Tune, then show the trials and where the best recipe lies."""
+    found: dict[str, Place] = {}
 
     def stage(recipe: Recipe, ws: Workspace) -> None:
         # The command line imports this module for its options; torch takes seconds.
         from app.recommenders.tuning import tune
 
-        for name, place in tune(recipe, ws, recommender).items():
-            show(name, place)
+        found.update(tune(recipe, ws, recommender))
 
     more = [f"tune.samples={samples}"] if samples is not None else []
-    execute([stage], recipe, workspace, [*(changes or []), *more])
+    execute([stage], recipe, workspace, [*(changes or []), *more], form)
+    for name, place in found.items():
+        show(name, place)
 
 
 def show(name: str, place: Place) -> None:
@@ -61,7 +75,7 @@ def show(name: str, place: Place) -> None:
             f"{row['seconds']:.1f}",
             "as in the recipe" if row["trial"] == 0 else "" if row["finished"] else "ended early",
         )
-    console = Console()
+    console = results()
     console.print(table)
     console.print(f"Best: {best_recipe(place)}", soft_wrap=True)
 
@@ -72,9 +86,10 @@ def main(
     changes: SetOption = None,
     recommender: RecommenderOption = None,
     samples: SamplesOption = None,
+    form: LogOption = Form.text,
 ) -> None:
     """Search the best settings of the recipe's recommenders on validation, with Ray Tune."""
-    run_tuning(recipe, workspace, changes, recommender, samples)
+    run_tuning(recipe, workspace, changes, recommender, samples, form)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import time
 import psutil
 import pytest
 
-from app.cluster import DRIVER, PORT, _end_orphans, _own_address, connect, fetch, relay
+from app.cluster import DRIVER, connect, fetch, relay
+from app.joining import PORT, end_orphans, own_address
 from app.recipe import Resources
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -67,7 +68,7 @@ def test_workers_of_our_own_ray_ask_it_and_not_the_last_one_started_on_the_machi
 
 def test_a_port_that_the_user_chose_for_ray_is_taken_and_left_as_it_was(monkeypatch):
     monkeypatch.setenv(PORT, "6399")
-    with _own_address() as told:
+    with own_address() as told:
         assert told == {"RAY_ADDRESS": "127.0.0.1:6399"}
     assert os.environ[PORT] == "6399"
 
@@ -103,7 +104,7 @@ def test_what_a_killed_run_left_is_ended_and_nothing_else():
     gone.wait()
     left_over, in_use = orphan(gone.pid), orphan(os.getpid())
     try:
-        _end_orphans()
+        end_orphans(DRIVER)
         # A killed process is there until the kernel has seen to it.
         psutil.wait_procs([left_over], timeout=120)
         assert not left_over.is_running() or left_over.status() == psutil.STATUS_ZOMBIE

@@ -4,19 +4,19 @@ import logging
 import time
 
 from app.augment.ledger import Written
-from app.cluster import FIGURES
 from app.errors import InputError
+from app.progress import figures_of, progress
 from app.recipe import Prices, StrategySection
 from app.workspace import Place
 
 log = logging.getLogger("longtail")
-EVERY_SECONDS = 10.0
+EVERY_SECONDS = 1.0
 ENOUGH = 256
 """Answers after which a share of useless ones says something."""
 
 
 class Progress:
-    """Adds up what the files of a running pipeline hold, and logs it every ten seconds."""
+    """Adds up what the files of a running pipeline hold, and logs it every second."""
 
     def __init__(self, section: StrategySection, prices: Prices, base: str, total: int) -> None:
         self.section, self.total, self.currency = section, total, prices.currency
@@ -46,34 +46,27 @@ class Progress:
 
     def _say(self, seconds: float, first: Written) -> None:
         done = self.done
-        speed = (done.requests - first.requests) / seconds
         tokens = (_tokens(done) - _tokens(first)) / seconds
-        figures = {
-            "requests": done.requests,
-            "total": self.total,
-            "requests_per_second": speed,
-            "tokens_per_second": tokens,
-            "usable_share": done.usable / max(1, done.proposals),
-            "seconds_left": (self.total - done.requests) / max(speed, 1e-9),
-        }
-        money = ""
+        usable = done.usable / max(1, done.proposals)
+        note, cost = f"{tokens:,.0f} tokens/s, {usable:.0%} of proposals usable", {}
         if self.price:
-            figures["cost"] = self.price.spent(
+            cost["cost"] = self.price.spent(
                 done.prompt_tokens + done.judge_tokens, done.output_tokens, done.seconds
             )
-            money = f", {figures['cost']:.2f} {self.currency}"
-        log.info(
-            "%s: %d of %d requests, %.0f/s, %.0f tokens/s, %.0f %% of proposals usable%s, %.0f s left",
+            note += f", {cost['cost']:.2f} {self.currency}"
+        line = progress(
             self.section.strategy,
             done.requests,
             self.total,
-            figures["requests_per_second"],
-            figures["tokens_per_second"],
-            100 * figures["usable_share"],
-            money,
-            figures["seconds_left"],
-            extra={FIGURES: figures},
+            "requests",
+            seconds,
+            since=first.requests,
+            note=note,
+            tokens_per_second=tokens,
+            usable_share=usable,
+            **cost,
         )
+        log.info("%s", line, extra=figures_of(line))
 
 
 def _tokens(done: Written) -> int:

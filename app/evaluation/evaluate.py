@@ -4,6 +4,8 @@ The users of one run are split over Ray tasks, each of which writes its own file
 published when all are there. The driver holds the sums of one run, whose size is the catalogue's.
 """
 
+import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -16,6 +18,7 @@ from app.evaluation.bias import EXPOSURE_K
 from app.evaluation.ranking import Protocol, Ranked, catalogue_size, check_catalogue, rank_part
 from app.evaluation.served import GRID, Choice, Served, Tried, try_part
 from app.evaluation.targets import Part, split_parts
+from app.progress import figures_of, progress
 from app.recipe import Recipe
 from app.recommenders.ranker import Ranker
 from app.recommenders.reading import observed_itemcf
@@ -23,6 +26,7 @@ from app.recommenders.runs import Run, ServedRun, runs, served_runs
 from app.serving.llm_lists import LLMLists
 from app.workspace import Place, Stage, Workspace, fingerprint, read_manifest
 
+log = logging.getLogger("longtail")
 MEANING = 1
 """The version of the ranks that equal settings and inputs give: raised whenever they change."""
 TASKS_AT_ONCE = 64
@@ -43,7 +47,8 @@ def evaluate(recipe: Recipe, ws: Workspace) -> None:
     ws.claim()
     connect(recipe.resources)
     shared = _Shared.of(recipe, ws, [run for run, _ in units])
-    side_by_side((partial(_publish, run, unit, ws, shared) for run, unit in units), recipe.resources.parallel)
+    calls = (partial(_publish, run, unit, ws, shared) for run, unit in units)
+    side_by_side(calls, recipe.resources.parallel, "evaluate", "evaluations")
 
 
 def evaluated(recipe: Recipe) -> list[Run | ServedRun]:
@@ -123,12 +128,12 @@ def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) 
         if isinstance(run, ServedRun):
             itemcf = shared.itemcf if run.control else None
             fused = (model, shared.lists[run.strategy], itemcf, shared.candidates)
-            tries = _over_parts(partial(_task(_try_served), *fused), shared.parts, recommender)
+            tries = _over_parts(partial(_task(_try_served), *fused), shared.parts, recommender, unit.name)
             tried = sum(tries, Tried.none())
             choice = tried.best()
             rank, counts = partial(_task(_rank_served), *fused, choice), tried.counts(choice)
         rank = partial(rank, to=draft, protocol=shared.protocol)
-        total = sum(_over_parts(rank, shared.parts, recommender), Ranked.none(shared.n_items))
+        total = sum(_over_parts(rank, shared.parts, recommender, unit.name), Ranked.none(shared.n_items))
         total.write_exposure(draft)
         unit.counts = total.counts | counts
 
@@ -140,10 +145,13 @@ def _task(function: Callable[..., Any]) -> Callable[..., Any]:
     return ray.remote(num_cpus=1)(function).remote
 
 
-def _over_parts(task: Callable[[Part], Any], parts: list[Part], recommender: Place) -> Iterator[Any]:
+def _over_parts(
+    task: Callable[[Part], Any], parts: list[Part], recommender: Place, about: str
+) -> Iterator[Any]:
     """What a Ray task answers for each part, in their order; at most TASKS_AT_ONCE wait or work."""
     import ray
 
+    began = time.monotonic()
     waiting, working = deque(parts), deque()
     try:
         while waiting or working:
@@ -151,6 +159,9 @@ def _over_parts(task: Callable[[Part], Any], parts: list[Part], recommender: Pla
                 working.append(task(waiting.popleft()))
             yield _answer(working[0], recommender)
             working.popleft()
+            done = len(parts) - len(waiting) - len(working)
+            line = progress(about, done, len(parts), "parts", time.monotonic() - began)
+            log.info("%s", line, extra=figures_of(line))
     finally:
         # Not cancelled: where a task ends just then, Ray 2.60 ends the driver. What they write belongs to a draft that goes.
         if working:

@@ -68,7 +68,7 @@ def launch(order: Order) -> dict[str, Any]:
         return on_workers(work, order, resources.llm_workers, resources.accelerator == "gpu")
 
 
-def _tuned(order: Order, tell: Callable[[tuple[str, Figures]], None]) -> dict[str, Any] | None:
+def _tuned(order: Order, tell: Callable[[str], None]) -> dict[str, Any] | None:
     """What every worker runs; worker 0 answers."""
     import ray.train.torch
     from transformers import AutoTokenizer
@@ -88,7 +88,7 @@ def _tuned(order: Order, tell: Callable[[tuple[str, Figures]], None]) -> dict[st
             order.examples,
             order.recipe.seed,
             order.checkpoints,
-            say=lambda line, figures: tell((line, figures)),
+            say=tell,
             look=partial(_note, events) if first else lambda row: None,
         )
         attend_within_examples(model)

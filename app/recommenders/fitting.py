@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from app.cluster import connect, relay, side_by_side
 from app.errors import InputError
+from app.progress import called
 from app.recipe import Recipe, RecommenderSection, Trained
 from app.recommenders.base import Interactions, Preferences
 from app.recommenders.checkpoints import Checkpoints
@@ -37,7 +38,7 @@ def fit_all(recipe: Recipe, ws: Workspace) -> None:
     connect(recipe.resources)
     with relay() as say:
         calls = (partial(_publish, recipe, ws, run, unit, say) for run, unit in due)
-        side_by_side(calls, recipe.resources.parallel)
+        side_by_side(calls, recipe.resources.parallel, "train", "fits")
 
 
 def _unit(recipe: Recipe, ws: Workspace, run: Run) -> Stage:
@@ -83,7 +84,7 @@ def _publish(recipe: Recipe, ws: Workspace, run: Run, unit: Stage, say: Callable
 
 
 def _said_of(name: str, say: Callable[[str], None], line: str) -> None:
-    say(f"{name} {line.partition(': ')[2]}")
+    say(called(line, name))
 
 
 def fit(

@@ -15,12 +15,13 @@ import torch
 import torch.distributed as dist
 
 from app.errors import InputError
+from app.progress import progress
 from app.recommenders.checkpoints import Checkpoint, Checkpoints
 
 Arrays = dict[str, np.ndarray]
 
-SAY_SECONDS = 10.0
-"""Progress is told so often, and at the end: a recipe may have dozens of short trainings."""
+SAY_SECONDS = 1.0
+"""Progress is told so often, and at the end; who looks at it may want less (see jobs/log.py)."""
 LR_DROP = 0.2
 """What the learning rate is multiplied by when it falls: worth a tenth of SASRec's NDCG on validation (docs/results.md)."""
 
@@ -122,6 +123,7 @@ def train_loop(training: Training, device: torch.device) -> Fitted:
             training.say(f"{training.name}: goes on after epoch {done.epoch} of {training.epochs}")
     done = done or Checkpoint()
     started = saved = told = time.monotonic()
+    since = done.epoch
     for epoch in range(done.epoch + 1, training.epochs + 1):
         began = time.monotonic()
         torch.manual_seed(hash((training.seed, epoch, workers()[0])) % 2**63)
@@ -140,7 +142,7 @@ def train_loop(training: Training, device: torch.device) -> Fitted:
                 training.report(*done.scores[-1])
         if first and (time.monotonic() - told >= SAY_SECONDS or epoch == training.epochs):
             told = time.monotonic()
-            training.say(_line(training, done, told - started))
+            training.say(_line(training, done, told - started, since))
         stale = bool(training.validate) and done.stale >= training.patience
         drop = stale and len(done.drops) < training.lr_drops
         save = training.checkpoints is not None and time.monotonic() - saved >= training.checkpoints.seconds
@@ -166,12 +168,19 @@ def _slow_down(learner: Learner, times: int) -> None:
         group["lr"] *= LR_DROP**times
 
 
-def _line(training: Training, done: Checkpoint, elapsed: float) -> str:
-    each = float(np.mean(done.seconds[-10:]))
+def _line(training: Training, done: Checkpoint, elapsed: float, since: int) -> str:
     score = f", validation NDCG@10 {done.scores[-1][1]:.4f}" if done.scores else ""
-    return (
-        f"{training.name}: epoch {done.epoch} of {training.epochs}, loss {done.losses[-1]:.4f}{score}, "
-        f"{each:.2f} s each, {elapsed:.0f} s so far, at most {each * (training.epochs - done.epoch):.0f} s to go"
+    note = f"loss {done.losses[-1]:.4f}{score}"
+    return progress(
+        training.name,
+        done.epoch,
+        training.epochs,
+        "epochs",
+        elapsed,
+        since=since,
+        note=note,
+        at_most=training.validate is not None,
+        loss=done.losses[-1],
     )
 
 

@@ -12,6 +12,7 @@ from app.errors import InputError
 from app.recipe import Recipe
 from app.workspace import Workspace
 
+log = logging.getLogger("longtail")
 HOST = "127.0.0.1"
 
 
@@ -39,11 +40,8 @@ def serve(recipe: Recipe, ws: Workspace, port: int = 8000, block: bool = True) -
         return
     some_item = (ws / "data/items.parquet").read_table(["item_id"])["item_id"][0].as_py()
     example = shlex.quote(json.dumps({"history": [some_item], "k": 5}))
-    print(f"Serving {ws} on http://{HOST}:{port} (description: /docs); Ctrl-C ends it.")
-    print(
-        f"  curl -s http://{HOST}:{port}/recommend -H 'content-type: application/json' -d {example}",
-        flush=True,
-    )
+    log.info("Serving %s on http://%s:%d (description: /docs); Ctrl-C ends it.", ws, HOST, port)
+    log.info("curl -s http://%s:%d/recommend -H 'content-type: application/json' -d %s", HOST, port, example)
     with suppress(KeyboardInterrupt):
         threading.Event().wait()
     ray_serve.shutdown()

@@ -21,13 +21,14 @@ from app.llm.tuning.checkpoints import Checkpoints, Progress
 from app.llm.tuning.engines import Engine, PlainEngine
 from app.llm.tuning.packing import Pack, token_losses
 from app.llm.tuning.zero import ZeroEngine
+from app.progress import progress as told
 from app.recipe import Tuning
 from app.workspace import Place
 
 LOOK = 10
 """Losses are added up over workers, looked at and told once in so many steps: to wait for each would cost speed."""
 LOWEST_LR = 0.05
-SAY_SECONDS = 10.0
+SAY_SECONDS = 1.0
 VALIDATION_BATCH = 256
 
 Figures = dict[str, Any]
@@ -38,7 +39,7 @@ class Job:
     """One tuning, as it is sent to workers.
 
     examples: the folder with `train/` and `validation/`. checkpoints: where state and the best weights are kept. say takes
-    a sentence about the progress and its figures; look gets a row of the curve at every look.
+    lines about the progress; look gets a row of the curve at every look.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Job:
     examples: Place
     seed: int
     checkpoints: Checkpoints
-    say: Callable[[str, Figures], None] = field(default=lambda line, figures: None)
+    say: Callable[[str], None] = field(default=lambda line: None)
     look: Callable[[Figures], None] = field(default=lambda row: None)
 
 
@@ -90,7 +91,7 @@ class _Run:
     def to_the_end(self) -> tuple[Engine, Progress]:
         progress, each = self.progress, self.train.steps
         if progress.step:
-            self._tell(f"goes on after step {progress.step} of {self.steps}", {})
+            self._tell(f"{self.job.name}: goes on after step {progress.step} of {self.steps}")
         while True:
             epoch, start = divmod(progress.step, each)
             if start == 0 and epoch > 0:
@@ -189,7 +190,9 @@ class _Run:
         progress = self.progress
         self._tell_progress()
         if self._stale():
-            self._tell(f"stops after step {progress.step}, the best was {progress.best_step}", {})
+            self._tell(
+                f"{self.job.name}: stops after step {progress.step}, the best was {progress.best_step}"
+            )
         if progress.best_step not in (None, progress.step):
             self.job.checkpoints.restore_best(self.engine, progress.best_step)
         return self.engine, progress
@@ -198,24 +201,30 @@ class _Run:
         progress, self.told = self.progress, time.monotonic()
         if not progress.curve:
             return
-        passed, steps = progress.seconds - self.first_seconds, progress.step - self.first_step
+        passed = progress.seconds - self.first_seconds
         last = [row["loss"] for row in progress.curve[-LOOK:]]
         figures = {
-            "step": progress.step,
-            "steps": self.steps,
             "loss": sum(last) / len(last),
             "tokens_per_second": (progress.tokens - self.first_tokens) / max(passed, 1e-9),
-            "seconds_left": passed / max(steps, 1) * (self.steps - progress.step),
         }
-        line = (
-            "step {step} of {steps}, loss {loss:.3f}, {tokens_per_second:,.0f} tokens/s, "
-            "at most {seconds_left:.0f} s to go"
-        )
+        note = "loss {loss:.3f}, {tokens_per_second:,.0f} tokens/s"
         if progress.validations:
             figures["valid_loss"] = progress.validations[-1][1]
-            line += ", validation loss {valid_loss:.4f}"
-        self._tell(line.format(**figures), figures)
+            note += ", validation loss {valid_loss:.4f}"
+        self._tell(
+            told(
+                self.job.name,
+                progress.step,
+                self.steps,
+                "steps",
+                passed,
+                since=self.first_step,
+                note=note.format(**figures),
+                at_most=True,
+                **figures,
+            )
+        )
 
-    def _tell(self, line: str, figures: dict[str, Any]) -> None:
+    def _tell(self, line: str) -> None:
         if self.rank == 0:
-            self.job.say(f"{self.job.name}: {line}", figures)
+            self.job.say(line)

@@ -65,7 +65,7 @@ def test_a_tuned_model_has_learnt_the_language(tmp_path):
 def test_the_curve_has_a_row_for_every_step(tmp_path):
     told, looked = [], []
     job = toy_job(tmp_path, batch=12, patience=9)
-    job = replace(job, say=lambda line, figures: told.append((line, figures)), look=looked.append)
+    job = replace(job, say=told.append, look=looked.append)
     _, progress = run(job)
     steps = 4 * 14
     assert [row["step"] for row in progress.curve] == list(range(1, steps + 1))
@@ -76,9 +76,9 @@ def test_the_curve_has_a_row_for_every_step(tmp_path):
     assert (np.diff([row["seconds"] for row in progress.curve]) >= 0).all()
     assert [row["step"] for row in looked if "loss" in row] == [10, 14, 20, 28, 30, 40, 42, 50, 56]
     assert [(row["step"], row["valid_loss"]) for row in looked if "valid_loss" in row] == progress.validations
-    line, figures = told[-1]
-    assert line.startswith("toy: step 56 of 56, loss ")
-    assert figures.keys() == {"step", "steps", "loss", "tokens_per_second", "seconds_left", "valid_loss"}
+    assert told[-1].startswith("toy: 56 of 56 steps (100%), loss ")
+    own = {"about", "done", "total", "unit", "per_second", "seconds_left"}
+    assert told[-1].figures.keys() == own | {"loss", "tokens_per_second", "valid_loss"}
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):

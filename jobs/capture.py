@@ -1,0 +1,99 @@
+"""What others write to standard error and standard output while a command works is said through our logger."""
+
+import faulthandler
+import logging
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from io import TextIOBase
+from typing import TextIO
+
+END = b"\0longtail: end\0\n"
+CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+"""What colours a terminal and moves its cursor."""
+
+
+def plain(text: str) -> str:
+    return CODES.sub("", text)
+
+
+@contextmanager
+def standard_error() -> Iterator[TextIO]:
+    """A stream to standard error that stays there while its file descriptor is captured."""
+    if not _has_descriptor():
+        yield sys.stderr
+        return
+    # Not inherited: a Ray that outlives us must not hold the user's pipe open.
+    with os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") as stream:
+        yield stream
+
+
+@contextmanager
+def captured() -> Iterator[None]:
+    """Within, each line that anybody writes to standard error or standard output is a record of `longtail`.
+
+    Of standard error that holds for C++ and for processes that inherit it, of standard output for Python.
+    """
+    with _captured_descriptor() if _has_descriptor() else nullcontext(), redirect_stdout(_Writer()):
+        yield
+
+
+def _has_descriptor() -> bool:
+    """Not so in tests that call the command in their own process."""
+    try:
+        return sys.stderr.fileno() == 2
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+@contextmanager
+def _captured_descriptor() -> Iterator[None]:
+    sys.stderr.flush()
+    real = os.dup(2)
+    inside, outside = os.pipe()
+    reader = threading.Thread(target=_read, args=(inside,), daemon=True)
+    reader.start()
+    os.dup2(outside, 2)
+    os.close(outside)
+    faulthandler.enable(real)  # a process that dies has no thread left to read what it says
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        # Processes that we started may hold the pipe open, so its end has to be said.
+        os.write(2, b"\n" + END)
+        reader.join()
+        faulthandler.disable()
+        os.dup2(real, 2)
+        os.close(real)
+
+
+def _read(source: int) -> None:
+    with os.fdopen(source, "rb") as lines:
+        for line in lines:
+            if line == END:
+                return
+            _say("stderr", line.decode(errors="replace"))
+
+
+class _Writer(TextIOBase):
+    def __init__(self) -> None:
+        self.rest = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            _say("stdout", line)
+        return len(text)
+
+
+def _say(source: str, line: str) -> None:
+    """A bar that was drawn over and over is said as it was last."""
+    if line := plain(line.rstrip().rpartition("\r")[2]).strip():
+        logging.getLogger(f"longtail.{source}").info("%s", line)

@@ -1,0 +1,94 @@
+"""What a run says at its end: what was found and for whom, what it cost, where the page is and what to do next."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from app.evaluation.summary import NAMES, best, compare, headline, nearest_ten, signed
+from app.evaluation.variants import LLM_VARIANTS, label
+from app.place import Place
+from app.progress import duration
+from app.workspace import Workspace
+from jobs.log import results
+
+METRIC = "recall"
+
+
+def show_result(ws: Workspace, recipe: Path, workspace: str | None) -> None:
+    """Say the result of a finished run. `recipe` and `workspace` are as they were given to the command."""
+    metrics = (ws / "report/metrics.json").read_json()
+    console = results()
+    rows = [("Found", line) for line in found(metrics)] + [("Cost", cost(metrics))]
+    rows.append(("Page", _link(ws / "report/index.html")))
+    rows += [("Next", line) for line in following(metrics, recipe, workspace)]
+    said = ""
+    for name, line in rows:
+        console.print(
+            Text(f"{'' if name == said else name:6}", style="bold") + Text.assemble(line), soft_wrap=True
+        )
+        said = name
+
+
+def found(metrics: dict[str, Any]) -> list[str]:
+    """The report's headline, and the largest difference from a control on the long tail with what it did to all users."""
+    k = nearest_ten(metrics["recipe"]["evaluation"]["ks"])
+    comparisons = compare(metrics["rows"], METRIC, k)
+    tried = [one for one in comparisons if one.variant in LLM_VARIANTS]
+    if not tried:
+        return [best(metrics["rows"], METRIC, k)]
+    name = f"{METRIC.capitalize()}@{k}"
+    lines = [headline(comparisons, name)]
+    tail = [one for one in tried if one.slice == "items:tail" and one.over_control]
+    if not tail:
+        return lines
+    top = max(tail, key=lambda one: one.over_control["value"])
+    over = top.over_control
+    lines.append(
+        f"Best on long-tail items, of {len(tail)} compared with a control: {top.name}, {label(top.variant)}: {name} "
+        f"{top.value:.4f}, {_interval(over['value'], over['ci_low'], over['ci_high'])} over "
+        f"{label(over['base'])}; {top.n:,} users."
+    )
+    for one in tried:
+        if (one.recommender, one.variant, one.slice) == (top.recommender, top.variant, "all"):
+            change = _interval(one.value - one.observed, one.low, one.high)
+            lines.append(f"The same for all users: {one.value:.4f}, {change} over observed; {one.n:,} users.")
+    return lines
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{signed(value, '.4f')} ({signed(low, '.4f')} to {signed(high, '.4f')}, 95 %)"
+
+
+def cost(metrics: dict[str, Any]) -> str:
+    """Seconds of each stage, of its parts added up; requests, tokens and money if an LLM was asked."""
+    stages = {name: stage["seconds"] for name, stage in metrics["stages"].items()}
+    parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in stages.items())
+    line = f"{duration(sum(stages.values()))}: {parts}"
+    spent = metrics["cost"]
+    if spent["requests"]:
+        tokens = spent["prompt_tokens"] + spent["output_tokens"] + spent["judge_tokens"]
+        line += f"; {spent['requests']:,} requests, {tokens:,} tokens"
+    if spent["money"] is not None:
+        line += f", {spent['money']:.2f} {metrics['recipe']['prices']['currency']}"
+    return line + "."
+
+
+def _link(page: Place) -> str | tuple[str, str]:
+    return (page.uri, f"link file://{page.path}") if page.uri == page.path else page.uri
+
+
+def following(metrics: dict[str, Any], recipe: Path, workspace: str | None) -> list[str]:
+    """Commands that go on from here, to be pasted."""
+    where = shlex.quote(str(recipe)) + (f" --workspace {shlex.quote(workspace)}" if workspace else "")
+    lines = [f"longtail serve {where}     (recommendations over HTTP)"]
+    variants = metrics["recipe"]["variants"]
+    name = next(
+        (one for one in NAMES if one != "popularity" and metrics["recipe"]["recommenders"].get(one)), None
+    )
+    if "discriminated" in variants and name:
+        lines.append(f"longtail sweep {where} --recommender {name}     (the best judge, without an LLM call)")
+    if name:
+        lines.append(f"longtail tune {where} --recommender {name}     (its best settings)")
+    return lines
