@@ -1,5 +1,7 @@
 """The catalogue: clean texts, dense codes, slices by popularity. It is held in memory; users never are."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,16 +13,19 @@ from app.schema import ITEMS
 TITLE_MAX = 300
 """Longer texts are cut here, in characters."""
 
+_VANISHING = r"[\x{AD}\x{FEFF}\x{202A}-\x{202E}\x{2066}-\x{2069}]+"
 HEAD, MID, TAIL, COLD = "head", "mid", "tail", "cold"
 SLICES = (HEAD, MID, TAIL, COLD)
 NULL_SHARE = 0.01
 """Rows without an id are dropped and counted up to this share of a table; more are an error."""
 
 
-def clean_catalogue(listed: pa.Table, name: str) -> tuple[pa.Table, dict[str, int]]:
+def clean_catalogue(
+    listed: pa.Table, name: str, null_words: Sequence[str] = ()
+) -> tuple[pa.Table, dict[str, int]]:
     """Distinct items of the catalogue `name` with harmless texts, and what was changed, by reason.
 
-    Raises InputError where more than 1 % of the rows have no item id.
+    An item whose id is one of `null_words` is none. Raises InputError where more than 1 % of the rows have no item id.
     """
     ids = listed["item_id"]
     nulls = ids.null_count
@@ -29,7 +34,8 @@ def clean_catalogue(listed: pa.Table, name: str) -> tuple[pa.Table, dict[str, in
             f"{name}: {nulls} of {listed.num_rows} rows have no item id, the first is row "
             f"{pc.index(pc.is_null(ids), True).as_py() + 1}. Mend the table, or set dataset.columns.item."
         )
-    named = listed.filter(pc.is_valid(ids))
+    words = pc.is_in(ids, pa.array(null_words, pa.string()))
+    named = listed.filter(pc.and_not(pc.is_valid(ids), words))
     first = np.unique(_codes(named["item_id"]), return_index=True)[1]
     kept = named.take(pa.array(np.sort(first)))
     titles, changes = clean_text(kept["title"].combine_chunks(), "title")
@@ -37,7 +43,11 @@ def clean_catalogue(listed: pa.Table, name: str) -> tuple[pa.Table, dict[str, in
     values, attribute_changes = clean_text(attributes.items, "attribute")
     maps = pa.MapArray.from_arrays(attributes.offsets, attributes.keys, pc.fill_null(values, ""))
     counts = (
-        {"item_null_id": nulls, "item_duplicate": named.num_rows - kept.num_rows}
+        {
+            "item_null_id": nulls,
+            "item_null_word": pc.sum(words).as_py() or 0,
+            "item_duplicate": named.num_rows - kept.num_rows,
+        }
         | changes
         | attribute_changes
     )
@@ -45,18 +55,18 @@ def clean_catalogue(listed: pa.Table, name: str) -> tuple[pa.Table, dict[str, in
 
 
 def clean_text(text: pa.Array, name: str) -> tuple[pa.Array, dict[str, int]]:
-    """Texts that can stand in a prompt, and how many each rule changed.
+    """Texts of one line, and how many each rule changed: cut at TITLE_MAX, null if nothing can be seen.
 
-    No control characters, no < or > (item tokens look like <item_12>), cut at TITLE_MAX, null if empty.
+    Control characters become blanks. Format characters stay, as they join letters and emoji, but for those that show nothing
+    (soft hyphen, byte order mark) or turn the direction of what comes after the text.
     """
-    plain = pc.replace_substring_regex(text, r"[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]+", " ")
-    inert = pc.replace_substring(pc.replace_substring(plain, "<", "‹"), ">", "›")
-    trimmed = pc.utf8_trim_whitespace(inert)
+    plain = pc.replace_substring_regex(text, _VANISHING, "")
+    plain = pc.replace_substring_regex(plain, r"[\p{Cc}\p{Zl}\p{Zp}]+", " ")
+    trimmed = pc.utf8_trim_whitespace(plain)
     cut = pc.utf8_slice_codeunits(trimmed, 0, TITLE_MAX)
-    empty = pc.equal(cut, "")
+    empty = pc.invert(pc.match_substring_regex(cut, r"[^\p{Cf}\p{Z}\p{Mn}]"))
     counts = {
         f"{name}_control": _changed(text, plain),
-        f"{name}_marker": _changed(plain, inert),
         f"{name}_cut": _changed(trimmed, cut),
         f"{name}_empty": pc.sum(empty).as_py() or 0,
     }

@@ -11,13 +11,13 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 def as_ids(column: pa.ChunkedArray, name: str, place: Place) -> pa.ChunkedArray:
-    """Ids as strings, empty ones null. Raises InputError for a column that holds no ids."""
+    """Ids as strings without blanks around them, empty ones null. Raises InputError for a column that holds no ids."""
     if pa.types.is_nested(column.type) or pa.types.is_floating(column.type):
         raise InputError(
             f"{place}: column {name} has type {column.type}, ids are text or whole numbers. Convert it."
         )
-    text = column.cast(pa.string())
-    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(text), ""), pa.scalar(None, pa.string()), text)
+    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,5 +1,6 @@
 """Which rows of the interactions are kept: one rule, applied once to count and once to encode."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,10 @@ import pyarrow.compute as pc
 from app.data.catalogue import NULL_SHARE
 from app.data.histories import ENCODED
 from app.data.source import Source
+from app.data.timeline import TimesSeen, seen
+from app.data.times import BILLION
 from app.errors import InputError
+from app.recipe import Dataset
 
 if TYPE_CHECKING:
     from ray.data import Dataset as Rows
@@ -21,8 +25,10 @@ _FIX = {
     "null_timestamp": "dataset.columns.time",
     "null_rating": "dataset.columns.rating",
 }
-_DROPPED = pa.list_(pa.struct([("reason", pa.string()), ("rows", pa.int64()), ("first", pa.int64())]))
+_NULL_WORDS = ("null_word_user_id", "null_word_item_id")
 LOW_RATING = "rating_below_min"
+_DROPPED = pa.list_(pa.struct([("reason", pa.string()), ("rows", pa.int64()), ("first", pa.int64())]))
+log = logging.getLogger("longtail")
 
 
 @dataclass
@@ -30,12 +36,13 @@ class Scan:
     """What the rows of READ have in sum."""
 
     rows: int = 0
-    dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys([*_FIX, LOW_RATING], 0))
+    dropped: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys([*_FIX, *_NULL_WORDS, LOW_RATING], 0)
+    )
     first_dropped: dict[str, int] = field(default_factory=dict)
     items: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
     """The distinct item ids of the accepted rows: the one thing here that grows, with the catalogue."""
-    first_time: int = np.iinfo(np.int64).max
-    last_time: int = np.iinfo(np.int64).min
+    times: TimesSeen = field(default_factory=TimesSeen)
     fault: tuple[float, str] = (np.inf, "")
     """The first row that cannot be read, and what is wrong with it."""
 
@@ -52,21 +59,22 @@ class Scan:
             reason, first = drop["reason"], drop["first"]
             self.dropped[reason] += drop["rows"]
             self.first_dropped[reason] = min(first, self.first_dropped.get(reason, first))
-        if summary["first_time"] is not None:
-            self.first_time = min(self.first_time, summary["first_time"])
-            self.last_time = max(self.last_time, summary["last_time"])
+        self.times += TimesSeen(**summary["times"])
 
 
-def reasons(block: pa.Table, min_rating: float | None) -> dict[str, np.ndarray]:
+def reasons(block: pa.Table, dataset: Dataset) -> dict[str, np.ndarray]:
     """For each reason the rows of READ that are dropped by it, bool [rows]; no row has two."""
+    words = pa.array(dataset.null_words, pa.string())
     missing = {
         "null_user_id": pc.is_null(block["user_id"]),
         "null_item_id": pc.is_null(block["item_id"]),
+        "null_word_user_id": pc.is_in(block["user_id"], words),
+        "null_word_item_id": pc.is_in(block["item_id"], words),
         "null_timestamp": pc.is_null(block["timestamp"]),
     }
-    if min_rating is not None:
+    if dataset.min_rating is not None:
         missing["null_rating"] = pc.is_null(block["rating"])
-        missing[LOW_RATING] = pc.fill_null(pc.less(block["rating"], min_rating), False)
+        missing[LOW_RATING] = pc.fill_null(pc.less(block["rating"], dataset.min_rating), False)
     free = np.ones(block.num_rows, bool)
     found = {}
     for reason, mask in missing.items():
@@ -75,19 +83,25 @@ def reasons(block: pa.Table, min_rating: float | None) -> dict[str, np.ndarray]:
     return found
 
 
-def encode(block: pa.Table, item_ids: pa.Array, min_rating: float | None) -> pa.Table:
-    """The accepted rows of READ as rows of histories.ENCODED; an item's code is its place in `item_ids`."""
-    accepted = ~np.logical_or.reduce(list(reasons(block, min_rating).values()))
+def encode(block: pa.Table, item_ids: pa.Array, dataset: Dataset, scale: int) -> pa.Table:
+    """The accepted rows of READ as rows of histories.ENCODED; an item's code is its place in `item_ids`.
+
+    scale: of the log's times, as `TimesSeen.scale` says.
+    """
+    accepted = ~np.logical_or.reduce(list(reasons(block, dataset).values()))
     kept = block.filter(pa.array(accepted))
     codes = pc.index_in(kept["item_id"], item_ids)
-    return pa.table([kept["user_id"], codes, kept["timestamp"], kept["row"]], schema=ENCODED)
+    times = kept["timestamp"].to_numpy() * scale
+    if scale == BILLION:
+        times = times + kept["fraction"].to_numpy()
+    return pa.table([kept["user_id"], codes, times, kept["row"], kept["written"]], schema=ENCODED)
 
 
-def scan(raw: "Rows", source: Source, min_rating: float | None) -> Scan:
+def scan(raw: "Rows", source: Source, dataset: Dataset) -> Scan:
     """One look at all rows of READ.
 
     Raises InputError for the first row that cannot be read, for a column that is missing in more than 1 % of
-    the rows, for an empty table, and where `min_rating` leaves nothing.
+    the rows, for an empty table, for times of two kinds, and where nothing is left.
     """
     result = Scan()
     summaries = raw.map_batches(
@@ -95,7 +109,7 @@ def scan(raw: "Rows", source: Source, min_rating: float | None) -> Scan:
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,
-        fn_kwargs={"min_rating": min_rating},
+        fn_kwargs={"dataset": dataset},
     )
     for batch in summaries.iter_batches(batch_size=None, batch_format="pyarrow"):
         result.items = pa.concat_arrays([result.items, batch["items"].combine_chunks().flatten()]).unique()
@@ -105,6 +119,12 @@ def scan(raw: "Rows", source: Source, min_rating: float | None) -> Scan:
         raise InputError(result.fault[1])
     if not result.rows:
         raise InputError(f"{source.pieces[0].place}: the table is empty. Give one with interactions.")
+    _check_dropped(result, source, dataset)
+    result.times.check(source.where)
+    return result
+
+
+def _check_dropped(result: Scan, source: Source, dataset: Dataset) -> None:
     for reason, setting in _FIX.items():
         missing = result.dropped[reason]
         if missing > NULL_SHARE * result.rows:
@@ -112,16 +132,26 @@ def scan(raw: "Rows", source: Source, min_rating: float | None) -> Scan:
                 f"{source.where(result.first_dropped[reason])}: no {reason.removeprefix('null_')}, and so in "
                 f"{missing} of {result.rows} rows. Mend the table, or set {setting}."
             )
+    for reason in _NULL_WORDS:
+        if missing := result.dropped[reason]:
+            said = (
+                f"{source.where(result.first_dropped[reason])}: {reason.removeprefix('null_word_')} is a word for "
+                f"nothing (dataset.null_words), and so in {missing} of {result.rows} rows. "
+            )
+            if missing == result.rows:
+                raise InputError(f"{said}Mend the table, or set dataset.null_words.")
+            log.warning("prepare: %sThese rows are dropped.", said)
     if not result.accepted:
-        raise InputError(f"dataset.min_rating = {min_rating} leaves no interactions. Lower it.")
-    return result
+        if not result.dropped[LOW_RATING]:
+            raise InputError(f"{source.where(0)}: no row has a user and an item. Mend the table.")
+        raise InputError(f"dataset.min_rating = {dataset.min_rating} leaves no interactions. Lower it.")
 
 
-def _summary(block: pa.Table, min_rating: float | None) -> pa.Table:
+def _summary(block: pa.Table, dataset: Dataset) -> pa.Table:
     """One row about a block of READ."""
     faults = block.filter(pc.is_valid(block["fault"]))
     block = block.filter(pc.is_null(block["fault"]))
-    found = reasons(block, min_rating)
+    found = reasons(block, dataset)
     rows = block["row"].to_numpy()
     dropped = [
         {"reason": reason, "rows": int(mask.sum()), "first": int(rows[mask].min())}
@@ -130,15 +160,13 @@ def _summary(block: pa.Table, min_rating: float | None) -> pa.Table:
     ]
     accepted = block.filter(pa.array(~np.logical_or.reduce(list(found.values()))))
     items = accepted["item_id"].unique()
-    times = pc.min_max(accepted["timestamp"])
     return pa.table(
         {
             "rows": pa.array([block.num_rows], pa.int64()),
             "fault": pa.array(faults["fault"][:1].to_pylist() or [None], pa.string()),
             "fault_row": pa.array(faults["row"][:1].to_pylist() or [None], pa.int64()),
             "dropped": pa.array([dropped], _DROPPED),
-            "first_time": pa.array([times["min"].as_py()], pa.int64()),
-            "last_time": pa.array([times["max"].as_py()], pa.int64()),
+            "times": seen(accepted),
             "items": pa.ListArray.from_arrays(pa.array([0, len(items)], pa.int32()), items),
         }
     )

@@ -10,12 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.data.source import TRAIN
-from app.recipe import Dataset
+from app.recipe import Dataset, Repeats
 from app.schema import HISTORIES
 
 ENCODED = pa.schema(
-    [("user_id", pa.string()), ("item", pa.int32()), ("timestamp", pa.int64()), ("row", pa.int64())]
+    [
+        *(("user_id", pa.string()), ("item", pa.int32()), ("timestamp", pa.int64()), ("row", pa.int64())),
+        ("written", pa.string()),
+    ]
 )
+"""`written` is the time in words if it is finer than `timestamp`, see times.TIMES."""
 HISTORY = pa.schema(
     [("user_id", pa.string()), ("items", pa.list_(pa.int32())), ("timestamps", pa.list_(pa.int64()))]
 )
@@ -23,10 +27,11 @@ HISTORY = pa.schema(
 SPARSE, REGULAR, ACTIVE = "sparse", "regular", "active"
 
 
-def fold(interactions: pa.Table) -> pa.Table:
+def fold(interactions: pa.Table, repeats: Repeats = "first") -> pa.Table:
     """One row of HISTORY per user from rows of ENCODED, users in the order of their ids.
 
-    Equal times keep the order of `row`; of a user's interactions with one item the first in time stays.
+    Equal times keep the order of `row`; of a user's interactions with one item the first or the last in time stays, or
+    all do.
     """
     if not interactions.num_rows:
         return HISTORY.empty_table()
@@ -38,21 +43,20 @@ def fold(interactions: pa.Table) -> pa.Table:
     users = rank[encoded.indices.to_numpy()]
     items, times, rows = (interactions[name].to_numpy() for name in ("item", "timestamp", "row"))
 
-    by_item = np.lexsort((rows, times, items, users))
-    repeated = np.zeros(len(users), bool)
-    repeated[1:] = (np.diff(users[by_item]) == 0) & (np.diff(items[by_item]) == 0)
-    kept = by_item[~repeated]
-    kept = kept[np.lexsort((rows[kept], times[kept], users[kept]))]
+    kept = np.lexsort((rows, times, users))
+    if repeats != "all":
+        first = _met_first(users[kept], items[kept], from_the_end=repeats == "last")
+        kept = kept[first]
     lengths = np.bincount(users[kept], minlength=len(names))
     return _histories(names.take(pa.array(order_of_names)), lengths, items[kept], times[kept])
 
 
 def drop(histories: pa.Table, items_out: np.ndarray, users_min: int) -> pa.Table:
-    """Without the items for which items_out [items] is true, then without users of fewer than `users_min`."""
+    """Without the items for which items_out [items] is true, then without users of fewer than `users_min` items."""
     users, items, times = flat(histories)
     stay = ~items_out[items]
     lengths = np.bincount(users[stay], minlength=histories.num_rows)
-    core = lengths >= users_min
+    core = np.bincount(users[stay & _met_first(users, items)], minlength=histories.num_rows) >= users_min
     stay &= core[users]
     return _histories(
         histories["user_id"].combine_chunks().filter(pa.array(core)), lengths[core], items[stay], times[stay]
@@ -64,11 +68,13 @@ def split(
 ) -> pa.Table:
     """Histories with `train_end`, `valid_end` and the user's `slice`.
 
-    Leave-one-out: of three or more interactions the last is test, the one before validation; fewer all train.
+    Leave-one-out: of three or more items the last is test, the one before validation; fewer all train.
     Temporal: `cuts` are two times; before the first is train, from the second on is test.
     Published: of a user's train items `valid_share` (rounded, but not all) are validation, drawn by `seed`; they come
     after the rest of train and before test, and else the order stays.
     """
+    if dataset.repeats == "all":
+        histories = _without_late_repeats(histories, dataset, cuts)
     lengths = pc.list_value_length(histories["items"]).to_numpy()
     if dataset.split == "temporal":
         users, _, times = flat(histories)
@@ -76,7 +82,8 @@ def split(
     elif dataset.split == "published":
         histories, train_end, valid_end = _hold_out(histories, dataset.valid_share, seed)
     else:
-        long = lengths >= 3
+        distinct = _distinct(histories)
+        long = distinct >= 3
         train_end, valid_end = lengths - 2 * long, lengths - long
     slices = np.full(len(lengths), REGULAR, object)
     slices[train_end >= dataset.active_min] = ACTIVE
@@ -86,6 +93,42 @@ def split(
         .append_column("valid_end", pa.array(valid_end, pa.int32()))
         .append_column("slice", pa.array(slices, pa.string()))
     )
+
+
+def _without_late_repeats(histories: pa.Table, dataset: Dataset, cuts: tuple[int, int] | None) -> pa.Table:
+    """Without the repeats after the training part: a user is not asked for what the user has met.
+
+    What is held out are then the same items as if only first interactions had been kept.
+    """
+    users, items, times = flat(histories)
+    first = _met_first(users, items)
+    if dataset.split == "temporal":
+        train = times < cuts[0]
+    else:
+        met = np.cumsum(first)
+        met -= (met - first)[np.searchsorted(users, users)]
+        distinct = _distinct(histories)[users]
+        train = met <= np.where(distinct >= 3, distinct - 2, distinct)
+    stay = train | first
+    lengths = np.bincount(users[stay], minlength=histories.num_rows)
+    return _histories(histories["user_id"].combine_chunks(), lengths, items[stay], times[stay])
+
+
+def _distinct(histories: pa.Table) -> np.ndarray:
+    """How many different items every user has met, int64 [users]."""
+    users, items, _ = flat(histories)
+    return np.bincount(users[_met_first(users, items)], minlength=histories.num_rows)
+
+
+def _met_first(users: np.ndarray, items: np.ndarray, from_the_end: bool = False) -> np.ndarray:
+    """bool [n]: of the entries of one user with one item the first, or the last."""
+    pairs = users.astype(np.int64) << 32 | items
+    first = np.zeros(len(pairs), bool)
+    if from_the_end:
+        first[len(pairs) - 1 - np.unique(pairs[::-1], return_index=True)[1]] = True
+    else:
+        first[np.unique(pairs, return_index=True)[1]] = True
+    return first
 
 
 def _hold_out(histories: pa.Table, share: float, seed: int) -> tuple[pa.Table, np.ndarray, np.ndarray]:
@@ -133,15 +176,21 @@ def number(histories: pa.Table, starts: dict[str, int]) -> pa.Table:
 
 
 def item_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
-    """`count`: interactions per item, int64 [items]."""
-    return {"count": np.bincount(flat(histories)[1], minlength=n_items)}
+    """Per item, int64 [items]: `users` who met it, and `count` of interactions."""
+    users, items, _ = flat(histories)
+    first = _met_first(users, items)
+    return {
+        "users": np.bincount(items[first], minlength=n_items),
+        "count": np.bincount(items, minlength=n_items),
+    }
 
 
 def split_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
     """What sums over blocks to the counts of the whole.
 
     train_count and held_out_count [items]; interactions [all, train, valid, test]; users [sparse, regular, active];
-    users_held_out_only [1]: those without a training interaction.
+    users_held_out_only [1]: those without a training interaction; users_tested [2]: those with a test interaction, and of
+    these the ones with a training interaction; repeats [1]: interactions with an item that the user had met before.
     """
     users, items, _ = flat(histories)
     starts = np.concatenate([[0], np.cumsum(pc.list_value_length(histories["items"]).to_numpy())])[:-1]
@@ -149,13 +198,17 @@ def split_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
     train = position < histories["train_end"].to_numpy()[users]
     test = position >= histories["valid_end"].to_numpy()[users]
     slices = histories["slice"].to_numpy(zero_copy_only=False)
+    trained = histories["train_end"].to_numpy() > 0
+    tested = np.bincount(users[test], minlength=histories.num_rows) > 0
     totals = [len(items), train.sum(), (~train & ~test).sum(), test.sum()]
     return {
         "train_count": np.bincount(items[train], minlength=n_items),
         "held_out_count": np.bincount(items[~train], minlength=n_items),
         "interactions": np.array(totals),
         "users": np.array([(slices == name).sum() for name in (SPARSE, REGULAR, ACTIVE)]),
-        "users_held_out_only": np.array([(histories["train_end"].to_numpy() == 0).sum()]),
+        "users_held_out_only": np.array([(~trained).sum()]),
+        "repeats": np.array([(~_met_first(users, items)).sum()]),
+        "users_tested": np.array([tested.sum(), (tested & trained).sum()]),
     }
 
 

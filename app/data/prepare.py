@@ -12,9 +12,13 @@ import pyarrow as pa
 
 from app.cluster import connect
 from app.data import catalogue as items
+from app.data.evaluable import check_evaluable
 from app.data.filters import Scan, encode, scan
 from app.data.histories import drop, flat, fold, item_counts, number, recode, split, split_counts
+from app.data.joining import join
+from app.data.source import Source
 from app.data.sources import open_source
+from app.data.timeline import clash_message, clashes
 from app.errors import InputError
 from app.recipe import Dataset, Recipe
 from app.workspace import Workspace
@@ -43,26 +47,28 @@ def prepare(recipe: Recipe, ws: Workspace) -> None:
     if stage.up_to_date:
         return
     ws.claim()
-    listed, changed = items.clean_catalogue(source.catalogue(), source.listing)
+    listed, changed = items.clean_catalogue(source.catalogue(), source.listing, dataset.null_words)
     connect(recipe.resources)
     with stage.publishing() as draft:
         raw = source.interactions().materialize()
-        scanned = scan(raw, source, dataset.min_rating)
+        scanned = scan(raw, source, dataset)
+        listed, rewritten, listed_and_met = join(listed, scanned.items, source.listing)
         catalogue, unlisted = items.with_unlisted(listed, scanned.items)
-        histories = _fold(raw, catalogue, dataset.min_rating, scanned.accepted)
+        histories = _fold(raw, catalogue, dataset, scanned, source)
         histories, catalogue, dropped = _filter(histories, catalogue, dataset.k_core, scanned)
         cuts = _cuts(histories, dataset, scanned) if dataset.split == "temporal" else None
         histories = _map(histories, split, dataset, cuts, recipe.seed).materialize()
         totals = _totals(histories, split_counts, catalogue.num_rows)
+        dropped["duplicate"] = scanned.accepted - dropped["k_core"] - int(totals["interactions"][0])
         table = items.items_table(catalogue, totals["train_count"], dataset.tail_max, dataset.head_share)
         stage.counts |= {
             "rows": scanned.rows,
             **_counts(table, totals, dataset, cuts),
             "dropped": dropped,
-            "changed": changed | {"item_unlisted": unlisted},
+            "items_listed_and_met": listed_and_met,
+            "changed": changed | {"item_id_rewritten": rewritten, "item_unlisted": unlisted},
         }
-        if not stage.counts["train"]:
-            raise InputError("dataset: the split leaves nothing to train. Lower valid_share or test_share.")
+        check_evaluable(totals, table.num_rows, dataset)
         (draft / "items.parquet").write_table(table)
         coded = _number(histories)
         coded.write_parquet((draft / "histories").path, filesystem=draft.fs)
@@ -82,12 +88,19 @@ def _map(rows: "Rows", function: Callable[..., pa.Table], *arguments: Any) -> "R
     )
 
 
-def _fold(raw: "Rows", catalogue: pa.Table, min_rating: float | None, accepted: int) -> "Rows":
-    """One row per user: the only shuffle, by user."""
-    partitions = max(LEAST_PARTITIONS, -(-accepted // ROWS_PER_PARTITION))
-    encoded = _map(raw, encode, catalogue["item_id"].combine_chunks(), min_rating)
+def _fold(raw: "Rows", catalogue: pa.Table, dataset: Dataset, scanned: Scan, source: Source) -> "Rows":
+    """One row per user: the only shuffle, by user. Raises InputError where two times of a user would become equal."""
+    partitions = max(LEAST_PARTITIONS, -(-scanned.accepted // ROWS_PER_PARTITION))
+    codes = catalogue["item_id"].combine_chunks()
+    encoded = _map(raw, encode, codes, dataset, scanned.times.scale)
     # A shuffle by key gives one block per partition, whatever its size: a block has all rows of its users.
-    return _map(encoded.repartition(partitions, keys=["user_id"]), fold).materialize()
+    by_user = encoded.repartition(partitions, keys=["user_id"])
+    if scanned.times.finer:
+        by_user = by_user.materialize()
+        found = _map(by_user, clashes).take_all()
+        if found:
+            raise InputError(clash_message(min(found, key=lambda clash: clash["row"]), source.where))
+    return _map(by_user, fold, dataset.repeats).materialize()
 
 
 def _totals(
@@ -113,35 +126,29 @@ def _filter(
 
     Items that the k-core drops leave the catalogue; those that nobody has met stay, as cold ones.
     """
-    met = _item_totals(histories, catalogue.num_rows)
-    dropped = scanned.dropped | {"duplicate": scanned.accepted - int(met.sum()), "k_core": 0}
+    dropped = scanned.dropped | {"duplicate": 0, "k_core": 0}
     if not k_core:
         return histories, catalogue, dropped
+    met = _totals(histories, item_counts, catalogue.num_rows)
     histories, core = _k_core(histories, met, k_core)
-    stay = (core > 0) | (met == 0)
-    dropped["k_core"] = int(met.sum() - core.sum())
+    stay = (core["users"] > 0) | (met["users"] == 0)
+    dropped["k_core"] = int(met["count"].sum() - core["count"].sum())
     return _map(histories, recode, np.cumsum(stay) - 1), catalogue.filter(pa.array(stay)), dropped
 
 
-def _item_totals(histories: "Rows", n_items: int) -> np.ndarray:
-    return _totals(histories, item_counts, n_items)["count"]
-
-
-def _k_core(histories: "Rows", counts: np.ndarray, k: int) -> tuple["Rows", np.ndarray]:
-    """Drop items and users of fewer than k interactions until there are none; and the interactions per item.
+def _k_core(histories: "Rows", totals: dict[str, np.ndarray], k: int) -> tuple["Rows", dict[str, np.ndarray]]:
+    """Drop items of fewer than k users and users of fewer than k items until there are none; and the new totals.
 
     Raises InputError where nothing is left.
     """
     while True:
-        histories = _map(histories, drop, counts < k, k).materialize()
-        before, counts = (
-            counts,
-            _item_totals(histories, len(counts)) if histories.count() else np.zeros_like(counts),
-        )
-        if not counts.sum():
+        before = totals["users"]
+        histories = _map(histories, drop, before < k, k).materialize()
+        if not histories.count():
             raise InputError(f"dataset.k_core = {k} leaves no interactions. Lower it.")
-        if counts.sum() == before.sum():
-            return histories, counts
+        totals = _totals(histories, item_counts, len(before))
+        if totals["users"].sum() == before.sum():
+            return histories, totals
 
 
 def _cuts(histories: "Rows", dataset: Dataset, scanned: Scan) -> tuple[int, int]:
@@ -158,13 +165,14 @@ def _cut(histories: "Rows", share: float, scanned: Scan) -> int:
 
     Found exactly, by ever finer histograms: no sort over all users, and the driver holds a thousand sums.
     """
-    low, high = scanned.first_time, scanned.last_time + 1
+    low, high = scanned.times.first_time, scanned.times.last_time + 1
     while low < high:
-        edges = np.array(sorted({low + (high - low) * step // _CUT_BINS for step in range(_CUT_BINS + 1)}))
-        totals = _totals(histories, _not_before, edges)
+        edges = sorted({low + (high - low) * step // _CUT_BINS for step in range(_CUT_BINS)})
+        totals = _totals(histories, _not_before, np.array(edges, np.int64))
         enough = totals["not_before"] <= int(share * totals["all"][0])
-        place = int(np.argmax(enough))
-        low, high = int(edges[place - 1]) + 1 if place else int(edges[0]), int(edges[place])
+        place = int(np.argmax(enough)) if enough.any() else len(edges)
+        low = edges[place - 1] + 1 if place else low
+        high = edges[place] if place < len(edges) else high
     return high
 
 
@@ -200,6 +208,7 @@ def _counts(
         "train": train,
         "valid": valid,
         "test": test,
+        "repeats": int(totals["repeats"][0]),
         "held_out_only": {
             "users": int(totals["users_held_out_only"][0]),
             "items": int(((train_count == 0) & (totals["held_out_count"] > 0)).sum()),

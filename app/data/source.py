@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from app.data.times import TIMES
 from app.errors import InputError
 from app.schema import INTERACTIONS
 from app.workspace import Place
@@ -20,7 +21,14 @@ from app.workspace import Place
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-READ = INTERACTIONS.append(pa.field("row", pa.int64())).append(pa.field("fault", pa.string()))
+READ = pa.schema(
+    [
+        *INTERACTIONS,
+        *(TIMES.field(name) for name in ("fraction", "written")),
+        ("row", pa.int64()),
+        ("fault", pa.string()),
+    ]
+)
 """`row` orders rows as the publisher wrote them; where `fault` is not null the other columns mean nothing."""
 
 CATALOGUE = pa.schema(
@@ -90,11 +98,13 @@ class Source:
         return f"{piece.place}, row {piece.first_row + row % _ROWS_PER_PIECE + 1}"
 
 
-def read_rows(users: Any, items: Any, times: Any, ratings: Any, first_row: int) -> pa.Table:
-    """Rows of READ without fault from equally long columns; `first_row` counts within the piece."""
+def read_rows(users: Any, items: Any, times: pa.Table, ratings: Any, first_row: int) -> pa.Table:
+    """Rows of READ without fault from equally long columns and rows of TIMES; `first_row` counts within the piece."""
     n = len(users)
     rows = pa.array(np.arange(first_row, first_row + n))
-    return pa.table([users, items, times, ratings, rows, pa.nulls(n, pa.string())], schema=READ)
+    time, fraction, written = times.columns
+    faults = pa.nulls(n, pa.string())
+    return pa.table([users, items, time, ratings, fraction, written, rows, faults], schema=READ)
 
 
 def find_file(folder: Place, name: str) -> Place | None:
@@ -137,6 +147,4 @@ def _digest(file: Place) -> str:
 
 def _fault(fault: str, row: int) -> pa.Table:
     """The one row of READ that says what is wrong."""
-    return pa.table(
-        {name: [None] for name in INTERACTIONS.names} | {"row": [row], "fault": [fault]}, schema=READ
-    )
+    return pa.table({name: [None] for name in READ.names} | {"row": [row], "fault": [fault]}, schema=READ)

@@ -9,6 +9,7 @@ from app.data.movielens import open_movielens
 from app.data.source import Piece, Source, read_rows
 from app.data.tables import open_tables
 from app.data.texts import open_lightgcn, open_sasrec
+from app.data.times import numbered
 from app.errors import InputError
 from app.place import Place
 from app.recipe import Dataset, Recipe, Simulation
@@ -81,7 +82,8 @@ def _open_simulated(simulation: Simulation, seed: int) -> Source:
     make_store(simulation, seed)
 
     def read(piece: Piece) -> Iterator[pa.Table]:
-        yield read_rows(*simulate_histories(simulation, seed, piece.number).columns, 0)
+        users, items, times, ratings = simulate_histories(simulation, seed, piece.number).columns
+        yield read_rows(users, items, numbered(times.to_numpy()), ratings, 0)
 
     blocks = range(-(-simulation.users // BLOCK_USERS))
     return Source([Piece(None, block) for block in blocks], read, partial(catalogue, simulation, seed))

@@ -8,9 +8,9 @@ import pyarrow as pa
 from app.data.columns import as_ids, as_ratings, as_text
 from app.data.formats import FORMATS, Format
 from app.data.source import CATALOGUE, TEST, TRAIN, Piece, Source, file_states, listing, read_rows
-from app.data.times import as_times
+from app.data.times import as_times, numbered
 from app.errors import InputError
-from app.recipe import Columns, Dataset
+from app.recipe import Columns, Dataset, TimeUnit
 from app.workspace import Place
 
 SUFFIXES = {"parquet": ("parquet", "parquet"), "csv": ("csv", "csv"), "recbole": ("inter", "item")}
@@ -43,7 +43,7 @@ def open_tables(folder: Place, dataset: Dataset) -> Source:
         )
     return Source(
         pieces=pieces,
-        read=_reader(form, columns),
+        read=_reader(form, columns, dataset.time_unit),
         catalogue=lambda: _catalogue(items, form, columns) if items else CATALOGUE.empty_table(),
         has_times=time is not None,
         has_ratings=columns.rating is not None,
@@ -115,7 +115,7 @@ def _require(file: Place, form: Format, wanted: dict[str, str | list[str] | None
                 )
 
 
-def _reader(form: Format, columns: Columns) -> Callable[[Piece], Iterator[pa.Table]]:
+def _reader(form: Format, columns: Columns, unit: TimeUnit | None) -> Callable[[Piece], Iterator[pa.Table]]:
     def read(piece: Piece) -> Iterator[pa.Table]:
         file, done = piece.place, 0
         time = columns.time if piece.part is None else None
@@ -123,7 +123,11 @@ def _reader(form: Format, columns: Columns) -> Callable[[Piece], Iterator[pa.Tab
         for table in form.parts(piece, used):
             row = piece.first_row + done
             n = table.num_rows
-            times = as_times(table[time], time, file, row) if time else np.full(n, piece.part or 0, np.int64)
+            times = (
+                as_times(table[time], time, file, row, unit)
+                if time
+                else numbered(np.full(n, piece.part or 0))
+            )
             ratings = (
                 as_ratings(table[columns.rating], columns.rating, file, row)
                 if columns.rating

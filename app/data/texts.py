@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.data.source import CATALOGUE, TEST, TRAIN, Piece, Source, file_states, find_file, listing, read_rows
+from app.data.times import numbered
 from app.errors import InputError
 from app.recipe import Dataset
 from app.workspace import Place
@@ -57,7 +58,7 @@ def _source(files: list[Place], parts: tuple[int | None, ...], parse: Parse) -> 
         done = 0
         for numbers, lines in _lines(piece.place):
             users, items = parse(piece.place, numbers, lines)
-            times = np.full(len(users), piece.part or 0, np.int64)
+            times = numbered(np.full(len(users), piece.part or 0))
             yield read_rows(users, items, times, pa.nulls(len(users), pa.float32()), done)
             done += len(users)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from app.llm.items import MAX_TITLE, item_names, item_texts
+from app.llm.items import MAX_TITLE, item_names, item_texts, one_line
 from app.schema import NOTHING
 
 _ID = re.compile(r"\s*i(\d{1,9})\s*", re.ASCII)
@@ -66,7 +66,8 @@ class Grounder:
 
         NOTHING for a text that several items share, None for one that no item has.
         """
-        for whole in (text.strip(), text.strip()[:MAX_TITLE].rstrip()):
+        line = one_line(text)
+        for whole in (line, line[:MAX_TITLE].rstrip()):
             if whole in self._exact:
                 return self._exact[whole]
             if (plain := level(whole)) in self._levelled:
@@ -139,9 +140,13 @@ class NearestTitle:
 
 
 def level(text: str) -> str:
-    """Lower case, no accents, words and digits only, of any script."""
+    """Lower case, no accents, words and digits only, of any script.
+
+    What joins or shapes letters (soft hyphen, ZWNJ, ZWJ) ends no word, and an LLM may well leave it out.
+    """
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return " ".join(re.findall(r"[^\W_]+", "".join(c for c in plain if not unicodedata.combining(c))))
+    letters = (c for c in plain if not unicodedata.combining(c) and unicodedata.category(c) != "Cf")
+    return " ".join(re.findall(r"[^\W_]+", "".join(letters)))
 
 
 def _numbers(text: str) -> set[str]:

@@ -10,6 +10,8 @@ from transformers import PreTrainedTokenizerBase
 MAX_TITLE = 120
 """Characters of a title that a prompt carries: enough to tell items apart, too few to fill the context."""
 
+_INERT = str.maketrans("<>", "‹›")
+
 
 def item_texts(items: pa.Table, rendering: str) -> list[str]:
     """The text of every item of `schema.ITEMS`, by code.
@@ -24,7 +26,7 @@ def item_texts(items: pa.Table, rendering: str) -> list[str]:
         return [f"i{code}" for code in codes]
     names = item_names(items)
     shared = Counter(names)
-    ids = map(_line, items["item_id"].to_pylist())
+    ids = map(one_line, items["item_id"].to_pylist())
     return [
         f"{name} ({item_id})" if shared[name] > 1 else name for name, item_id in zip(names, ids, strict=True)
     ]
@@ -32,8 +34,8 @@ def item_texts(items: pa.Table, rendering: str) -> list[str]:
 
 def item_names(items: pa.Table) -> list[str]:
     """Every item's title, cut to MAX_TITLE, or the publisher's id where there is none: one line each, some perhaps alike."""
-    titles = [_line(title or "")[:MAX_TITLE].rstrip() for title in items["title"].to_pylist()]
-    return [title or _line(own) for title, own in zip(titles, items["item_id"].to_pylist(), strict=True)]
+    titles = [one_line(title or "")[:MAX_TITLE].rstrip() for title in items["title"].to_pylist()]
+    return [title or one_line(own) for title, own in zip(titles, items["item_id"].to_pylist(), strict=True)]
 
 
 def list_texts(items: pa.Table, rendering: str) -> list[str]:
@@ -42,9 +44,9 @@ def list_texts(items: pa.Table, rendering: str) -> list[str]:
     return [lead + text + separator(rendering) for text in item_texts(items, rendering)]
 
 
-def _line(text: str) -> str:
-    """A line break inside a text would end it in a list of texts."""
-    return " ".join(text.split())
+def one_line(text: str) -> str:
+    """One line, for a line break would end a text in a list; without < and >, for special tokens look like `<item_12>`."""
+    return " ".join(text.split()).translate(_INERT)
 
 
 def separator(rendering: str) -> str:

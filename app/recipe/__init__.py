@@ -19,7 +19,7 @@ from app.recipe.augmentation import (
     StrategySection,
     Sweep,
 )
-from app.recipe.dataset import Columns, Dataset, Simulation
+from app.recipe.dataset import Columns, Dataset, Repeats, Simulation, TimeUnit
 from app.recipe.llm import LLM, Discriminator, Generator, Negative, Role, Task, Tuning
 from app.recipe.loading import dump_recipe, load_recipe
 from app.recipe.recipe import Evaluation, Recipe, Resources, Serving
@@ -72,6 +72,7 @@ __all__ = [
     "Recipe",
     "RecommenderSection",
     "Recommenders",
+    "Repeats",
     "Resources",
     "Role",
     "SASRec",
@@ -86,6 +87,7 @@ __all__ = [
     "Sweep",
     "Swing",
     "Task",
+    "TimeUnit",
     "Trained",
     "Tune",
     "Tuning",

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from app.recipe.section import Count, Positive, Section, Share
 
+TimeUnit = Literal["s", "ms", "us", "ns"]
+Repeats = Literal["first", "last", "all"]
+
 
 class Simulation(Section):
     """The simulated store; its true preferences are kept apart for evaluation."""
@@ -28,6 +31,7 @@ class Columns(Section):
     user: str = "user_id"
     item: str = "item_id"
     time: str | None = "timestamp"
+    """Dates, ISO 8601 in text (without a zone: UTC), or numbers; never both in one log."""
     rating: str | None = None
     title: str | None = "title"
     attributes: list[str] = []
@@ -48,10 +52,17 @@ class Dataset(Section):
     """File name of the catalogue; by default items.parquet, items.csv or the only .item file, if it is there."""
     columns: Columns = Columns()
     simulation: Simulation = Simulation()
+    time_unit: TimeUnit | None = None
+    """What times count that are numbers. null: they only order; if one has a fraction, they count as seconds."""
+    null_words: list[str] = ["NULL", "null", "\\N", "NaN", "nan", "None", "<NA>"]
+    """Ids that are one of these words stand for no id, as databases and pandas write it; such rows are dropped, counted."""
     min_rating: float | None = None
     """Interactions rated lower are not positives and are dropped, counted."""
+    repeats: Repeats = "first"
+    """Of a user's interactions with one item the `first` or the `last` in time is kept, the others are dropped, counted.
+    `all`: those of the training part stay too; what is held out is as with `first`."""
     k_core: Count = 0
-    """Keep only users and items with at least this many interactions, repeated until nothing changes."""
+    """Keep only users with at least this many items and items with at least this many users, until nothing changes."""
     split: Literal["leave-one-out", "temporal", "published"] = "leave-one-out"
     """`published`: train and test are files of their own, and no times are read."""
     valid_share: Share = 0.1

@@ -1,5 +1,7 @@
 """Folding, filtering and splitting of user blocks, against plain Python, interaction by interaction."""
 
+from typing import get_args
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.data.histories import ENCODED, drop, fold, number, recode, split, split_counts
-from app.recipe import Dataset
+from app.recipe import Dataset, Repeats
 from app.schema import HISTORIES
 
 N_ITEMS = 6
@@ -20,17 +22,20 @@ Log = list[tuple[str, int, int]]
 
 def encoded(log: Log) -> pa.Table:
     """Rows in a shuffled order, as a shuffle delivers them: only `row` tells the order of the file."""
-    rows = [(*entry, row) for row, entry in enumerate(log)]
+    rows = [(*entry, row, None) for row, entry in enumerate(log)]
     rows = [rows[place] for place in np.random.default_rng(0).permutation(len(rows))]
-    return pa.table([list(column) for column in zip(*rows, strict=True)] or [[]] * 4, schema=ENCODED)
+    return pa.table([list(column) for column in zip(*rows, strict=True)] or [[]] * 5, schema=ENCODED)
 
 
-def expected(log: Log) -> dict[str, list[tuple[int, int]]]:
-    """user -> (time, item) in order of time and file, an item once."""
+def expected(log: Log, repeats: Repeats = "first") -> dict[str, list[tuple[int, int]]]:
+    """user -> (time, item) in order of time and file."""
     histories: dict[str, list[tuple[int, int]]] = {}
     for user, item, time in sorted(log, key=lambda entry: entry[2]):
         history = histories.setdefault(user, [])
-        if item not in [seen for _, seen in history]:
+        met = [entry for entry in history if entry[1] == item]
+        if met and repeats == "last":
+            history.remove(met[0])
+        if not met or repeats != "first":
             history.append((time, item))
     return histories
 
@@ -42,10 +47,12 @@ def pairs(histories: pa.Table) -> dict[str, list[tuple[int, int]]]:
     }
 
 
-@given(interactions)
-def test_fold_keeps_the_first_of_a_pair_in_order_of_time_then_file(log: Log) -> None:
-    folded = fold(encoded(log))
-    assert pairs(folded) == expected(log)
+@given(interactions, st.sampled_from(get_args(Repeats)))
+def test_fold_keeps_the_first_the_last_or_all_of_a_pair_in_order_of_time_then_file(
+    log: Log, repeats: Repeats
+) -> None:
+    folded = fold(encoded(log), repeats)
+    assert pairs(folded) == expected(log, repeats)
     assert folded["user_id"].to_pylist() == sorted(expected(log), key=str.encode)
 
 
@@ -75,6 +82,30 @@ def test_temporal_split_cuts_all_users_at_the_same_times(log: Log, first: int, l
         train, valid, test = np.split(np.array(row["timestamps"]), [row["train_end"], row["valid_end"]])
         assert (train < cuts[0]).all() and (test >= cuts[1]).all()
         assert ((valid >= cuts[0]) & (valid < cuts[1])).all()
+
+
+@given(interactions, st.sampled_from(["leave-one-out", "temporal"]), st.integers(-4, 6), st.integers(0, 5))
+def test_repeats_are_kept_in_training_alone_and_change_nothing_that_is_held_out(
+    log: Log, kind: str, first: int, later: int
+) -> None:
+    cuts = (first, first + later)
+    once, every = (
+        split(fold(encoded(log), repeats), Dataset(split=kind, repeats=repeats), cuts).to_pylist()
+        for repeats in ("first", "all")
+    )
+    for usual, row in zip(once, every, strict=True):
+        train, held_out = row["items"][: row["train_end"]], row["items"][row["train_end"] :]
+        assert held_out == usual["items"][usual["train_end"] :]
+        assert row["valid_end"] - row["train_end"] == usual["valid_end"] - usual["train_end"]
+        assert list(dict.fromkeys(train)) == usual["items"][: usual["train_end"]]
+        assert row["timestamps"] == sorted(row["timestamps"])
+        end = row["timestamps"][row["train_end"]] if held_out else max(row["timestamps"])
+        early = [
+            item
+            for user, item, time in sorted(log, key=lambda one: one[2])
+            if user == row["user_id"] and time < end
+        ]
+        assert train[: len(early)] == early, "all that was before the first held-out item trains"
 
 
 @given(interactions)

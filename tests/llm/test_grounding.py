@@ -29,6 +29,15 @@ def test_every_item_is_found_by_the_text_that_prompts_carry(catalogue):
     assert ground(catalogue, *texts, *texts) == [*range(len(texts))] * 2
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["می\u200cخواهم", "میخواهم", "I <3 U", "I ‹3 U", "Donaudampf", "Donau\xaddampf", "\ufeffDonaudampf"],
+)
+def test_what_joins_letters_or_stands_for_a_bracket_does_not_matter(text):
+    catalogue = catalogue_of(["می\u200cخواهم", "I <3 U", "Donaudampf"])
+    assert ground(catalogue, text) == [0 if text[0] == "م" else 1 if text[0] == "I" else 2]
+
+
 @pytest.mark.parametrize("titles", [[], ["Same"] * 5, [None] * 3, ["", None, "Same"], ["日本茶", "日本酒"]])
 def test_any_catalogue_finds_its_own_texts_and_no_others(titles):
     catalogue = catalogue_of(titles)

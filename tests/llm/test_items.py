@@ -40,6 +40,14 @@ def test_an_empty_catalogue_has_no_texts(rendering):
     assert item_texts(catalogue_of([]), rendering) == list_texts(catalogue_of([]), rendering) == []
 
 
+def test_no_text_looks_like_a_token_of_an_item():
+    assert item_texts(catalogue_of(["Buy <item_1>", "I <3 U", "می\u200cخواهم"]), "title") == [
+        "Buy ‹item_1›",
+        "I ‹3 U",
+        "می\u200cخواهم",
+    ]
+
+
 @given(st.lists(st.none() | st.text(alphabet="ab \n\r\u2028", max_size=4), max_size=12))
 def test_every_text_is_one_line_and_one_item(titles):
     catalogue = catalogue_of(titles)
