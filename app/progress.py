@@ -7,7 +7,10 @@ FIGURES = "figures"
 
 
 class Line(str):
-    """A line and, for machines, its `figures`: {about, done, total, unit, per_second, seconds_left} and more."""
+    """A line and, for machines, its `figures`: {about, done, total, unit, per_second, seconds_left} and more.
+
+    Work that ends early has {about, ended}, a stage of a run {about, stage, stages}.
+    """
 
     figures: dict[str, Any]
 
@@ -15,6 +18,11 @@ class Line(str):
         line = super().__new__(cls, text)
         line.figures = figures or {}
         return line
+
+
+def ended(about: str, how: str) -> Line:
+    """The line about work that ends before its last part."""
+    return Line(f"{about}: {how}", {"about": about, "ended": True})
 
 
 def figures_of(line: str) -> dict[str, dict[str, Any]]:

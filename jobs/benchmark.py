@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from jobs.command import show_progress
+from jobs.log import results, speaking
 
 log = logging.getLogger("longtail")
 
@@ -63,7 +62,6 @@ def recommenders(
     to: Json = None,
 ) -> None:
     """Speed of Swing, LightGCN, SASRec and full ranking, and how time grows with the data. About half an hour."""
-    show_progress()
     unknown = set(only or []) - set(RECOMMENDERS)
     if unknown:
         raise typer.BadParameter(f"{sorted(unknown)}: none of {', '.join(RECOMMENDERS)}")
@@ -77,14 +75,12 @@ def recommenders(
 @benchmark.command()
 def finetune(quick: Quick = False, to: Json = None) -> None:
     """Fine-tuning: Ray Train and DeepSpeed over plain PyTorch, two workers over one, memory under ZeRO 3. Minutes."""
-    show_progress()
     _tell(FINETUNE, lambda _, module: module(quick=quick), to)
 
 
 @benchmark.command()
 def augment(quick: Quick = False, to: Json = None) -> None:
     """Augmentation over the bare vLLM engine, item tokens over titles, the driver's memory. About half an hour."""
-    show_progress()
     _tell(AUGMENT, lambda _, module: module(quick=quick), to)
 
 
@@ -95,19 +91,20 @@ def _tell(
 ) -> None:
     """Measure each module's figures, write them to `to`, and show them. Raises ValueError where one is missing."""
     figures: dict[str, float] = {}
-    for name, expected in asked.items():
-        log.info("%s …", name)
-        found = measure(name, import_module(f"jobs.benchmarks.{name}").measure)
-        missing = set(expected) - set(found)
-        if missing:
-            raise ValueError(f"jobs.benchmarks.{name} did not measure {sorted(missing)}")
-        figures |= found
-        if to:  # after each: an hour's figures are not lost to a fault of the last
-            to.write_text(json.dumps(figures, indent=1))
+    with speaking():
+        for name, expected in asked.items():
+            log.info("%s …", name)
+            found = measure(name, import_module(f"jobs.benchmarks.{name}").measure)
+            missing = set(expected) - set(found)
+            if missing:
+                raise ValueError(f"jobs.benchmarks.{name} did not measure {sorted(missing)}")
+            figures |= found
+            if to:  # after each: an hour's figures are not lost to a fault of the last
+                to.write_text(json.dumps(figures, indent=1))
     table = Table("figure", "value")
     for name, value in figures.items():
         table.add_row(name, f"{value:.4g}")
-    Console().print(table)
+    results().print(table)
 
 
 if __name__ == "__main__":

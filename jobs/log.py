@@ -163,7 +163,8 @@ class Screen(logging.Handler):
                 if figures["done"] < figures["total"] or figures["total"] == 1:
                     return
             at = Text(time.strftime("%H:%M:%S ", time.localtime(record.created)), style="dim")
-            said = record.getMessage() + ("\n" + _traceback(record) if record.exc_info else "")
+            level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+            said = level + record.getMessage() + ("\n" + _traceback(record) if record.exc_info else "")
             words = Text.from_ansi(said, style=COLOURS.get(record.levelno, ""))
             self.console.print(at + words, soft_wrap=True)
         except Exception:

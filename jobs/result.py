@@ -47,7 +47,7 @@ def found(metrics: dict[str, Any]) -> list[str]:
     over = top.over_control
     lines.append(
         f"Best on long-tail items, of {len(tail)} compared with a control: {top.name}, {label(top.variant)}: {name} "
-        f"{top.value:.4f}, {_interval(over['value'], over['ci_low'], over['ci_high'])} over "
+        f"{top.value:.4f}, {_interval(over['value'], over['ci_low'], over['ci_high'])} over the control "
         f"{label(over['base'])}; {top.n:,} users."
     )
     for one in tried:
@@ -84,9 +84,8 @@ def following(metrics: dict[str, Any], recipe: Path, workspace: str | None) -> l
     where = shlex.quote(str(recipe)) + (f" --workspace {shlex.quote(workspace)}" if workspace else "")
     lines = [f"longtail serve {where}     (recommendations over HTTP)"]
     variants = metrics["recipe"]["variants"]
-    name = next(
-        (one for one in NAMES if one != "popularity" and metrics["recipe"]["recommenders"].get(one)), None
-    )
+    chosen = metrics["recipe"]["recommenders"]
+    name = next((one for one in NAMES if one != "popularity" and chosen.get(one) is not None), None)
     if "discriminated" in variants and name:
         lines.append(f"longtail sweep {where} --recommender {name}     (the best judge, without an LLM call)")
     if name:

@@ -70,7 +70,9 @@ def show(name: str, place: Place) -> None:
     console = results()
     console.print(table)
     console.print(f"Curves: {place}/curves.png", soft_wrap=True)
-    console.print(f"Best, to be set into the recipe: {place}/best.yaml", soft_wrap=True)
+    console.print(
+        f"Best, to be pasted into the recipe before the next run: {place}/best.yaml", soft_wrap=True
+    )
     console.print((place / "best.yaml").read_bytes().decode(), markup=False)
 
 

@@ -4,6 +4,7 @@ python -m jobs.tune --recipe jobs/recipes/demo.yaml --workspace runs/demo --reco
 """
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -78,6 +79,9 @@ def show(name: str, place: Place) -> None:
     console = results()
     console.print(table)
     console.print(f"Best: {best_recipe(place)}", soft_wrap=True)
+    console.print(
+        f"Next: longtail run {shlex.quote(str(best_recipe(place)))} --workspace NEW", soft_wrap=True
+    )
 
 
 def main(

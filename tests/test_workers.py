@@ -5,10 +5,21 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from app.errors import InputError
+from app.llm.tuning.loop import Job, tune
+from app.recipe import BPR as Section
+from app.recommenders.bpr import BPR
+from app.recommenders.compute import Compute
+from app.recommenders.factors import FactorsLearner
+from app.recommenders.training import workers
 from app.workers import on_workers
+from jobs.faults import bad_input
+from tests.llm.tuning.toys import toy_job, toy_model
+from tests.recommenders.conftest import clusters
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 ADVICE = "lr = 1e9: the loss is not finite; lower it"
@@ -83,3 +94,57 @@ def test_a_worker_that_dies_is_started_again_with_all_others(tmp_path: Path) -> 
 
     assert on_workers(work, tmp_path, n_workers=2, use_gpu=False) == 0
     assert starts(tmp_path) == [2, 2]
+
+
+class Complaining(FactorsLearner):
+    """The second worker meets bad input in its second epoch, while the first is in the all-reduce of that epoch."""
+
+    begun = 0
+
+    def epoch(self, rng: np.random.Generator) -> float:
+        self.begun += 1
+        if workers()[0] == 1 and self.begun == 2:
+            raise InputError(ADVICE)
+        return super().epoch(rng)
+
+
+class ComplainingBPR(BPR):
+    learner = Complaining
+
+
+def test_bad_input_on_the_second_worker_of_a_recommender_reaches_the_user() -> None:
+    section = Section(dim=6, epochs=4, batch=50, validate_every=0)
+    with pytest.raises(InputError, match=f"^{ADVICE}$"):
+        ComplainingBPR(section, 3, Compute(workers=2)).fit(clusters())
+
+
+def test_bad_input_on_the_second_worker_of_an_llm_under_deepspeed_reaches_the_user(tmp_path: Path) -> None:
+    job = toy_job(tmp_path, zero=2, batch=12)
+
+    def tuned(job: Job) -> int:
+        import torch
+        import torch.distributed as dist
+
+        def complain(*inputs: object) -> None:
+            raise InputError(ADVICE)
+
+        model = toy_model()
+        if dist.get_rank() == 1:
+            model.register_forward_pre_hook(complain)
+        return tune(model, job, torch.device("cpu"))[1].step
+
+    with pytest.raises(InputError, match=f"^{ADVICE}$"):
+        on_workers(tuned, job, n_workers=2, use_gpu=False)
+
+
+@pytest.mark.parametrize("fault", [InputError(ADVICE), pa.ArrowInvalid("no such column")])
+def test_bad_input_in_a_stream_of_data_is_known_as_such_and_nothing_else_is(fault: Exception) -> None:
+    import ray.data
+
+    def complain(batch: pa.Table) -> pa.Table:
+        raise fault
+
+    with pytest.raises(Exception, match=".") as found:
+        ray.data.range(4).map_batches(complain, batch_format="pyarrow").materialize()
+    told = bad_input(found.value)
+    assert str(told) == ADVICE if isinstance(fault, InputError) else told is None

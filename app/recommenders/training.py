@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from app.errors import InputError
-from app.progress import progress
+from app.progress import ended, progress
 from app.recommenders.checkpoints import Checkpoint, Checkpoints
 
 Arrays = dict[str, np.ndarray]
@@ -157,7 +157,7 @@ def train_loop(training: Training, device: torch.device) -> Fitted:
             saved = time.monotonic()
         if stop:
             if first:
-                training.say(f"{training.name}: stops after epoch {epoch}, best was {done.best_epoch}")
+                training.say(ended(training.name, f"stops after epoch {epoch}, best was {done.best_epoch}"))
             break
     last = learner.weights()
     return Fitted(done.best or last, done.losses, done.seconds, done.scores)

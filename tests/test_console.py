@@ -1,0 +1,144 @@
+"""The real command, through a pipe and at a terminal: its records, its bars, its result, and names that collide."""
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.console import RECIPE, at_a_terminal, piped, without_codes
+
+RECORD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (info|warning|error)  ? ? ? \S")
+COLLIDING = ("app.py", "jobs.py", "app/__init__.py", "jobs/__init__.py", "torch.py", "ray.py")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A working folder with files and folders named as modules of ours and of others, none of which may be loaded."""
+    folder = tmp_path_factory.mktemp("working")
+    for name in COLLIDING:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(f"raise SystemExit('{name} of the working folder was loaded')\n")
+    (folder / "tiny.yaml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ran(folder: Path):
+    """A whole run through a pipe, its Ray's workers included."""
+    return piped("run", "tiny.yaml", "-w", "run", cwd=folder)
+
+
+def test_a_run_works_beside_files_named_as_our_modules(ran, folder):
+    assert ran.returncode == 0, ran.stderr[-4000:]
+    assert (folder / "run/report/index.html").exists()
+
+
+@pytest.mark.parametrize("job", ["run", "report"])
+def test_a_job_works_in_a_folder_with_our_modules_names(ran, folder, job):
+    """`jobs` itself is looked for there first, so that only this name cannot be had there."""
+    import subprocess
+    import sys
+
+    from tests.console import environment
+
+    beside = folder.parent / f"beside-{job}"
+    beside.mkdir()
+    (beside / "app.py").write_text("raise SystemExit('app.py of the working folder was loaded')\n")
+    command = [sys.executable, "-m", f"jobs.{job}", "--recipe", f"{folder}/tiny.yaml", "-w", f"{folder}/run"]
+    done = subprocess.run(command, cwd=beside, env=environment(), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+def test_in_a_pipe_every_line_of_standard_error_is_one_record(ran):
+    lines = ran.stderr.splitlines()
+    assert len(lines) > 20 and not [line for line in lines if not RECORD.match(line)]
+    assert "\x1b" not in ran.stderr + ran.stdout
+
+
+def test_the_stages_are_counted_in_their_order(ran):
+    found = re.findall(r"stage (\d) of (\d): (\w+)", ran.stderr)
+    names = ["prepare", "finetune", "augment", "fuse", "train", "evaluate", "report"]
+    assert found == [(str(number), "7", name) for number, name in enumerate(names, start=1)]
+
+
+def test_progress_has_a_share_and_names_what_it_is_of(ran):
+    assert re.search(r"observed/bpr-0: 3 of 3 epochs \(100%\), loss 0\.\d+, validation NDCG@10", ran.stderr)
+    assert "train: 2 of 2 fits (100%)" in ran.stderr
+    assert "evaluate: 2 of 2 evaluations (100%)" in ran.stderr
+
+
+def test_the_end_says_what_was_found_for_whom_what_it_cost_where_it_is_and_what_is_next(ran, folder):
+    metrics = json.loads((folder / "run/report/metrics.json").read_text())
+    best = max(
+        row["value"]
+        for row in metrics["rows"]
+        if (row["slice"], row["metric"], row["k"]) == ("all", "recall", 10)
+    )
+    said = ran.stdout
+    assert f"Recall@10 {best:.4f}" in said and "all users" in said
+    assert re.search(r"Cost .*prepare \d.*train \d", said)
+    assert f"{folder}/run/report/index.html\n" in said
+    assert "longtail serve tiny.yaml --workspace run" in said and "longtail tune tiny.yaml" in said
+
+
+def test_as_json_every_line_is_an_object_and_the_result_stays_a_text(folder, ran):
+    done = piped("run", "tiny.yaml", "-w", "run", "--log", "json", cwd=folder)
+    said = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [one["stage"] for one in said if "stage" in one] == list(range(1, 8))
+    assert all({"time", "level", "source", "message"} <= one.keys() for one in said)
+    assert done.stdout == ran.stdout
+
+
+def test_as_json_an_error_is_one_object(tmp_path):
+    done = piped("run", "none.yaml", "--log", "json", cwd=tmp_path)
+    (line,) = done.stderr.splitlines()
+    assert (
+        done.returncode == 2
+        and json.loads(line)["level"] == "error"
+        and "none.yaml" in json.loads(line)["message"]
+    )
+
+
+def test_a_terminal_shows_bars_and_a_link(folder, ran):
+    code, drawn = at_a_terminal("run", "tiny.yaml", "-w", "run", "--set", "evaluation.ks=[5]", cwd=folder)
+    text = without_codes(drawn)
+    assert code == 0, text[-3000:]
+    assert "stage 7 of 7: report" in text and re.search(r"\d:\d\d:\d\d", text)
+    assert "\x1b]8;id=" in drawn and f"file://{folder}/run/report/index.html" in drawn
+
+
+def test_a_terminal_draws_the_progress_of_a_training(folder, ran):
+    changes = ("--set", "recommenders={bpr: {epochs: 400, validate_every: 200, patience: 9}}")
+    code, drawn = at_a_terminal("train", "tiny.yaml", "-w", "run", *changes, cwd=folder, columns=160)
+    text = without_codes(drawn)
+    assert code == 0, text[-3000:]
+    assert re.search(r"observed/bpr-0 .*\d+/400 epochs, [\d.e+]+/s, .* left", text), text[-3000:]
+
+
+def test_status_at_a_narrow_terminal_folds_names_and_cuts_none(folder, ran):
+    code, drawn = at_a_terminal("status", "run", cwd=folder, columns=50)
+    text = without_codes(drawn)
+    assert code == 0 and "…" not in text
+    for name in ("bpr-0", "itemcf-0"):
+        assert name in text
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("", 0)) as taken:
+        yield taken.getsockname()[1]
+
+
+@pytest.mark.parametrize("how", ["RAY_GCS_SERVER_PORT", "RAY_ADDRESS"])
+def test_a_ray_that_cannot_be_had_is_tried_twice_and_then_said_in_one_message(folder, taken_port, how):
+    """Its port is taken; or nobody answers like a Ray where one is said to be."""
+    value = {"RAY_GCS_SERVER_PORT": str(taken_port), "RAY_ADDRESS": f"127.0.0.1:{taken_port}"}[how]
+    done = piped("prepare", "tiny.yaml", "-w", f"none-{how}", cwd=folder, **{how: value})
+    lines = [line for line in done.stderr.splitlines() if " stderr: " not in line]
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr[-4000:]
+    assert sum("trying once more" in line for line in lines) == 1
+    assert "2 times" in lines[-1] and "/logs" in lines[-1] and " error " in lines[-1]
+    assert not [line for line in done.stderr.splitlines() if not RECORD.match(line)]
