@@ -1,10 +1,12 @@
 """Raw columns of any type to typed ones; what cannot be read names its file, row and value."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from app.data.arrow import is_list, lists
 from app.errors import InputError
-from app.workspace import Place
+from app.place import Place
 
 _INTEGER = r"^[+-]?\d+$"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -12,19 +14,36 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 def as_ids(column: pa.ChunkedArray, name: str, place: Place) -> pa.ChunkedArray:
     """Ids as strings without blanks around them, empty ones null. Raises InputError for a column that holds no ids."""
-    if pa.types.is_nested(column.type) or pa.types.is_floating(column.type):
+    kind = column.type
+    is_fraction = pa.types.is_floating(kind) or (pa.types.is_decimal(kind) and kind.scale != 0)
+    if pa.types.is_nested(kind) or is_fraction or pa.types.is_duration(kind):
         raise InputError(
             f"{place}: column {name} has type {column.type}, ids are text or whole numbers. Convert it."
         )
-    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    text = pc.utf8_trim_whitespace(cast(column, pa.string(), name, place))
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
-def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Any column as strings; a list is written with | between its entries."""
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        return pc.binary_join(column.cast(pa.list_(pa.string())), "|")
-    return column.cast(pa.string())
+def as_text(column: pa.ChunkedArray, name: str, place: Place) -> pa.ChunkedArray:
+    """Any column of single values as strings; a list is written with | between its entries, without its nulls.
+
+    Raises InputError for a column of anything else.
+    """
+    kind = column.type.value_type if is_list(column.type) else column.type
+    if pa.types.is_nested(kind):
+        raise InputError(
+            f"{place}: column {name} has type {column.type}, texts are single values or lists of them. Convert it, or "
+            "take it out of dataset.columns."
+        )
+    if not is_list(column.type):
+        return cast(column, pa.string(), name, place)
+    joined = []
+    for entries in column.chunks:
+        texts = cast(pc.list_flatten(entries), pa.string(), name, place)
+        row = pc.list_parent_indices(entries).filter(texts.is_valid()).to_numpy()
+        lengths = np.bincount(row, minlength=len(entries))
+        joined.append(pc.binary_join(lists(texts.drop_null(), entries.is_null(), lengths), "|"))
+    return pa.chunked_array(joined, pa.string())
 
 
 def as_ratings(
@@ -36,7 +55,7 @@ def as_ratings(
 ) -> pa.ChunkedArray:
     """Ratings as float32. Raises InputError at the first that is not finite or not within `allowed`."""
     fix = "Mend or remove the row"
-    ratings = as_numbers(column, name, place, first_row, fix).cast(pa.float64())
+    ratings = cast(as_numbers(column, name, place, first_row, fix), pa.float64(), name, place)
     low, high = allowed or (-3.4e38, 3.4e38)
     outside = pc.or_(pc.less(ratings, low), pc.greater(ratings, high))
     expected = f"a rating from {low:g} to {high:g}" if allowed else "a number of 32 bits"
@@ -49,12 +68,12 @@ def as_numbers(column: pa.ChunkedArray, name: str, place: Place, first_row: int,
     if pa.types.is_integer(column.type):
         return column
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        numbers = column.cast(pa.float64())
+        numbers = cast(column, pa.float64(), name, place)
         refuse(pc.invert(pc.is_finite(numbers)), column, name, place, first_row, "a finite number", fix)
         return numbers
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if not pa.types.is_string(column.type):
         raise InputError(f"{place}: column {name} has type {column.type}, not a number. {fix}.")
-    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    text = pc.utf8_trim_whitespace(column)
     text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     wrong = pc.invert(pc.match_substring_regex(text, _NUMBER))
     refuse(wrong, column, name, place, first_row, "a number", fix)
@@ -80,10 +99,18 @@ def refuse(
         )
 
 
-def cast(numbers: pa.ChunkedArray, kind: pa.DataType, name: str, place: Place) -> pa.ChunkedArray:
+def cast(
+    column: pa.ChunkedArray | pa.Array, kind: pa.DataType, name: str, place: Place
+) -> pa.ChunkedArray | pa.Array:
+    """The column as `kind`. Raises InputError with file, column and type if it has no such meaning."""
     try:
-        return numbers.cast(kind)
-    except pa.ArrowInvalid as error:
+        return column.cast(kind)
+    except pa.ArrowNotImplementedError:
         raise InputError(
-            f"{place}: column {name} does not fit {kind}: {error}. Mend or remove the row."
+            f"{place}: column {name} has type {column.type}, which cannot be read as {kind}. Convert it, or name "
+            "another column."
+        ) from None
+    except pa.ArrowException as error:
+        raise InputError(
+            f"{place}: column {name} does not fit {kind}, its type is {column.type}: {error}. Mend or remove the row."
         ) from None

@@ -1,18 +1,20 @@
-"""MovieLens as GroupLens publishes it: 100K (u.data, u.item) and 1M (ratings.dat, movies.dat), also gzipped.
+"""MovieLens as GroupLens publishes it: 100K (u.data, u.item) and 1M (ratings.dat, movies.dat), also packed.
 
 Both are Latin-1 by format, so no byte of a title is wrong.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from app.data.columns import as_ids, as_ratings
-from app.data.source import CATALOGUE, Piece, Source, file_states, find_file, read_rows
+from app.data.files import open_file, published_table
+from app.data.source import CATALOGUE, Piece, Source, file_states, read_rows
 from app.data.times import as_times
 from app.errors import InputError
-from app.workspace import Place
+from app.place import Place
+from app.recipe import Dataset
 
 GENRES_100K = (
     *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
@@ -35,34 +37,49 @@ RATINGS = (1, 5)
 _COLUMNS = ("user", "item", "rating", "timestamp")
 
 
-def open_movielens(folder: Place) -> Source:
+def open_movielens(folder: Place, dataset: Dataset) -> Source:
     """The source of the MovieLens files in `folder` or its sub folder `original`.
 
-    Raises InputError where they are missing or empty.
+    Raises InputError if they are missing or empty.
     """
+    named = dataset.interactions
     for ratings, movies, read, catalogue in (
         ("u.data", "u.item", _read_100k, _catalogue_100k),
         ("ratings.dat", "movies.dat", _read_1m, _catalogue_1m),
     ):
-        ratings_file, movies_file = find_file(folder, ratings), find_file(folder, movies)
-        if ratings_file and movies_file:
-            if not ratings_file.fs.get_file_info(ratings_file.path).size:
-                raise InputError(f"{ratings_file}: the file is empty. Give the published file.")
-            files = file_states([ratings_file, movies_file])
-            return Source(
-                pieces=[Piece(ratings_file, 0)],
-                read=read,
-                catalogue=lambda catalogue=catalogue, file=movies_file: catalogue(file),
-                has_ratings=True,
-                files=files,
-                listing=str(movies_file),
-            )
-        if ratings_file or movies_file:
-            missing = movies if ratings_file else ratings
-            raise InputError(
-                f"{folder}: {missing} is missing beside {ratings_file or movies_file}. {_hint(folder)}"
-            )
+        if named and not named.rpartition("/")[2].startswith(ratings):
+            continue
+        (_, ratings_end), (_, movies_end) = ratings.split("."), movies.split(".")
+        ratings_files = published_table(folder, named or ratings, ratings_end, named=bool(named))
+        movies_files = published_table(folder, dataset.items or movies, movies_end, named=bool(dataset.items))
+        if ratings_files and movies_files:
+            return _source(ratings_files, movies_files, read, catalogue)
+        if ratings_files or movies_files:
+            missing, there = (movies, ratings_files) if ratings_files else (ratings, movies_files)
+            raise InputError(f"{folder}: {missing} is missing beside {there[0]}. {_hint(folder)}")
+    if named:
+        raise InputError(f"{folder / named} is neither u.data nor ratings.dat. {_hint(folder)}")
     raise InputError(f"{folder}: neither u.data and u.item nor ratings.dat and movies.dat. {_hint(folder)}")
+
+
+def _source(
+    ratings: list[Place],
+    movies: list[Place],
+    read: Callable[[Piece], Iterator[pa.Table]],
+    catalogue: Callable[[Place], pa.Table],
+) -> Source:
+    for file in ratings:
+        if not file.fs.get_file_info(file.path).size:
+            raise InputError(f"{file}: the file is empty. Give the published file.")
+
+    return Source(
+        pieces=[Piece(file, 0) for file in ratings],
+        read=read,
+        catalogue=lambda: pa.concat_tables([catalogue(file) for file in movies]),
+        has_ratings=True,
+        files=file_states(ratings + movies),
+        listing=str(movies[0]),
+    )
 
 
 def _hint(folder: Place) -> str:
@@ -90,7 +107,7 @@ def _read(piece: Piece, delimiter: str, names: list[str]) -> Iterator[pa.Table]:
         return "skip"
 
     with pacsv.open_csv(
-        file.fs.open_input_stream(file.path),
+        open_file(file),
         read_options=pacsv.ReadOptions(use_threads=False, column_names=names, encoding="latin-1"),
         parse_options=pacsv.ParseOptions(
             delimiter=delimiter[0], quote_char=False, invalid_row_handler=refuse
@@ -129,7 +146,7 @@ def _catalogue_1m(file: Place) -> pa.Table:
 
 def _fields(file: Place, delimiter: str, n: int) -> Iterator[list[str]]:
     """The lines of a catalogue as n fields each. Raises InputError at the first with another number."""
-    with file.fs.open_input_stream(file.path) as stream:
+    with open_file(file) as stream:
         lines = stream.read().decode("latin-1").split("\n")
     for number, line in enumerate(lines, start=1):
         row = line.rstrip("\r").split(delimiter)

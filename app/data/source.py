@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from app.data.files import readable
 from app.data.times import TIMES
 from app.errors import InputError
+from app.place import Place
 from app.schema import INTERACTIONS
-from app.workspace import Place
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -82,8 +83,9 @@ class Source:
         def read_pieces(batch: dict[str, np.ndarray]) -> Iterator[pa.Table]:
             for number in batch["id"].tolist():
                 start = number * _ROWS_PER_PIECE
+                piece = ray.get(pieces)[number]
                 try:
-                    for table in read(ray.get(pieces)[number]):
+                    for table in read(piece):
                         row = pc.add(table["row"], start)
                         yield table.set_column(READ.get_field_index("row"), READ.field("row"), row)
                 except InputError as error:
@@ -107,35 +109,20 @@ def read_rows(users: Any, items: Any, times: pa.Table, ratings: Any, first_row: 
     return pa.table([users, items, time, ratings, fraction, written, rows, faults], schema=READ)
 
 
-def find_file(folder: Place, name: str) -> Place | None:
-    """The file `name` in `folder` or its sub folder `original`, as it is or gzipped."""
-    candidates = [
-        folder / name,
-        folder / f"{name}.gz",
-        folder / "original" / name,
-        folder / "original" / f"{name}.gz",
-    ]
-    return next((file for file in candidates if file.exists()), None)
-
-
-def listing(folder: Place) -> str:
-    """The first files of a folder, for a message."""
-    names = [file.path.removeprefix(folder.path).strip("/") for file in folder.files()]
-    return ", ".join(names[:20]) or "nothing"
-
-
 def file_states(files: list[Place]) -> list[tuple[str, int, str | int]]:
     """Path, bytes and a digest of each file: what tells that it is another one.
 
     Not the time of change, or a machine to which the same files were copied again would tune its LLMs again. It (in ns)
     stands for the content only where there is too much of that to be read before every run.
     """
-    infos = [file.fs.get_file_info(file.path) for file in files]
+    states = []
+    with readable(files[0]):
+        infos = [file.fs.get_file_info(file.path) for file in files]
     hashed = sum(info.size or 0 for info in infos) <= _HASHED
-    return [
-        (info.path, info.size, _digest(file) if hashed else info.mtime_ns or 0)
-        for file, info in zip(files, infos, strict=True)
-    ]
+    for file, info in zip(files, infos, strict=True):
+        with readable(file):
+            states.append((info.path, info.size, _digest(file) if hashed else info.mtime_ns or 0))
+    return states
 
 
 def _digest(file: Place) -> str:

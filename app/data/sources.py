@@ -1,10 +1,12 @@
 """The kinds of sources that a recipe can name."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
 
+from app.data.files import locate, readable
 from app.data.movielens import open_movielens
 from app.data.source import Piece, Source, read_rows
 from app.data.tables import open_tables
@@ -14,15 +16,15 @@ from app.errors import InputError
 from app.place import Place
 from app.recipe import Dataset, Recipe, Simulation
 
-OPENERS: dict[str, Callable[[Place, Dataset], Source]] = {
-    "movielens": lambda folder, dataset: open_movielens(folder),
-    "parquet": open_tables,
-    "csv": open_tables,
-    "recbole": open_tables,
-    "lightgcn": open_lightgcn,
-    "sasrec": open_sasrec,
+OPENERS: dict[str, tuple[Callable[[Place, Dataset], Source], str]] = {
+    "movielens": (open_movielens, ""),
+    "parquet": (open_tables, "parquet"),
+    "csv": (open_tables, "csv"),
+    "recbole": (open_tables, "inter"),
+    "lightgcn": (open_lightgcn, "txt"),
+    "sasrec": (open_sasrec, "txt"),
 }
-"""What opens a folder, by the name of the source in the recipe."""
+"""What opens a folder, and how the name of a log ends that may be a folder, by the name of the source in the recipe."""
 SPLIT_BY_PUBLISHER = ("parquet", "csv", "recbole", "lightgcn")
 """Sources that can have a test file of their own."""
 
@@ -34,6 +36,7 @@ def open_source(recipe: Recipe) -> Source:
     """
     dataset = recipe.dataset
     _check_split(dataset)
+    _check_text(dataset)
     if dataset.source == "simulated":
         source = _open_simulated(dataset.simulation, recipe.seed)
     elif dataset.path is None:
@@ -41,12 +44,10 @@ def open_source(recipe: Recipe) -> Source:
             f"dataset.path is missing: source '{dataset.source}' reads a folder. Set dataset.path."
         )
     else:
-        folder = Place.named(dataset.path, "dataset.path")
-        if not folder.exists():
-            raise InputError(
-                f"dataset.path: {folder} does not exist. Set it to the folder with the raw files."
-            )
-        source = OPENERS[dataset.source](folder, dataset)
+        opener, suffix = OPENERS[dataset.source]
+        folder, dataset = locate(dataset, suffix)
+        source = _guarded(opener(folder, dataset))
+        _check_pieces(source)
     if dataset.min_rating is not None and not source.has_ratings:
         raise InputError(
             f"dataset.min_rating = {dataset.min_rating}, but the source '{dataset.source}' has no ratings. "
@@ -57,6 +58,42 @@ def open_source(recipe: Recipe) -> Source:
             "dataset.split = temporal needs times. Set dataset.columns.time, or split to leave-one-out."
         )
     return source
+
+
+def _guarded(source: Source) -> Source:
+    """The same source; whatever Arrow or the system says while it is read is an InputError with the file's name."""
+
+    def read(piece: Piece) -> Iterator[pa.Table]:
+        with readable(piece.place):
+            yield from source.read(piece)
+
+    def catalogue() -> pa.Table:
+        with readable(source.listing):
+            return source.catalogue()
+
+    return replace(source, read=read, catalogue=catalogue)
+
+
+def _check_text(dataset: Dataset) -> None:
+    """Raise InputError for a setting of text files that the source does not read."""
+    readers = {"delimiter": ("csv",), "quote": ("csv",), "escape": ("csv",), "encoding": ("csv", "recbole")}
+    for setting, sources in readers.items():
+        value = getattr(dataset, setting)
+        if value != Dataset.model_fields[setting].default and dataset.source not in sources:
+            raise InputError(
+                f"dataset.{setting} = {value!r} is only read by the source {' or '.join(sources)}, this is "
+                f"{dataset.source}. Remove it, or set dataset.source."
+            )
+
+
+def _check_pieces(source: Source) -> None:
+    """Raise InputError if one file is both the train and the test part of a published split."""
+    parts: dict[str, int | None] = {}
+    for piece in source.pieces:
+        if parts.setdefault(piece.place.path, piece.part) != piece.part:
+            raise InputError(
+                f"{piece.place} is both train and test. Set dataset.interactions and dataset.test."
+            )
 
 
 def _check_split(dataset: Dataset) -> None:

@@ -1,17 +1,22 @@
 """Interactions and catalogue from Parquet, CSV or RecBole tables, with the recipe's column map."""
 
+import logging
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
 
 from app.data.columns import as_ids, as_ratings, as_text
-from app.data.formats import FORMATS, Format
-from app.data.source import CATALOGUE, TEST, TRAIN, Piece, Source, file_states, listing, read_rows
+from app.data.files import listing, named_like, only, partition
+from app.data.files import table as files_of
+from app.data.formats import Format, format_of
+from app.data.source import CATALOGUE, TEST, TRAIN, Piece, Source, file_states, read_rows
 from app.data.times import as_times, numbered
 from app.errors import InputError
+from app.place import Place
 from app.recipe import Columns, Dataset, TimeUnit
-from app.workspace import Place
+
+log = logging.getLogger("longtail")
 
 SUFFIXES = {"parquet": ("parquet", "parquet"), "csv": ("csv", "csv"), "recbole": ("inter", "item")}
 """How files of interactions and of the catalogue end, by kind."""
@@ -22,9 +27,8 @@ def open_tables(folder: Place, dataset: Dataset) -> Source:
 
     Raises InputError for missing files and columns and for tables without rows.
     """
-    kind, columns = dataset.source, dataset.columns
-    published = dataset.split == "published"
-    form = FORMATS[kind]
+    columns, published = dataset.columns, dataset.split == "published"
+    form = format_of(dataset)
     time = None if published else columns.time
     wanted = {"user": columns.user, "item": columns.item, "time": time, "rating": columns.rating}
     pieces, files = [], []
@@ -37,49 +41,40 @@ def open_tables(folder: Place, dataset: Dataset) -> Source:
             raise InputError(f"{found[0]}: the table is empty. Give a table with at least one interaction.")
         pieces, files = pieces + cut, files + found
     items = _items(folder, dataset)
-    if items:
-        _require(
-            items, form, {"item": columns.item, "title": columns.title, "attributes": columns.attributes}
-        )
+    for file in items:
+        _require(file, form, {"item": columns.item, "title": columns.title, "attributes": columns.attributes})
     return Source(
         pieces=pieces,
         read=_reader(form, columns, dataset.time_unit),
-        catalogue=lambda: _catalogue(items, form, columns) if items else CATALOGUE.empty_table(),
+        catalogue=lambda: _catalogue(items, form, columns),
         has_times=time is not None,
         has_ratings=columns.rating is not None,
-        files=file_states([*files, items] if items else files),
-        listing=str(items or folder),
+        files=file_states(files + items),
+        listing=str(items[0] if len(items) == 1 else items[0].parent if items else folder),
     )
 
 
 def _interactions(folder: Place, dataset: Dataset, key: str) -> list[Place]:
     """The files that the setting `key` names, or those that bear the usual name."""
-    suffix = SUFFIXES[dataset.source][0]
-    name = getattr(dataset, key)
+    suffix, name = SUFFIXES[dataset.source][0], getattr(dataset, key)
     if name is None and dataset.source == "recbole":
         if dataset.split == "published":
             raise InputError(
                 f"dataset.{key} is missing: name the .{suffix} file. In {folder}: {listing(folder)}."
             )
-        return [_only(folder, suffix, f"dataset.{key}")]
+        return [_one(folder, only(folder, suffix), suffix, f"dataset.{key}")]
     usual = "test" if key == "test" else "train" if dataset.split == "published" else "interactions"
-    return _files(folder, name or f"{usual}.{suffix}", suffix, f"dataset.{key}")
+    name = name or f"{usual}.{suffix}"
+    found = files_of(folder, name, suffix, named=bool(getattr(dataset, key)))
+    if not found:
+        raise InputError(
+            f"{folder / name}: no {suffix} file there. Set dataset.{key}. In {folder}: {listing(folder)}."
+        )
+    return found
 
 
-def _files(folder: Place, name: str, suffix: str, key: str) -> list[Place]:
-    """The file `name` in `folder`, or the files of that kind in the folder `name`."""
-    place = folder / name
-    if place.fs.get_file_info(place.path).is_file:
-        return [place]
-    parts = [file for file in place.files() if file.path.endswith((f".{suffix}", f".{suffix}.gz"))]
-    if not parts:
-        raise InputError(f"{place}: no {suffix} file there. Set {key}. In {folder}: {listing(folder)}.")
-    return parts
-
-
-def _only(folder: Place, suffix: str, key: str) -> Place:
-    """The only file of that kind in `folder`."""
-    found = [file for file in folder.files() if file.path.endswith((f".{suffix}", f".{suffix}.gz"))]
+def _one(folder: Place, found: list[Place], suffix: str, key: str) -> Place:
+    """The only one of the files that were found. Raises InputError if there are none or several."""
     if len(found) != 1:
         raise InputError(
             f"{folder}: {len(found)} .{suffix} files, one is needed. Set {key}. There: {listing(folder)}."
@@ -87,32 +82,62 @@ def _only(folder: Place, suffix: str, key: str) -> Place:
     return found[0]
 
 
-def _items(folder: Place, dataset: Dataset) -> Place | None:
-    """The catalogue, where there is one."""
+def _items(folder: Place, dataset: Dataset) -> list[Place]:
+    """The files of the catalogue, [] if there is none."""
     suffix = SUFFIXES[dataset.source][1]
     if dataset.items:
-        items = folder / dataset.items
-        if not items.exists():
+        found = files_of(folder, dataset.items, suffix)
+        if not found:
             raise InputError(
-                f"{items} does not exist, dataset.items names it. In {folder}: {listing(folder)}."
+                f"{folder / dataset.items} does not exist, dataset.items names it. In {folder}: {listing(folder)}."
             )
-        return items
+        return found
     if dataset.source == "recbole":
-        found = any(file.path.endswith((f".{suffix}", f".{suffix}.gz")) for file in folder.files())
-        return _only(folder, suffix, "dataset.items") if found else None
-    items = folder / f"items.{suffix}"
-    return items if items.exists() else None
+        log_name = (dataset.interactions or "").partition(".inter")[0]
+        beside = files_of(folder, f"{log_name}.{suffix}", suffix, named=False) if log_name else []
+        found = beside or only(folder, suffix)
+        return [_one(folder, found, suffix, "dataset.items")] if found else []
+    found = files_of(folder, f"items.{suffix}", suffix, named=False)
+    if not found and (others := named_like(folder, "items.")):
+        log.warning(
+            "%s: %s not read, for the source %s looks for items.%s. Set dataset.items if it is the catalogue.",
+            *(folder, f"{', '.join(others)} {'are' if len(others) > 1 else 'is'}", dataset.source, suffix),
+        )
+    return found
 
 
 def _require(file: Place, form: Format, wanted: dict[str, str | list[str] | None]) -> None:
-    present = form.names(file)
+    """Raise InputError if a column that the recipe names is not in the file, or is there twice."""
+    written = form.names(file)
+    present = [*written, *(key for key in partition(file) if key not in written)]
     for key, value in wanted.items():
         for name in [value] if isinstance(value, str) else value or []:
             if name not in present:
                 null = ", or to null if the table has none" if key in ("time", "rating", "title") else ""
                 raise InputError(
-                    f"{file}: no column '{name}', but {', '.join(present)}. Set dataset.columns.{key}{null}."
+                    f"{file}: no column '{name}', but {', '.join(present)}. {form.hint(written)}"
+                    f"Set dataset.columns.{key}{null}."
                 )
+            if present.count(name) > 1:
+                raise InputError(
+                    f"{file}: {present.count(name)} columns are called '{name}'. Rename all but one."
+                )
+
+
+def _parts(form: Format, piece: Piece, used: list[str]) -> Iterator[pa.Table]:
+    """The columns `used` of a piece in batches; those that its folders name have one value in all rows."""
+    given = partition(piece.place)
+    if not given.keys() & set(used):
+        yield from form.parts(piece, used)
+        return
+    written = form.names(piece.place)
+    read = [name for name in used if name in written]
+    for part in form.parts(piece, read):
+        for name in used:
+            if name not in read:
+                value = pa.scalar(given[name], pa.string())
+                part = part.append_column(name, pa.chunked_array([pa.repeat(value, part.num_rows)]))
+        yield part.select(used)
 
 
 def _reader(form: Format, columns: Columns, unit: TimeUnit | None) -> Callable[[Piece], Iterator[pa.Table]]:
@@ -120,7 +145,7 @@ def _reader(form: Format, columns: Columns, unit: TimeUnit | None) -> Callable[[
         file, done = piece.place, 0
         time = columns.time if piece.part is None else None
         used = list(dict.fromkeys(filter(None, (columns.user, columns.item, time, columns.rating))))
-        for table in form.parts(piece, used):
+        for table in _parts(form, piece, used):
             row = piece.first_row + done
             n = table.num_rows
             times = (
@@ -140,25 +165,22 @@ def _reader(form: Format, columns: Columns, unit: TimeUnit | None) -> Callable[[
     return read
 
 
-def _catalogue(file: Place, form: Format, columns: Columns) -> pa.Table:
-    """item_id, title, attributes of every listed item. Raises InputError where the file cannot be read."""
-    used = list(
-        dict.fromkeys([columns.item, *([columns.title] if columns.title else []), *columns.attributes])
-    )
-    parts = [part for piece in form.pieces([file], None) for part in form.parts(piece, used)]
-    if not parts:
-        return CATALOGUE.empty_table()
-    table = pa.concat_tables(parts)
-    n = table.num_rows
-    texts = [as_text(table[name]).combine_chunks() for name in columns.attributes]
-    return pa.table(
-        [
-            as_ids(table[columns.item], columns.item, file),
-            as_text(table[columns.title]) if columns.title else pa.nulls(n, pa.string()),
-            attribute_maps(columns.attributes, texts, n),
-        ],
-        schema=CATALOGUE,
-    )
+def _catalogue(files: list[Place], form: Format, columns: Columns) -> pa.Table:
+    """item_id, title, attributes of every listed item. Raises InputError for a file that cannot be read."""
+    title = [columns.title] if columns.title else []
+    used = list(dict.fromkeys([columns.item, *title, *columns.attributes]))
+    read = [CATALOGUE.empty_table()]
+    for piece in form.pieces(files, None):
+        for part in _parts(form, piece, used):
+            file, n = piece.place, part.num_rows
+            texts = [as_text(part[name], name, file).combine_chunks() for name in columns.attributes]
+            columns_of_part = [
+                as_ids(part[columns.item], columns.item, file),
+                as_text(part[columns.title], columns.title, file) if title else pa.nulls(n, pa.string()),
+                attribute_maps(columns.attributes, texts, n),
+            ]
+            read.append(pa.table(columns_of_part, schema=CATALOGUE))
+    return pa.concat_tables(read)
 
 
 def attribute_maps(names: list[str], values: list[pa.Array], n: int) -> pa.MapArray:

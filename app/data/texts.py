@@ -1,5 +1,6 @@
-"""Benchmark files of whole numbers in plain text, as the LightGCN and SASRec authors publish them; also gzipped."""
+"""Benchmark files of whole numbers in plain text, as the LightGCN and SASRec authors publish them; also packed."""
 
+import codecs
 import io
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -8,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.data.source import CATALOGUE, TEST, TRAIN, Piece, Source, file_states, find_file, listing, read_rows
+from app.data.files import listing, only, open_file, published_table, table
+from app.data.source import CATALOGUE, TEST, TRAIN, Piece, Source, file_states, read_rows
 from app.data.times import numbered
 from app.errors import InputError
+from app.place import Place
 from app.recipe import Dataset
-from app.workspace import Place
 
 LINES_AT_ONCE = 1 << 16
+_BOM = codecs.BOM_UTF8.decode("latin-1")
 
 
 def open_lightgcn(folder: Place, dataset: Dataset) -> Source:
@@ -22,14 +25,14 @@ def open_lightgcn(folder: Place, dataset: Dataset) -> Source:
 
     The files say nothing of time. Raises InputError where one is missing.
     """
-    files = []
-    for key, usual in (("interactions", "train.txt"), ("test", "test.txt")):
-        name = getattr(dataset, key) or usual
-        file = find_file(folder, name)
-        if file is None:
-            raise InputError(f"{folder}: no {name}. Set dataset.{key}. There: {listing(folder)}.")
-        files.append(file)
-    return _source(files, (TRAIN, TEST), _users_items)
+    files = {}
+    for part, key, usual in ((TRAIN, "interactions", "train.txt"), (TEST, "test", "test.txt")):
+        name = getattr(dataset, key)
+        found = published_table(folder, name or usual, "txt", named=bool(name))
+        if not found:
+            raise InputError(f"{folder}: no {name or usual}. Set dataset.{key}. There: {listing(folder)}.")
+        files[part] = found
+    return _source(files, _users_items)
 
 
 def open_sasrec(folder: Place, dataset: Dataset) -> Source:
@@ -37,23 +40,22 @@ def open_sasrec(folder: Place, dataset: Dataset) -> Source:
 
     It is `dataset.interactions`, or the only text file of the folder. Raises InputError where there is not one.
     """
-    if dataset.interactions:
-        found = [file for file in [find_file(folder, dataset.interactions)] if file]
-    else:
-        found = [file for file in folder.files() if file.path.endswith((".txt", ".txt.gz"))]
-    if len(found) != 1:
+    found = table(folder, dataset.interactions, "txt") if dataset.interactions else only(folder, "txt")
+    if not found or (len(found) > 1 and not dataset.interactions):
         raise InputError(
             f"{folder}: {len(found)} text files of interactions, one is needed. Set dataset.interactions. "
             f"There: {listing(folder)}."
         )
-    return _source(found, (None,), _user_item)
+    return _source({None: found}, _user_item)
 
 
 Parse = Callable[[Place, np.ndarray, pa.Array], tuple[pa.Array, pa.Array]]
 """A file, line numbers (from 1) and their lines to user and item ids, one row an interaction."""
 
 
-def _source(files: list[Place], parts: tuple[int | None, ...], parse: Parse) -> Source:
+def _source(files: dict[int | None, list[Place]], parse: Parse) -> Source:
+    """The source of files by the part of the split that they are."""
+
     def read(piece: Piece) -> Iterator[pa.Table]:
         done = 0
         for numbers, lines in _lines(piece.place):
@@ -62,13 +64,14 @@ def _source(files: list[Place], parts: tuple[int | None, ...], parse: Parse) -> 
             yield read_rows(users, items, times, pa.nulls(len(users), pa.float32()), done)
             done += len(users)
 
+    everything = [file for found in files.values() for file in found]
     return Source(
-        pieces=[Piece(file, 0, part=part) for file, part in zip(files, parts, strict=True)],
+        pieces=[Piece(file, 0, part=part) for part, found in files.items() for file in found],
         read=read,
         catalogue=CATALOGUE.empty_table,
         has_times=False,
-        files=file_states(files),
-        listing=str(files[0]),
+        files=file_states(everything),
+        listing=str(everything[0]),
     )
 
 
@@ -100,11 +103,13 @@ def _lines(file: Place) -> Iterator[tuple[np.ndarray, pa.Array]]:
     Raises InputError at the first line that is not of whole numbers.
     """
     done = 0
-    with file.fs.open_input_stream(file.path) as stream:
+    with open_file(file) as stream:
         text = io.TextIOWrapper(
             stream, "latin-1"
         )  # one character a byte: any other than digits is refused below
         while block := [line.rstrip("\n") for line in islice(text, LINES_AT_ONCE)]:
+            if not done:
+                block[0] = block[0].removeprefix(_BOM)
             lines = pa.array(block, pa.string())
             wrong = pc.index(pc.match_substring_regex(lines, r"[^\d\s]"), True).as_py()
             if wrong >= 0:

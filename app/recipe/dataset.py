@@ -1,13 +1,39 @@
 """The data: where it comes from, how it is filtered, split and sliced."""
 
+import codecs
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from app.recipe.section import Count, Positive, Section, Share
 
 TimeUnit = Literal["s", "ms", "us", "ns"]
 Repeats = Literal["first", "last", "all"]
+
+
+def _mark(value: object) -> object:
+    return "\t" if value in ("\\t", "tab") else value
+
+
+def _one_mark(value: str) -> str:
+    if len(value) != 1 or not value.isascii() or value in "\r\n\0":
+        raise ValueError("give one ASCII character, or tab")
+    return value
+
+
+def _text_encoding(value: str) -> str:
+    try:
+        "".encode(value)
+        codecs.getincrementaldecoder(value)
+    except (LookupError, TypeError):
+        raise ValueError(
+            "no encoding of text has this name; give one such as utf-8, utf-16, latin-1, cp1252"
+        ) from None
+    return value
+
+
+Mark = Annotated[str, BeforeValidator(_mark), AfterValidator(_one_mark)]
+Encoding = Annotated[str, AfterValidator(_text_encoding)]
 
 
 class Simulation(Section):
@@ -26,7 +52,10 @@ class Simulation(Section):
 
 
 class Columns(Section):
-    """Which column of a Parquet, CSV or RecBole table holds what; null where the table has none."""
+    """Which column of a Parquet, CSV or RecBole table holds what; null where the table has none.
+
+    A folder `key=value` above a file is a column too (Hive's partitions).
+    """
 
     user: str = "user_id"
     item: str = "item_id"
@@ -42,15 +71,24 @@ class Dataset(Section):
     """`recbole`: atomic files (.inter, .item). `lightgcn`: a line `user item item …` for each user in train.txt and
     test.txt. `sasrec`: a line `user item` for each interaction, in order of time."""
     path: str | None = None
-    """Folder with the raw files; for `simulated` there is none."""
+    """Folder with the raw files, or the interactions themselves with the other files beside them; none if simulated."""
     interactions: str | None = None
-    """File name of the interactions inside `path`; by default interactions.parquet or .csv, with a published split
-    train.parquet, .csv or .txt, and of RecBole and SASRec files the only one there."""
+    """Name of the interactions inside `path`, a file or a folder of parts, also packed (.gz, .zst); by default
+    interactions.parquet or .csv, with a published split train.parquet, .csv or .txt, and of RecBole and SASRec files
+    the only one there. Parts that begin with _ or . are no data, but for folders key=value."""
     test: str | None = None
     """Published split: file name of the test interactions inside `path`; by default test.parquet, .csv or .txt."""
     items: str | None = None
     """File name of the catalogue; by default items.parquet, items.csv or the only .item file, if it is there."""
     columns: Columns = Columns()
+    delimiter: Mark = ","
+    """CSV: what stands between two values; `tab` for a tab."""
+    quote: Mark | None = '"'
+    """CSV: what stands around a value that holds a delimiter or a line end, and twice for itself; null for nothing."""
+    escape: Mark | None = None
+    """CSV: what stands before a quote or delimiter that belongs to a value, such as a backslash."""
+    encoding: Encoding = "utf-8"
+    """CSV and RecBole: how letters are written as bytes, by Python's names, such as utf-16, latin-1 or cp1252."""
     simulation: Simulation = Simulation()
     time_unit: TimeUnit | None = None
     """What times count that are numbers. null: they only order; if one has a fraction, they count as seconds."""
@@ -78,3 +116,10 @@ class Dataset(Section):
     """A user with at most this many training interactions is sparse."""
     active_min: Count = 20
     """A user with at least this many is active."""
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> "Dataset":
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
+        if len(set(marks)) < len(marks):
+            raise ValueError("dataset: delimiter, quote and escape must be three characters")
+        return self

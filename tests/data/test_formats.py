@@ -141,7 +141,7 @@ FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
     (
         "a RecBole row too short",
         lambda at: rows(source(write(at, a__inter=INTER + "1\t2\t3\n"), "recbole")),
-        r"a.inter.*Expected 4 columns, got 3",
+        r"a.inter, row 1: '1\\t2\\t3' has 3 fields, not 4",
     ),
     (
         "published split of MovieLens",
