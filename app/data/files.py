@@ -56,7 +56,7 @@ def locate(dataset: "Dataset", suffix: str) -> tuple[Place, "Dataset"]:
             )
         if kind == pafs.FileType.Unknown:
             raise InputError(f"dataset.path: {path} is neither a file nor a folder. Set it to one.")
-        if kind == pafs.FileType.Directory and not _is_parts(path, suffix):
+        if kind == pafs.FileType.Directory and (dataset.interactions or not _is_parts(path, suffix)):
             return path, dataset
     if dataset.interactions not in (None, path.name):
         raise InputError(
@@ -71,7 +71,7 @@ def table(folder: Place, name: str, suffix: str, named: bool = True) -> list[Pla
 
     If a user `named` it, a file of just that name is taken. Else two files that could be meant are an error.
     """
-    if name.strip("./") == "":
+    if name in (".", "./"):
         return parts(folder, suffix)
     candidates = [folder / f"{name.removeprefix('./')}{packed}" for packed in ("", *PACKED)]
     with readable(folder):
@@ -103,6 +103,7 @@ def published_table(folder: Place, name: str, suffix: str, named: bool = True) -
 def parts(folder: Place, suffix: str) -> list[Place]:
     """The data files of a kind below `folder`, sorted by path; names the others in a warning.
 
+    An empty part is left out, for Spark writes such without a header; an empty Parquet file is a broken one.
     Raises InputError for a part that is there twice, plain and packed, and for a table that only its own log can tell.
     """
     with readable(folder):
@@ -120,15 +121,18 @@ def parts(folder: Place, suffix: str) -> list[Place]:
         read = {file.path for file in found}
         others = [file.name for file in shown if file.path not in read]
         log.warning(
-            "%s: %d files are not read, for their names do not end in .%s: %s",
-            *(folder, len(others), suffix, ", ".join(others[:_SHOWN])),
+            "%s: not read, for the name does not end in .%s: %s",
+            *(folder, suffix, ", ".join(others[:_SHOWN])),
         )
     twins: dict[str, Place] = {}
     for file in found:
         twin = twins.setdefault(file.path.removesuffix(_packed(file)), file)
         if twin is not file:
             raise InputError(f"{folder}: {twin.name} and {file.name} are both there. Remove one.")
-    return found
+    if suffix == "parquet" or len(found) < 2:
+        return found
+    with readable(folder):
+        return [file for file in found if file.fs.get_file_info(file.path).size] or found[:1]
 
 
 def only(folder: Place, suffix: str) -> list[Place]:

@@ -81,8 +81,8 @@ def _whole(
         from app.data.walk import FINE, GOES_ON, walk  # it compiles, which most files do not need
 
         marks = [ord(mark) if mark else -1 for mark in (dialect.delimiter, dialect.quote, dialect.escape)]
-        place_of = np.frombuffer(data, np.uint8)
-        end, delimiters, opened, fault, place, values = walk(place_of, *marks, width, LONGEST, is_last)
+        octets = np.frombuffer(data, np.uint8)
+        end, delimiters, opened, fault, place, values = walk(octets, *marks, width, LONGEST, is_last)
         if fault == GOES_ON:
             _check_delimiter(file, line, data, place, dialect)
             where = f"ends in line {line + _breaks(data[:place])}, but there it goes on with {_text(data, place)!r}"

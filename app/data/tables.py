@@ -100,7 +100,7 @@ def _items(folder: Place, dataset: Dataset) -> list[Place]:
     found = files_of(folder, f"items.{suffix}", suffix, named=False)
     if not found and (others := named_like(folder, "items.")):
         log.warning(
-            "%s: %s not read, for the source %s looks for items.%s. Set dataset.items if it is the catalogue.",
+            "%s: %s not read, for the source %s reads items.%s. Write it as such if it is the catalogue.",
             *(folder, f"{', '.join(others)} {'are' if len(others) > 1 else 'is'}", dataset.source, suffix),
         )
     return found

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from app.data.columns import refuse
 from app.errors import InputError
+from app.place import Place
 from app.recipe import TimeUnit
-from app.workspace import Place
 
 TIMES = pa.schema(
     [
@@ -46,7 +46,9 @@ def as_times(
 
     Raises InputError for a type without times and at the first value that is none or that int64 does not hold.
     """
-    values = _plain(column.combine_chunks())
+    values = column.combine_chunks()
+    if pa.types.is_float16(values.type):
+        values = values.cast(pa.float32())
     reading = _Reading(values, name, place, first_row)
     if pa.types.is_timestamp(values.type):
         return reading.dates(values.cast(pa.int64()), _NANOSECONDS[values.type.unit])
@@ -68,18 +70,6 @@ def as_times(
 def numbered(times: np.ndarray) -> pa.Table:
     """Rows of TIMES from whole numbers int64 [n] that only order."""
     return _table(np.asarray(times, np.int64), np.zeros(len(times), np.int32))
-
-
-def _plain(values: pa.Array) -> pa.Array:
-    """Without dictionary, run lengths or views: strings, numbers or dates."""
-    kind = values.type
-    if pa.types.is_dictionary(kind):
-        return _plain(values.dictionary_decode())
-    if pa.types.is_run_end_encoded(kind):
-        return _plain(pc.run_end_decode(values))
-    if pa.types.is_string_view(kind) or pa.types.is_large_string(kind):
-        return values.cast(pa.string())
-    return values.cast(pa.float32()) if pa.types.is_float16(kind) else values
 
 
 class _Reading:

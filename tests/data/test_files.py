@@ -155,6 +155,14 @@ def test_parts_may_differ_in_types_and_order(tmp_path: Path) -> None:
         source(tmp_path, "parquet")
 
 
+def test_an_empty_part_of_text_has_no_header(tmp_path: Path) -> None:
+    put(tmp_path, {"interactions.csv/part-0.csv": "", "interactions.csv/part-1.csv": LOG})
+    assert len(rows(source(tmp_path))) == 2
+    put(tmp_path, {"interactions.parquet/part-0.parquet": b"", "interactions.parquet/part-1.parquet": LOG})
+    with pytest.raises(InputError, match=r"part-0.parquet cannot be read as parquet"):
+        source(tmp_path, "parquet")
+
+
 def test_what_lies_there_and_is_not_read_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("longtail").propagate = True
     put(
@@ -164,7 +172,7 @@ def test_what_lies_there_and_is_not_read_is_said(tmp_path: Path, caplog: pytest.
     put(tmp_path, {"items.parquet": CATALOGUE})
     with caplog.at_level(logging.WARNING, "longtail"):
         assert len(rows(source(tmp_path))) == 4
-    assert "1 files are not read, for their names do not end in .csv: c.txt" in caplog.text
+    assert "interactions.csv: not read, for the name does not end in .csv: c.txt" in caplog.text
     assert "items.parquet is not read" in caplog.text
 
 
@@ -173,7 +181,8 @@ def test_the_path_may_name_the_table_itself(tmp_path: Path) -> None:
     put(tmp_path / "a", {"log.csv": LOG, "items.csv.gz": CATALOGUE})
     opened = source(tmp_path / "a" / "log.csv")
     assert pairs(opened) == [("u", "a"), ("v", "b")] and titles(opened) == {"a": "A"}
-    put(tmp_path / "b", {"log.parquet/p.parquet": LOG, "items.parquet": CATALOGUE})
+    put(tmp_path / "b", {"log.parquet/p.parquet": LOG, "items.parquet": CATALOGUE, "x.csv/l.csv": LOG})
+    assert len(rows(source(tmp_path / "b" / "x.csv", interactions="l.csv"))) == 2
     opened = source(tmp_path / "b" / "log.parquet", "parquet")
     assert pairs(opened) == [("u", "a"), ("v", "b")] and titles(opened) == {"a": "A"}
     put(tmp_path / "c", {"x.inter": INTER + "1\t2\t3\t4\n", "x.item": ITEM + "2\tA\t1\tc\n", "y.item": ITEM})

@@ -287,3 +287,29 @@ def test_the_validation_of_a_published_split_is_drawn_anew_with_another_seed(tmp
             ]
         )
     assert held_out[0] == held_out[1] != held_out[2]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_without_rows_is_refused(tmp_path: Path, kind: str) -> None:
+    empty = pd.DataFrame({"user_id": [], "item_id": [], "timestamp": []}, dtype="string")
+    write = empty.to_csv if kind == "csv" else empty.to_parquet
+    write(tmp_path / f"interactions.{kind}", index=False)
+    with pytest.raises(InputError, match=rf"interactions.{kind}: the table is empty"):
+        prepared(tmp_path, source=kind, path=str(tmp_path))
+
+
+def test_bad_input_in_a_task_of_ray_is_one_message(tmp_path: Path) -> None:
+    """Past the first rows, which are read before Ray starts: an open quote, and a page of a Parquet file that is broken."""
+    rows = "".join(f"u{n},i{n % 7},{n}\n" for n in range(20_000))
+    (tmp_path / "interactions.csv").write_text(f'user_id,item_id,timestamp\n{rows}u1,"i1,5\n{rows}')
+    with pytest.raises(
+        InputError, match=r"interactions.csv, line 20002: a quote opens the value \"i1,5, which"
+    ):
+        prepared(tmp_path, source="csv", path=str(tmp_path))
+    table = pd.DataFrame({"user_id": range(20_000), "item_id": range(20_000), "timestamp": range(20_000)})
+    table.to_parquet(tmp_path / "interactions.parquet")
+    content = bytearray((tmp_path / "interactions.parquet").read_bytes())
+    content[200:9000] = bytes(8800)
+    (tmp_path / "interactions.parquet").write_bytes(content)
+    with pytest.raises(InputError, match=r"interactions.parquet cannot be read as parquet"):
+        prepared(tmp_path, source="parquet", path=str(tmp_path))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow.fs import LocalFileSystem
 
+from app.data.arrow import plain
 from app.data.times import TIMES, as_times, numbered
 from app.errors import InputError
 from app.workspace import Place
@@ -22,7 +23,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def read(values: list[Any] | pa.Array, unit: str | None = None) -> list[tuple]:
     values = values if isinstance(values, pa.Array) else pa.array(values)
-    table = as_times(pa.chunked_array([values]), "time", LOG, 0, unit)
+    table = as_times(plain(pa.chunked_array([values]), "time", LOG, 0), "time", LOG, 0, unit)
     assert table.schema == TIMES
     return [tuple(row.values()) for row in table.to_pylist()]
 
@@ -186,7 +187,7 @@ def test_what_is_missing_is_null_in_all_columns() -> None:
         (pa.array([1], pa.time64("us")), None, r"log.csv: column time has type time64\[us\]"),
         ([True], None, r"column time has type bool"),
         ([[1]], None, r"column time has type list"),
-        ([b"1"], None, r"column time has type binary"),
+        ([b"\xff"], None, r"log.csv, row 1: time has type binary, and a value that is not UTF-8"),
         (pa.array([{"a": 1}]), None, r"column time has type struct"),
     ],
 )
