@@ -43,18 +43,26 @@ def join(own: dict[str, Any], environment: dict[str, str]) -> None:
             return
         except Exception as error:  # Ray raises bare ones too
             ray.shutdown()
-            found = " ".join(str(error).split())[:300] or type(error).__name__
+            found = _brief(str(error)) or type(error).__name__
             if attempt < STARTS:
                 log.warning("could not %s (%s); trying once more", wanted, found)
     look = "longtail doctor names what this machine lacks" if own else "ray status says whether it is up"
     raise EngineError(f"could not {wanted}, {STARTS} times: {found}. Ray's logs: {ray_logs()}; {look}.")
 
 
+def _brief(text: str, length: int = 300) -> str:
+    """On one line, without the middle if it is long: what it is about comes first, Ray's reason last."""
+    text = " ".join(text.split())
+    return text if len(text) <= 2 * length else f"{text[:length]} [...] {text[-length:]}"
+
+
 def _speak_through_us() -> None:
     """Let Ray's warnings come out as our own lines do, but for one that a machine with a token meets at every start."""
     ray = logging.getLogger("ray")
     ray.setLevel(logging.WARNING)
-    ray.handlers[:] = log.handlers or ray.handlers
+    if log.handlers:
+        ray.handlers.clear()
+        ray.parent, ray.propagate = log, True
     tokens = logging.getLogger("ray._private.authentication.authentication_token_setup")
     tokens.addFilter(lambda record: not record.getMessage().startswith("Token authentication is enabled"))
 

@@ -15,6 +15,9 @@ END = b"\0longtail: end\0\n"
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 """What colours a terminal and moves its cursor."""
 
+RAY_LINE = re.compile(r"\[\d{4}-\d\d-\d\d \S+ (?P<level>[A-Z]) \d+ \d+\] (?P<said>.+)")
+RAY_LEVELS = {"W": logging.WARNING, "E": logging.ERROR, "C": logging.ERROR, "F": logging.ERROR}
+
 
 def plain(text: str) -> str:
     return CODES.sub("", text)
@@ -94,6 +97,10 @@ class _Writer(TextIOBase):
 
 
 def _say(source: str, line: str) -> None:
-    """A bar that was drawn over and over is said as it was last."""
-    if line := plain(line.rstrip().rpartition("\r")[2]).strip():
-        logging.getLogger(f"longtail.{source}").info("%s", line)
+    """A bar that was drawn over and over is said as it was last; Ray's C++ lines have a level of their own."""
+    if not (line := plain(line.rstrip().rpartition("\r")[2]).strip()):
+        return
+    level = logging.INFO
+    if of_ray := RAY_LINE.match(line):
+        level, line = RAY_LEVELS.get(of_ray["level"], logging.INFO), f"ray: {of_ray['said']}"
+    logging.getLogger(f"longtail.{source}").log(level, "%s", line)

@@ -156,8 +156,10 @@ class Screen(logging.Handler):
             figures = getattr(record, FIGURES, None) or {}
             if "stage" in figures:
                 for name in list(self.tasks):
-                    self.bars.remove_task(self.tasks.pop(name))
+                    self._end(name)
                 self.tasks[""] = self.bars.add_task(record.getMessage(), total=None)
+            elif "ended" in figures:
+                self._end(figures["about"])
             elif "done" in figures:
                 self._move(figures)
                 if figures["done"] < figures["total"] or figures["total"] == 1:
@@ -170,11 +172,14 @@ class Screen(logging.Handler):
         except Exception:
             self.handleError(record)
 
+    def _end(self, name: str) -> None:
+        if name in self.tasks:
+            self.bars.remove_task(self.tasks.pop(name))
+
     def _move(self, figures: dict[str, Any]) -> None:
         name, done, total = figures["about"], figures["done"], figures["total"]
         if done >= total:
-            if name in self.tasks:
-                self.bars.remove_task(self.tasks.pop(name))
+            self._end(name)
             return
         if name not in self.tasks:
             self.tasks[name] = self.bars.add_task(name, total=total, figures=figures)

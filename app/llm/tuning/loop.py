@@ -21,6 +21,7 @@ from app.llm.tuning.checkpoints import Checkpoints, Progress
 from app.llm.tuning.engines import Engine, PlainEngine
 from app.llm.tuning.packing import Pack, token_losses
 from app.llm.tuning.zero import ZeroEngine
+from app.progress import ended
 from app.progress import progress as told
 from app.recipe import Tuning
 from app.workspace import Place
@@ -191,7 +192,7 @@ class _Run:
         self._tell_progress()
         if self._stale():
             self._tell(
-                f"{self.job.name}: stops after step {progress.step}, the best was {progress.best_step}"
+                ended(self.job.name, f"stops after step {progress.step}, the best was {progress.best_step}")
             )
         if progress.best_step not in (None, progress.step):
             self.job.checkpoints.restore_best(self.engine, progress.best_step)

@@ -1,0 +1,76 @@
+"""What others write while a command works becomes records too: none is lost, none comes through raw."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.console import environment
+
+OTHERS = """
+import logging, os, subprocess, sys, warnings
+from jobs.log import Form, results, speaking
+
+with speaking(Form(sys.argv[1])):
+    os.write(2, b"[2026-01-31 12:00:00,000 E 12 34] core_worker.cc:1: the node is gone\\n")
+    os.write(2, b"10%\\r50%\\r100% done\\n\\n")
+    subprocess.run(["bash", "-c", "echo a child says so >&2"])
+    warnings.warn("an old name", stacklevel=1)
+    print("a library prints")
+    logging.getLogger("longtail").info("two lines\\nof ours")
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        logging.getLogger("longtail").exception("it broke")
+    os.write(2, b"no end of line")
+results().print("the result")
+print("after", file=sys.stderr)
+"""
+
+
+def said(form: str) -> tuple[str, list[str]]:
+    done = subprocess.run(
+        [sys.executable, "-c", OTHERS, form],
+        cwd=Path(__file__).parents[1],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_all_that_is_written_is_said_once_and_the_result_stands_alone(form):
+    result, lines = said(form)
+    assert result == "the result\n"
+    assert lines.pop() == "after", "standard error is itself again"
+    if form == "json":
+        records = [json.loads(line) for line in lines]
+        texts = [record["level"] + " " + record["message"] for record in records]
+        assert [record["traceback"] for record in records if "traceback" in record][0].endswith(
+            "ValueError: broken"
+        )
+    else:
+        texts = [" ".join(line.split()[2:]) for line in lines]
+    for text in (
+        "error ray: core_worker.cc:1: the node is gone",
+        "info 100% done",
+        "info a child says so",
+        "info a library prints",
+        "error it broke",
+        "info no end of line",
+    ):
+        assert texts.count(text) == 1, (text, texts)
+    assert sum("an old name" in text for text in texts) == 1
+
+
+def test_as_text_every_line_of_a_record_has_its_time_and_level():
+    _, lines = said("text")
+    ours = [line for line in lines if line.endswith(("two lines", "of ours"))]
+    assert len(ours) == 2 and ours[0][:28] == ours[1][:28] and " info " in ours[0]
+    trace = [line for line in lines if line.endswith("ValueError: broken")]
+    assert trace and all(" error " in line for line in trace)
