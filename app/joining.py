@@ -26,6 +26,9 @@ def join(own: dict[str, Any], environment: dict[str, str]) -> None:
     import ray
 
     _speak_through_us()
+    if not own:
+        # Ray would ask twenty times for 40 s each, a quarter of an hour, whether somebody is there.
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     wanted = (
         "start Ray on this machine" if own else f"join the Ray at RAY_ADDRESS={os.environ['RAY_ADDRESS']}"
     )
@@ -46,8 +49,12 @@ def join(own: dict[str, Any], environment: dict[str, str]) -> None:
             found = _brief(str(error)) or type(error).__name__
             if attempt < STARTS:
                 log.warning("could not %s (%s); trying once more", wanted, found)
-    look = "longtail doctor names what this machine lacks" if own else "ray status says whether it is up"
-    raise EngineError(f"could not {wanted}, {STARTS} times: {found}. Ray's logs: {ray_logs()}; {look}.")
+    look = (
+        f"longtail doctor names what this machine lacks, Ray's logs are in {ray_logs()}"
+        if own
+        else "ray status says whether it is up, its logs are on its head node in /tmp/ray/session_latest/logs"
+    )
+    raise EngineError(f"could not {wanted}, {STARTS} times: {found}. Where to look: {look}.")
 
 
 def _brief(text: str, length: int = 300) -> str:
