@@ -49,8 +49,9 @@ def choose(
 def preferences(answers: Place, strategy: str, seed: int | None, target: Place) -> int:
     """Write the decided pairs of a strategy as `schema.PREFERENCES`; how many.
 
-    With a seed a coin says which of the two is preferred: the control that shows what the LLM's word is worth. Llama4Rec's
-    triples (`pairs`) join the main loss unweighted (papers 2.2); others weigh what the LLM is sure of.
+    With a seed a coin says which of the two is preferred, of the same pairs and with the same weights: the control that
+    shows what the LLM's word is worth. Llama4Rec's triples (`pairs`) join the main loss unweighted (papers 2.2); others
+    weigh what the LLM is sure of.
     """
     rng, total = np.random.default_rng(seed), 0
     for number, file in enumerate(answers.files(".parquet")):

@@ -1,7 +1,7 @@
 """Stage fuse: observed + generated -> the variants of the training set, one row per user, and preferences beside them.
 
-All variants of next_item, and the controls, add the same number of interactions to a user, so that a lift is not a matter of
-amount. A held-out item is added by none of them.
+All variants of next_item add the same number of interactions to a user, and so does every control as its variant, so that a
+lift is not a matter of amount. A held-out item is added by none of them.
 """
 
 from functools import partial
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from app.augment import controls
 from app.augment.chosen import Chosen, choose, preferences
-from app.augment.strategies.catalogue import rare_items
+from app.augment.controls import Best, Control, Drawn, Picked, Sampled
+from app.augment.strategies.catalogue import rare_items, warm_items
 from app.cluster import added_up, connect, fetch
 from app.data import Prepared
-from app.recipe import SOURCES, Judge, Recipe, Variant
+from app.recipe import MADE, Judge, Recipe, StandIn, Variant
 from app.recommenders.base import Histories
 from app.recommenders.reading import observed_itemcf
 from app.schema import FUSED
@@ -23,8 +23,10 @@ from app.workspace import Place, Stage, Workspace
 
 MEANING = 1
 """The version of the training sets that equal settings and inputs give: raised whenever they change."""
-PREFERRING = {"pairs": "pairs", "cold_pairs": "cold_pairs", "shuffled": "cold_pairs"}
-"""The strategy of the variants that add preferences instead of interactions."""
+PREFERRING = ("pairs", "cold_pairs")
+"""The strategies that say which of two items is preferred: their variants add no interactions."""
+BY_ITEMCF = ("best", "sampled", "picked")
+"""Where ItemCF stands in for the LLM."""
 
 
 def fuse(recipe: Recipe, ws: Workspace) -> None:
@@ -45,11 +47,11 @@ def _stages(recipe: Recipe, ws: Workspace) -> dict[str, Stage]:
     """By the name of the training set. What it depends on: the strategies that it is made of, the judge, the control."""
     stages = {}
     for name, (variant, judge) in recipe.training_sets.items():
-        strategies = SOURCES[variant]
+        strategies, stand_in = MADE[variant].sources, MADE[variant].stand_in
         settings: dict[str, Any] = {"variant": variant}
         if strategies:
             settings |= {"judge": judge.model_dump(), "seed": recipe.seed}
-        if variant == "itemcf":
+        if stand_in in BY_ITEMCF:
             settings["itemcf"] = recipe.itemcf.of_fit()
         inputs = [ws / "data", *(ws / f"augmentation/{strategy}" for strategy in strategies)]
         stages[name] = ws.stage(f"fused/{name}", settings, inputs, MEANING)
@@ -64,12 +66,14 @@ class Fusing:
 
         self.recipe, self.ws, self.prepared = recipe, ws, prepared
         self.rare = rare_items(prepared.items)
-        self.train_count = ray.put(prepared.items["train_count"].to_numpy().astype(np.float64))
+        self.items = ray.put(prepared.items.select(["train_count", "slice"]))
 
     def write(self, variant: Variant, judge: Judge, draft: Place) -> dict[str, int]:
         """One training set into `draft`; the manifest's counts."""
-        chosen = self._chosen(variant, judge)
-        control = self._control(variant)
+        made = MADE[variant]
+        preferring = [name for name in made.sources if name in PREFERRING]
+        chosen = None if preferring else self._chosen(variant, judge)
+        control = None if preferring else self._control(made.stand_in)
         fused = partial(
             _fused,
             variant=variant,
@@ -83,41 +87,55 @@ class Fusing:
             partial(_written, fused=fused, place=draft / "interactions"), batch_format="pyarrow"
         )
         totals = added_up(files)
-        if variant in PREFERRING:
-            totals["preferences"] = self._preferences(variant, draft)
+        if preferring:
+            seed = self.recipe.seed if made.stand_in == "coin" else None
+            totals["preferences"] = self._preferences(*preferring, seed, draft)
         return {name: int(count) for name, count in totals.items()}
 
     def _chosen(self, variant: Variant, judge: Judge) -> Any:
-        """A reference to what the LLMs add to each user; None where they add no interactions."""
+        """A reference to what the LLMs add to each user; None where none was asked."""
         import ray
 
-        strategies = SOURCES[variant]
-        if not strategies or variant in PREFERRING:
+        strategies = MADE[variant].sources
+        if not strategies:
             return None
         places = {strategy: self.ws / f"augmentation/{strategy}/answers" for strategy in strategies}
         task = ray.remote(num_cpus=0)(choose)
         return task.remote(places, variant, judge, self.rare, self.prepared.n_users)
 
-    def _control(self, variant: Variant) -> Any:
-        """A reference to what a control draws from."""
+    def _control(self, stand_in: StandIn | None) -> Any:
+        """A reference to the `Control` that takes the LLM's place; None where nothing does."""
         import ray
 
-        if variant == "popular":
-            return self.train_count
-        if variant == "random":
-            return ray.put(np.ones(self.prepared.n_items))
-        if variant == "itemcf":
-            return ray.remote(num_cpus=1)(observed_itemcf).remote(self.prepared.place, self.recipe.itemcf)
-        return None
+        if stand_in is None:
+            return None
+        return ray.remote(num_cpus=1)(build_control).remote(
+            self.recipe, stand_in, self.prepared.place, self.items
+        )
 
-    def _preferences(self, variant: Variant, draft: Place) -> int:
+    def _preferences(self, strategy: str, seed: int | None, draft: Place) -> int:
         import ray
 
-        strategy = PREFERRING[variant]
-        seed = self.recipe.seed if variant == "shuffled" else None
         task = ray.remote(num_cpus=1)(preferences)
         answers = self.ws / f"augmentation/{strategy}/answers"
         return ray.get(task.remote(answers, strategy, seed, draft / "preferences"))
+
+
+def build_control(recipe: Recipe, stand_in: StandIn, data: Place, items: pa.Table) -> Control:
+    """What draws the items of a control; only for Ray tasks, for it may hold a recommender. items: of `schema.ITEMS` at
+    least train_count and slice.
+    """
+    if stand_in == "popular":
+        return Drawn(items["train_count"].to_numpy().astype(np.float64), recipe.seed)
+    if stand_in == "random":
+        return Drawn(np.ones(items.num_rows), recipe.seed)
+    itemcf = observed_itemcf(data, recipe.itemcf)
+    if stand_in == "sampled":
+        asked = recipe.strategies["id_list"]
+        return Sampled(itemcf, asked.temperature, asked.top_p, recipe.seed)
+    if stand_in == "picked":
+        return Picked(itemcf, warm_items(items), recipe.strategies["insertion"].candidates, recipe.seed)
+    return Best(itemcf)
 
 
 def _written(batch: pa.Table, fused: Any, place: Place) -> pa.Table:
@@ -139,23 +157,24 @@ def _fused(
 
 
 def fused_rows(
-    batch: pa.Table, variant: Variant, weight: float, seed: int, chosen: Chosen | None, control: Any
+    batch: pa.Table,
+    variant: Variant,
+    weight: float,
+    seed: int,
+    chosen: Chosen | None,
+    control: Control | None,
 ) -> pa.Table:
     """Rows of histories -> rows of `schema.FUSED`.
 
-    chosen: what the LLMs add to every user; control: what a control draws from instead, the observed ItemCF or the weights
-    of the items, float64 [n_items].
+    chosen: what the LLMs add to every user; control: what gives as many items in their stead.
     """
     users, train, held_out = _cut(batch)
     added, kept = train.emptied(), np.ones(len(train.items), np.float32)
     if chosen is not None:
         added = chosen.added.take(users)
         kept[train.pairs_in(chosen.dropped.take(users))] = 0.0
-    if variant == "itemcf":
-        added = controls.best_of(control, train, held_out, added.lengths)
-    elif control is not None:
-        known = train.followed_by(held_out)
-        added = controls.drawn(users, known, added.lengths, control, seed)
+    if control is not None:
+        added = control.items(users, train, held_out, added.lengths)
     columns = {
         "user": pa.array(users, pa.int32()),
         "items": _lists(train.followed_by(added)),
@@ -163,7 +182,7 @@ def fused_rows(
         "observed": pa.array(train.lengths.astype(np.int32)),
         "sequence": pa.nulls(len(users), pa.list_(pa.int32())),
     }
-    if variant == "insertion":
+    if "insertion" in MADE[variant].sources:
         columns["sequence"] = _inserted(users, train, added, seed)
     return pa.table(columns, FUSED)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from app.augment.chosen import choose
+from app.augment.controls import Best
 from app.augment.fusion import fused_rows
 from app.augment.strategies.catalogue import rare_items
 from app.cluster import fetch, side_by_side
@@ -203,7 +204,7 @@ def training_set(fit: Fit, setting: Setting) -> Interactions:
     chosen = choose(
         {"next_item": fit.answers}, "discriminated", setting.judge, fetch(fit.rare), observed.n_users
     )
-    control = fetch(fit.control) if setting.variant == "itemcf" else None
+    control = Best(fetch(fit.control)) if setting.variant == "itemcf" else None
     histories = read_histories(fit.data)
     table = fused_rows(histories, setting.variant, setting.judge.weight, fit.seed, chosen, control)
     return Interactions.from_table(table, observed.n_items)

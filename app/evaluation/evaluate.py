@@ -74,7 +74,7 @@ def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
     }
     if isinstance(run, ServedRun):
         settings |= {
-            "list": recipe.itemcf.of_fit() if run.control else run.strategy,
+            "list": recipe.itemcf.of_fit() if run.control == "itemcf" else run.control or run.strategy,
             "candidates": recipe.serving.candidates,
             "choices": fingerprint([asdict(choice) for choice in GRID]),
         }
@@ -108,7 +108,7 @@ class _Shared:
         served = [run for run in due if isinstance(run, ServedRun)]
         read, n_users = _task(_read_lists), read_manifest(data)["counts"]["users"]
         strategies = {run.strategy for run in served}
-        control = any(run.control for run in served)
+        control = any(run.control == "itemcf" for run in served)
         return cls(
             n_items=catalogue_size(data),
             parts=split_parts(data),
@@ -126,8 +126,8 @@ def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) 
         model, counts = _task(_load)(recommender, shared.n_items), {}
         rank = partial(_task(rank_part), model)
         if isinstance(run, ServedRun):
-            itemcf = shared.itemcf if run.control else None
-            fused = (model, shared.lists[run.strategy], itemcf, shared.candidates)
+            control = {"itemcf": shared.itemcf, "own": model, None: None}[run.control]
+            fused = (model, shared.lists[run.strategy], control, shared.candidates)
             tries = _over_parts(partial(_task(_try_served), *fused), shared.parts, recommender, unit.name)
             tried = sum(tries, Tried.none())
             choice = tried.best()
@@ -180,21 +180,21 @@ def _read_lists(rankings: Place, n_users: int) -> LLMLists:
     return LLMLists.read(rankings, n_users)
 
 
-def _try_served(model: Ranker, lists: LLMLists, itemcf: Ranker | None, candidates: int, part: Part) -> Tried:
-    return try_part(Served(model, lists, itemcf, candidates), part)
+def _try_served(model: Ranker, lists: LLMLists, control: Ranker | None, candidates: int, part: Part) -> Tried:
+    return try_part(Served(model, lists, control, candidates), part)
 
 
 def _rank_served(
     model: Ranker,
     lists: LLMLists,
-    itemcf: Ranker | None,
+    control: Ranker | None,
     candidates: int,
     choice: Choice,
     part: Part,
     to: Place,
     protocol: Protocol,
 ) -> Ranked:
-    return rank_part(Served(model, lists, itemcf, candidates, choice), part, to, protocol)
+    return rank_part(Served(model, lists, control, candidates, choice), part, to, protocol)
 
 
 def _answer(done: Any, recommender: Place) -> Ranked | Tried:

@@ -52,7 +52,8 @@ MARKERS = {
     **{"pairs": ("generated", "<"), "cold_pairs": ("generated", ">")},
     **{"served": ("served", "o"), "served_discriminated": ("served", "P"), "served_ranking": ("served", "X")},
     **{"itemcf": ("itemcf", "D"), "served_itemcf": ("itemcf", "d"), "popular": ("popular", "^")},
-    **{"random": ("random", "v"), "shuffled": ("random", "o")},
+    **{"id_list_itemcf": ("itemcf", "h"), "insertion_itemcf": ("itemcf", "8"), "served_own": ("itemcf", "X")},
+    **{"random": ("random", "v"), "pairs_shuffled": ("random", "<"), "cold_pairs_shuffled": ("random", ">")},
 }
 """Colour and shape. What an LLM wrote or ranked is filled, the controls are hollow."""
 ACCENT = COLOURS["discriminated"]

@@ -1,4 +1,4 @@
-"""What serving makes of a recommender: its ranking fused with the LLM's list, or with ItemCF's as the control.
+"""What serving makes of a recommender: its ranking fused with the LLM's list, or as a control with a recommender's.
 
 How much the list counts is chosen on the validation items, per fit, and the test is ranked once with what was chosen.
 """
@@ -79,13 +79,13 @@ class Tried:
 class Served:
     """A fitted recommender fused with a list of each user; it ranks as a `Ranker` does.
 
-    Of the recommender's own ranking `candidates` items take part. With `itemcf` its list stands in for the LLM's, as long
+    Of the recommender's own ranking `candidates` items take part. With `control` its list stands in for the LLM's, as long
     as that.
     """
 
     model: Ranker
     lists: LLMLists
-    itemcf: Ranker | None
+    control: Ranker | None
     candidates: int
     choice: Choice = GRID[0]
 
@@ -131,9 +131,9 @@ class Served:
     def union(self, users: np.ndarray, since: Histories | None) -> Union:
         """Both lists of users int [n], without what they took `since`."""
         llm = self.lists.of(users)
-        if self.itemcf is not None:
+        if self.control is not None:
             length = llm[0].shape[1]
-            items, scores = self.itemcf.recommend(users, length, since=since)
+            items, scores = self.control.recommend(users, length, since=since)
             llm = np.where(np.arange(length) < self.lists.lengths[users][:, None], items, -1), scores
         if since is not None:
             llm = _without(llm[0], since, self.n_items), llm[1]

@@ -1,10 +1,10 @@
 """What the numbers say, in sentences: computed, and never more certain than their intervals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.evaluation.variants import LLM_VARIANTS, SERVED_VARIANTS, controls_of, label
+from app.evaluation.variants import CONTROL_OF, LLM_VARIANTS, SERVED_VARIANTS, controls_of, label
 
 SLICES = {"all": "all users", "items:tail": "long-tail items", "users:sparse": "sparse users"}
 """The slices that are spoken of and plotted."""
@@ -145,6 +145,7 @@ def evidence(found: Sequence[Comparison], precision: dict[str, dict[str, float]]
     for served in SERVED_VARIANTS:
         if served != variant and (everybody := _pick(found, served, "all")):
             sentences += [_served(served, everybody), _over_control(found, served)]
+    sentences += [_ranked_alone(found), *_uncontrolled(found)]
     if precision:
         shares = [f"{label(name)} {100 * known['value']:.0f} %" for name, known in precision.items()]
         sentences.append(f"Of what was added the user truly likes: {', '.join(shares)}.")
@@ -155,9 +156,36 @@ def _served(variant: str, everybody: Sequence[Comparison]) -> str:
     subject = {
         "served": "Fused at serving with the recommender of the observed log, the LLM's list",
         "served_discriminated": "In the log and at serving, the LLM's list",
-        "served_ranking": "As the LLM ranks them again, the recommender's candidates",
+        "served_ranking": "As the LLM ranks them again, the recommender's own candidates",
     }[variant]
     return f"{subject} {_deed(everybody, 'it', 'recommender')}."
+
+
+def _ranked_alone(found: Sequence[Comparison]) -> str:
+    """Whose items were ranked again, and that nobody else was evaluated with them."""
+    own = list(dict.fromkeys(one.name for one in _pick(found, "served_ranking", "all")))
+    others = len({one.recommender for one in found}) - len(own)
+    if not own or not others:
+        return ""
+    return (
+        f"What was ranked again are the items of {' and '.join(own)}: the other {others}"
+        f" recommender{'s are' if others > 1 else ' is'} not evaluated with that list."
+    )
+
+
+def _uncontrolled(found: Sequence[Comparison]) -> Iterator[str]:
+    """The variants of an LLM that stand without their control, and for whom."""
+    present = {(one.recommender, one.variant) for one in found}
+    for variant in LLM_VARIANTS:
+        control = CONTROL_OF[variant]
+        lacking = [
+            one.name for one in _pick(found, variant, "all") if (one.recommender, control) not in present
+        ]
+        if lacking:
+            yield (
+                f"Not held against its own control, which the variants lack ({control}): {label(variant)} of"
+                f" {', '.join(lacking)}."
+            )
 
 
 def _over_control(found: Sequence[Comparison], variant: str) -> str:

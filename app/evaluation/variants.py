@@ -5,29 +5,47 @@ A variant is a training set of the recipe, or (`served…`) what serving makes o
 
 from collections.abc import Iterable
 
+from app.recipe import MADE
+
 LOG_VARIANTS = ("discriminated", "generated", "refined", "id_list", "insertion", "pairs", "cold_pairs")
 """Training sets with what an LLM wrote or said."""
-SERVED_VARIANTS = ("served", "served_discriminated", "served_ranking")
-"""Fused with the LLM's list when they are served."""
+SERVED_CONTROL_OF = {
+    **dict.fromkeys(("served", "served_discriminated"), "served_itemcf"),
+    "served_ranking": "served_own",
+}
+"""Fused with the LLM's list when they are served, each with its control: as long a list of ItemCF; of a list that the LLM
+ranked again the same items as its recommender ranks them."""
+SERVED_VARIANTS = (*SERVED_CONTROL_OF,)
 LLM_VARIANTS = (*LOG_VARIANTS, *SERVED_VARIANTS)
-CONTROLS = ("itemcf", "popular", "random", "shuffled", "served_itemcf")
+CONTROLS = (
+    *(
+        "itemcf",
+        "popular",
+        "random",
+        "id_list_itemcf",
+        "insertion_itemcf",
+        "pairs_shuffled",
+        "cold_pairs_shuffled",
+    ),
+    *("served_itemcf", "served_own"),
+)
 """The same amount without an LLM."""
 VARIANTS = ("observed", *LLM_VARIANTS, *CONTROLS)
 """In the order of tables and plots."""
-CONTROL_OF = {
-    **dict.fromkeys(("discriminated", "generated", "refined"), "itemcf"),
-    **dict.fromkeys(("pairs", "cold_pairs"), "shuffled"),
-    **dict.fromkeys(SERVED_VARIANTS, "served_itemcf"),
-}
-"""The nearest control: as many items by ItemCF in the log, as long a list of it at serving, pairs in any order."""
+CONTROL_OF: dict[str, str] = {variant: MADE[variant].control for variant in LOG_VARIANTS} | SERVED_CONTROL_OF
+"""What does as much, in the same way, without the LLM."""
 LABELS = {
     "id_list": "id lists",
     "insertion": "inserted items",
     "cold_pairs": "cold pairs",
-    "shuffled": "shuffled pairs",
+    "id_list_itemcf": "sampled itemcf",
+    "insertion_itemcf": "inserted itemcf",
+    "pairs_shuffled": "shuffled pairs",
+    "cold_pairs_shuffled": "shuffled cold",
     "served_discriminated": "log and list",
     "served_ranking": "re-ranked list",
     "served_itemcf": "served itemcf",
+    "served_own": "list as it was",
 }
 """Where the name alone does not read well."""
 
@@ -37,9 +55,9 @@ def label(variant: str) -> str:
 
 
 def controls_of(variant: str) -> tuple[str, ...]:
-    """All controls that a variant of an LLM is held against."""
-    control = CONTROL_OF.get(variant)
-    return (control,) if control in ("shuffled", "served_itemcf") else ("itemcf", "popular", "random")
+    """All controls that a variant of an LLM is held against, its own first."""
+    control = CONTROL_OF[variant]
+    return ("itemcf", "popular", "random") if control == "itemcf" else (control,)
 
 
 def contrasts(variants: Iterable[str]) -> list[tuple[str, str]]:

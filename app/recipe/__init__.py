@@ -27,8 +27,6 @@ from app.recipe.recommenders import (
     BM25,
     BPR,
     SGL,
-    SOURCES,
-    VARIANTS,
     ItemCF,
     LightGCN,
     MixGCF,
@@ -39,10 +37,10 @@ from app.recipe.recommenders import (
     SASRec,
     Swing,
     Trained,
-    Variant,
 )
 from app.recipe.section import Section
 from app.recipe.tuning import LogRange, Tune
+from app.recipe.variants import MADE, SOURCES, VARIANTS, Made, StandIn, Variant
 
 __all__ = [
     "BM25",
@@ -60,6 +58,8 @@ __all__ = [
     "LLM",
     "LightGCN",
     "LogRange",
+    "MADE",
+    "Made",
     "MixGCF",
     "Negative",
     "NeuMF",
@@ -80,6 +80,7 @@ __all__ = [
     "SOURCES",
     "Screening",
     "Section",
+    "StandIn",
     "Serving",
     "Simulation",
     "Strategy",

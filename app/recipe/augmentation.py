@@ -78,6 +78,9 @@ class Ranking(StrategySection):
     """Llama4Rec: a recommender's best items, ranked again by the LLM."""
 
     strategy: Literal["ranking"] = "ranking"
+    recommender: Literal["itemcf", "bm25", "swing"] = "itemcf"
+    """Whose best items: one that is fitted on the observed log before the LLM is asked. For any other recommender the
+    list would be a stranger's, so it is fused with this one alone."""
     mode: Literal["listwise", "pointwise"] = "listwise"
     candidates: Annotated[int, Field(ge=2, le=64)] = 10
     """k'; not stated, 10 in the authors' sister code."""

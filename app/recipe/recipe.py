@@ -7,9 +7,10 @@ from pydantic import Field, ValidationError, model_validator
 from app.recipe.augmentation import Judge, NextItem, Prices, Strategy, StrategySection, Sweep
 from app.recipe.dataset import Dataset
 from app.recipe.llm import LLM, Discriminator, Generator, Role, Task
-from app.recipe.recommenders import SOURCES, VARIANTS, ItemCF, Recommenders, Swing, Variant
+from app.recipe.recommenders import ItemCF, Recommenders, Swing
 from app.recipe.section import Count, Positive, Section, Share
 from app.recipe.tuning import Tune
+from app.recipe.variants import SOURCES, VARIANTS, Variant
 
 TAUGHT: dict[str, tuple[Role, Task]] = {
     "next_item": ("generator", "next_item"),
@@ -33,7 +34,8 @@ class Evaluation(Section):
     """At the test, ask with the validation item as the latest of the history, as SASRec's authors do."""
     served: bool = True
     """Where the LLM ranks for users, evaluate also every recommender fused with its list, and with ItemCF's as a control;
-    how much either counts is chosen on validation."""
+    how much either counts is chosen on validation. What `ranking` ranked again is fused with its own recommender alone,
+    and held against the same items in that one's own order."""
 
 
 class Serving(Section):
@@ -48,7 +50,8 @@ class Serving(Section):
     utility: Literal["rank", "score"] = "rank"
     """What an item is worth in a list: minus its place (the paper), or its share of the list's largest score."""
     list: Literal["next_item", "ranking"] | None = None
-    """The strategy whose list is fused; by default `next_item`, else `ranking`, as `augment` has them."""
+    """The strategy whose list is fused; by default `next_item`, else `ranking`, as `augment` has them. The latter is of one
+    recommender's items, and is fused with no other."""
 
 
 class Resources(Section):
@@ -158,6 +161,17 @@ class Recipe(Section):
                 raise ValueError(
                     f"variants: '{variant}' is made of {sorted(missing)}, which augment does not have"
                 )
+        ranked = self.strategies.get("ranking")
+        if ranked and ranked.recommender not in self.recommenders.chosen():
+            raise ValueError(
+                f"augment.ranking ranks the best items of {ranked.recommender} again, which recommenders does not have:"
+                f" add {ranked.recommender} there, or name another one as augment's ranking.recommender"
+            )
+        if ranked and self.serving.list == "ranking" and self.serving.recommender != ranked.recommender:
+            raise ValueError(
+                f"serving.list: ranking holds the best items of {ranked.recommender}, serving.recommender is"
+                f" {self.serving.recommender}; serve {ranked.recommender} or another list"
+            )
         for strategy, (role, task) in self._tasks_needed():
             if role in self.roles and task not in getattr(self, role).tasks:
                 raise ValueError(

@@ -5,40 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from app.recipe.section import Count, Positive, Section
-
-Variant = Literal[
-    "observed",
-    "generated",
-    "discriminated",
-    "refined",
-    "id_list",
-    "insertion",
-    "pairs",
-    "cold_pairs",
-    "random",
-    "popular",
-    "itemcf",
-    "shuffled",
-]
-"""A training set. `generated` and `discriminated` come from next_item, before and after the judge; `refined` is the
-latter on a screened log; `random`, `popular`, `itemcf` are its controls, `shuffled` that of pairs."""
-VARIANTS: tuple[Variant, ...] = ("observed", "generated", "discriminated", "random", "popular", "itemcf")
-"""By default."""
-SOURCES: dict[Variant, tuple[str, ...]] = {
-    "observed": (),
-    "generated": ("next_item",),
-    "discriminated": ("next_item",),
-    "refined": ("next_item", "screening"),
-    "id_list": ("id_list",),
-    "insertion": ("insertion",),
-    "pairs": ("pairs",),
-    "cold_pairs": ("cold_pairs",),
-    "random": ("next_item",),
-    "popular": ("next_item",),
-    "itemcf": ("next_item",),
-    "shuffled": ("cold_pairs",),
-}
-"""The strategies whose answers a variant is made of, or whose amount it copies."""
+from app.recipe.variants import Variant
 
 
 class RecommenderSection(Section):
@@ -150,6 +117,7 @@ class NeuMF(Trained):
 
 
 class SASRec(Trained):
+    meaning: ClassVar[int] = 2
     dim: Positive = 50
     epochs: Positive = 200
     lr_drops: Count = 1

@@ -1,6 +1,7 @@
 """Which recommenders a recipe asks for, on what they are evaluated, and where each run of one lies."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from app.recipe import Recipe, Trained, Variant
 
@@ -46,14 +47,14 @@ RANKING = ("next_item", "ranking")
 class ServedRun:
     """A fit whose ranking is fused with another list: nothing is trained for it, it is only evaluated.
 
-    `variant` is what the evaluation calls it; the list is the LLM's, of a strategy, or with `control` as many items of the
-    recipe's own ItemCF.
+    `variant` is what the evaluation calls it; the list is the LLM's, of a strategy, or in its place, with `control`, as many
+    items of the recipe's ItemCF, or of the fit's `own` ranking.
     """
 
     fit: Run
     variant: str
     strategy: str
-    control: bool = False
+    control: Literal["itemcf", "own"] | None = None
 
     @property
     def recommender(self) -> str:
@@ -71,16 +72,20 @@ class ServedRun:
 
 
 def served_runs(recipe: Recipe) -> list[ServedRun]:
-    """What is evaluated as it would be served; none where no LLM ranks for users or the recipe does not want it."""
-    ranking = [name for name in RANKING if name in recipe.strategies]
-    if not (recipe.evaluation.served and recipe.augmented and ranking):
+    """What is evaluated as it would be served; none where no LLM ranks for users or the recipe does not want it.
+
+    A list of `ranking` holds the best items of one recommender, so it is fused with the fits of no other.
+    """
+    if not (recipe.evaluation.served and recipe.augmented):
         return []
-    found = []
+    ranked, found = recipe.strategies.get("ranking"), []
     for fit in runs(recipe):
-        if fit.variant == "observed":
-            names = {"next_item": "served", "ranking": "served_ranking"}
-            found += [ServedRun(fit, names[strategy], strategy) for strategy in ranking]
-            found.append(ServedRun(fit, "served_itemcf", ranking[0], control=True))
-        elif fit.variant == "discriminated":
+        if "next_item" in recipe.strategies and fit.variant == "observed":
+            found.append(ServedRun(fit, "served", "next_item"))
+            found.append(ServedRun(fit, "served_itemcf", "next_item", control="itemcf"))
+        if ranked and fit.variant == "observed" and fit.recommender == ranked.recommender:
+            found.append(ServedRun(fit, "served_ranking", "ranking"))
+            found.append(ServedRun(fit, "served_own", "ranking", control="own"))
+        if "next_item" in recipe.strategies and fit.variant == "discriminated":
             found.append(ServedRun(fit, "served_discriminated", "next_item"))
     return found

@@ -179,8 +179,12 @@ def served(recipe: Recipe) -> str:
 
 
 def listed(recipe: Recipe) -> str:
-    """The strategy whose list is fused. InputError where the recipe names one that it does not have."""
-    ranking = [name for name in RANKING if name in recipe.strategies]
+    """The strategy whose list is fused: one of `ranking` only with the recommender whose items it holds. InputError where
+    the recipe names one that it does not have.
+    """
+    ranked = recipe.strategies.get("ranking")
+    stranger = ranked and ranked.recommender != recipe.serving.recommender
+    ranking = [name for name in RANKING if name in recipe.strategies and not (name == "ranking" and stranger)]
     wanted = recipe.serving.list
     if wanted and wanted not in ranking:
         raise InputError(

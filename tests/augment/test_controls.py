@@ -6,11 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from app.augment.controls import best_of, drawn
+from app.augment.controls import Best, Picked, Sampled, best_of, drawn
+from app.recipe import Insertion
 from app.recipe import ItemCF as Section
 from app.recommenders.base import Histories
 from app.recommenders.itemcf import ItemCF
-from tests.recommenders.conftest import clusters
+from tests.augment.strategies import conftest as asking
+from tests.recommenders.conftest import clusters, interactions
 
 N_ITEMS = 30
 COUNTS = (np.arange(N_ITEMS) % 7).astype(np.float64)  # some items were never taken
@@ -93,3 +95,78 @@ def test_best_of_is_the_head_of_the_recommenders_list_without_what_is_held_out(d
 
 
 ITEMCF = ItemCF(Section()).fit(clusters(users=12))
+
+
+def test_a_list_is_sampled_from_itemcfs_as_the_llms_is():
+    """The first two of many lists, in the exact distribution: scores to the power 1 / T, cut where `top_p` is reached."""
+    histories, n = Histories.of([np.array([0, 1])] * 6000), 6000
+    scores = ITEMCF.score(histories.take(np.array([0])), None)[0].astype(np.float64)
+    scores[[0, 1]] = 0
+    p = np.maximum(scores, 0) ** (1 / 0.8)
+
+    def cut(p):
+        order = np.argsort(-p, kind="stable")
+        ends = np.cumsum(p[order]) / p.sum()
+        kept = np.zeros(len(p))
+        last = int(np.searchsorted(ends, 0.6)) + 1
+        kept[order[:last]] = p[order[:last]]
+        return kept / kept.sum()
+
+    first = cut(p)
+    second = sum(
+        first[item] * cut(np.where(np.arange(len(p)) == item, 0, p)) for item in np.flatnonzero(first)
+    )
+    held_out = Histories.of([[]] * n)
+    found = Sampled(ITEMCF, 0.8, 0.6, 3).items(np.arange(n), histories, held_out, np.full(n, 2))
+    for place, expected in enumerate((first, second)):
+        counts = np.bincount(found.items[place::2], minlength=len(p))
+        assert not counts[expected == 0].any() and 2 < (expected > 0).sum() < (p > 0).sum()
+        assert chisquare(counts[expected > 0], expected[expected > 0] * n).pvalue > 0.001
+
+
+@given(
+    data=st.data(),
+    counts=st.lists(st.integers(0, 30), min_size=12, max_size=12),
+    top_p=st.sampled_from([1e-9, 0.5, 1.0]),
+)
+def test_a_sampled_list_has_what_is_possible_and_its_surest_form_is_the_best(data, counts, top_p):
+    histories, users, counts = Histories.observed(clusters(users=12)), np.arange(12), np.array(counts)
+    held_out = Histories.of(data.draw(st.lists(st.integers(0, 23), max_size=3, unique=True)) for _ in users)
+    held_out = Histories.of(np.setdiff1d(_row(held_out, user), _row(histories, user)) for user in users)
+    found = Sampled(ITEMCF, 0.8, top_p, 1).items(users, histories, held_out, counts)
+    best = Best(ITEMCF).items(users, histories, held_out, counts)
+    every = Best(ITEMCF).items(users, histories, held_out, np.full(12, 24))
+    assert found.lengths.tolist() == best.lengths.tolist()
+    for user in users:
+        own = _row(found, user).tolist()
+        assert len(set(own)) == len(own) and set(own) <= set(_row(every, user).tolist())
+        if top_p < 0.1:
+            assert own == _row(best, user).tolist()
+
+
+@given(
+    log=st.lists(st.lists(st.integers(0, 23), unique=True, min_size=1, max_size=8), min_size=2, max_size=6),
+    data=st.data(),
+)
+def test_itemcf_picks_from_the_candidates_that_the_llm_was_shown(log, data):
+    itemcf = ItemCF(Section(recency=0.7)).fit(interactions(log, asking.N_ITEMS))
+    held_out = [
+        [item for item in data.draw(st.lists(st.integers(0, 23), max_size=4, unique=True)) if item not in own]
+        for own in log
+    ]
+    counts = np.array(data.draw(st.lists(st.integers(0, 2), min_size=len(log), max_size=len(log))))
+    rows = asking.asked(asking.strategy_of(Insertion(candidates=6), "token"), log, held_out)
+    pool = asking.catalogue_of("token").warm
+    found = Picked(itemcf, pool, 6, 7).items(
+        np.arange(len(log)), Histories.of(log), Histories.of(held_out), counts
+    )
+    scores = itemcf.score(Histories.of(log), None)
+    for row in rows.to_pylist():
+        user, free = row["user"], [item for item in row["shown"] if item not in held_out[row["user"]]]
+        expected = sorted(free, key=lambda item: -max(scores[user, item], 0))[: counts[user]]
+        assert _row(found, user).tolist() == expected
+    assert len(rows) == len(log) and found.lengths.sum() <= counts.sum()
+
+
+def _row(histories: Histories, row: int) -> np.ndarray:
+    return histories.items[histories.indptr[row] : histories.indptr[row + 1]]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.augment.chosen import Chosen
+from app.augment.controls import Best, Control, Drawn, Picked, Sampled
 from app.augment.fusion import fused_rows
 from app.recipe import ItemCF as ItemCFSection
 from app.recipe import Recipe, SASRec
@@ -21,12 +22,20 @@ from tests.recommenders.conftest import clusters
 
 N_ITEMS, WEIGHT = 24, 0.25
 ITEMCF = ItemCF(ItemCFSection()).fit(clusters(n_items=N_ITEMS))
-SOURCES = {
-    "generated": None,
-    "random": np.ones(N_ITEMS),
-    "popular": np.arange(N_ITEMS) % 5 + 0.0,
-    "itemcf": ITEMCF,
-}
+POOL = np.arange(N_ITEMS, dtype=np.int32)
+
+
+def control_of(variant: str, seed: int) -> Control | None:
+    return {
+        "random": Drawn(np.ones(N_ITEMS), seed),
+        "popular": Drawn(np.arange(N_ITEMS) % 5 + 0.0, seed),
+        "itemcf": Best(ITEMCF),
+        "id_list_itemcf": Sampled(ITEMCF, 0.8, 0.9, seed),
+        "insertion_itemcf": Picked(ITEMCF, POOL, 10, seed),
+    }.get(variant)
+
+
+NEXT_ITEM = ("generated", "random", "popular", "itemcf")
 
 
 @st.composite
@@ -69,15 +78,35 @@ def test_every_variant_adds_as_much_and_nothing_known(store, seed):
     batch, chosen = store
     none_dropped = Chosen(chosen.added, chosen.added.emptied())
     added = {}
-    for variant, source in SOURCES.items():
-        rows = fused_rows(batch, variant, WEIGHT, seed, none_dropped, source).to_pylist()
+    for variant in (*NEXT_ITEM, "id_list_itemcf", "insertion_itemcf"):
+        source = control_of(variant, seed)
+        table = fused_rows(batch, variant, WEIGHT, seed, none_dropped, source)
+        parts = [
+            fused_rows(batch.slice(n, 1), variant, WEIGHT, seed, none_dropped, source)
+            for n in range(len(batch))
+        ]
+        assert pa.concat_tables(parts).equals(table), "what a user gets does not depend on the batch"
+        rows = table.to_pylist()
         added[variant] = [row["items"][row["observed"] :] for row in rows]
         for given_row, more in zip(batch.to_pylist(), added[variant], strict=True):
             assert not set(more) & set(given_row["items"]), "neither the train part nor what is held out"
             assert len(set(more)) == len(more)
     counts = {variant: list(map(len, lists)) for variant, lists in added.items()}
     assert counts["random"] == counts["popular"] == counts["generated"]
-    assert all(few <= many for few, many in zip(counts["itemcf"], counts["generated"], strict=True))
+    for variant in ("itemcf", "id_list_itemcf", "insertion_itemcf"):
+        assert all(few <= many for few, many in zip(counts[variant], counts["generated"], strict=True))
+
+
+@given(store=stores(), seed=st.integers(0, 5))
+def test_the_control_of_insertion_puts_as_many_at_the_same_places(store, seed):
+    batch, chosen = store
+    own = fused_rows(batch, "insertion", WEIGHT, seed, chosen, None).to_pylist()
+    control = fused_rows(
+        batch, "insertion_itemcf", WEIGHT, seed, chosen, control_of("insertion_itemcf", seed)
+    )
+    for one, other in zip(own, control.to_pylist(), strict=True):
+        if len(one["items"]) == len(other["items"]):  # nobody lacks candidates
+            assert one["sequence"] == other["sequence"] and one["weights"] == other["weights"]
 
 
 @given(store=stores(), seed=st.integers(0, 5))

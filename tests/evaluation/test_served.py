@@ -77,6 +77,23 @@ def test_alpha_zero_is_the_recommender_and_one_the_list(store, utility):
     assert (fused[:, : listed.shape[1]][listed >= 0] == listed[listed >= 0]).all()
 
 
+def test_what_was_ranked_again_is_held_against_the_same_items_in_their_own_order(store):
+    _, _, model, lists = store
+    users = np.arange(N_USERS)
+    own, scores = model.recommend(users, 10)
+    rng = np.random.default_rng(0)
+    again = lists_of([rng.permutation(row[row >= 0]) for row in own])
+    ranked, control = (
+        Served(model, again, None, 12).union(users, None),
+        Served(model, again, model, 12).union(users, None),
+    )
+    for user in users:
+        both = [union.items[user, union.llm_place[user] > 0] for union in (ranked, control)]
+        assert set(both[0].tolist()) == set(both[1].tolist()) == set(own[user][own[user] >= 0].tolist())
+        named = np.flatnonzero(control.llm_place[user])
+        assert (control.llm_place[user, named] == control.recommender_place[user, named]).all()
+
+
 def test_the_control_has_itemcfs_items_and_the_lists_lengths(store):
     _, _, model, lists = store
     users = np.arange(N_USERS)

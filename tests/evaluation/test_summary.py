@@ -111,6 +111,35 @@ def test_serving_is_told_beside_the_log_and_beside_its_control():
     )
 
 
+def test_a_variant_is_held_against_its_own_control_or_none_and_it_is_said():
+    controls = {"itemcf": (0.2, 0.05, 0.15), "cold_pairs_shuffled": (0.2, 0.05, 0.15)}
+    lists = {"id_list": UP, "pairs": UP, **controls}
+    said = evidence(compare(rows("bpr", lists), "recall", 10), {})
+    assert not any("no LLM" in line for line in said), "other controls are no rivals"
+    lacking = "Not held against its own control, which the variants lack"
+    assert f"{lacking} (id_list_itemcf): id lists of BPR." in said
+    assert f"{lacking} (pairs_shuffled): pairs of BPR." in said
+    said = evidence(
+        compare(rows("bpr", lists | {"id_list_itemcf": UP, "pairs_shuffled": UP}), "recall", 10), {}
+    )
+    assert not any(lacking in line for line in said)
+    assert "On all users no control reaches a higher value than id lists for any of 1 recommenders." in said
+
+
+def test_who_is_not_evaluated_with_a_ranked_list_is_said():
+    found = [
+        *rows("itemcf", {"served_ranking": UP, "served_own": OPEN}),
+        *rows("bpr", {}),
+        *rows("swing", {}),
+    ]
+    found += [*rows("bpr", {"popular": OPEN}), *rows("swing", {"popular": OPEN})]
+    said = evidence(compare(found, "recall", 10), {})
+    assert (
+        "What was ranked again are the items of ItemCF: the other 2 recommenders are not evaluated with that list."
+        in said
+    )
+
+
 def test_where_nothing_was_written_into_a_log_the_list_is_the_headline():
     said = speak(rows("swing", {"served": UP}), rows("swing", {"served": DOWN}, "items:tail"))
     assert said.startswith("Fused at serving, the LLM's list raised Recall@10 for 1 of 1 recommender.")

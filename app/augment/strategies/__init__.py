@@ -33,7 +33,7 @@ def build(recipe: Recipe, section: StrategySection, ws: Workspace, prepared: Pre
     if section.strategy == "screening":
         return Screening(section, prompts)
     if section.strategy == "ranking":
-        hints = _hints(recipe, prepared)
+        hints = _hints(recipe, prepared, section.recommender)
         if section.mode == "pointwise":
             return Pointwise(section, prompts, hints)
         return Listwise(section, prompts, catalogue, hints)
@@ -54,14 +54,15 @@ def _role(section: StrategySection) -> Role:
     return "discriminator" if pointwise or section.strategy in JUDGING else "generator"
 
 
-def _hints(recipe: Recipe, prepared: Prepared) -> partial:
-    """A function that gives the recipe's own ItemCF and the users' histories in a worker: no process but those holds
-    them.
+def _hints(recipe: Recipe, prepared: Prepared, recommender: str = "itemcf") -> partial:
+    """A function that gives a recommender as the recipe sets it and the users' histories in a worker: no process but
+    those holds them.
     """
     import ray
 
     from app.cluster import fetch
     from app.llm.examples.hints import build_hints
 
+    section = recipe.itemcf if recommender == "itemcf" else recipe.recommenders.chosen()[recommender]
     task = ray.remote(num_cpus=1)(build_hints)
-    return partial(fetch, task.remote(prepared.place, recipe.itemcf))
+    return partial(fetch, task.remote(prepared.place, recommender, section, recipe.seed))

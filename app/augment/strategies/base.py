@@ -69,7 +69,7 @@ def requests(batch: pa.Table, strategy: Strategy, salt: str, seed: int) -> pa.Ta
         history, held_out = own[:train], own[train:]
         if not train:
             continue
-        for asked in strategy.ask(int(user), history, np.random.default_rng([seed, int(user)])):
+        for asked in strategy.ask(int(user), history, rng_of(seed, int(user))):
             shown, options = np.asarray(asked.shown, np.int32), np.asarray(asked.options, np.int32)
             content = blake2b(f"{salt} {user}".encode(), digest_size=8)
             for part in (shown, options, *asked.prompts):
@@ -79,6 +79,11 @@ def requests(batch: pa.Table, strategy: Strategy, salt: str, seed: int) -> pa.Ta
             for name, value in zip(REQUESTS.names, values, strict=True):
                 columns[name].append(value)
     return pa.table({field.name: _array(columns[field.name], field.type) for field in REQUESTS}, REQUESTS)
+
+
+def rng_of(seed: int, user: int) -> Rng:
+    """What is drawn about a user: it depends on nothing else, so that a control can draw the same again."""
+    return np.random.default_rng([seed, user])
 
 
 def prompt_column(values: list[Any]) -> pa.ListArray:

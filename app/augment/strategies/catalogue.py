@@ -30,7 +30,7 @@ class Catalogue:
     @cached_property
     def warm(self) -> np.ndarray:
         """int32: the items with a training interaction."""
-        return np.flatnonzero(self.slices != COLD).astype(np.int32)
+        return warm_items(self.items)
 
     @cached_property
     def cold(self) -> np.ndarray:
@@ -48,6 +48,11 @@ class Catalogue:
     def tokens(self, items: np.ndarray) -> np.ndarray:
         """The item tokens of item codes."""
         return items + self.first_token
+
+
+def warm_items(items: pa.Table) -> np.ndarray:
+    """int32: the items with a training interaction."""
+    return np.flatnonzero(np.asarray(items["slice"].to_pylist()) != COLD).astype(np.int32)
 
 
 def rare_items(items: pa.Table) -> np.ndarray:

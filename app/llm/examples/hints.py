@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from app.recipe import ItemCF as Section
-from app.recommenders.itemcf import ItemCF
+from app.recipe import BM25, ItemCF, Swing
+from app.recommenders import build
 from app.recommenders.reading import read_observed
 from app.workspace import Place
 
 
 @dataclass(frozen=True)
 class Hints:
-    """The observed training log by user and by item, and the similarities of an ItemCF on it; only for Ray tasks.
+    """The observed training log by user and by item, and an item-to-item recommender's similarities; only for Ray tasks.
 
     items int32 [n]: those of user u are items[starts[u] : starts[u + 1]], oldest first. takers: items x users, ones.
     similarity: items x items, row j the neighbours of j; a cosine where `ranked` is told targets. recency: what an item of
@@ -64,8 +64,8 @@ class Hints:
         return candidates[np.argsort(-scores.round(6), kind="stable")]
 
     def top(self, history: np.ndarray, count: int) -> np.ndarray:
-        """The ItemCF's best items after `history`, int32, best first, equal ones by code; none of the history's own, and
-        fewer than `count` where it knows no more.
+        """The recommender's best items after `history`, int32, best first, equal ones by code; none of the history's own,
+        and fewer than `count` where it knows no more.
         """
         near = self.similarity[history]
         weights = self.recency ** np.arange(len(history) - 1, -1, -1.0)
@@ -76,8 +76,12 @@ class Hints:
         return items[best[scores[best] > 0]].astype(np.int32)
 
 
-def build_hints(data: Place, section: Section | None = None) -> Hints:
-    """From the training part of a published `data/`. section: of the ItemCF; without one a plain cosine, as tuning needs."""
-    section, train = section or Section(), read_observed(data)
-    similarity = ItemCF(section).fit(train).similarity
+def build_hints(
+    data: Place, recommender: str = "itemcf", section: ItemCF | BM25 | Swing | None = None, seed: int = 0
+) -> Hints:
+    """From the training part of a published `data/`, with the recommender of the recipe's `section` fitted on it. By default
+    an ItemCF that is a plain cosine, as tuning needs.
+    """
+    section, train = section or ItemCF(), read_observed(data)
+    similarity = build(recommender, section, seed).fit(train).similarity
     return Hints(train.indptr, train.items, csr_matrix(train.matrix.T), similarity, section.recency)

@@ -22,6 +22,7 @@ SECTIONS = (
     {"strategy": "insertion"},
     {"strategy": "ranking", "candidates": 4},
     {"strategy": "ranking", "mode": "pointwise"},
+    {"strategy": "ranking", "recommender": "swing"},
     {"strategy": "screening"},
 )
 DISCRIMINATED = {"pairs", "cold_pairs", "screening"}
@@ -51,7 +52,10 @@ def test_a_built_strategy_asks_in_a_task_what_it_asks_here(ray_here, ws, section
             "name": "built",
             "augment": [section],
             "variants": ["observed"],
-            "recommenders": {"itemcf": {"recency": 0.5, "normalisation": 0.3}},
+            "recommenders": {
+                "itemcf": {"recency": 0.5, "normalisation": 0.3},
+                "swing": {"recency": 0.7, "alpha": 2.0, "max_users": 3},
+            },
             "generator": {"history": 6, "context": 501},
             "discriminator": {"history": 6, "context": 501},
         }
@@ -63,7 +67,8 @@ def test_a_built_strategy_asks_in_a_task_what_it_asks_here(ray_here, ws, section
     assert built.role == (
         "discriminator" if section["strategy"] in DISCRIMINATED or pointwise else "generator"
     )
-    hints = build_hints(ws / "data", recipe.recommenders.itemcf)
+    asked_of = section.get("recommender", "itemcf")
+    hints = build_hints(ws / "data", asked_of, getattr(recipe.recommenders, asked_of), recipe.seed)
     here = requests(table, strategy_of(chosen, "token", hints), "salt", 7)
     there = ray.get(ray.remote(requests).remote(table, ray.put(built), "salt", 7))
     assert len(here) and there.equals(here)

@@ -1,6 +1,7 @@
 """Hints are what a recommender would say had the user not taken the targets, and never show the user's own history."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from app.llm.examples.hints import Hints, build_hints
 from app.recipe import ItemCF as Section
+from app.recipe import Ranking, Recommenders
+from app.recommenders import build
 from app.recommenders.base import Interactions
 from app.recommenders.itemcf import ItemCF
 from app.schema import HISTORIES
@@ -66,11 +69,13 @@ def test_the_similar_user_has_the_largest_cosine_and_is_somebody_else(log):
 @given(
     log=LOGS,
     count=st.integers(1, 6),
-    section=st.sampled_from([Section(), Section(recency=0.6, normalisation=0.3)]),
+    name=st.sampled_from(get_args(Ranking.model_fields["recommender"].annotation)),
+    recency=st.sampled_from([1.0, 0.6]),
 )
-def test_the_top_is_that_of_the_recommender_itself(log, count, section):
-    train = interactions(log, N_ITEMS)
-    model = ItemCF(section).fit(train)
+def test_the_top_is_that_of_the_recommender_itself(log, count, name, recency):
+    train, section = interactions(log, N_ITEMS), getattr(Recommenders.model_validate({name: {}}), name)
+    section = section.model_copy(update={"recency": recency})
+    model = build(name, section).fit(train)
     hints = Hints(train.indptr, train.items, train.matrix.T.tocsr(), model.similarity, section.recency)
     for history in map(np.array, log):
         items, scores = (found[0] for found in model.recommend_history([history], count))

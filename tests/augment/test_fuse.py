@@ -1,0 +1,118 @@
+"""The stage fuse: every strategy's training set, and beside it the control that copies all but the LLM."""
+
+import numpy as np
+import pytest
+
+from app.augment.fusion import fuse
+from app.recipe import MADE, Recipe
+from app.recommenders.base import Interactions, Preferences
+from app.schema import ACCEPTED, NOT_CHOSEN, UNDECIDED
+from app.workspace import Workspace, read_manifest
+from tests.augment.conftest import answers
+from tests.augment.strategies.conftest import COLD, N_ITEMS, catalogue_of, histories, store
+
+N_USERS = 40
+LOG = [[(user + step) % 6 + 12 * (user % 2) for step in range(4)] for user in range(N_USERS)]
+LATER = [[12 * (user % 2) + 10, 12 * (user % 2) + 11] for user in range(N_USERS)]
+VARIANTS = {
+    "id_list": "id_list_itemcf",
+    "insertion": "insertion_itemcf",
+    "pairs": "pairs_shuffled",
+    "cold_pairs": "cold_pairs_shuffled",
+}
+
+
+def said(strategy: str) -> list[dict]:
+    """Rows of answers; every third user was not asked, or said nothing that can be used."""
+    rows = []
+    for user in range(N_USERS):
+        free = [item for item in range(COLD) if item not in LOG[user] + LATER[user]]
+        if strategy in ("pairs", "cold_pairs"):
+            shift = COLD if strategy == "cold_pairs" else 0
+            proposals = [
+                {"item": shift + 2 * n, "against": shift + 2 * n + 1, "likelihood": 0.9 - 0.1 * n}
+                | {"outcome": UNDECIDED if user % 3 == 2 else ACCEPTED}
+                for n in range(3)
+            ]
+        else:
+            wanted = {"id_list": user % 3, "insertion": int(user % 3 > 0)}[strategy]
+            proposals = [
+                {"item": item, "likelihood": 0.5, "outcome": ACCEPTED if n < wanted else NOT_CHOSEN}
+                for n, item in enumerate(free[:4])
+            ]
+        rows.append({"request_id": f"{strategy}{user}", "user": user, "proposals": proposals})
+    return rows
+
+
+@pytest.fixture(scope="module")
+def fused(tmp_path_factory, ray_here) -> tuple[Recipe, Workspace]:
+    recipe = Recipe.model_validate(
+        {
+            "name": "fused",
+            "augment": [{"strategy": name} for name in VARIANTS],
+            "generator": {"tasks": {"next_item": 1, "id_list": 1}},
+            "discriminator": {"tasks": {"preference": 1}},
+            "variants": ["observed", *VARIANTS, *VARIANTS.values()],
+            "recommenders": {"itemcf": {"recency": 0.8}},
+        }
+    )
+    ws = Workspace(str(tmp_path_factory.mktemp("ws")))
+    stage = ws.stage("data", {})
+    with stage.publishing() as draft:
+        (draft / "histories/a.parquet").write_table(histories(LOG, LATER))
+        (draft / "items.parquet").write_table(store())
+        stage.counts = {"users": N_USERS, "items": N_ITEMS}
+    for name in VARIANTS:
+        with ws.stage(f"augmentation/{name}", {}).publishing() as draft:
+            (draft / "answers/a.parquet").write_table(answers(said(name)))
+    fuse(recipe, ws)
+    return recipe, ws
+
+
+def read(ws: Workspace, variant: str) -> Interactions:
+    return Interactions.from_table((ws / f"fused/{variant}/interactions").read_table(), N_ITEMS)
+
+
+def preferred(ws: Workspace, variant: str) -> Preferences:
+    return Preferences.from_table((ws / f"fused/{variant}/preferences").read_table())
+
+
+@pytest.mark.parametrize("variant", ["id_list", "insertion"])
+def test_a_control_adds_as_many_to_everybody_and_none_of_them_is_known_or_held_out(fused, variant):
+    recipe, ws = fused
+    own, control = read(ws, variant), read(ws, MADE[variant].control)
+    assert own.indptr.tolist() == control.indptr.tolist() and own.weights.tolist() == control.weights.tolist()
+    assert (own.items != control.items).any() and len(own.items) > sum(map(len, LOG))
+    for user in range(N_USERS):
+        more = control.items[
+            control.indptr[user] + control.observed[user] : control.indptr[user + 1]
+        ].tolist()
+        assert len(set(more)) == len(more) and not set(more) & {*LOG[user], *LATER[user]}
+    if variant == "insertion":
+        assert own.sequence.tolist() == control.sequence.tolist(), "at the same places"
+    else:
+        assert own.sequence is control.sequence is None
+
+
+@pytest.mark.parametrize("variant", ["pairs", "cold_pairs"])
+def test_a_coin_is_tossed_about_the_pairs_of_its_own_strategy(fused, variant):
+    """`pairs` was held against the coin of `cold_pairs`: other pairs, of other users, with other weights."""
+    _, ws = fused
+    own, coin = preferred(ws, variant), preferred(ws, MADE[variant].control)
+    assert len(own) == 3 * sum(user % 3 < 2 for user in range(N_USERS))
+    assert own.users.tolist() == coin.users.tolist() and own.confidences.tolist() == coin.confidences.tolist()
+    both = [np.sort([one.preferred, one.rejected], axis=0).tolist() for one in (own, coin)]
+    assert both[0] == both[1]
+    assert 0.25 < np.mean(own.preferred == coin.preferred) < 0.75
+    assert (np.isin(own.preferred, catalogue_of("token").cold) == (variant == "cold_pairs")).all()
+    assert read(ws, variant).items.tolist() == read(ws, "observed").items.tolist()
+
+
+def test_what_a_control_is_made_of_is_in_its_fingerprint(fused):
+    """Another ItemCF makes the controls that ItemCF makes anew, and nothing else."""
+    recipe, ws = fused
+    before = {name: read_manifest(ws / f"fused/{name}") for name in recipe.variants}
+    fuse(Recipe.model_validate(recipe.model_dump() | {"recommenders": {"itemcf": {"recency": 0.5}}}), ws)
+    after = {name: read_manifest(ws / f"fused/{name}") for name in recipe.variants}
+    changed = {name for name in before if before[name]["fingerprint"] != after[name]["fingerprint"]}
+    assert changed == {"id_list_itemcf", "insertion_itemcf"}
