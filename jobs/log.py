@@ -5,6 +5,7 @@ Lines that do not come from our logger (Ray's C++, compilers, warnings, workers)
 
 import json
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -123,7 +124,12 @@ class Lines(logging.Handler):
             "message": plain(record.getMessage()),
         }
         trace = {"traceback": plain(_traceback(record))} if record.exc_info else {}
-        return json.dumps(said | figures | trace, default=str) + "\n"
+        # JSON has no word for what is not finite.
+        finite = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in figures.items()
+        }
+        return json.dumps(said | finite | trace, default=str) + "\n"
 
 
 class Screen(logging.Handler):

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from rich.style import Style
 from rich.text import Text
 
 from app.evaluation.summary import NAMES, best, compare, headline, nearest_ten, signed
@@ -75,8 +76,9 @@ def cost(metrics: dict[str, Any]) -> str:
     return line + "."
 
 
-def _link(page: Place) -> str | tuple[str, str]:
-    return (page.uri, f"link file://{page.path}") if page.uri == page.path else page.uri
+def _link(page: Place) -> str | tuple[str, Style]:
+    """A local page can be clicked in a terminal."""
+    return (page.path, Style(link=Path(page.path).as_uri())) if page.is_local else page.uri
 
 
 def following(metrics: dict[str, Any], recipe: Path, workspace: str | None) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.console import RECIPE, at_a_terminal, environment, piped, without_codes
 
-RECORD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (info|warning|error)  ? ? ? \S")
+RECORD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (info|warning|error) +\S")
 COLLIDING = ("app.py", "jobs.py", "app/__init__.py", "jobs/__init__.py", "torch.py", "ray.py")
 
 

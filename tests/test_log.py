@@ -1,12 +1,17 @@
 """What others write while a command works becomes records too: none is lost, none comes through raw."""
 
+import io
 import json
+import logging
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from app.progress import FIGURES, figures_of, progress
+from jobs.log import Form, Lines
 from tests.console import environment
 
 OTHERS = """
@@ -74,3 +79,24 @@ def test_as_text_every_line_of_a_record_has_its_time_and_level():
     assert len(ours) == 2 and ours[0][:28] == ours[1][:28] and " info " in ours[0]
     trace = [line for line in lines if line.endswith("ValueError: broken")]
     assert trace and all(" error " in line for line in trace)
+
+
+def test_figures_that_json_has_no_word_for_are_null():
+    stream = io.StringIO()
+    record = logging.makeLogRecord({"msg": "x", FIGURES: {"about": "x", "loss": math.nan, "rate": 1.5}})
+    Lines(stream, Form.json).emit(record)
+    said = json.loads(stream.getvalue(), parse_constant=pytest.fail)
+    assert said["loss"] is None and said["rate"] == 1.5
+
+
+def test_a_pipe_gets_the_progress_of_a_piece_of_work_now_and_then_and_its_end(monkeypatch):
+    now, stream = [0.0], io.StringIO()
+    monkeypatch.setattr("jobs.log.time.monotonic", lambda: now[0])
+    lines = Lines(stream, Form.text)
+    for second in range(31):
+        now[0] = float(second)
+        for about in ("bpr", "swing"):
+            line = progress(about, second, 30, "epochs", second)
+            lines.emit(logging.makeLogRecord({"msg": line} | figures_of(line)))
+    said = [line.partition("bpr: ")[2].split()[0] for line in stream.getvalue().splitlines() if "bpr" in line]
+    assert said == ["10", "20", "30"] and stream.getvalue().count("swing") == 3
