@@ -79,6 +79,7 @@ def connect(resources: Resources) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    context.raise_original_map_exception = True  # else bad input that a task finds comes back as text only
     context.print_on_execution_start = False
     context.wait_for_min_actors_s = -1
     context.max_consecutive_actor_init_deaths = (

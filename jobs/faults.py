@@ -69,13 +69,17 @@ def ray_is_here() -> bool:
 
 
 def bad_input(error: BaseException | None) -> InputError | None:
-    """The InputError that an error is, or that came about on a worker: Ray's errors name their `cause`."""
+    """The InputError that an error is, or that came about in a task of Ray.
+
+    Ray's errors name their `cause`; they are of its class as well, but what they say is a traceback.
+    """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, InputError):
-            return error
         seen.add(id(error))
-        error = getattr(error, "cause", None) or error.__cause__
+        cause = getattr(error, "cause", None)
+        if isinstance(error, InputError) and cause is None:
+            return error
+        error = cause or error.__cause__
     return None
 
 
