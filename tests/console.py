@@ -38,12 +38,14 @@ def piped(*arguments: object, cwd: Path, **more: str) -> subprocess.CompletedPro
     )
 
 
-def at_a_terminal(*arguments: object, cwd: Path, columns: int = 80) -> tuple[int, str]:
+def at_a_terminal(
+    *arguments: object, cwd: Path, columns: int = 80, command: tuple[str, ...] = (COMMAND,)
+) -> tuple[int, str]:
     """The command at a terminal of so many columns: its exit code, and all that it drew there."""
     outer, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     process = subprocess.Popen(
-        [COMMAND, *map(str, arguments)],
+        [*command, *map(str, arguments)],
         cwd=cwd,
         env=environment(TERM="xterm-256color"),
         stdin=inner,

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from app.progress import FIGURES, figures_of, progress
 from jobs.log import Form, Lines
-from tests.console import environment
+from tests.console import at_a_terminal, environment, without_codes
 
 OTHERS = """
 import logging, os, subprocess, sys, warnings
@@ -79,6 +80,41 @@ def test_as_text_every_line_of_a_record_has_its_time_and_level():
     assert len(ours) == 2 and ours[0][:28] == ours[1][:28] and " info " in ours[0]
     trace = [line for line in lines if line.endswith("ValueError: broken")]
     assert trace and all(" error " in line for line in trace)
+
+
+BARS = """
+import logging, os, time
+from app.progress import ended, figures_of, progress
+from jobs.log import speaking
+
+log = logging.getLogger("longtail")
+with speaking():
+    log.info("stage 2 of 7: train", extra={"figures": {"about": "train", "stage": 2, "stages": 7}})
+    for about, done in (("bpr", 100), ("bpr", 200), ("swing", 3)):
+        line = progress(about, done, 400 if about == "bpr" else 3, "epochs", 10.0, note="loss 0.5")
+        log.info("%s", line, extra=figures_of(line))
+        time.sleep(0.3)
+    os.write(2, b"somebody else\\n")
+    line = ended("bpr", "stops after epoch 200")
+    log.info("%s", line, extra=figures_of(line))
+    log.error("it broke [default: markup]")
+"""
+
+
+def test_a_terminal_draws_bars_with_rate_and_time_left_and_lines_above_them():
+    command = (sys.executable, "-c", BARS)
+    code, drawn = at_a_terminal(cwd=Path(__file__).parents[1], columns=120, command=command)
+    text = without_codes(drawn)
+    assert code == 0, text
+    assert "200/400 epochs, 20/s, 10 s left" in text and "━" in text and "stage 2 of 7: train" in text
+    printed = re.findall(r"\d\d:\d\d:\d\d (\w.*?) *$", text, re.MULTILINE)
+    printed.remove("somebody else")  # read by a thread: where it stands among ours is left open
+    assert printed == [
+        "stage 2 of 7: train",
+        "swing: 3 of 3 epochs (100%), loss 0.5",
+        "bpr: stops after epoch 200",
+        "error: it broke [default: markup]",
+    ]
 
 
 def test_figures_that_json_has_no_word_for_are_null():
