@@ -11,6 +11,8 @@ from app.recipe.variants import Variant
 class RecommenderSection(Section):
     meaning: ClassVar[int] = 1
     """The version of what a fit with equal settings gives: raised in the section of a recommender whenever that changes."""
+    keeps_users: ClassVar[bool] = False
+    """It ranks for a user of its training set by a vector that the fit left, not from the history that is asked with."""
     variants: list[Variant] | None = None
     """The training sets this recommender is fitted on; by default all of the recipe."""
     judge: dict[str, Any] = {}
@@ -74,10 +76,11 @@ class Trained(RecommenderSection):
 
 
 class BPR(Trained):
-    pass
+    keeps_users: ClassVar[bool] = True
 
 
 class LightGCN(Trained):
+    keeps_users: ClassVar[bool] = True
     layers: Positive = 2
 
 
@@ -102,6 +105,7 @@ class MixGCF(LightGCN):
 class NeuMF(Trained):
     """Generalised matrix factorisation beside a multi-layer perceptron (1708.05031)."""
 
+    keeps_users: ClassVar[bool] = True
     dim: Positive = 32
     hidden: Annotated[list[Positive], Field(min_length=2)] = [64, 32, 16]
     """Widths of the perceptron's layers, first its input: half of it is the user's embedding, half the item's."""

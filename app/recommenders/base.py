@@ -230,7 +230,8 @@ class Recommender(Protocol):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Full ranking over the catalogue: items int32 [n, k], best first, -1 where there are fewer; scores float32.
 
-        `since` holds what each of the users took since the fit: it belongs to the history that is asked with and masked.
+        `since` holds what each of the users took since the fit: it belongs to the history that is asked with and is
+        masked. A model whose section says `keeps_users` only masks it.
         """
         ...
 

@@ -29,8 +29,9 @@ INITIAL_SCALE = 0.1
 class Factors(TrainedRanker, DotRanker):
     """Scores are dot products of the embeddings that training ended with.
 
-    An ad-hoc user is folded in: the sum of what the items of the history give a user of theirs (`folds`), scaled to the
-    mean norm of the known users; the ranking does not depend on that scale.
+    A user of the training set keeps the vector of the fit, whatever the history that is asked with. An ad-hoc user, or
+    one who had no item then, is folded in: the sum of what the items of the history give a user of theirs (`folds`),
+    scaled to the mean norm of the known users; the ranking does not depend on that scale.
     """
 
     section: BPR | LightGCN
@@ -43,8 +44,14 @@ class Factors(TrainedRanker, DotRanker):
         return min(self.compute.workers, self.section.dim)  # each holds a column at least
 
     def queries(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
-        if users is not None:
-            return self.users[users]
+        if users is None:
+            return self._folded(histories)
+        found, new = self.users[users], self.untrained(users)
+        found[new] = self._folded(histories.take(new))
+        return found
+
+    def _folded(self, histories: Histories) -> np.ndarray:
+        """float32 [rows, dim]."""
         ones = np.ones(len(histories.items), np.float32)
         found = histories.matrix(ones, self.n_items) @ self.folds
         norms = np.linalg.norm(found, axis=1, keepdims=True)

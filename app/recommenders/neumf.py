@@ -137,8 +137,9 @@ class NeuMFLearner(Learner):
 
 
 class NeuMF(TrainedRanker):
-    """An ad-hoc user is folded in: the mean over the history of the mean vector of the users who took the item. An item's
-    own vector is of no use for that, for the perceptron's users and items live in different spaces.
+    """A user of the training set keeps the vector of the fit, whatever the history that is asked with. An ad-hoc
+    user, or one who had no item then, is folded in: the mean over the history of the mean vector of the users who took
+    the item. An item's own vector is of no use for that, for the perceptron's users and items live in different spaces.
     """
 
     name = "neumf"
@@ -162,8 +163,14 @@ class NeuMF(TrainedRanker):
 
     def _vectors(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
         """float32 [rows, width]."""
-        if users is not None:
-            return self.network.users.weight.detach().numpy()[users]
+        if users is None:
+            return self._folded(histories)
+        found, new = self.network.users.weight.detach().numpy()[users], self.untrained(users)
+        found[new] = self._folded(histories.take(new))
+        return found
+
+    def _folded(self, histories: Histories) -> np.ndarray:
+        """float32 [rows, width]."""
         taken: csr_matrix = histories.matrix(np.ones(len(histories.items), np.float32), self.n_items)
         return taken @ self.folds / np.maximum(taken.sum(axis=1), 1).reshape(-1, 1)
 

@@ -69,6 +69,11 @@ class TrainedRanker(Ranker):
         """How many workers this fit can use."""
         return self.compute.workers
 
+    def untrained(self, users: np.ndarray) -> np.ndarray:
+        """Which of users int [n] had no item in the training set, so that no vector of theirs was learnt: int64 [m]."""
+        starts = self.seen.indptr
+        return np.flatnonzero(starts[users] == starts[users + 1])
+
     def prepared(self, train: Interactions, preferences: Preferences) -> Arrays:
         """What the learner is given: users x items as CSR (indptr, indices, weights), preferences, `loop_arrays`."""
         taken = train.matrix.copy()

@@ -6,6 +6,7 @@ import pytest
 from app.errors import InputError
 from app.recipe import Popularity
 from app.recommenders import build, load
+from app.recommenders.base import Histories
 from app.workspace import Workspace
 from tests.recommenders.conftest import SECTIONS, clusters
 
@@ -66,6 +67,36 @@ def test_without_a_history_only_popularity_answers(name: str) -> None:
     ad_hoc, _ = model.recommend_history([np.array([], np.int32)], 5)
     assert ((known if name == "popularity" else -1 - known) >= 0).all()
     np.testing.assert_array_equal(known, ad_hoc)
+
+
+def test_a_later_item_is_asked_with_or_the_model_says_that_it_keeps_its_users(name: str) -> None:
+    """Evaluation refuses to ask those that keep users after the validation item; popularity asks nobody."""
+    train, section = clusters(), SECTIONS[name]
+    model, users = build(name, section, seed=3).fit(train), np.arange(1, train.n_users)
+    later = np.array([[17, 18] if user % 2 == 0 else [3, 4] for user in users], np.int32)  # of the other half
+    before, after = (
+        model.recommend(users, train.n_items, since=since)
+        for since in (None, Histories(np.arange(0, later.size + 1, 2), later.ravel()))
+    )
+    scores = np.full((2, len(users), train.n_items), np.nan)
+    for own, (items, values) in zip(scores, (before, after), strict=True):
+        rows, places = np.nonzero(items >= 0)
+        own[rows, items[rows, places]] = values[rows, places]
+    assert np.isnan(scores[1][np.arange(len(users))[:, None], later]).all(), "what was taken since is masked"
+    both = ~np.isnan(scores).any(axis=0)
+    follows = not np.allclose(scores[0][both], scores[1][both], rtol=1e-4, atol=1e-6)
+    assert follows == (not section.keeps_users and name != "popularity")
+
+
+def test_a_user_whose_items_all_came_since_the_fit_is_ranked_as_an_ad_hoc_one(name: str) -> None:
+    """User 0 took nothing in training, so that no vector of this user means anything."""
+    model = build(name, SECTIONS[name], seed=3).fit(clusters())
+    history = np.array([1, 2, 3], np.int32)
+    items, scores = model.recommend(np.array([5, 0]), 6, since=Histories.of([history[:0], history]))
+    ad_hoc, values = model.recommend_history([history], 6)
+    np.testing.assert_array_equal(items[1], ad_hoc[0])
+    np.testing.assert_allclose(scores[1], values[0], rtol=1e-4)
+    np.testing.assert_array_equal(items[0], model.recommend(np.array([5]), 6)[0][0])
 
 
 def test_asking_nobody_is_no_error(name: str) -> None:
