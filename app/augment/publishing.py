@@ -13,9 +13,8 @@ from app.augment.strategies.catalogue import rare_items
 from app.augment.strategies.screening import kept
 from app.cluster import added_up, fetch
 from app.data import Prepared
-from app.recipe import Judge, Recipe, StrategySection
+from app.recipe import RANKING, Judge, Recipe, StrategySection
 from app.recommenders.reading import observed_itemcf
-from app.recommenders.runs import RANKING
 from app.schema import OUTCOMES
 from app.workspace import Place
 

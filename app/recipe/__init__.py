@@ -22,7 +22,7 @@ from app.recipe.augmentation import (
 from app.recipe.dataset import Columns, Dataset, Repeats, Simulation, TimeUnit
 from app.recipe.llm import LLM, Discriminator, Generator, Negative, Role, Task, Tuning
 from app.recipe.loading import dump_recipe, load_recipe
-from app.recipe.recipe import Evaluation, Recipe, Resources, Serving
+from app.recipe.recipe import RANKING, Evaluation, Recipe, Resources, Serving
 from app.recipe.recommenders import (
     BM25,
     BPR,
@@ -68,6 +68,7 @@ __all__ = [
     "Popularity",
     "Price",
     "Prices",
+    "RANKING",
     "Ranking",
     "Recipe",
     "RecommenderSection",

@@ -21,6 +21,8 @@ TAUGHT: dict[str, tuple[Role, Task]] = {
     "screening": ("discriminator", "yes_no"),
 }
 """Who answers a strategy, and the task that teaches it."""
+RANKING = ("next_item", "ranking")
+"""The strategies that give every user a list, the one that is rather used first."""
 
 
 class Evaluation(Section):
@@ -31,7 +33,8 @@ class Evaluation(Section):
     sampled_negatives: Count = 0
     """Besides full ranking, rank every target among so many random items; only to compare with tables made that way."""
     after_validation: bool = False
-    """At the test, ask with the validation item as the latest of the history, as SASRec's authors do."""
+    """At the test, ask with the validation item as the latest of the history, as SASRec's authors do. Only for
+    recommenders that rank from the history that is asked with, and without `served`: an LLM was asked without that item."""
     served: bool = True
     """Where the LLM ranks for users, evaluate also every recommender fused with its list, and with ItemCF's as a control;
     how much either counts is chosen on validation. What `ranking` ranked again is fused with its own recommender alone,
@@ -112,6 +115,16 @@ class Recipe(Section):
     def augmented(self) -> bool:
         """Whether an LLM is asked at all: some variant needs what it writes, or it ranks for serving."""
         return set(self.variants) != {"observed"} and bool(self.augment)
+
+    @property
+    def ranking_strategies(self) -> tuple[str, ...]:
+        """The strategies of this recipe that give every user a list, the one that is rather used first."""
+        return tuple(name for name in RANKING if name in self.strategies)
+
+    @property
+    def served(self) -> bool:
+        """Whether recommenders are evaluated fused with lists, as they may be served."""
+        return self.evaluation.served and self.augmented and bool(self.ranking_strategies)
 
     def training_set_of(self, recommender: str, variant: Variant) -> str:
         """The name of what a recommender is trained on: the variant's, or its own where its judge is another."""
@@ -207,4 +220,21 @@ class Recipe(Section):
                 )
             if section.variants is not None and "observed" not in section.variants:
                 raise ValueError(f"recommenders.{name}.variants must contain 'observed'")
+        self._check_after_validation()
         return self
+
+    def _check_after_validation(self) -> None:
+        """Raise ValueError where something would be asked at the test as if the validation item were not there."""
+        if not self.evaluation.after_validation:
+            return
+        kept = [name for name, section in self.recommenders.chosen().items() if section.keeps_users]
+        if kept:
+            raise ValueError(
+                f"evaluation.after_validation: {', '.join(kept)} rank by the user vectors of their fit, which know"
+                " nothing of the validation item. Leave these recommenders out, or after_validation"
+            )
+        if self.served:
+            raise ValueError(
+                "evaluation.after_validation: the LLM was asked without the validation item, so its lists cannot follow"
+                " it. Set evaluation.served to false, or leave after_validation out"
+            )

@@ -39,10 +39,6 @@ def runs(recipe: Recipe) -> list[Run]:
     ]
 
 
-RANKING = ("next_item", "ranking")
-"""The strategies that give every user a list, the one that is rather used first."""
-
-
 @dataclass(frozen=True)
 class ServedRun:
     """A fit whose ranking is fused with another list: nothing is trained for it, it is only evaluated.
@@ -76,7 +72,7 @@ def served_runs(recipe: Recipe) -> list[ServedRun]:
 
     A list of `ranking` holds the best items of one recommender, so it is fused with the fits of no other.
     """
-    if not (recipe.evaluation.served and recipe.augmented):
+    if not recipe.served:
         return []
     ranked, found = recipe.strategies.get("ranking"), []
     for fit in runs(recipe):

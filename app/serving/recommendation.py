@@ -7,9 +7,8 @@ import numpy as np
 import yaml
 
 from app.errors import InputError
-from app.recipe import Recipe
+from app.recipe import RANKING, Recipe
 from app.recommenders.base import Recommender
-from app.recommenders.runs import RANKING
 from app.serving.aggregation import Trust, Union
 from app.serving.ids import Ids
 from app.serving.llm_lists import LLMLists
