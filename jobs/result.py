@@ -7,7 +7,8 @@ from typing import Any
 from rich.style import Style
 from rich.text import Text
 
-from app.evaluation.summary import NAMES, best, compare, headline, nearest_ten, signed
+from app.evaluation import choice_words
+from app.evaluation.summary import NAMES, compare, headline, nearest_ten, signed
 from app.evaluation.variants import LLM_VARIANTS, label
 from app.place import Place
 from app.progress import duration
@@ -33,17 +34,21 @@ def show_result(ws: Workspace, recipe: Path, workspace: str | None) -> None:
 
 
 def found(metrics: dict[str, Any]) -> list[str]:
-    """The report's headline, and the largest difference from a control on the long tail with what it did to all users."""
+    """The report's headline, the largest difference from a control on the long tail with what it did to all users, and
+    what is served.
+    """
     k = nearest_ten(metrics["recipe"]["evaluation"]["ks"])
     comparisons = compare(metrics["rows"], METRIC, k)
     tried = [one for one in comparisons if one.variant in LLM_VARIANTS]
+    chosen = metrics["choice"], metrics["rows"], k
+    served = choice_words.sentences(*chosen)
     if not tried:
-        return [best(metrics["rows"], METRIC, k)]
+        return [choice_words.headline(*chosen), *served]
     name = f"{METRIC.capitalize()}@{k}"
     lines = [headline(comparisons, name)]
     tail = [one for one in tried if one.slice == "items:tail" and one.over_control]
     if not tail:
-        return lines
+        return lines + served
     top = max(tail, key=lambda one: one.over_control["value"])
     over = top.over_control
     lines.append(
@@ -55,7 +60,7 @@ def found(metrics: dict[str, Any]) -> list[str]:
         if (one.recommender, one.variant, one.slice) == (top.recommender, top.variant, "all"):
             change = _interval(one.value - one.observed, one.low, one.high)
             lines.append(f"The same for all users: {one.value:.4f}, {change} over observed; {one.n:,} users.")
-    return lines
+    return lines + served
 
 
 def _interval(value: float, low: float, high: float) -> str:
@@ -84,7 +89,8 @@ def _link(page: Place) -> str | tuple[str, Style]:
 def following(metrics: dict[str, Any], recipe: Path, workspace: str | None) -> list[str]:
     """Commands that go on from here, to be pasted."""
     where = shlex.quote(str(recipe)) + (f" --workspace {shlex.quote(workspace)}" if workspace else "")
-    lines = [f"longtail serve {where}     (recommendations over HTTP)"]
+    served = metrics["choice"]["served"]
+    lines = [f"longtail serve {where}     (recommendations over HTTP)"] if served else []
     variants = metrics["recipe"]["variants"]
     chosen = metrics["recipe"]["recommenders"]
     name = next((one for one in NAMES if one != "popularity" and chosen.get(one) is not None), None)

@@ -60,6 +60,23 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
             "name: x\nevaluation: {after_validation: true}",
             "evaluation.after_validation: the LLM was asked without the validation item",
         ),
+        (
+            "name: x\nserving: {recommender: bpr}",
+            "serving.recommender = 'bpr': the recipe trains itemcf, swing",
+        ),
+        (
+            "name: x\nrecommenders: {itemcf: {variants: [observed]}}\nserving: {recommender: itemcf, variant: popular}",
+            "serving.variant = 'popular': itemcf is trained on observed",
+        ),
+        (
+            "name: x\nserving: {list: ranking}",
+            "serving.list = 'ranking': of the strategies in augment next_item ranks",
+        ),
+        ("name: x\nvariants: [observed]\nserving: {alpha_1: 0}", "serving.alpha_1: no list is fused here"),
+        (
+            "name: x\nevaluation: {served: false}\nserving: {utility: rank}",
+            "serving.utility: no list is fused here",
+        ),
         ("name: ../x", "name = '../x'"),
         ("- a\n- b", "mapping of sections"),
         ("name: [", "not YAML"),

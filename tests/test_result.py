@@ -26,6 +26,19 @@ def row(
     return row
 
 
+def figure(recommender: str, variant: str, ndcg: float) -> dict[str, Any]:
+    """Its share of `choice`, as the report writes it."""
+    figure = {
+        "recommender": recommender,
+        "variant": variant,
+        "trained_on": variant,
+        "seed_index": 0,
+        "ndcg": ndcg,
+    }
+    return figure | {"control": False, "list": None, "users": 40}
+
+
+FIGURES = [figure("swing", "observed", 0.1), figure("swing", "discriminated", 0.2)]
 SPENT = {"requests": 2000, "prompt_tokens": 30_000, "output_tokens": 2000, "judge_tokens": 500, "money": None}
 METRICS: dict[str, Any] = {
     "recipe": {
@@ -42,6 +55,7 @@ METRICS: dict[str, Any] = {
         row("bpr", "observed", "items:tail", 0.1),
         row("bpr", "discriminated", "items:tail", 0.2, over=0.03),
     ],
+    "choice": {"figures": FIGURES, "best": FIGURES[1], "served": FIGURES[1], "control": None, "fault": None},
     "cost": SPENT,
     "stages": {"prepare": {"seconds": 12.0, "units": 1}, "train": {"seconds": 100.0, "units": 2}},
 }
@@ -49,7 +63,7 @@ METRICS: dict[str, Any] = {
 
 def test_the_largest_difference_from_a_control_is_told_with_its_interval_and_what_it_did_to_all():
     """BPR is higher, Swing is further above its control."""
-    _, tail, everybody = found(METRICS)
+    _, tail, everybody, served = found(METRICS)
     for part in (
         "of 2 compared",
         "Swing, discriminated",
@@ -59,11 +73,27 @@ def test_the_largest_difference_from_a_control_is_told_with_its_interval_and_wha
     ):
         assert part in tail
     assert "0.2900" in everybody and "−0.0100" in everybody and "over observed" in everybody
+    assert served.startswith(
+        "Served, as validation chose: Swing of discriminated; NDCG@10 on validation 0.2000, Recall@10"
+    )
 
 
 def test_without_an_llm_the_best_recommender_is_told():
     rows = [one for one in METRICS["rows"] if one["variant"] == "observed"]
-    assert found(METRICS | {"rows": rows}) == ["Swing ranks best: Recall@10 0.3000 over all users."]
+    best = FIGURES[0]
+    choice = {"figures": [best], "best": best, "served": best, "control": None, "fault": None}
+    headline, served = found(METRICS | {"rows": rows, "choice": choice})
+    assert headline == "Swing is best on validation: Recall@10 0.3000 on the test."
+    assert served.startswith("Served, as validation chose: Swing of observed;")
+    choice |= {
+        "figures": [best | {"users": 0, "ndcg": None}],
+        "best": None,
+        "served": None,
+        "fault": "name one.",
+    }
+    headline, served = found(METRICS | {"rows": rows, "choice": choice})
+    assert headline == "No user has a validation item, so no recommender is called best."
+    assert served == "Nothing is served: name one."
 
 
 def test_cost_is_of_stages_requests_tokens_and_money_if_there_is_a_price():
@@ -82,5 +112,7 @@ def test_what_to_do_next_can_be_pasted_and_is_what_the_recipe_allows():
     ]
     assert all(command[2:5] == where for command in commands)
     assert commands[1][5:] == commands[2][5:] == ["--recommender", "swing"]
+    unserved = METRICS | {"choice": METRICS["choice"] | {"served": None}}
+    assert not [line for line in following(unserved, recipe, None) if "serve" in line]
     plain = METRICS | {"recipe": METRICS["recipe"] | {"variants": ["observed"]}}
     assert not [line for line in following(plain, recipe, None) if "sweep" in line or "--workspace" in line]

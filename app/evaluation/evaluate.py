@@ -12,29 +12,32 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from app.aggregation.choice import FIGURES, Figure, write_figures
+from app.aggregation.fused import Choice, Fused
+from app.aggregation.llm_lists import LLMLists
 from app.cluster import connect, side_by_side
 from app.errors import InputError
 from app.evaluation.bias import EXPOSURE_K
 from app.evaluation.ranking import Protocol, Ranked, catalogue_size, check_catalogue, rank_part
-from app.evaluation.served import GRID, Choice, Served, Tried, try_part
+from app.evaluation.served import GRID, Tried, try_fit, try_fused
 from app.evaluation.targets import Part, split_parts
+from app.evaluation.variants import CONTROLS
 from app.progress import figures_of, progress
 from app.recipe import Recipe
 from app.recommenders.ranker import Ranker
 from app.recommenders.reading import observed_itemcf
 from app.recommenders.runs import Run, ServedRun, runs, served_runs
-from app.serving.llm_lists import LLMLists
 from app.workspace import Place, Stage, Workspace, fingerprint, read_manifest
 
 log = logging.getLogger("longtail")
-MEANING = 1
-"""The version of the ranks that equal settings and inputs give: raised whenever they change."""
+MEANING = 2
+"""The version of the ranks and figures that equal settings and inputs give: raised whenever they change."""
 TASKS_AT_ONCE = 64
 """Tasks of one run that wait or work: enough for a large cluster, and what they answer stays small."""
 
 
 def evaluate(recipe: Recipe, ws: Workspace) -> None:
-    """Write `evaluation/<variant>/<recommender>-<seed>/` for every run of the recipe.
+    """Write `evaluation/<variant>/<recommender>-<seed>/` for every run of the recipe, and what validation says of all.
 
     What is written allows any metric up to the largest k, so a recipe that only changes smaller ks ranks
     nothing again. The protocol is that of `app.evaluation.ranking`. Raises InputError where a recommender is
@@ -42,13 +45,13 @@ def evaluate(recipe: Recipe, ws: Workspace) -> None:
     """
     units = [(run, _unit(recipe, ws, run)) for run in evaluated(recipe)]
     units = [(run, unit) for run, unit in units if not unit.up_to_date]
-    if not units:
-        return
-    ws.claim()
-    connect(recipe.resources)
-    shared = _Shared.of(recipe, ws, [run for run, _ in units])
-    calls = (partial(_publish, run, unit, ws, shared) for run, unit in units)
-    side_by_side(calls, recipe.resources.parallel, "evaluate", "evaluations")
+    if units:
+        ws.claim()
+        connect(recipe.resources)
+        shared = _Shared.of(recipe, ws, [run for run, _ in units])
+        calls = (partial(_publish, run, unit, ws, shared) for run, unit in units)
+        side_by_side(calls, recipe.resources.parallel, "evaluate", "evaluations")
+    _publish_figures(recipe, ws)
 
 
 def evaluated(recipe: Recipe) -> list[Run | ServedRun]:
@@ -57,10 +60,44 @@ def evaluated(recipe: Recipe) -> list[Run | ServedRun]:
 
 
 def _unit(recipe: Recipe, ws: Workspace, run: Run | ServedRun) -> Stage:
-    inputs = [ws / "data", ws / run.place]
-    if isinstance(run, ServedRun):
-        inputs.append(ws / f"augmentation/{run.strategy}")
-    return ws.stage(run.evaluation, ranking_settings(recipe, run), inputs, MEANING)
+    return ws.stage(
+        run.evaluation, ranking_settings(recipe, run), [ws / place for place in _inputs(run)], MEANING
+    )
+
+
+def _inputs(run: Run | ServedRun) -> list[str]:
+    listed = [f"augmentation/{run.strategy}"] if isinstance(run, ServedRun) else []
+    return ["data", run.place, *listed]
+
+
+def _publish_figures(recipe: Recipe, ws: Workspace) -> None:
+    """What is served is chosen from these, see `app.aggregation.choice`."""
+    found = evaluated(recipe)
+    unit = ws.stage(
+        FIGURES, [run.evaluation for run in found], [ws / run.evaluation for run in found], MEANING
+    )
+    if not unit.up_to_date:
+        ws.claim()
+        with unit.publishing() as draft:
+            write_figures([_figure(ws, run) for run in found], draft)
+
+
+def _figure(ws: Workspace, run: Run | ServedRun) -> Figure:
+    manifest = read_manifest(ws / run.evaluation)
+    counts, settings, served = manifest["counts"], manifest["settings"], isinstance(run, ServedRun)
+    chosen = counts.get("serving", {})
+    return Figure(
+        recommender=run.recommender,
+        variant=run.variant,
+        trained_on=run.fit.variant if served else run.variant,
+        seed_index=run.fit.seed_index if served else run.seed_index,
+        control=run.variant in CONTROLS,
+        list=run.strategy if served else None,
+        **{name: chosen.get(name) for name in ("alpha_1", "alpha_2", "utility")},
+        candidates=max(settings.get("candidates", 0), settings["depth"]),
+        **counts["validation"],
+        made_of=dict(zip(_inputs(run), manifest["inputs"], strict=True)),
+    )
 
 
 def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
@@ -123,19 +160,20 @@ def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) 
     """Rank one run in tasks and publish it; how a list is fused is chosen before the test is looked at."""
     recommender = ws / run.place
     with unit.publishing() as draft:
-        model, counts = _task(_load)(recommender, shared.n_items), {}
-        rank = partial(_task(rank_part), model)
+        model = _task(_load)(recommender, shared.n_items)
+        rank, attempt = partial(_task(rank_part), model), partial(_task(try_fit), model)
         if isinstance(run, ServedRun):
             control = {"itemcf": shared.itemcf, "own": model, None: None}[run.control]
             fused = (model, shared.lists[run.strategy], control, shared.candidates)
-            tries = _over_parts(partial(_task(_try_served), *fused), shared.parts, recommender, unit.name)
-            tried = sum(tries, Tried.none())
-            choice = tried.best()
-            rank, counts = partial(_task(_rank_served), *fused, choice), tried.counts(choice)
+            attempt = partial(_task(_try_fused), *fused)
+        tried = sum(_over_parts(attempt, shared.parts, recommender, unit.name), Tried.none())
+        choice = tried.best() if isinstance(run, ServedRun) else None
+        if choice:
+            rank = partial(_task(_rank_fused), *fused, choice)
         rank = partial(rank, to=draft, protocol=shared.protocol)
         total = sum(_over_parts(rank, shared.parts, recommender, unit.name), Ranked.none(shared.n_items))
         total.write_exposure(draft)
-        unit.counts = total.counts | counts
+        unit.counts = total.counts | tried.counts(choice)
 
 
 def _task(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -180,11 +218,11 @@ def _read_lists(rankings: Place, n_users: int) -> LLMLists:
     return LLMLists.read(rankings, n_users)
 
 
-def _try_served(model: Ranker, lists: LLMLists, control: Ranker | None, candidates: int, part: Part) -> Tried:
-    return try_part(Served(model, lists, control, candidates), part)
+def _try_fused(model: Ranker, lists: LLMLists, control: Ranker | None, candidates: int, part: Part) -> Tried:
+    return try_fused(Fused(model, lists, control, candidates), part)
 
 
-def _rank_served(
+def _rank_fused(
     model: Ranker,
     lists: LLMLists,
     control: Ranker | None,
@@ -194,7 +232,7 @@ def _rank_served(
     to: Place,
     protocol: Protocol,
 ) -> Ranked:
-    return rank_part(Served(model, lists, control, candidates, choice), part, to, protocol)
+    return rank_part(Fused(model, lists, control, candidates, choice), part, to, protocol)
 
 
 def _answer(done: Any, recommender: Place) -> Ranked | Tried:

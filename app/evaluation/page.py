@@ -8,6 +8,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from app.evaluation import choice_words
 from app.evaluation.augmentation_page import augmentation
 from app.evaluation.augmentation_words import interval
 from app.evaluation.llms import lines, sentences
@@ -16,7 +17,6 @@ from app.evaluation.summary import (
     NAMES,
     SLICES,
     Comparison,
-    best,
     chance,
     compare,
     evidence,
@@ -54,6 +54,7 @@ def render(metrics: Mapping[str, Any]) -> str:
     found = compare(metrics["rows"], "recall", k)
     precision = metrics.get("precision", {})
     compared = set(metrics["recipe"]["variants"]) != {"observed"}
+    choice, rows = metrics["choice"], metrics["rows"]
     return environment.get_template("page.html").render(
         metrics=metrics,
         k=k,
@@ -64,8 +65,9 @@ def render(metrics: Mapping[str, Any]) -> str:
             key=lambda one: (*_place(one["recommender"], one["variant"]), one["seed_index"]),
         ),
         compared=compared,
-        headline=headline(found, f"Recall@{k}") if compared else best(metrics["rows"], "recall", k),
-        evidence=evidence(found, precision),
+        headline=headline(found, f"Recall@{k}") if compared else choice_words.headline(choice, rows, k),
+        evidence=[*evidence(found, precision), *choice_words.sentences(choice, rows, k)],
+        validation=choice_words.means(choice),
         plots=_lift_plots(found),
         by_chance=sum(one.slice in SLICES for one in found) / 20,
         values=_values(metrics["rows"], k),

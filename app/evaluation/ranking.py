@@ -3,16 +3,17 @@
 The protocol of papers 2.6: every item is a candidate; a user's observed training items are masked, the
 validation item is not; a target without any training interaction counts, as a miss unless the model ranks it.
 With `Protocol.after_validation` a user is asked for the test with the validation item as the latest of the history, as
-SASRec's authors do; it is masked then.
+SASRec's authors do; it is masked then. A recipe may want this only of recommenders that rank from the history that is
+asked with, and of no list of an LLM: else half of what is ranked would stay as it was without that item.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.aggregation.fused import Fused
 from app.errors import InputError
 from app.evaluation.bias import count_exposure
 from app.evaluation.sampled import sampled_ranks
@@ -20,9 +21,6 @@ from app.evaluation.targets import HeldOut, Part, read_targets, split_parts
 from app.recommenders.ranker import Ranker
 from app.schema import RANKS
 from app.workspace import Place
-
-if TYPE_CHECKING:
-    from app.evaluation.served import Served
 
 EXPOSURE = pa.schema([("item", pa.int32()), ("count", pa.int64())])
 """One row per item of the catalogue: in how many users' first ten places it stands."""
@@ -90,7 +88,7 @@ def check_catalogue(model: Ranker, n_items: int) -> None:
         )
 
 
-def rank_part(model: "Ranker | Served", part: Part, to: Place, protocol: Protocol) -> Ranked:
+def rank_part(model: Ranker | Fused, part: Part, to: Place, protocol: Protocol) -> Ranked:
     """Rank the catalogue for every user of `part` with a target: rows of RANKS in `to`/ranks/`part.name`.
 
     Users are taken in blocks, so memory does not grow with their number.

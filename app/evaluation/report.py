@@ -8,6 +8,7 @@ from operator import add
 from pathlib import Path
 from typing import Any
 
+from app.aggregation.choice import FIGURES, Figure, best, choose, read_figures
 from app.cluster import connect
 from app.errors import InputError
 from app.evaluation.categories import read_categories
@@ -25,7 +26,7 @@ from app.recipe import SOURCES, Recipe
 from app.recommenders.runs import Run, ServedRun, served_runs
 from app.workspace import STAGES, Place, Workspace, read_manifest
 
-MEANING = 1
+MEANING = 2
 """The version of the figures and the page that equal evaluations give: raised whenever they change."""
 
 
@@ -38,7 +39,7 @@ def report(recipe: Recipe, ws: Workspace) -> None:
     fused = [ws / f"fused/{name}" for name in recipe.training_sets]
     evaluations = [ws / run.evaluation for run in evaluated(recipe)]
     llms = tuned(recipe, ws).values()
-    inputs = [ws / "data", *llms, *_augmentations(recipe, ws), *fused, *evaluations]
+    inputs = [ws / "data", *llms, *_augmentations(recipe, ws), *fused, *evaluations, ws / FIGURES]
     unit = ws.stage("report", recipe.model_dump(mode="json"), inputs, MEANING)
     if unit.up_to_date:
         return
@@ -87,6 +88,7 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
         "training_sets": {name: ray.get(task) for name, task in training_sets.items()},
         "labels": {name: found for name, task in labels.items() if (found := ray.get(task))},
         "stages": stage_seconds(ws.manifests()),
+        "choice": choice(recipe, read_figures(ws)),
     }
     if served := choices(recipe, ws):
         metrics["serving"] = served
@@ -171,6 +173,22 @@ def choices(recipe: Recipe, ws: Workspace) -> list[dict[str, Any]]:
         | read_manifest(ws / run.evaluation)["counts"]["serving"]
         for run in served_runs(recipe)
     ]
+
+
+def choice(recipe: Recipe, figures: list[Figure]) -> dict[str, Any]:
+    """What validation says of every fit (`figures`), the `best` and the best `control` by it, and what is `served`, each
+    None if there is nothing of the kind; `fault` says why nothing is served.
+    """
+    found: dict[str, Any] = {"figures": [one.told() for one in figures], "served": None, "fault": None}
+    watched = [one for one in figures if one.users]
+    for name, own in (("best", False), ("control", True)):
+        of_kind = [one for one in watched if one.control == own]
+        found[name] = best(of_kind).told() if of_kind else None
+    try:
+        found["served"] = choose(figures, recipe.serving).told()
+    except InputError as error:
+        found["fault"] = str(error)
+    return found
 
 
 def stage_seconds(manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | int]]:

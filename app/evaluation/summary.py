@@ -116,20 +116,6 @@ def _subject(variant: str) -> tuple[str, str]:
     return "Interactions written by an LLM", "they"
 
 
-def best(rows: Iterable[dict[str, Any]], metric: str, k: int) -> str:
-    """Which recommender ranks best on the observed log, where nothing was compared with it."""
-    wanted = {"metric": metric, "k": k, "slice": "all", "variant": "observed"}
-    values = {
-        row["recommender"]: row["value"]
-        for row in rows
-        if all(row[key] == value for key, value in wanted.items())
-    }
-    if not values:
-        return "Nobody was evaluated."
-    first = max(values, key=lambda name: values[name])
-    return f"{NAMES[first]} ranks best: {metric.capitalize()}@{k} {values[first]:.4f} over all users."
-
-
 def evidence(found: Sequence[Comparison], precision: dict[str, dict[str, float]]) -> list[str]:
     """The sentences below the headline: the largest effect, the controls, the discriminator, serving, the truth."""
     variant = judged_variant(found)

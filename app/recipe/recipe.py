@@ -42,19 +42,22 @@ class Evaluation(Section):
 
 
 class Serving(Section):
-    """Llama4Rec's aggregator, papers 2.4."""
+    """What is served. By default (null) it is what validation chose: the recommender, the variant it was fitted on,
+    whether a list of the LLM is fused in, and how. What is named here is served instead; validation chooses the rest.
 
-    recommender: str = "swing"
-    variant: Variant = "discriminated"
-    alpha_1: Share = 0.5
-    alpha_2: Share = 0.3
-    candidates: Positive = 50
-    """k': how many of the recommender's items are ranked again."""
-    utility: Literal["rank", "score"] = "rank"
-    """What an item is worth in a list: minus its place (the paper), or its share of the list's largest score."""
+    Fusing is Llama4Rec's aggregator, papers 2.4.
+    """
+
+    recommender: str | None = None
+    variant: Variant | None = None
     list: Literal["next_item", "ranking"] | None = None
-    """The strategy whose list is fused; by default `next_item`, else `ranking`, as `augment` has them. The latter is of one
-    recommender's items, and is fused with no other."""
+    """The strategy whose list is fused in. That of `ranking` is of one recommender's items, and is fused with no other."""
+    alpha_1: Share | None = None
+    alpha_2: Share | None = None
+    utility: Literal["rank", "score"] | None = None
+    """What an item is worth in a list: minus its place (the paper), or its share of the list's largest score."""
+    candidates: Positive = 50
+    """k': how many of the recommender's items are ranked again, in the evaluation too."""
 
 
 class Resources(Section):
@@ -180,11 +183,6 @@ class Recipe(Section):
                 f"augment.ranking ranks the best items of {ranked.recommender} again, which recommenders does not have:"
                 f" add {ranked.recommender} there, or name another one as augment's ranking.recommender"
             )
-        if ranked and self.serving.list == "ranking" and self.serving.recommender != ranked.recommender:
-            raise ValueError(
-                f"serving.list: ranking holds the best items of {ranked.recommender}, serving.recommender is"
-                f" {self.serving.recommender}; serve {ranked.recommender} or another list"
-            )
         for strategy, (role, task) in self._tasks_needed():
             if role in self.roles and task not in getattr(self, role).tasks:
                 raise ValueError(
@@ -220,8 +218,43 @@ class Recipe(Section):
                 )
             if section.variants is not None and "observed" not in section.variants:
                 raise ValueError(f"recommenders.{name}.variants must contain 'observed'")
+        self._check_serving()
         self._check_after_validation()
         return self
+
+    def _check_serving(self) -> None:
+        """Raise ValueError where `serving` names what this recipe does not make."""
+        asked = self.serving
+        trained = {name: own.variants or self.variants for name, own in self.recommenders.chosen().items()}
+        if asked.recommender and asked.recommender not in trained:
+            raise ValueError(
+                f"serving.recommender = {asked.recommender!r}: the recipe trains {', '.join(trained)}"
+            )
+        variants = trained[asked.recommender] if asked.recommender else self.variants
+        if asked.variant and asked.variant not in variants:
+            raise ValueError(
+                f"serving.variant = {asked.variant!r}: {asked.recommender or 'the recipe'} is trained on"
+                f" {', '.join(variants)}"
+            )
+        if asked.list and asked.list not in self.ranking_strategies:
+            raise ValueError(
+                f"serving.list = {asked.list!r}: of the strategies in augment"
+                f" {', '.join(self.ranking_strategies) or 'none'} ranks for users"
+            )
+        ranked = self.strategies.get("ranking")
+        if ranked and asked.list == "ranking" and asked.recommender not in (None, ranked.recommender):
+            raise ValueError(
+                f"serving.list: ranking holds the best items of {ranked.recommender}, serving.recommender is"
+                f" {asked.recommender}; serve {ranked.recommender} or another list"
+            )
+        named = [
+            name for name in ("list", "alpha_1", "alpha_2", "utility") if getattr(asked, name) is not None
+        ]
+        if named and not self.served:
+            raise ValueError(
+                f"serving.{named[0]}: no list is fused here, for that needs evaluation.served, a strategy that ranks"
+                " for users and a variant beside 'observed'. Leave it out"
+            )
 
     def _check_after_validation(self) -> None:
         """Raise ValueError where something would be asked at the test as if the validation item were not there."""

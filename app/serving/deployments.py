@@ -15,15 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from ray import serve
 
 from app import __version__
+from app.recipe import Serving
 from app.serving.messages import Fault, Health, Recommendation, RecommendRequest
-from app.serving.recommendation import (
-    BadQuestion,
-    Candidates,
-    Recommendations,
-    UnknownUser,
-    read_recipe,
-    served,
-)
+from app.serving.recommendation import BadQuestion, Ranked, Recommendations, read_recipe, to_serve
 from app.workspace import Workspace
 
 http = FastAPI(
@@ -40,6 +34,8 @@ class Arguments(BaseModel):
 
     workspace: str
     """Folder or URI of a finished run; every node must reach it."""
+    serving: Serving | None = None
+    """What is served; by default the `serving` of the run's recipe, and so what validation chose."""
 
 
 @http.exception_handler(RequestValidationError)
@@ -47,11 +43,6 @@ async def _unprocessable(_: Request, error: RequestValidationError) -> Response:
     """What was wrong and where, without the input: it may hold what JSON cannot say (NaN, half a letter)."""
     faults = [f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in error.errors()]
     return _fault(422, "; ".join(faults))
-
-
-@http.exception_handler(UnknownUser)
-async def _not_found(_: Request, error: UnknownUser) -> Response:
-    return _fault(404, str(error))
 
 
 @http.exception_handler(BadQuestion)
@@ -72,51 +63,46 @@ class Longtail:
     never wait.
     """
 
-    def __init__(self, workspace: str) -> None:
-        ws = Workspace(workspace)
-        self.recommendations = Recommendations(read_recipe(ws), ws)
+    def __init__(self, workspace: str, serving: Serving) -> None:
+        self.recommendations = Recommendations(Workspace(workspace), serving)
 
     @http.post(
         "/recommend",
         responses={
-            404: {"model": Fault, "description": "No such user."},
             422: {
                 "model": Fault,
-                "description": "Not one of user_id and history, k out of range, no known item.",
+                "description": "Not one of user_id and history, k out of range, no known item in the history.",
             },
         },
     )
     async def recommend(self, request: RecommendRequest) -> Recommendation:
-        """Rank the catalogue for a known user or for an ad-hoc history."""
+        """Rank the catalogue for a user or for an ad-hoc history. An unknown user gets the most popular items."""
         here = self.recommendations
         k = here.length(request.k)
-        if request.user_id is not None:
-            user = here.user(request.user_id)
-            return here.for_user(user, await self._rank_users(user), k)
-        known, unknown = here.history(request.history or [])
-        return here.for_history(known, unknown, await self._rank_histories(known), k)
+        if request.user_id is None:
+            known, unknown = here.history(request.history or [])
+            return here.for_history(unknown, await self._rank_histories(known), k)
+        user = here.user(request.user_id)
+        ranked = here.popular() if user is None else await self._rank_users(user)
+        return here.for_user(request.user_id, ranked, k, known=user is not None)
 
     @http.get("/healthz")
     async def health(self) -> Health:
-        """Whether this replica has loaded its workspace, and what is in it."""
-        here = self.recommendations
-        ranked = int(np.count_nonzero(np.diff(here.llm.indptr)))
-        return Health(
-            recommender=here.name, users=len(here.users), items=len(here.items), users_with_llm_ranking=ranked
-        )
+        """Whether this replica has loaded its workspace, and what it serves."""
+        return self.recommendations.health
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)
-    async def _rank_users(self, users: list[int]) -> list[Candidates]:
+    async def _rank_users(self, users: list[int]) -> list[Ranked]:
         return await asyncio.to_thread(self.recommendations.rank_users, users)
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)
-    async def _rank_histories(self, histories: list[np.ndarray]) -> list[Candidates]:
+    async def _rank_histories(self, histories: list[np.ndarray]) -> list[Ranked]:
         return await asyncio.to_thread(self.recommendations.rank_histories, histories)
 
 
 def application(arguments: Arguments) -> Any:
-    """The application of a Serve config, `args: {workspace: …}`. InputError where it is not finished."""
+    """The application of a Serve config, `args: {workspace: …}`. InputError where the run is not finished."""
     ws = Workspace(arguments.workspace)
-    for place in ("data", served(read_recipe(ws))):
-        ws.require(place)
-    return Longtail.bind(arguments.workspace)
+    serving = arguments.serving or read_recipe(ws).serving
+    to_serve(ws, serving)
+    return Longtail.bind(arguments.workspace, serving)

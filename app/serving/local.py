@@ -19,12 +19,12 @@ HOST = "127.0.0.1"
 def serve(recipe: Recipe, ws: Workspace, port: int = 8000, block: bool = True) -> None:
     """Serve the finished workspace on http://127.0.0.1:port; with `block`, until Ctrl-C.
 
-    Raises InputError, before Ray starts, where the workspace is not finished or the port is taken.
+    Of the recipe only `serving` counts. Raises InputError, before Ray starts, where the workspace is not finished or
+    the port is taken.
     """
-    from app.serving.recommendation import served
+    from app.serving.recommendation import to_serve
 
-    for place in ("data", served(recipe)):
-        ws.require(place)
+    chosen = to_serve(ws, recipe.serving)
     _require_free(port)
 
     from ray import serve as ray_serve
@@ -35,12 +35,15 @@ def serve(recipe: Recipe, ws: Workspace, port: int = 8000, block: bool = True) -
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     ray_serve.start(http_options={"host": HOST, "port": port}, logging_config=quiet)
-    ray_serve.run(application(Arguments(workspace=ws.root.uri)), name="longtail", logging_config=quiet)
+    arguments = Arguments(workspace=ws.root.uri, serving=recipe.serving)
+    ray_serve.run(application(arguments), name="longtail", logging_config=quiet)
     if not block:
         return
     some_item = (ws / "data/items.parquet").read_table(["item_id"])["item_id"][0].as_py()
     example = shlex.quote(json.dumps({"history": [some_item], "k": 5}))
-    log.info("Serving %s on http://%s:%d (description: /docs); Ctrl-C ends it.", ws, HOST, port)
+    fusion = f" fused with the LLM's list of {chosen.list}" if chosen.list else ""
+    log.info("Serving %s of %s%s, from %s", chosen.recommender, chosen.trained_on, fusion, ws)
+    log.info("on http://%s:%d (description: /docs); Ctrl-C ends it.", HOST, port)
     log.info("curl -s http://%s:%d/recommend -H 'content-type: application/json' -d %s", HOST, port, example)
     with suppress(KeyboardInterrupt):
         threading.Event().wait()

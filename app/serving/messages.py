@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_HISTORY = 1000
+MAX_ID = 4096
 DEFAULT_K = 10
 
 
@@ -16,7 +17,11 @@ class RecommendRequest(BaseModel):
         json_schema_extra={"examples": [{"user_id": "u42", "k": 10}, {"history": ["i7", "i19"], "k": 5}]},
     )
 
-    user_id: str | None = Field(None, description="A user of the workspace, by the id of the raw logs.")
+    user_id: Annotated[str, Field(min_length=1, max_length=MAX_ID)] | None = Field(
+        None,
+        description="A user of the workspace, by the id of the raw logs, asked with all that the workspace knows of"
+        " this user, validation and test items too. Anybody else gets the most popular items.",
+    )
     history: Annotated[list[str], Field(min_length=1, max_length=MAX_HISTORY)] | None = Field(
         None, description="Item ids of somebody who is not in the workspace, oldest first."
     )
@@ -50,15 +55,18 @@ class Recommendation(BaseModel):
     """Items by falling score; fewer than k where there are no more candidates."""
 
     user: str | None = Field(description="The user_id of the request; null for a history.")
-    interactions: int = Field(
-        description="N(u): training interactions of the user, or the length of the known history."
+    user_known: bool | None = Field(
+        description="Whether the workspace has this user; null for a history. Whoever it does not have gets the most"
+        " popular items."
     )
+    interactions: int = Field(description="N(u): length of the history that was asked with.")
     alpha: float = Field(description="Weight of the LLM's list; 0 where there is none.")
     llm: Literal["ranking", "none"] = Field(
-        description="Whether the LLM ranked for this user. It did so beforehand, so never for a history."
+        description="Whether the LLM ranked for this user. It did so beforehand, by the training items, so never for a"
+        " history; what the user took since is left out of its list."
     )
     recommender: str = Field(
-        description="The model that made the candidates; popularity where it knows too little."
+        description="The model that made the candidates; popularity where neither it nor the LLM has any."
     )
     unknown_items: list[str] = Field(
         [], description="Ids of the history that the catalogue lacks; they were ignored."
@@ -67,8 +75,27 @@ class Recommendation(BaseModel):
 
 
 class Health(BaseModel):
+    """What is served: the fit, how a list is fused with it (null where none is), and who chose that."""
+
     status: Literal["ok"] = "ok"
     recommender: str
+    variant: str = Field(description="The training set of the fit.")
+    seed_index: int
+    list: str | None = Field(description="The strategy whose list is fused in; null: the recommender alone.")
+    alpha_1: float | None
+    alpha_2: float | None
+    utility: Literal["rank", "score"] | None
+    validation_ndcg: float | None = Field(
+        description="NDCG@10 on validation, as evaluated: with the fusion that validation chose, also if the recipe"
+        " names another."
+    )
+    chosen_by: Literal["validation", "recipe"] = Field(
+        description="recipe: it names some of this in `serving`."
+    )
+    history: Literal["asked", "masked"] = Field(
+        description="What the whole history of a user is good for. asked: the recommender ranks from it. masked: the"
+        " recommender keeps the user vector of its fit; later items are only left out of its ranking."
+    )
     users: int
     items: int
     users_with_llm_ranking: int

@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from app.data import read_histories
 from app.errors import InputError
 from app.evaluation import evaluate, report, targets
 from app.evaluation.evaluate import evaluated
 from app.evaluation.page import render
 from app.evaluation.variants import VARIANTS, label
-from app.recipe import Recipe
-from app.recommenders import build, train
+from app.recipe import Recipe, Serving
+from app.recommenders import build, load, train
 from app.recommenders.runs import Run, ServedRun, runs, served_runs
 from app.schema import ANSWERS, FUSED, OUTCOMES, RANKINGS
 from app.workspace import Workspace, read_manifest
@@ -207,6 +208,7 @@ def test_metrics_have_the_agreed_shape(metrics):
         "training_sets",
         "labels",
         "stages",
+        "choice",
         "serving",
         "precision",
     ]
@@ -248,6 +250,49 @@ def test_a_value_equals_its_count_by_hand(finished, metrics):
     (row,) = [row for row in metrics["rows"] if wanted.items() <= row.items()]
     assert row["value"] == pytest.approx(((ranks > 0) & (ranks <= 3)).mean())
     assert row["n"] == N_USERS
+
+
+def test_the_report_says_what_is_served_by_validation_alone(finished, metrics):
+    choice = metrics["choice"]
+    assert [(one["recommender"], one["variant"]) for one in choice["figures"]] == [
+        (run.recommender, run.variant) for run in evaluated(RECIPE)
+    ]
+    for run, one in zip(evaluated(RECIPE), choice["figures"], strict=True):
+        found = read_manifest(finished / run.evaluation)["counts"]["validation"]
+        assert found == {"users": N_USERS, "ndcg": one["ndcg"]}
+    kinds = {own: [one for one in choice["figures"] if one["control"] == own] for own in (True, False)}
+    highest = {own: max(one["ndcg"] for one in of_kind) for own, of_kind in kinds.items()}
+    assert choice["served"] == choice["best"] and choice["best"]["ndcg"] == highest[False]
+    assert choice["control"]["ndcg"] == highest[True] and choice["fault"] is None
+    page = (finished / "report" / "index.html").read_bytes().decode()
+    assert "Served, as validation chose: " in page and page.count(" · served</td>") == 1
+    assert ("A control is better on validation" in page) == (highest[True] > highest[False])
+
+
+def test_a_figure_on_validation_is_its_count_by_hand(finished):
+    found = read_manifest(finished / "evaluation/discriminated/itemcf-0")["counts"]["validation"]
+    model, histories = (
+        load(finished / "recommenders/discriminated/itemcf-0"),
+        read_histories(finished / "data"),
+    )
+    lists, total = model.recommend(np.arange(N_USERS), 10)[0].tolist(), 0.0
+    for own, items, end in zip(
+        lists, histories["items"].to_pylist(), histories["train_end"].to_pylist(), strict=True
+    ):
+        total += 1 / np.log2(own.index(items[end]) + 2) if items[end] in own else 0
+    assert found["ndcg"] == pytest.approx(total / N_USERS)
+
+
+def test_a_recipe_that_names_what_is_served_is_told_beside_the_best(finished, metrics, tmp_path):
+    again = copy_of(finished, tmp_path / "again")
+    serving = Serving(recommender="popularity", variant="observed", alpha_1=0.25)
+    report(RECIPE.model_copy(update={"serving": serving}), again)
+    choice = (again / "report" / "metrics.json").read_json()["choice"]
+    assert (choice["served"]["recommender"], choice["served"]["alpha_1"]) == ("popularity", 0.25)
+    assert choice["best"] == metrics["choice"]["best"]
+    page = (again / "report" / "index.html").read_bytes().decode()
+    assert "Served, as the recipe names it: Popularity of observed" in page and "not evaluated" in page
+    assert "Best on validation is " in page
 
 
 def test_the_manifest_and_the_report_say_how_lists_were_fused(finished, metrics):
@@ -470,15 +515,22 @@ def test_a_run_without_any_variant_says_so(metrics):
 
 
 def test_a_recipe_of_recommenders_alone_speaks_of_them(metrics):
-    """Nothing of lifts or of what an LLM cost; the figures are open and the headline names the best."""
+    """Nothing of lifts or of what an LLM cost; the figures are open and the headline names the best on validation."""
     rows = [row for row in metrics["rows"] if row["variant"] == "observed"]
     recipe = metrics["recipe"] | {"variants": ["observed"]}
-    page = render(metrics | {"rows": rows, "recipe": recipe})
+    wanted = ("recall", 10, "all")
     values = {
-        row["recommender"]: row["value"]
-        for row in rows
-        if (row["metric"], row["k"], row["slice"]) == ("recall", 10, "all")
+        row["recommender"]: row["value"] for row in rows if (row["metric"], row["k"], row["slice"]) == wanted
     }
-    best = max(values, key=values.get)
-    assert f"ranks best: Recall@10 {values[best]:.4f} over all users." in page
+    worst = min(values, key=values.get)
+    (figure,) = (
+        one
+        for one in metrics["choice"]["figures"]
+        if (one["recommender"], one["variant"]) == (worst, "observed")
+    )
+    choice = {"figures": [figure], "best": figure, "served": figure, "control": None, "fault": None}
+    page = render(metrics | {"rows": rows, "recipe": recipe, "choice": choice})
+    assert f"is best on validation: Recall@10 {values[worst]:.4f} on the test." in page, (
+        "not the best on test"
+    )
     assert "Lift in" not in page and "Cost of asking" not in page and "<details open>" in page

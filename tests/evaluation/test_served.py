@@ -4,8 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from app.aggregation.formulas import Trust, Union
+from app.aggregation.fused import ALONE, Choice, Fused
+from app.aggregation.llm_lists import LLMLists
 from app.evaluation.ranking import Protocol, rank_part
-from app.evaluation.served import GRID, UNTRIED, Choice, Served, Tried, try_part
+from app.evaluation.served import GRID, UNTRIED, Tried, try_fit, try_fused
 from app.evaluation.targets import read_targets, split_parts
 from app.metrics import METRICS, per_user
 from app.recipe import ItemCF
@@ -13,8 +16,6 @@ from app.recommenders import build
 from app.recommenders.base import Histories
 from app.recommenders.reading import read_observed
 from app.schema import HISTORIES
-from app.serving.aggregation import Trust, Union
-from app.serving.llm_lists import LLMLists
 from app.workspace import Workspace
 
 N_USERS, N_ITEMS = 60, 30
@@ -45,16 +46,17 @@ def store(tmp_path, write_data):
     return histories, data, model, lists_of(rows)
 
 
-def tried(served: Served, data) -> Tried:
-    return sum((try_part(served, part) for part in split_parts(data)), Tried.none())
+def tried(served: Fused, data) -> Tried:
+    return sum((try_fused(served, part) for part in split_parts(data)), Tried.none())
 
 
 def test_fused_rankings_are_the_aggregators(store):
     _, _, model, lists = store
-    served, users = Served(model, lists, None, 12, CHOICE), np.arange(N_USERS)
+    served, users = Fused(model, lists, None, 12, CHOICE), np.arange(N_USERS)
     items, scores = served.recommend(users, 8)
     lengths = model.seen.lengths
     alpha = Trust(0.7, 0.5, lengths.min(), lengths.max()).alpha(lengths)
+    alpha[3] = 0  # has no list
     for user in users:
         own, own_scores = model.recommend(users[[user]], 12)
         union = Union.of((own, own_scores), lists.of(users[[user]]))
@@ -69,10 +71,10 @@ def test_fused_rankings_are_the_aggregators(store):
 def test_alpha_zero_is_the_recommender_and_one_the_list(store, utility):
     _, _, model, lists = store
     users = np.arange(N_USERS)
-    alone, _ = Served(model, lists, None, 12, Choice(0.0, 1.0, utility)).recommend(users, 12)
+    alone, _ = Fused(model, lists, None, 12, Choice(0.0, 1.0, utility)).recommend(users, 12)
     own = model.recommend(users, 12)[0]
     assert (alone[own >= 0] == own[own >= 0]).all()
-    fused, _ = Served(model, lists, None, 12, Choice(1.0, 1.0, utility)).recommend(users, 12)
+    fused, _ = Fused(model, lists, None, 12, Choice(1.0, 1.0, utility)).recommend(users, 12)
     listed, _ = lists.of(users)
     assert (fused[:, : listed.shape[1]][listed >= 0] == listed[listed >= 0]).all()
 
@@ -84,8 +86,8 @@ def test_what_was_ranked_again_is_held_against_the_same_items_in_their_own_order
     rng = np.random.default_rng(0)
     again = lists_of([rng.permutation(row[row >= 0]) for row in own])
     ranked, control = (
-        Served(model, again, None, 12).union(users, None),
-        Served(model, again, model, 12).union(users, None),
+        Fused(model, again, None, 12).union(users, None),
+        Fused(model, again, model, 12).union(users, None),
     )
     for user in users:
         both = [union.items[user, union.llm_place[user] > 0] for union in (ranked, control)]
@@ -97,7 +99,7 @@ def test_what_was_ranked_again_is_held_against_the_same_items_in_their_own_order
 def test_the_control_has_itemcfs_items_and_the_lists_lengths(store):
     _, _, model, lists = store
     users = np.arange(N_USERS)
-    union = Served(model, lists, model, 12).union(users, None)
+    union = Fused(model, lists, model, 12).union(users, None)
     own, _ = model.recommend(users, 12)
     for user in users:
         named = np.flatnonzero(union.llm_place[user])
@@ -105,22 +107,35 @@ def test_the_control_has_itemcfs_items_and_the_lists_lengths(store):
         assert listed.tolist() == own[user][own[user] >= 0][: lists.lengths[user]].tolist()
 
 
-def test_what_was_taken_since_is_in_no_list(store):
-    """Asked after the validation item, nobody is recommended it, though it stands first in the LLM's list."""
+def test_what_was_taken_since_is_in_no_list_and_counts_as_asked_with(store):
+    """Asked after the validation item, nobody is recommended it, though it stands first in the LLM's list; N(u) grows."""
     histories, _, model, lists = store
-    since = Histories.of([np.array(items[-2:-1]) for items in histories])
-    items, _ = Served(model, lists, None, 12, Choice(0.9, 1.0, "rank")).recommend(
-        np.arange(N_USERS), 12, since=since
-    )
-    assert not (items == since.items[:, None]).any()
+    users, since = np.arange(N_USERS), Histories.of([np.array(items[-2:-1]) for items in histories])
+    found = Fused(model, lists, None, 12, CHOICE).ranked(users, 12, since)
+    assert not (found.union.items == since.items[:, None]).any()
+    lengths = model.seen.lengths
+    assert found.interactions.tolist() == (lengths + 1).tolist()
+    left = (found.union.llm_place > 0).any(axis=1)
+    expected = Trust(0.7, 0.5, lengths.min(), lengths.max()).alpha(lengths + 1)
+    assert not left.all() and found.alpha.tolist() == np.where(left, expected, 0).tolist()
+
+
+def test_one_user_of_a_ranking_is_that_user_alone(store):
+    _, _, model, lists = store
+    fused = Fused(model, lists, None, 12, CHOICE)
+    together = fused.ranked(np.arange(N_USERS), 9)
+    for user in (0, 3, N_USERS - 1):
+        own, alone = together.row(user), fused.ranked(np.array([user]), 9)
+        assert own.items[own.items >= 0].tolist() == alone.items[alone.items >= 0].tolist()
+        assert own.alpha == alone.alpha and own.interactions == alone.interactions
 
 
 def test_every_choice_is_worth_its_ndcg_on_validation(store):
     histories, data, model, lists = store
-    found = tried(Served(model, lists, None, 12), data)
+    found = tried(Fused(model, lists, None, 12), data)
     assert found.users == N_USERS and found.ndcg.shape == (len(GRID),)
     for number in (0, 7, 22):
-        served, total = Served(model, lists, None, 12, GRID[number]), 0.0
+        served, total = Fused(model, lists, None, 12, GRID[number]), 0.0
         for part in split_parts(data):
             for users, rows, targets, _ in read_targets(part, "valid"):
                 ranked, _ = served.recommend(users, 10)
@@ -132,6 +147,9 @@ def test_every_choice_is_worth_its_ndcg_on_validation(store):
     hits = ranked == np.array([items[-2] for items in histories])[:, None]
     places = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
     assert found.alone == pytest.approx(per_user(users, places, [10])[1][:, METRICS.index("ndcg"), 0].sum())
+    fit = sum((try_fit(model, part) for part in split_parts(data)), Tried.none())
+    assert fit.users == N_USERS and fit.alone == pytest.approx(found.alone)
+    assert fit.counts() == {"validation": {"users": N_USERS, "ndcg": fit.alone / N_USERS}}
     assert found.ndcg.max() == found.ndcg[GRID.index(found.best())]
     assert found.best().alpha_1 == 0.9, "the lists know the validation items"
 
@@ -139,7 +157,7 @@ def test_every_choice_is_worth_its_ndcg_on_validation(store):
 def test_the_choice_does_not_look_at_the_test(store):
     """Other test items change nothing that is tried; other validation items do."""
     _, data, model, lists = store
-    served = Served(model, lists, None, 12)
+    served = Fused(model, lists, None, 12)
     before = tried(served, data)
     for shifted, same in ((1, True), (2, False)):
         for file in (data / "histories").files(".parquet"):
@@ -153,17 +171,18 @@ def test_the_choice_does_not_look_at_the_test(store):
 
 def test_without_validation_items_the_middle_of_the_grid_is_taken():
     assert Tried.none().best() == UNTRIED and UNTRIED in GRID
-    assert "validation_ndcg" not in Tried.none().counts(UNTRIED)["serving"]
+    counts = Tried.none().counts(UNTRIED)
+    assert "validation_ndcg" not in counts["serving"] and counts["validation"] == {"users": 0, "ndcg": None}
 
 
 def test_equally_good_choices_leave_the_recommender_alone():
-    assert Tried(3, np.full(len(GRID), 1.5), 1.5).best() == GRID[0] == Choice(0.0, 1.0, "rank")
+    assert Tried(3, np.full(len(GRID), 1.5), 1.5).best() == GRID[0] == ALONE
 
 
 def test_sampled_ranks_follow_the_fused_order(store, tmp_path):
     """Of two items in a list the better placed scores higher, and any of them above what neither list names."""
     _, data, model, lists = store
-    served, users = Served(model, lists, None, 5, CHOICE), np.arange(N_USERS)
+    served, users = Fused(model, lists, None, 5, CHOICE), np.arange(N_USERS)
     candidates = np.tile(np.arange(N_ITEMS), (N_USERS, 1))
     scores = served.score_pairs(model.seen.take(users), users, candidates)
     alone = model.score_pairs(model.seen.take(users), users, candidates)

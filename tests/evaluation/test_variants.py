@@ -75,7 +75,10 @@ def test_a_ranked_list_is_fused_with_its_own_recommender_alone():
     ("changes", "said"),
     [
         ({"recommenders": {"swing": {}}}, "best items of itemcf again, which recommenders does not have"),
-        ({"serving": {"list": "ranking"}}, "best items of itemcf, serving.recommender is swing"),
+        (
+            {"serving": {"list": "ranking", "recommender": "swing"}},
+            "best items of itemcf, serving.recommender is swing",
+        ),
     ],
 )
 def test_a_list_of_another_recommender_is_refused(changes, said):

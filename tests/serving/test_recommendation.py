@@ -1,42 +1,37 @@
 """A recommendation says who it is for, how far it trusts the LLM, and where every item came from."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from app.aggregation.choice import FIGURES, write_figures
 from app.errors import InputError
-from app.recipe import Recipe
+from app.recipe import ItemCF, Serving
 from app.recommenders import build
 from app.recommenders.base import Interactions
 from app.schema import FUSED, HISTORIES, ITEMS, RANKINGS
 from app.serving.messages import Recommendation
-from app.serving.recommendation import BadQuestion, Recommendations, UnknownUser, served
+from app.serving.recommendation import BadQuestion, Recommendations, read_recipe
 from app.workspace import Workspace
+from tests.aggregation.test_choice import figure
 
-TRAIN = [[0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 4], [3, 4, 5, 0, 1, 2], [5], [7]]
+TRAIN = [[0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 4], [3, 4, 5, 0, 1, 2], [5], [7], []]
 """Training items by user; item 6 is cold and nobody shares item 7."""
+LATER = [[6], [6], [6], [6], [6], [6], [0]]
+"""What each user took afterwards: the validation item."""
+LISTED = {3: [7, 6], 0: [4, 6, 5, 7]}
+"""The LLM's lists: it did not know that item 6 would be taken."""
+SERVING = Serving(candidates=6)
 
 
 @pytest.fixture
-def recipe() -> Recipe:
-    return Recipe.model_validate(
-        {
-            "name": "small",
-            "recommenders": {"itemcf": {}},
-            "serving": {"recommender": "itemcf", "variant": "discriminated", "candidates": 6},
-        }
-    )
-
-
-@pytest.fixture
-def ws(tmp_path: Path, recipe: Recipe) -> Workspace:
-    """A finished workspace, written by hand: one held-out item per user, LLM lists for users 0 and 3."""
+def ws(tmp_path: Path) -> Workspace:
+    """An evaluated workspace, written by hand: one later item per user, LLM lists for users 0 and 3."""
     ws = Workspace(str(tmp_path))
     with ws.stage("data", {}).publishing() as data:
-        counts = np.bincount(np.concatenate(TRAIN), minlength=8)
+        counts = np.bincount(np.concatenate(TRAIN).astype(int), minlength=8)
         items = [
             {
                 "item": item,
@@ -51,18 +46,18 @@ def ws(tmp_path: Path, recipe: Recipe) -> Workspace:
             {
                 "user": user,
                 "user_id": f"u{user}",
-                "items": [*items, 6],
+                "items": [*items, *later],
                 "train_end": len(items),
-                "valid_end": len(items),
+                "valid_end": len(items) + 1,
             }
-            for user, items in enumerate(TRAIN)
+            for user, (items, later) in enumerate(zip(TRAIN, LATER, strict=True))
         ]
         (data / "histories/b.parquet").write_table(pa.Table.from_pylist(histories[:2], HISTORIES))
         (data / "histories/a.parquet").write_table(pa.Table.from_pylist(histories[2:], HISTORIES))
     with ws.stage("augmentation/next_item", {}).publishing() as draft:
         ranked = [
-            {"user": 3, "items": [7], "scores": [0.5]},
-            {"user": 0, "items": [4, 5, 7], "scores": [0.9, 0.2, 0.1]},
+            {"user": user, "items": items, "scores": np.linspace(0.9, 0.1, len(items)).tolist()}
+            for user, items in LISTED.items()
         ]
         (draft / "rankings/a.parquet").write_table(pa.Table.from_pylist(ranked, RANKINGS))
     with ws.stage("recommenders/discriminated/itemcf-0", {}).publishing() as draft:
@@ -71,34 +66,59 @@ def ws(tmp_path: Path, recipe: Recipe) -> Workspace:
             for user, items in enumerate(TRAIN)
         ]
         train = Interactions.from_table(pa.Table.from_pylist(rows, FUSED), n_items=8)
-        build("itemcf", recipe.recommenders.itemcf).fit(train).save(draft)
+        build("itemcf", ItemCF()).fit(train).save(draft)
+    evaluated(ws)
     return ws
 
 
+def evaluated(ws: Workspace, **fusion) -> None:
+    """What `evaluate` leaves: the recommender alone, and better on validation fused with the LLM's list."""
+    fused = {"alpha_1": 0.5, "alpha_2": 0.1, "utility": "rank", "candidates": 6} | fusion
+    figures = [
+        figure("itemcf", "discriminated", 0.1),
+        figure("itemcf", "served_discriminated", 0.2, **fused),
+    ]
+    with ws.stage(FIGURES, fusion).publishing() as draft:
+        write_figures(figures, draft)
+
+
 @pytest.fixture
-def here(recipe: Recipe, ws: Workspace) -> Recommendations:
-    return Recommendations(recipe, ws)
+def here(ws: Workspace) -> Recommendations:
+    return Recommendations(ws, SERVING)
 
 
 def ask(here: Recommendations, user_id: str, k: int | None = None) -> Recommendation:
     user = here.user(user_id)
-    return here.for_user(user, here.rank_users([user])[0], here.length(k))
+    ranked = here.popular() if user is None else here.rank_users([user])[0]
+    return here.for_user(user_id, ranked, here.length(k), known=user is not None)
 
 
 def ask_history(here: Recommendations, *ids: str, k: int | None = None) -> Recommendation:
     known, unknown = here.history(list(ids))
-    return here.for_history(known, unknown, here.rank_histories([known])[0], here.length(k))
+    return here.for_history(unknown, here.rank_histories([known])[0], here.length(k))
+
+
+def test_the_whole_history_is_asked_with_and_masked_also_in_the_llms_list(here: Recommendations) -> None:
+    """User 6 took nothing in training: only the later item 0 says what ItemCF may offer. Item 6 stands in both lists."""
+    found = ask(here, "u6")
+    assert (found.interactions, found.recommender) == (1, "itemcf")
+    assert found.items and "i0" not in {item.item_id for item in found.items}
+    for user_id, later in (("u0", "i6"), ("u3", "i6")):
+        ranked = ask(here, user_id)
+        assert ranked.llm == "ranking" and later not in {item.item_id for item in ranked.items}
+    assert ask(here, "u0").interactions == len(TRAIN[0]) + 1
+    assert here.health.history == "asked"
 
 
 def test_both_lists_and_their_places(here: Recommendations) -> None:
     found = ask(here, "u0")
-    assert (found.user, found.interactions, found.llm, found.recommender) == ("u0", 3, "ranking", "itemcf")
-    # l_min = log 2, l_max = log 7 over the training lengths 1..6.
-    assert found.alpha == pytest.approx(0.5 * np.log(7 / 4) / np.log(7 / 2))
+    assert (found.user, found.interactions, found.llm, found.recommender) == ("u0", 4, "ranking", "itemcf")
+    # l_min = log 1, l_max = log 7 over the training lengths 0..6; N(u) = 4, that of the whole history.
+    assert found.alpha == pytest.approx(0.5 * np.log(7 / 5) / np.log(7))
     by_item = {item.item_id: item for item in found.items}
     assert by_item["i4"].llm_rank == 1 and by_item["i4"].llm_score == pytest.approx(0.9)
     assert by_item["i5"].llm_rank == 2 and by_item["i3"].llm_rank is None and by_item["i3"].llm_score is None
-    assert not {"i0", "i1", "i2"} & set(by_item), "what the user has is not recommended"
+    assert not {"i0", "i1", "i2", "i6"} & set(by_item), "what the user has is not recommended"
     assert [item.score for item in found.items] == sorted((item.score for item in found.items), reverse=True)
     assert by_item["i3"].title == "Title 3"
     places = sorted(
@@ -110,7 +130,7 @@ def test_both_lists_and_their_places(here: Recommendations) -> None:
 
 
 def test_the_sparser_user_trusts_the_llm_more(here: Recommendations) -> None:
-    assert ask(here, "u0").alpha > ask(here, "u3").alpha == pytest.approx(0.5 * 0.3)
+    assert ask(here, "u0").alpha > ask(here, "u3").alpha == pytest.approx(0.5 * 0.1)
 
 
 def test_an_item_that_only_the_llm_names_is_ranked(here: Recommendations) -> None:
@@ -125,9 +145,9 @@ def test_without_llm_ranking_the_recommender_decides(here: Recommendations) -> N
         assert [item.recommender_rank for item in found.items] == list(range(1, len(found.items) + 1))
 
 
-def test_scores_may_be_fused_instead_of_places(recipe: Recipe, ws: Workspace) -> None:
-    serving = recipe.serving.model_copy(update={"utility": "score", "alpha_1": 0.5, "alpha_2": 1.0})
-    found = ask(Recommendations(recipe.model_copy(update={"serving": serving}), ws), "u0")
+def test_scores_may_be_fused_instead_of_places(ws: Workspace) -> None:
+    evaluated(ws, utility="score", alpha_1=0.5, alpha_2=1.0)
+    found = ask(Recommendations(ws, SERVING), "u0")
     best = max(item.recommender_score or 0 for item in found.items)
     for item in found.items:
         shares = (item.llm_score or 0) / 0.9, (item.recommender_score or 0) / best
@@ -135,29 +155,25 @@ def test_scores_may_be_fused_instead_of_places(recipe: Recipe, ws: Workspace) ->
     assert found.alpha == 0.5
 
 
-def test_a_recipe_whose_strategies_rank_for_nobody_serves_the_recommender(ws: Workspace) -> None:
-    recipe = Recipe.model_validate(
-        {
-            "name": "small",
-            "generator": {"tasks": {"id_list": 1}},
-            "augment": [{"strategy": "id_list"}],
-            "variants": ["observed", "id_list"],
-            "recommenders": {"itemcf": {}},
-            "serving": {"recommender": "itemcf", "variant": "observed", "candidates": 6},
-        }
-    )
-    shutil.move(f"{ws}/recommenders/discriminated", f"{ws}/recommenders/observed")
-    shutil.rmtree(f"{ws}/augmentation")
-    assert ask(Recommendations(recipe, ws), "u0").llm == "none"
-    serving = recipe.serving.model_copy(update={"list": "next_item"})
-    with pytest.raises(InputError, match="serving.list = 'next_item'"):
-        Recommendations(recipe.model_copy(update={"serving": serving}), ws)
+def test_validation_or_the_recipe_says_what_is_served(ws: Workspace) -> None:
+    chosen = Recommendations(ws, SERVING).health
+    assert (chosen.recommender, chosen.variant, chosen.list) == ("itemcf", "discriminated", "next_item")
+    assert (chosen.alpha_1, chosen.chosen_by, chosen.validation_ndcg) == (0.5, "validation", 0.2)
+    named = Recommendations(ws, SERVING.model_copy(update={"alpha_1": 0.9}))
+    assert (named.health.alpha_1, named.health.chosen_by) == (0.9, "recipe")
+    with ws.stage(FIGURES, "alone").publishing() as draft:
+        write_figures(
+            [figure("itemcf", "discriminated", 0.3), figure("itemcf", "served_discriminated", 0.2)], draft
+        )
+    alone = Recommendations(ws, SERVING)
+    assert alone.health.list is None and alone.health.users_with_llm_ranking == 0
+    assert ask(alone, "u0").llm == "none"
 
 
-def test_a_list_that_is_not_made_yet_names_the_stage(recipe: Recipe, ws: Workspace) -> None:
-    shutil.rmtree(f"{ws}/augmentation")
+def test_a_list_that_is_gone_names_the_stage(ws: Workspace) -> None:
+    (ws / "augmentation").delete()
     with pytest.raises(InputError, match="longtail augment"):
-        Recommendations(recipe, ws)
+        Recommendations(ws, SERVING)
 
 
 def test_history_is_answered_as_the_model_does_and_says_what_it_ignored(here: Recommendations) -> None:
@@ -178,9 +194,20 @@ def test_popularity_stands_in_where_the_model_knows_nothing(here: Recommendation
         assert own not in {item.item_id for item in found.items}
 
 
+def test_somebody_unknown_gets_the_popular_list_and_is_told_so(here: Recommendations) -> None:
+    found = ask(here, "nobody", k=3)
+    assert (found.user, found.user_known, found.recommender, found.llm) == (
+        "nobody",
+        False,
+        "popularity",
+        "none",
+    )
+    assert (found.interactions, found.alpha) == (0, 0.0)
+    assert [item.item_id for item in found.items] == ["i1", "i2", "i0"], "of equally popular ones the first"
+    assert ask(here, "u5").user_known is True and ask_history(here, "i0").user_known is None
+
+
 def test_faults_are_named(here: Recommendations) -> None:
-    with pytest.raises(UnknownUser, match="no user 'nobody'"):
-        here.user("nobody")
     with pytest.raises(BadQuestion, match="none of these items"):
         here.history(["x", "y"])
     with pytest.raises(BadQuestion, match="at most 6"):
@@ -188,26 +215,18 @@ def test_faults_are_named(here: Recommendations) -> None:
     assert here.length(None) == 6, "the default is cut to the candidates"
 
 
-def test_an_unfinished_workspace_names_the_stage(recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="longtail train"):
-        Recommendations(recipe, Workspace(str(tmp_path)))
+def test_an_unfinished_workspace_names_the_stage(
+    ws: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with pytest.raises(InputError, match="longtail prepare"):
+        Recommendations(Workspace(str(tmp_path_factory.mktemp("empty"))), SERVING)
+    (ws / FIGURES).delete()
+    with pytest.raises(InputError, match="longtail evaluate"):
+        Recommendations(ws, SERVING)
 
 
-@pytest.mark.parametrize(
-    ("serving", "message"),
-    [
-        ({"recommender": "swing"}, "trains itemcf"),
-        ({"recommender": "itemcf", "variant": "popular"}, "trained on observed, discriminated"),
-    ],
-)
-def test_what_is_not_trained_cannot_be_served(serving: dict[str, str], message: str) -> None:
-    recipe = Recipe.model_validate(
-        {
-            "name": "small",
-            "variants": ["observed", "discriminated"],
-            "recommenders": {"itemcf": {}},
-            "serving": serving,
-        }
-    )
-    with pytest.raises(InputError, match=message):
-        served(recipe)
+def test_a_recipe_of_another_version_is_named(tmp_path: Path) -> None:
+    ws = Workspace(str(tmp_path))
+    (ws / "recipe.yaml").write_bytes(b"name: old\nserving: {recommender: swing, size: 3}")
+    with pytest.raises(InputError, match="serving.size.*longtail run"):
+        read_recipe(ws)

@@ -12,19 +12,20 @@ import pytest
 from app.augment import fuse
 from app.data import prepare
 from app.errors import InputError
+from app.evaluation import evaluate
 from app.recipe import Recipe, dump_recipe
 from app.recommenders import train
 from app.schema import RANKINGS
 from app.serving import serve
-from app.workspace import Workspace
+from app.workspace import Workspace, read_manifest
 
 RECIPE = Recipe.model_validate(
     {
         "name": "served",
         "dataset": {"simulation": {"users": 200, "items": 100}},
-        "variants": ["observed"],
-        "recommenders": {"itemcf": {}},
-        "serving": {"recommender": "itemcf", "variant": "observed", "candidates": 20},
+        "variants": ["observed", "popular"],
+        "recommenders": {"itemcf": {"variants": ["observed"]}},
+        "serving": {"candidates": 20},
     }
 )
 
@@ -33,11 +34,18 @@ RECIPE = Recipe.model_validate(
 def ws(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     ws = Workspace(str(tmp_path_factory.mktemp("served")))
     (ws / "recipe.yaml").write_bytes(dump_recipe(RECIPE).encode())
-    for stage in (prepare, fuse, train):
-        stage(RECIPE, ws)
+    prepare(RECIPE, ws)
+    histories = (ws / "data/histories").read_table(["user", "items", "train_end"]).to_pylist()
     with ws.stage("augmentation/next_item", {}, [ws / "data"]).publishing() as draft:
-        ranked = [{"user": user, "items": [99, 98], "scores": [0.9, 0.4]} for user in range(0, 200, 2)]
+        # An LLM that knows what comes next: the validation item, the test item, and one that nobody may have.
+        ranked = [
+            {"user": row["user"], "items": [*row["items"][row["train_end"] :], 99], "scores": [0.9, 0.4, 0.1]}
+            for row in histories
+            if row["user"] % 2 == 0 and 99 not in row["items"] and len(row["items"]) == row["train_end"] + 2
+        ]
         (draft / "rankings/one.parquet").write_table(pa.Table.from_pylist(ranked, RANKINGS))
+    for stage in (fuse, train, evaluate):
+        stage(RECIPE, ws)
     return ws
 
 
@@ -55,9 +63,15 @@ def http(ws: Workspace) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def users(ws: Workspace) -> list[str]:
-    """User ids by code; even codes have an LLM list."""
-    return (ws / "data/histories").read_table(["user", "user_id"]).sort_by("user")["user_id"].to_pylist()
+def histories(ws: Workspace) -> list[dict]:
+    """By user code: the id and the ids of the user's items, oldest first; `listed` whether the LLM ranked."""
+    ids = (ws / "data/items.parquet").read_table(["item_id"])["item_id"].to_pylist()
+    rows = (ws / "data/histories").read_table(["user", "user_id", "items"]).sort_by("user").to_pylist()
+    ranked = set((ws / "augmentation/next_item/rankings").read_table(["user"])["user"].to_pylist())
+    return [
+        {"id": row["user_id"], "items": [ids[item] for item in row["items"]], "listed": row["user"] in ranked}
+        for row in rows
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -65,62 +79,90 @@ def items(ws: Workspace) -> list[str]:
     return (ws / "data/items.parquet").read_table(["item_id"])["item_id"].to_pylist()
 
 
-def test_health_and_description(http: httpx.Client) -> None:
-    health = http.get("/healthz").json()
-    assert health == {
+def recommend(http: httpx.Client, **asked: object) -> dict:
+    return http.post("/recommend", json=asked).raise_for_status().json()
+
+
+def test_health_says_what_validation_chose(http: httpx.Client, ws: Workspace, histories: list[dict]) -> None:
+    """The lists know the validation items, so that the fusion with them is the best."""
+    chosen = read_manifest(ws / "evaluation/served/itemcf-0")["counts"]["serving"]
+    assert http.get("/healthz").json() == {
         "status": "ok",
         "recommender": "itemcf",
+        "variant": "observed",
+        "seed_index": 0,
+        "list": "next_item",
+        **{name: chosen[name] for name in ("alpha_1", "alpha_2", "utility")},
+        "validation_ndcg": chosen["validation_ndcg"],
+        "chosen_by": "validation",
+        "history": "asked",
         "users": 200,
         "items": 100,
-        "users_with_llm_ranking": 100,
+        "users_with_llm_ranking": sum(user["listed"] for user in histories),
     }
     described = http.get("/openapi.json").json()
     assert set(described["paths"]) == {"/recommend", "/healthz"}
     assert described["components"]["schemas"]["RecommendRequest"]["examples"]
 
 
-def test_a_user_gets_both_lists(http: httpx.Client, users: list[str], items: list[str]) -> None:
-    found = http.post("/recommend", json={"user_id": users[0], "k": 20}).raise_for_status().json()
-    assert found["user"] == users[0] and found["llm"] == "ranking"
-    assert RECIPE.serving.alpha_1 * RECIPE.serving.alpha_2 <= found["alpha"] <= RECIPE.serving.alpha_1
-    assert len(found["items"]) == 20
+def test_nobody_is_offered_what_the_whole_history_has(http: httpx.Client, histories: list[dict]) -> None:
+    """Not even first in the LLM's list, where the two latest items of these users stand."""
+    for user in histories[:60]:
+        found = recommend(http, user_id=user["id"], k=20)
+        assert (found["user"], found["user_known"]) == (user["id"], True)
+        assert found["interactions"] == len(user["items"])
+        assert found["items"] and not {one["item_id"] for one in found["items"]} & set(user["items"])
+
+
+def test_a_user_gets_both_lists(http: httpx.Client, histories: list[dict], items: list[str]) -> None:
+    user = next(user for user in histories if user["listed"])
+    found = recommend(http, user_id=user["id"], k=20)
+    assert found["llm"] == "ranking" and 0 < found["alpha"] <= 1
     ranked = {item["item_id"]: item for item in found["items"]}
-    first = ranked.get(items[99])
-    assert first is None or first["llm_rank"] == 1
+    assert ranked[items[99]]["llm_rank"] == 1, "the two before it were taken since"
     assert all(item["title"] for item in found["items"])
     assert sum(item["recommender_rank"] is not None for item in found["items"]) >= 18
 
 
 def test_a_user_without_llm_list_and_a_history_get_the_recommender(
-    http: httpx.Client, users: list[str], items: list[str]
+    http: httpx.Client, histories: list[dict], items: list[str]
 ) -> None:
-    alone = http.post("/recommend", json={"user_id": users[1]}).raise_for_status().json()
+    alone = recommend(http, user_id=next(user["id"] for user in histories if not user["listed"]))
     assert alone["llm"] == "none" and alone["alpha"] == 0 and len(alone["items"]) == 10
-    asked = {"history": [items[0], "no such item", items[1]], "k": 5}
-    adhoc = http.post("/recommend", json=asked).raise_for_status().json()
-    assert adhoc["user"] is None and adhoc["llm"] == "none" and adhoc["unknown_items"] == ["no such item"]
+    adhoc = recommend(http, history=[items[0], "no such item", items[1]], k=5)
+    assert adhoc["user"] is adhoc["user_known"] is None
+    assert adhoc["llm"] == "none" and adhoc["unknown_items"] == ["no such item"]
     assert [item["recommender_rank"] for item in adhoc["items"]] == [1, 2, 3, 4, 5]
     assert not {items[0], items[1]} & {item["item_id"] for item in adhoc["items"]}
 
 
+def test_somebody_unknown_gets_the_popular_list_and_is_told_so(http: httpx.Client, ws: Workspace) -> None:
+    table = (ws / "data/items.parquet").read_table(["item_id", "train_count"])
+    counts = dict(zip(*(table[name].to_pylist() for name in ("item_id", "train_count")), strict=True))
+    found = recommend(http, user_id="nobody", k=5)
+    assert (found["user"], found["user_known"]) == ("nobody", False)
+    assert (found["recommender"], found["llm"], found["interactions"]) == ("popularity", "none", 0)
+    assert [counts[one["item_id"]] for one in found["items"]] == sorted(counts.values(), reverse=True)[:5]
+
+
 def test_many_at_once_are_answered_as_one_by_one(
-    http: httpx.Client, users: list[str], items: list[str]
+    http: httpx.Client, histories: list[dict], items: list[str]
 ) -> None:
     """Requests are ranked in batches; nobody gets another's answer."""
-    asked = [{"user_id": user, "k": 7} for user in users[:40]]
+    users = [user["id"] for user in histories[:40]]
+    asked = [{"user_id": user, "k": 7} for user in users]
     asked += [{"history": [item], "k": 7} for item in items[:40]]
     one_by_one = [http.post("/recommend", json=request).json() for request in asked]
     with ThreadPoolExecutor(16) as pool:
         at_once = list(pool.map(lambda request: http.post("/recommend", json=request).json(), asked))
     assert at_once == one_by_one
-    assert [answer["user"] for answer in at_once[:40]] == users[:40]
+    assert [answer["user"] for answer in at_once[:40]] == users
 
 
 @pytest.mark.parametrize(
     ("status", "request_body", "says"),
     [
-        (404, {"user_id": "nobody"}, "nobody"),
-        (404, {"user_id": ""}, "no user"),
+        (422, {"user_id": ""}, "user_id"),
         (422, {}, "either user_id or history"),
         (422, {"user_id": "a", "history": ["b"]}, "either user_id or history"),
         (422, {"history": []}, "history"),
@@ -166,6 +208,10 @@ def test_no_body_breaks_the_server(http: httpx.Client, body: bytes) -> None:
 
 
 def test_faults_before_serving(ws: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    without = Workspace(str(tmp_path_factory.mktemp("unevaluated")))
+    (without / "data").upload(f"{ws}/data")
+    with pytest.raises(InputError, match="longtail evaluate"):
+        serve(RECIPE, without)
     with pytest.raises(InputError, match="longtail prepare"):
         serve(RECIPE, Workspace(str(tmp_path_factory.mktemp("empty"))))
     with socket.socket() as taken:
@@ -184,5 +230,8 @@ def test_the_config_file_route(ws: Workspace) -> None:
 
     built = call_user_app_builder_with_args_if_necessary(application, {"workspace": str(ws)})
     assert isinstance(built, Application)
+    alone = {"workspace": str(ws), "serving": {"recommender": "itemcf", "variant": "popular"}}
+    with pytest.raises(InputError, match="'popular': nothing of the kind was evaluated"):
+        call_user_app_builder_with_args_if_necessary(application, alone)
     with pytest.raises(InputError, match="no run lies here"):
         call_user_app_builder_with_args_if_necessary(application, {"workspace": str(ws / "nothing")})

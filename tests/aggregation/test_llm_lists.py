@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.aggregation.llm_lists import LLMLists
 from app.schema import RANKINGS
-from app.serving.llm_lists import LLMLists
 from app.workspace import Workspace
 
 USERS = 6

@@ -37,6 +37,11 @@ class LLMLists:
         order[moved] = np.arange(len(moved))
         return cls(indptr, _joined(items, np.int32)[order], _joined(scores, np.float32)[order])
 
+    @classmethod
+    def none(cls, n_users: int) -> "LLMLists":
+        """No list for anybody."""
+        return cls(np.zeros(n_users + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
     @property
     def lengths(self) -> np.ndarray:
         """int64 [users], 0 for whom the LLM ranked nothing."""

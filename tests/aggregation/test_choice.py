@@ -1,0 +1,132 @@
+"""What is served is the best on validation of what the recipe leaves open; what it names is served; else it is refused."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.aggregation.choice import FIGURES, Figure, check_measured, choose, read_figures, write_figures
+from app.errors import InputError
+from app.recipe import Serving
+from app.workspace import Workspace
+
+FUSIONS = {
+    "served": ("observed", "next_item"),
+    "served_ranking": ("observed", "ranking"),
+    "served_discriminated": ("discriminated", "next_item"),
+    "served_itemcf": ("observed", "next_item"),
+}
+CONTROLS = ("popular", "served_itemcf")
+VARIANTS = ("observed", "discriminated", "popular", *FUSIONS)
+
+
+def figure(recommender: str, variant: str, ndcg: float | None = 0.1, seed: int = 0, **changes) -> Figure:
+    trained_on, listed = FUSIONS.get(variant, (variant, None))
+    alphas = (0.5, 1.0, "rank") if listed else (None, None, None)
+    values = dict(zip(("alpha_1", "alpha_2", "utility"), alphas, strict=True))
+    given = {
+        "recommender": recommender,
+        "variant": variant,
+        "trained_on": trained_on,
+        "seed_index": seed,
+        "control": variant in CONTROLS,
+        "list": listed,
+        "candidates": 50,
+        "users": 0 if ndcg is None else 9,
+        "ndcg": ndcg,
+        "made_of": {},
+    }
+    return Figure(**values | given | changes)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["bpr", "swing"]), st.sampled_from(VARIANTS), st.integers(0, 4)),
+        min_size=1,
+        max_size=12,
+        unique_by=lambda one: one[:2],
+    )
+)
+def test_the_best_is_chosen_the_first_of_equals_and_never_a_control(drawn):
+    figures = [figure(name, variant, ndcg / 8) for name, variant, ndcg in drawn]
+    allowed = [one for one in figures if not one.control]
+    if not allowed:
+        with pytest.raises(InputError, match="longtail evaluate"):
+            choose(figures, Serving())
+        return
+    chosen = choose(figures, Serving())
+    assert chosen == next(one for one in allowed if one.ndcg == max(other.ndcg for other in allowed))
+
+
+def test_seeds_are_averaged_then_the_best_of_them_is_taken():
+    lucky = [figure("bpr", "observed", ndcg, seed) for seed, ndcg in enumerate((0.1, 0.9, 0.1))]
+    steady = [figure("swing", "observed", ndcg, seed) for seed, ndcg in enumerate((0.4, 0.5, 0.5))]
+    assert choose([*lucky, *steady], Serving()) == steady[1]
+    assert steady[1].fit == "recommenders/observed/swing-1"
+
+
+FIGURES_OF_ALL = [
+    figure(name, variant, place / 100)
+    for place, (name, variant) in enumerate(itertools.product(("bpr", "swing"), VARIANTS))
+]
+
+
+@pytest.mark.parametrize(
+    ("serving", "expected"),
+    [
+        ({}, ("swing", "served_discriminated")),
+        ({"recommender": "bpr"}, ("bpr", "served_discriminated")),
+        ({"variant": "observed"}, ("swing", "served_ranking")),
+        ({"list": "next_item", "variant": "observed"}, ("swing", "served")),
+        ({"recommender": "bpr", "variant": "popular"}, ("bpr", "popular")),
+    ],
+)
+def test_what_is_named_is_served_and_validation_chooses_the_rest(serving, expected):
+    chosen = choose(FIGURES_OF_ALL, Serving(**serving))
+    assert (chosen.recommender, chosen.variant) == expected
+
+
+def test_a_named_fusion_replaces_the_one_of_validation():
+    chosen = choose(FIGURES_OF_ALL, Serving(recommender="bpr", variant="observed", alpha_1=0.0))
+    assert (chosen.variant, chosen.alpha_1, chosen.alpha_2) == ("served_ranking", 0.0, 1.0), (
+        "0 is a value, not nothing"
+    )
+    plain = [one for one in FIGURES_OF_ALL if not one.list]
+    with pytest.raises(InputError, match="serving.alpha_1 = 0.3: nothing of the kind was evaluated"):
+        choose(plain, Serving(alpha_1=0.3))
+
+
+def test_without_validation_items_the_recipe_must_say():
+    unknown = [figure(one.recommender, one.variant, None) for one in FIGURES_OF_ALL]
+    for serving in ({}, {"recommender": "bpr"}, {"variant": "observed"}):
+        with pytest.raises(InputError, match="no user has a validation item"):
+            choose(unknown, Serving(**serving))
+    named = {"recommender": "swing", "variant": "observed"}
+    assert choose(unknown, Serving(**named)).variant == "observed", "the recommender alone"
+    assert choose(unknown, Serving(**named, alpha_1=0.5)).variant == "served"
+
+
+def test_a_list_is_not_fused_with_more_candidates_than_were_measured():
+    with pytest.raises(InputError, match="serving.candidates = 80"):
+        choose(FIGURES_OF_ALL, Serving(candidates=80))
+    assert choose(FIGURES_OF_ALL, Serving(candidates=20)).candidates == 50
+    assert choose(FIGURES_OF_ALL[:1], Serving(candidates=80)).list is None
+
+
+def test_figures_are_read_as_they_were_written_and_know_what_they_measured(tmp_path):
+    ws = Workspace(str(tmp_path))
+    with pytest.raises(InputError, match="longtail evaluate"):
+        read_figures(ws)
+    fit = ws.stage("recommenders/observed/bpr-0", {"lr": 1})
+    with fit.publishing():
+        pass
+    own = figure("bpr", "observed", made_of={fit.place.path.removeprefix(f"{ws}/"): fit.fingerprint})
+    with ws.stage(FIGURES, []).publishing() as draft:
+        write_figures([own, figure("bpr", "served", None)], draft)
+    assert read_figures(ws) == [own, figure("bpr", "served", None)]
+    check_measured(ws, own)
+    with ws.stage("recommenders/observed/bpr-0", {"lr": 2}).publishing():
+        pass
+    with pytest.raises(InputError, match="bpr-0 is not the one that was evaluated.*longtail evaluate"):
+        check_measured(ws, own)

@@ -1,0 +1,129 @@
+"""What is served is what was measured: asked as the evaluation asks, the endpoint's ranking finds every target where the
+report says it was.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from app.aggregation.choice import choose, read_figures
+from app.evaluation import evaluate
+from app.evaluation.ranking import rank_targets
+from app.recipe import Recipe
+from app.recommenders import build
+from app.recommenders.base import Interactions
+from app.recommenders.runs import runs
+from app.schema import FUSED, RANKINGS
+from app.serving.recommendation import Recommendations
+from app.workspace import Workspace
+
+N_USERS, N_ITEMS, DEPTH = 60, 30, 10
+RECIPE = Recipe.model_validate(
+    {
+        "name": "measured",
+        "variants": ["observed", "popular"],
+        "recommenders": {
+            "itemcf": {"recency": 0.7},
+            "bpr": {"dim": 4, "epochs": 3, "variants": ["observed"]},
+            "sasrec": {"dim": 4, "epochs": 2, "variants": ["observed"]},
+        },
+        "evaluation": {"ks": [DEPTH], "seeds": 2},
+        "serving": {"candidates": 8},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def ws(ray_here: None, tmp_path_factory: pytest.TempPathFactory, write_data) -> Workspace:
+    """A store of two tastes, evaluated; one user has no list, and one took nothing before the validation item."""
+    ws, rng = Workspace(str(tmp_path_factory.mktemp("measured"))), np.random.default_rng(3)
+    histories = [
+        (rng.permutation(15)[: rng.integers(5, 10)] + 15 * (user % 2)).tolist() for user in range(N_USERS)
+    ]
+    cuts = [(len(items) - 2, len(items) - 1) for items in histories]
+    histories[4], cuts[4] = histories[4][:2], (0, 1)
+    data = write_data(ws, histories, cuts, N_ITEMS)
+    trained = [items[: cut[0]] for items, cut in zip(histories, cuts, strict=True)]
+    for variant in RECIPE.variants:
+        added = [[] if variant == "observed" or not own else [rng.integers(N_ITEMS)] for own in trained]
+        rows = [
+            {"user": user, "items": own + more, "weights": [1.0] * len(own + more), "observed": len(own)}
+            for user, (own, more) in enumerate(zip(trained, added, strict=True))
+        ]
+        with ws.stage(f"fused/{variant}", {}, [data]).publishing() as draft:
+            table = pa.Table.from_pylist(rows, FUSED)
+            (draft / "interactions/0.parquet").write_table(table)
+        for run in runs(RECIPE):
+            if run.variant == variant:
+                section = getattr(RECIPE.recommenders, run.recommender)
+                model = build(run.recommender, section, run.seed_index)
+                model.fit(Interactions.from_table(table, N_ITEMS))
+                with ws.stage(run.place, {}, [data]).publishing() as draft:
+                    model.save(draft)
+    with ws.stage("augmentation/next_item", {}, [data]).publishing() as draft:
+        # The validation item among them, as an LLM that knows its users would have it.
+        lists = [np.r_[rng.permutation(np.setdiff1d(range(N_ITEMS), own))[:4], own[-2]] for own in histories]
+        rows = [
+            {
+                "user": user,
+                "items": list(dict.fromkeys(items.tolist())),
+                "scores": [0.5] * len({*items.tolist()}),
+            }
+            for user, items in enumerate(lists)
+            if user != 3
+        ]
+        (draft / "rankings/0.parquet").write_table(pa.Table.from_pylist(rows, RANKINGS))
+    evaluate(RECIPE, ws)
+    return ws
+
+
+def named(**changes) -> dict:
+    return RECIPE.serving.model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        *({"recommender": name} for name in ("itemcf", "bpr", "sasrec")),
+        {"recommender": "itemcf", "variant": "popular"},
+    ],
+    ids=lambda changes: "-".join(changes.values()) or "best",
+)
+def test_every_target_is_served_where_the_report_has_it(ws: Workspace, changes: dict) -> None:
+    here = Recommendations(ws, named(**changes))
+    chosen = here.chosen
+    ranks = (ws / f"evaluation/{chosen.variant}/{chosen.recommender}-{chosen.seed_index}/ranks").read_table()
+    users, items = ranks["user"].to_numpy(), ranks["item"].to_numpy()
+    lists = here.rank(users).items[:, :DEPTH]
+    found = rank_targets(lists, np.arange(len(users)), items)
+    assert found.tolist() == ranks["rank"].to_pylist()
+    assert (found > 0).any() and len(users) == N_USERS
+
+
+def test_the_best_on_validation_is_served_and_controls_are_not(ws: Workspace) -> None:
+    figures = read_figures(ws)
+    assert len(figures) == 1 + 1 + 2 + 2 + (1 + 2 + 2) * 2, "each fit, and the observed ones with either list"
+    assert {one.variant for one in figures if one.control} == {"popular", "served_itemcf"}
+    chosen = choose(figures, RECIPE.serving)
+    assert chosen.variant == "served", "the lists know the validation items"
+    named_too = choose(figures, named(recommender="itemcf", variant="popular"))
+    assert named_too.control and named_too.list is None
+
+
+def test_at_the_endpoint_nothing_is_offered_that_the_user_has(ws: Workspace) -> None:
+    """Of those asked with the training items many were offered an item that they took since."""
+    everybody, taken = (
+        np.arange(N_USERS),
+        (ws / "data/histories").read_table(["user", "items"]).sort_by("user"),
+    )
+    own = taken["items"].to_pylist()
+    for name in ("itemcf", "bpr", "sasrec"):
+        here = Recommendations(ws, named(recommender=name))
+        before = here.rank(everybody).items[:, :DEPTH]
+        assert any(set(row) & set(items) for row, items in zip(before.tolist(), own, strict=True))
+        for user, ranked in zip(everybody, here.rank_users(everybody.tolist()), strict=True):
+            answer = here.for_user(f"u{user}", ranked, 8, known=True)
+            assert answer.interactions == len(own[user])
+            assert not {item.item_id for item in answer.items} & {f"i{item}" for item in own[user]}
+            assert answer.items and answer.recommender == name
