@@ -30,6 +30,7 @@ augment: []
 variants: [observed]
 recommenders: {popularity: {}, itemcf: {}, bpr: {epochs: 2, dim: 4}}
 evaluation: {bootstrap: 20}
+serving: {recommender: itemcf, variant: observed}
 """
 CHANGED = ["--set", "seed=8"]
 SECOND = (
@@ -101,6 +102,13 @@ class First:
                 return True
         return False
 
+    def __enter__(self) -> "First":
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        """Whatever happened: what is stopped would stay for ever."""
+        self.kill()
+
     def kill(self) -> None:
         _signal([*self._processes(), *found("", self.process.pid)], signal.SIGKILL)
         self.process.wait()
@@ -143,17 +151,17 @@ def test_a_second_command_harms_nothing(
     while said.total() < INTERLEAVINGS:
         workspace = tmp_path / f"run-{said.total()}"
         named = {"recipe": recipe_file, "other": other, "workspace": workspace}
-        first = First(recipe_file, workspace)
-        while first.next_change():
-            name, *rest = next(commands)
-            place = [] if name == "status" else ["-w", str(workspace)]
-            code, words = second(name, *(word.format(**named) for word in rest), *place)
-            assert files(workspace) == first.known, f"{name} wrote or removed something"
-            require_whole(workspace)
-            kind = judged(name, code, words, first.process.pid)
-            assert kind, f"{name}: exit {code}: {words}"
-            said[f"{name}: {kind}"] += 1
-        assert first.process.wait() == 0, first.process.stderr.read()[-3000:]
+        with First(recipe_file, workspace) as first:
+            while first.next_change():
+                name, *rest = next(commands)
+                place = [] if name == "status" else ["-w", str(workspace)]
+                code, words = second(name, *(word.format(**named) for word in rest), *place)
+                assert files(workspace) == first.known, f"{name} wrote or removed something"
+                require_whole(workspace)
+                kind = judged(name, code, words, first.process.pid)
+                assert kind, f"{name}: exit {code}: {words}"
+                said[f"{name}: {kind}"] += 1
+            assert first.process.wait() == 0, first.process.stderr.read()[-3000:]
         require_whole(workspace)
         assert rows(workspace) == alone
         assert not [name for name in files(workspace) if DRAFT in name or OLD in name]
@@ -180,10 +188,9 @@ def judged(name: str, code: int, words: str, writer: int) -> str | None:
 def test_a_run_that_was_killed_is_taken_over_and_finished(
     alone: list[dict[str, Any]], recipe_file: Path, tmp_path: Path, after: int
 ) -> None:
-    first = First(recipe_file, tmp_path / "run")
-    for _ in range(after):
-        assert first.next_change()
-    first.kill()
+    with First(recipe_file, tmp_path / "run") as first:
+        for _ in range(after):
+            assert first.next_change()
     next_one = subprocess.run([*COMMAND, "run", recipe_file, "-w", tmp_path / "run"], check=False, **CAPTURED)
     assert next_one.returncode == 0, next_one.stderr[-3000:]
     require_whole(tmp_path / "run")
