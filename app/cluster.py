@@ -75,8 +75,10 @@ def connect(resources: Resources) -> None:
     # DeepSpeed looks for ninja on the PATH, which a command called by its full path does not have.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     join(own, environment)
-    for name in ("ray.data", "ray.llm", "ray.train"):
+    for name in ("ray.llm", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # What a task raises is raised here as well; Ray Data would first take it for a bug of its own, in a hundred lines.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.raise_original_map_exception = True  # else bad input that a task finds comes back as text only

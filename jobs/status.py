@@ -11,6 +11,8 @@ from app.progress import duration
 from app.workspace import STAGES, Workspace
 
 ORDER = list(STAGES)
+NAME = 30
+"""Columns that a name gets at least."""
 
 
 def status(uri: str) -> Table | str:
@@ -26,9 +28,12 @@ def status(uri: str) -> Table | str:
         )
     if not parts:
         return f"{ws}: begun, nothing is published yet."
-    table = Table("part", "took", "age", "counts", title=str(ws), box=SIMPLE_HEAD, title_justify="left")
-    for column in (table.columns[0], table.columns[3]):
-        column.overflow = "fold"
+    table = Table(title=str(ws), box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    # Counts give way first; a name that is still too long is folded, for cut ones may look alike.
+    table.add_column("part", overflow="fold", min_width=min(NAME, max(map(len, parts))))
+    table.add_column("took", no_wrap=True)
+    table.add_column("age", no_wrap=True)
+    table.add_column("counts", overflow="fold", min_width=8)
     for place in sorted(parts, key=_order):
         manifest = parts[place]
         age = duration(max(0.0, time.time() - manifest["finished"])) if "finished" in manifest else ""

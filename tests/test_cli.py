@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from app import __version__
 from app.cli import main
 from app.workspace import Workspace
+from tests.console import at_a_terminal, without_codes
 
 RECIPE = "name: tiny\ndataset: {simulation: {users: 60, items: 40, tastes: 4}}\n"
 STAGES = ("prepare", "finetune", "augment", "fuse", "train", "evaluate", "report")
@@ -159,3 +160,15 @@ def test_a_recipe_without_augmented_variants_asks_no_llm(recipe, tmp_path):
     for stage in ("finetune", "augment"):
         assert call(stage, recipe, "-w", tmp_path / "run", "--set", "variants=[observed]") == (0, "")
     assert not (tmp_path / "run").exists(), "what has nothing to do writes nothing"
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_status_at_a_narrow_terminal_folds_and_cuts_nothing(tmp_path, columns):
+    published(tmp_path / "run")
+    code, drawn = at_a_terminal("status", "run", cwd=tmp_path, columns=columns)
+    text = without_codes(drawn)
+    assert code == 0 and "recommenders/observed/bpr-0 " in text and "…" not in text
+    folded = "".join(line.strip().split("  ")[0] for line in text.splitlines())
+    for seed in (0, 1):
+        assert f"recommenders/{'long' * 30}/bpr-{seed}" in folded
+    assert "3,000," in text and text.count("share") == 7

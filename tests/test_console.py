@@ -115,14 +115,6 @@ def test_a_terminal_draws_the_progress_of_a_training(folder, ran):
     assert re.search(r"observed/bpr-0 .*\d+/400 epochs, [\d.e+]+/s, .* left", text), text[-3000:]
 
 
-def test_status_at_a_narrow_terminal_folds_names_and_cuts_none(folder, ran):
-    code, drawn = at_a_terminal("status", "run", cwd=folder, columns=50)
-    text = without_codes(drawn)
-    assert code == 0 and "…" not in text
-    for name in ("bpr-0", "itemcf-0"):
-        assert name in text
-
-
 @pytest.fixture
 def taken_port() -> Iterator[int]:
     with socket.create_server(("", 0)) as taken:
