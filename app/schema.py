@@ -71,6 +71,7 @@ REQUESTS = pa.schema(
     [
         ("request_id", pa.string()),  # 16 hexadecimal digits: a hash of all that the answer depends on
         ("user", pa.int32()),
+        ("user_id", pa.string()),
         ("history", pa.list_(pa.int32())),  # the training items, oldest first
         ("held_out", pa.list_(pa.int32())),
         # the items that the questions are about, as the strategy arranges them
@@ -81,6 +82,43 @@ REQUESTS = pa.schema(
     ]
 )
 """What an LLM is asked about one user: one row from first to last, however many questions it holds."""
+
+ANSWER = pa.struct(
+    [
+        ("written", pa.list_(pa.int32())),
+        ("written_logprobs", pa.list_(pa.float32())),
+        ("options", pa.list_(pa.int32())),
+        ("option_logprobs", pa.list_(pa.float32())),
+    ]
+)
+"""What the engine says to one prompt: the tokens it wrote, and of the first one the alternatives that were asked for,
+likeliest first, or in the order of the request's `options`."""
+
+WORDS = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("answers", pa.list_(ANSWER)),  # one for each prompt; none where there is an error
+        ("prompt_tokens", pa.int32()),
+        ("output_tokens", pa.int32()),
+        ("seconds", pa.float32()),  # engine time: that of a batch, shared out by tokens
+        ("error", pa.string()),
+    ]
+)
+"""The ledger: what the LLM of a strategy said, a row per request. What it means is read from it anew by every run."""
+
+YES_NO = pa.schema(
+    [
+        ("question", pa.uint64()),  # a hash of all that the answer depends on
+        (
+            "yes",
+            pa.float32(),
+        ),  # log-probabilities of the two answers; null where the engine rejected the question
+        ("no", pa.float32()),
+        ("tokens", pa.int32()),  # prompt and answer
+        ("seconds", pa.float32()),
+    ]
+)
+"""The ledger of the discriminator: what it said of proposals, a row per question."""
 
 PROPOSAL = pa.struct(
     [
@@ -111,7 +149,7 @@ ANSWERS = pa.schema(
         ("proposals", pa.list_(PROPOSAL)),
     ]
 )
-"""The ledger: one row per request from first to last, exploded only after it is complete."""
+"""What a recipe makes of the ledger: one row per request, every proposal with its outcome."""
 
 ACCEPTED = "accepted"
 NOT_IN_CATALOGUE = "not_in_catalogue"

@@ -1,10 +1,19 @@
-"""The ledger: every answer, one row per request, kept while the pipeline streams and never asked for again.
+"""The ledger: what the LLMs said, word for word, kept while the pipeline streams and never asked for again.
 
-A folder of Parquet files with rows of `schema.ANSWERS`. A file gets its name only when it is whole, so a run that is cut off
-at any point leaves none that is half written; what was in flight is asked again by the next run. Requests are known by a
-hash of their content, so recipes that share a ledger share its answers.
+It holds no verdicts. Which item a text names, whether a user knows it already, whether it is held out: all of that is read
+from the words by every run anew, with the data, the grounding and the settings of that run. So a request is known by what
+its answer depends on and by nothing else (`identity`), and recipes that share a ledger share its answers.
+
+There are two kinds of rows. A request to the LLM of a strategy is one row of `schema.WORDS`, however many prompts it has,
+so that no crash can tear an answer. What the discriminator said of proposals is a row of `schema.YES_NO` for each question:
+another grounding or another split puts other proposals to it, and those that it met before are not asked again. In one row
+with the request's own words, those would have to wait for it, and one more proposal would ask for all of them again.
+
+A folder of Parquet files for each LLM and way of asking. A file gets its name only when it is whole, so a run that is cut
+off at any point leaves none that is half written; what was in flight is asked again by the next run.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -12,41 +21,71 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from app.cluster import fetch
-from app.schema import ANSWERS, OUTCOMES
-from app.workspace import Place
+from app.errors import InputError
+from app.place import Place
+from app.recipe import Recipe
+from app.schema import WORDS
+from app.workspace import Workspace
 
+FORMAT = 2
+"""Of what a ledger holds. 1, without a file that says so, were rows of `schema.ANSWERS`, with the outcomes of their day."""
+MARK = "_ledger.json"
 UNFINISHED = ".part"
+REPEATED = [f"answers.list.element.{name}.list.element" for name in ("written", "options")]
+REPEATED += ["prompt_tokens", "output_tokens", "tokens"]
+SPLIT = [f"answers.list.element.{name}_logprobs.list.element" for name in ("written", "option")]
+SPLIT += ["seconds", "yes", "no"]
+"""The columns of both kinds that repeat, and those that do not, of which Parquet writes first all first bytes, then all
+second ones: that takes a third less when it is compressed.
+"""
+AT_ONCE = 1024
+"""Requests whose words are read together."""
 Ids = Any
 """A Ray reference to sorted uint64 ids: 8 bytes a request in the object store, none in the driver."""
 
 
-@dataclass(frozen=True)
-class Written:
-    """What a file of answers holds; the driver adds these up while it streams."""
+def identity(salt: str, user_id: str, prompts: Iterable[np.ndarray], options: np.ndarray) -> bytes:
+    """8 bytes that know a question: the LLM and how it answers (`salt`), about whom, the prompts, the options.
 
-    requests: int = 0
-    errors: int = 0
-    useless: int = 0
-    """Answers that name no item of the catalogue at all."""
-    questions: int = 0
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    judge_tokens: int = 0
-    seconds: float = 0.0
-    proposals: int = 0
-    usable: int = 0
-    """Proposals without an outcome yet, or accepted."""
+    An answer says something of one user, so two users with the same prompts have two answers: a sampled one is a user's
+    own, and what an answer cost is told once. A user is known by the publisher's id, for codes move when others come.
+    """
+    content = blake2b(salt.encode(), digest_size=8)
+    name = user_id.encode()
+    content.update(len(name).to_bytes(4, "little") + name)
+    for part in (options, *prompts):
+        content.update(len(part).to_bytes(4, "little"))
+        content.update(np.ascontiguousarray(part, np.int32))
+    return content.digest()
 
-    def __add__(self, other: "Written") -> "Written":
-        return Written(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+def find_ledger(recipe: Recipe, ws: Workspace) -> Place:
+    """The folder of a recipe's ledger. Raises InputError if it holds what this Longtail cannot read."""
+    root = Place.named(recipe.ledger, "ledger") if recipe.ledger else ws / "ledger"
+    mark = root / MARK
+    found = mark.read_json().get("format") if mark.exists() else (1 if root.files(".parquet") else FORMAT)
+    if found != FORMAT:
+        kept = "kept verdicts instead of what the LLMs said" if found == 1 else f"writes format {found}"
+        raise InputError(
+            f"ledger = {root}: written by another version of Longtail, which {kept}; this one reads format {FORMAT}."
+            " Move that folder away, or let `ledger` name another one: the questions are then asked again."
+        )
+    return root
+
+
+def open_ledger(recipe: Recipe, ws: Workspace) -> Place:
+    """`find_ledger`, to be written to: it says from now on what it holds."""
+    root = find_ledger(recipe, ws)
+    if not (root / MARK).exists():
+        (root / MARK).write_json({"format": FORMAT})
+    return root
 
 
 class Ledger:
-    """The answers to one way of asking: a strategy with its settings, LLMs and catalogue."""
+    """The words of one LLM, asked in one way: rows of `schema.WORDS`."""
 
     def __init__(self, place: Place) -> None:
         self.place = place.make_folder()
@@ -58,32 +97,50 @@ class Ledger:
         left = ray.remote(num_cpus=0.1)(_left).remote(self.place, wanted)
         return left, ray.get(ray.remote(num_cpus=0.1)(_count).remote(left))
 
-    def append(self, answers: Any) -> Any:
-        """Run the pipeline that makes `answers` and keep its rows as they come: an iterator of `Written`, file by file."""
-        files = answers.map_batches(
-            partial(_write, place=self.place), batch_format="pyarrow", batch_size=None, zero_copy_batch=True
+    def keep(self, answered: Any) -> Any:
+        """A dataset of requests with their words: the same rows, once they are written down."""
+        return answered.map_batches(
+            partial(_kept, place=self.place), batch_format="pyarrow", batch_size=None, zero_copy_batch=True
         )
-        for batch in files.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
-            for row in batch.to_pylist():
-                yield Written(**row)
 
-    def read(self, wanted: Ids) -> Any:
-        """The answers to the wanted requests as a dataset, each once, also where a lost writer was replaced."""
+    def read(self, requests: Any) -> Any:
+        """A dataset of answered requests (`request_id` and more): the same rows with their words, each once, also where
+        a lost writer was replaced.
+        """
         import ray
-        import ray.data
 
-        again = ray.remote(num_cpus=0.1)(_repeated).remote(self.place)
-        files = [{"file": file.name} for file in self.place.files(".parquet")]
-        return ray.data.from_items(files, override_num_blocks=max(1, len(files))).map_batches(
+        index = ray.remote(num_cpus=0.1)(_index_of).remote(self.place)
+        return requests.map_batches(
             _read,
-            batch_size=1,
             batch_format="pyarrow",
-            fn_kwargs={"place": self.place, "references": [wanted, again]},
+            batch_size=AT_ONCE,
+            fn_kwargs={"place": self.place, "index": [index]},
         )
+
+
+@dataclass(frozen=True)
+class Index:
+    """Where the words of each request stand: ids uint64 [n], sorted, each once; numbers int32 [n] of `names`, the files;
+    rows int32 [n] within the file. 16 bytes a request, in the object store.
+    """
+
+    ids: np.ndarray
+    numbers: np.ndarray
+    rows: np.ndarray
+    names: list[str]
+
+
+def _index_of(place: Place) -> Index:
+    names = [file.name for file in place.files(".parquet")]
+    ids = [_numbers((place / name).read_table(["request_id"])["request_id"]) for name in names]
+    numbers = np.repeat(np.arange(len(ids), dtype=np.int32), [len(own) for own in ids])
+    rows = np.concatenate([np.zeros(0, np.int32), *(np.arange(len(own), dtype=np.int32) for own in ids)])
+    known, first = np.unique(np.concatenate([np.zeros(0, np.uint64), *ids]), return_index=True)
+    return Index(known, numbers[first], rows[first], names)
 
 
 def ids_of(requests: Any) -> Ids:
-    """The ids of a dataset with `request_id`; to know them all prompts are written once."""
+    """The ids of a dataset with `request_id`."""
     import ray
 
     return ray.remote(num_cpus=0)(_ids_of).remote(requests.select_columns(["request_id"]))
@@ -98,29 +155,11 @@ def _ids_of(requests: Any) -> np.ndarray:
 
 
 def _left(place: Place, wanted: np.ndarray) -> np.ndarray:
-    return wanted[~np.isin(wanted, _by_file(place)[0])]
+    return wanted[~np.isin(wanted, _index_of(place).ids)]
 
 
 def _count(ids: np.ndarray) -> int:
     return len(ids)
-
-
-def _by_file(place: Place) -> tuple[np.ndarray, np.ndarray]:
-    """The id of every row, and the number of its file."""
-    ids = [_numbers(file.read_table(["request_id"])["request_id"]) for file in place.files(".parquet")]
-    numbers = np.repeat(np.arange(len(ids)), [len(own) for own in ids])
-    return np.concatenate([np.zeros(0, np.uint64), *ids]), numbers
-
-
-def _repeated(place: Place) -> dict[str, np.ndarray]:
-    """By file the ids of rows that an earlier file has already."""
-    ids, numbers = _by_file(place)
-    order = np.lexsort((numbers, ids))
-    ids, numbers = ids[order], numbers[order]
-    first = np.searchsorted(ids, ids)
-    second = np.flatnonzero(numbers > numbers[first])
-    names = [file.name for file in place.files(".parquet")]
-    return {names[number]: ids[second[numbers[second] == number]] for number in np.unique(numbers[second])}
 
 
 def unanswered(batch: pa.Table, left: list[Ids]) -> pa.Table:
@@ -128,50 +167,42 @@ def unanswered(batch: pa.Table, left: list[Ids]) -> pa.Table:
     return batch.filter(pa.array(np.isin(_numbers(batch["request_id"]), fetch(left[0]))))
 
 
-def _read(batch: pa.Table, place: Place, references: list[Ids]) -> pa.Table:
-    wanted, repeated = map(fetch, references)
-    parts = [ANSWERS.empty_table()]
-    for name in batch["file"].to_pylist():
-        table = (place / name).read_table()
-        ids = _numbers(table["request_id"])
-        _, first = np.unique(ids, return_index=True)
-        kept = np.isin(ids, wanted) & ~np.isin(ids, repeated.get(name, ids[:0]))
-        parts.append(table.filter(pa.array(kept & np.isin(np.arange(len(ids)), first))))
-    return pa.concat_tables(parts)
+def _read(batch: pa.Table, place: Place, index: list[Any]) -> pa.Table:
+    """Requests in the order of the data meet files in about that order: a batch reads few of them."""
+    known: Index = fetch(index[0])
+    at = np.searchsorted(known.ids, _numbers(batch["request_id"]))
+    order = np.lexsort((known.rows[at], known.numbers[at]))
+    numbers, rows = known.numbers[at][order], known.rows[at][order]
+    names = [name for name in WORDS.names if name != "request_id"]
+    parts = [WORDS.empty_table().select(names)]
+    for number in np.unique(numbers):
+        table = (place / known.names[number]).read_table(names)
+        parts.append(table.take(pa.array(rows[numbers == number])))
+    words = pa.concat_tables(parts).take(pa.array(np.argsort(order)))
+    for name in names:
+        batch = batch.append_column(name, words[name])
+    return batch
 
 
-def _write(batch: pa.Table, place: Place) -> pa.Table:
-    """One file of answers; the same answers get the same name, so that a repeated task leaves one file."""
-    if len(batch):
-        name = blake2b("".join(sorted(batch["request_id"].to_pylist())).encode(), digest_size=12).hexdigest()
-        target = place / f"{name}.parquet"
-        draft = place / f"{name}{UNFINISHED}"
-        with draft.fs.open_output_stream(draft.path) as stream:
-            pq.write_table(batch, stream, compression="zstd")
-        draft.fs.move(draft.path, target.path)
-    return pa.Table.from_pylist([vars(_written(batch))])
+def _kept(batch: pa.Table, place: Place) -> pa.Table:
+    write(batch.select(WORDS.names).cast(WORDS), place)
+    return batch
 
 
-def _written(batch: pa.Table) -> Written:
-    sums = {
-        name: pc.sum(batch[name]).as_py() or 0
-        for name in ("questions", "prompt_tokens", "output_tokens", "judge_tokens")
-    }
-    sums["seconds"] = (pc.sum(batch["seconds"]).as_py() or 0) + (pc.sum(batch["judge_seconds"]).as_py() or 0)
-    lists = batch["proposals"].combine_chunks()
-    flat = lists.flatten()
-    grounded = flat.field("item").is_valid().to_numpy(zero_copy_only=False)
-    rows = lists.value_parent_indices().to_numpy(zero_copy_only=False)
-    useful = np.bincount(rows[grounded], minlength=len(batch)) > 0
-    usable = pc.or_kleene(flat.field("outcome").is_null(), pc.equal(flat.field("outcome"), OUTCOMES[0]))
-    return Written(
-        requests=len(batch),
-        errors=len(batch) - batch["error"].null_count,
-        useless=len(batch) - int(useful.sum()),
-        proposals=len(flat),
-        usable=pc.sum(usable).as_py() or 0,
-        **sums,
-    )
+def write(table: pa.Table, place: Place) -> None:
+    """One file of the ledger. Rows of the same ids, in the first column, get the same name, so that a repeated task leaves
+    one file.
+    """
+    if not len(table):
+        return
+    ids = sorted(map(str, table.column(0).to_pylist()))
+    name = blake2b("".join(ids).encode(), digest_size=12).hexdigest()
+    target, draft = place / f"{name}.parquet", place / f"{name}{UNFINISHED}"
+    with draft.fs.open_output_stream(draft.path) as stream:
+        pq.write_table(
+            table, stream, compression="zstd", use_dictionary=REPEATED, use_byte_stream_split=SPLIT
+        )
+    draft.fs.move(draft.path, target.path)
 
 
 def _numbers(request_ids: pa.ChunkedArray) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""Stage augment: histories -> requests -> LLM -> proposals -> discriminator -> ledger -> judge, in one streaming pipeline.
+"""Stage augment: histories -> requests -> LLM -> ledger -> proposals -> discriminator -> ledger, in one streaming pipeline.
 
-The ledger holds what the LLMs said and outlives every rerun; `augmentation/<strategy>` is what this recipe makes of it:
-`answers` with an outcome for every proposal, and `rankings`, each user's list.
+The ledger holds what the LLMs said and outlives every rerun. A second pipeline makes of it what this recipe takes it for,
+`augmentation/<strategy>`: `answers` with an outcome for every proposal, and `rankings`, each user's list.
 """
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,25 +14,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.augment.content import content
-from app.augment.discriminate import finished, questions
-from app.augment.ledger import Ledger, ids_of, unanswered
-from app.augment.progress import Progress
+from app.augment.discriminate import Judging, finished, heard_in, keep, unheard
+from app.augment.ledger import AT_ONCE, Ledger, find_ledger, ids_of, open_ledger, unanswered
+from app.augment.progress import Progress, Written, written
 from app.augment.publishing import publish_answers
 from app.augment.strategies import build
 from app.augment.strategies.base import Strategy, requests
 from app.cluster import connect, fetch
 from app.data import Prepared
 from app.llm.engine import Sampling, ask
-from app.llm.prompts import VERSION, Prompts
+from app.llm.prompts import Prompts
 from app.place import Place
 from app.recipe import Recipe, StrategySection
 from app.workspace import Workspace, fingerprint
 
 log = logging.getLogger("longtail")
+MEANING = 2
+"""The version of what is made of equal words: how they are grounded, settled and judged. Another one asks nothing again."""
 ATTEMPTS = 3
 """A request that was lost with an actor is asked again in the same run, this often."""
-NOT_CONTENT = {"users", "useless", "threshold"}
-"""Settings of a strategy that no single answer depends on."""
 
 
 def augment(recipe: Recipe, ws: Workspace) -> None:
@@ -49,7 +50,7 @@ def _augment(recipe: Recipe, ws: Workspace, section: StrategySection) -> None:
     roles = {role: ws / f"llm/{role}" for role in recipe.roles}
     tunings = {role: getattr(recipe, role) for role in roles}
     settings = {
-        "strategy": section.model_dump(),
+        "strategy": section.model_dump() | {"meaning": section.meaning},
         "judge": recipe.judge.model_dump(exclude={"weight"}),
         "items": recipe.llm.items,
         "history": [tuning.history for tuning in tunings.values()],
@@ -57,79 +58,80 @@ def _augment(recipe: Recipe, ws: Workspace, section: StrategySection) -> None:
         "itemcf": recipe.itemcf.model_dump(mode="json"),
         "seed": recipe.seed,
     }
-    stage = ws.stage(f"augmentation/{section.strategy}", settings, [ws / "data", *roles.values()])
+    inputs = [ws / "data", *roles.values()]
+    stage = ws.stage(f"augmentation/{section.strategy}", settings, inputs, MEANING)
     if stage.up_to_date:
         return
     ws.claim()
     for role in roles:
         ws.require(f"llm/{role}")
+    find_ledger(recipe, ws)
     prepared = Prepared(ws)
     connect(recipe.resources)
     asking = Asking(recipe, ws, section, prepared)
     with stage.publishing() as draft:
-        answers = asking.run()
-        stage.counts = publish_answers(recipe, prepared, section, answers, draft)
+        stage.counts = asking.publish(draft)
 
 
 class Asking:
-    """One strategy of a recipe, ready to be asked: what its ledger is called, and the pipeline that fills it."""
+    """One strategy of a recipe, ready to be asked: what its ledger is called, and the pipelines that fill and read it."""
 
     def __init__(self, recipe: Recipe, ws: Workspace, section: StrategySection, prepared: Prepared) -> None:
+        import ray
+
         self.recipe, self.section, self.prepared = recipe, section, prepared
         self.strategy: Strategy = build(recipe, section, ws, prepared)
-        self.llm = ws / f"llm/{self.strategy.role}"
-        self.discriminator, self.judging = ws / "llm/discriminator", None
-        if self.strategy.judged and recipe.judge.yes_no > 0:
-            tuning = recipe.discriminator
-            self.judging = Prompts.open(
-                self.discriminator, prepared.items, recipe.llm.items, tuning.history, tuning.context
-            )
-        self.salt = self._salt()
-        root = Place.named(recipe.ledger, "ledger") if recipe.ledger else ws / "ledger"
+        self.llm, self.discriminator = ws / f"llm/{self.strategy.role}", ws / "llm/discriminator"
+        root = open_ledger(recipe, ws)
+        self.salt = _salt(self.llm, self.strategy.sampling)
         self.ledger = Ledger(root / f"{section.strategy}/{self.salt}")
+        self.judging: Judging | None = None
+        if self.strategy.judged and recipe.judge.yes_no > 0:
+            tuning, items = recipe.discriminator, prepared.items
+            prompts = Prompts.open(
+                self.discriminator, items, recipe.llm.items, tuning.history, tuning.context
+            )
+            self.judging = Judging(prompts, _salt(self.discriminator, Sampling()))
+            self.judged = (root / f"yes_no/{self.judging.salt}").make_folder()
+        self.shared = ray.put((self.strategy, self.judging))
+        """What asks and reads, for tasks."""
 
-    def _salt(self) -> str:
-        """A hash of everything but a request's own content that its answer depends on."""
-        import ray
-
-        models = [self.llm] + ([self.discriminator] if self.judging else [])
-        hashed = ray.get([ray.remote(num_cpus=0.5)(content).remote(model) for model in models])
-        asked = [self.strategy.prompts] + ([self.judging] if self.judging else [])
-        catalogue = self.prepared.items.select(["item_id", "title", "slice"])
-        return fingerprint(
-            VERSION,
-            self.section.model_dump(exclude=NOT_CONTENT),
-            self.recipe.llm.items,
-            [(prompts.history, prompts.context) for prompts in asked],
-            hashed,
-            fingerprint(catalogue.to_pydict()),
-            vars(self.strategy.sampling),
-        )
+    def publish(self, draft: Place) -> dict[str, Any]:
+        """Ask what was not asked yet, then write what this recipe makes of the answers; the counts of the manifest."""
+        requests = self.run()
+        for _ in range(ATTEMPTS + 1):
+            counts = publish_answers(self.recipe, self.prepared, self.section, self.answers(requests), draft)
+            unheard = counts.pop("unheard")
+            if not unheard:
+                return counts
+            log.info("%s: %d requests with proposals to judge", self.section.strategy, unheard)
+            for part in ("answers", "rankings"):
+                (draft / part).delete()
+            self._follow(self.judged_later(requests), unheard)
+        raise self._incomplete(unheard, "are not judged", self.judged)
 
     def run(self) -> Any:
-        """Bring the ledger up to one answer per request; all of them as a dataset."""
-        import ray
+        """Bring the ledger up to one answer per request; all requests, without their prompts, as a dataset.
 
-        shared = ray.put((self.strategy, self.judging))
-        everything = self.requests(shared)
-        wanted = ids_of(everything)
+        That is held, in the object store: to make the prompts again takes longer than all of the reading.
+        """
+        requests = self.requests().drop_columns(["prompts", "options"])
+        requests = requests.repartition(target_num_rows_per_block=AT_ONCE).materialize()
+        wanted = ids_of(requests)
         for attempt in range(ATTEMPTS + 1):
             left, count = self.ledger.left(wanted)
             if not count:
-                return self.ledger.read(wanted)
+                return requests
             if attempt == ATTEMPTS:
-                raise RuntimeError(
-                    f"{self.section.strategy}: {count} requests have no answer after {ATTEMPTS} rounds;"
-                    f" {self.ledger.place} has the others"
-                )
+                raise self._incomplete(count, "have no answer", self.ledger.place)
             log.info("%s: %d requests to ask%s", self.section.strategy, count, " again" if attempt else "")
-            remaining = everything.map_batches(unanswered, batch_format="pyarrow", fn_kwargs={"left": [left]})
-            progress = Progress(self.section, self.recipe.prices, self.recipe.llm.base, count)
-            for written in self.ledger.append(self.answers(remaining, shared)):
-                progress.add(written, self.ledger.place)
+            remaining = self.requests().map_batches(
+                unanswered, batch_format="pyarrow", fn_kwargs={"left": [left]}
+            )
+            self._follow(self.asked(remaining), count)
 
-    def requests(self, shared: Any) -> Any:
-        """Rows of `schema.REQUESTS` about all users that the strategy asks about; shared: a reference to what asks."""
+    def requests(self) -> Any:
+        """Rows of `schema.REQUESTS` about all users that the strategy asks about."""
         import ray
 
         histories = self.prepared.histories()
@@ -139,27 +141,73 @@ class Asking:
                 _among, batch_format="pyarrow", fn_kwargs={"users": [ray.put(drawn)]}
             )
         return histories.map_batches(
-            partial(_requests, shared=[shared], salt=self.salt, seed=self.recipe.seed), batch_format="pyarrow"
+            partial(_requests, shared=[self.shared], salt=self.salt, seed=self.recipe.seed),
+            batch_format="pyarrow",
         )
 
-    def answers(self, remaining: Any, shared: Any) -> Any:
-        """Requests -> rows of `schema.ANSWERS`, as the engines give them."""
+    def asked(self, requests: Any) -> Any:
+        """Requests -> sums of what the engines said to them, `progress.Written` by name, once it is in the ledger."""
         strategy, resources = self.strategy, self.recipe.resources
-        asked = ask(self.llm, resources, strategy.prompts.context + 1, strategy.sampling, strategy.questions)
-        read = partial(_read, shared=[shared], judged=self.judging is not None)
-        drafts = asked(remaining).map_batches(
-            read, batch_format="pyarrow", batch_size=None, zero_copy_batch=True
+        engines = ask(
+            self.llm, resources, strategy.prompts.context + 1, strategy.sampling, strategy.questions
         )
+        drafts = _whole(self.ledger.keep(engines(requests)), _read, shared=[self.shared])
         if self.judging:
-            proposals = getattr(self.section, "proposals", strategy.questions)
-            judged = ask(self.discriminator, resources, self.judging.context + 1, Sampling(), proposals)
-            drafts = judged(drafts)
-        return drafts.map_batches(
-            partial(finished, strategy=strategy.name, judged=self.judging is not None),
-            batch_format="pyarrow",
-            batch_size=None,
-            zero_copy_batch=True,
+            drafts = self._discriminated(drafts)
+        return _whole(drafts, written, asked=True)
+
+    def judged_later(self, requests: Any) -> Any:
+        """As `asked`, of requests with an answer of which some proposals were not put to the discriminator: a run was cut
+        off between the two, or what is open now was not open then.
+        """
+        drafts = _whole(self.ledger.read(requests), _read, shared=[self.shared])
+        return _whole(self._discriminated(drafts, waiting=True), written, asked=False)
+
+    def answers(self, requests: Any) -> Any:
+        """Requests that have been asked -> rows of `schema.ANSWERS`, and `unheard` (see `discriminate.finished`)."""
+        drafts = _whole(self.ledger.read(requests), _read, shared=[self.shared])
+        return _whole(drafts, _finished, shared=[self.shared], heard=[self._heard()])
+
+    def _discriminated(self, drafts: Any, waiting: bool = False) -> Any:
+        """Put the open proposals that it has not met to the discriminator. waiting: only rows that have some go on."""
+        proposals = getattr(self.section, "proposals", self.strategy.questions)
+        engines = ask(
+            self.discriminator, self.recipe.resources, self.judging.prompts.context + 1, Sampling(), proposals
         )
+        put = _whole(drafts, _put, shared=[self.shared], heard=[self._heard()], waiting=waiting)
+        return _whole(engines(put), keep, place=self.judged)
+
+    def _heard(self) -> Any:
+        """A reference to what the discriminator has said by now."""
+        import ray
+
+        return ray.remote(num_cpus=0.1)(heard_in).remote(self.judged) if self.judging else None
+
+    def _follow(self, sums: Any, total: int) -> None:
+        """Run a pipeline, and say how it comes along."""
+        progress = Progress(self.section, self.recipe.prices, self.recipe.llm.base, total)
+        for batch in sums.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
+            for row in batch.to_pylist():
+                progress.add(Written(**row), self.ledger.place)
+
+    def _incomplete(self, count: int, how: str, place: Place) -> RuntimeError:
+        return RuntimeError(
+            f"{self.section.strategy}: {count} requests {how} after {ATTEMPTS} rounds; {place} has the others"
+        )
+
+
+def _salt(llm: Place, sampling: Sampling) -> str:
+    """All that an answer depends on besides the question: the LLM, byte for byte, and how it answers."""
+    import ray
+
+    return fingerprint(ray.get(ray.remote(num_cpus=0.5)(content).remote(llm)), vars(sampling))
+
+
+def _whole(dataset: Any, step: Callable[..., pa.Table], **settings: Any) -> Any:
+    """A step that takes a block at a time. References stand in lists, or Ray would fetch them for every task."""
+    return dataset.map_batches(
+        partial(step, **settings), batch_format="pyarrow", batch_size=None, zero_copy_batch=True
+    )
 
 
 def _drawn(seed: int, n_users: int, count: int) -> np.ndarray:
@@ -178,9 +226,20 @@ def _requests(batch: pa.Table, shared: list[Any], salt: str, seed: int) -> pa.Ta
     return requests(batch, strategy, salt, seed)
 
 
-def _read(batch: pa.Table, shared: list[Any], judged: bool) -> pa.Table:
-    strategy, judging = fetch(shared[0])
-    asked = pc.list_value_length(batch["answers"])
+def _read(batch: pa.Table, shared: list[Any]) -> pa.Table:
+    """What the words mean to this run: `proposals`, and in `questions` how many prompts were answered."""
+    strategy, _ = fetch(shared[0])
+    asked = pc.list_value_length(batch["answers"]).cast(pa.int32())
     drafts = batch.append_column("proposals", strategy.read(batch).column(len(batch)))
-    drafts = drafts.append_column("questions", asked.cast(pa.int32()))
-    return questions(drafts, judging) if judged else drafts
+    return drafts.drop_columns(["answers"]).append_column("questions", asked)
+
+
+def _put(batch: pa.Table, shared: list[Any], heard: list[Any], waiting: bool) -> pa.Table:
+    _, judging = fetch(shared[0])
+    batch = unheard(batch, judging, fetch(heard[0]))
+    return batch.filter(pc.greater(pc.list_value_length(batch["asked"]), 0)) if waiting else batch
+
+
+def _finished(batch: pa.Table, shared: list[Any], heard: list[Any]) -> pa.Table:
+    strategy, judging = fetch(shared[0])
+    return finished(batch, strategy.name, judging, judging and fetch(heard[0]))

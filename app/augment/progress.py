@@ -2,17 +2,72 @@
 
 import logging
 import time
+from dataclasses import dataclass
+from typing import Any
 
-from app.augment.ledger import Written
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from app.augment.discriminate import FIRST
 from app.errors import InputError
+from app.place import Place
 from app.progress import figures_of, progress
 from app.recipe import Prices, StrategySection
-from app.workspace import Place
+from app.schema import ACCEPTED
 
 log = logging.getLogger("longtail")
 EVERY_SECONDS = 1.0
 ENOUGH = 256
 """Answers after which a share of useless ones says something."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came out of a running pipeline; the driver adds these up."""
+
+    requests: int = 0
+    errors: int = 0
+    useless: int = 0
+    """Answers that name no item of the catalogue at all."""
+    questions: int = 0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    judge_tokens: int = 0
+    seconds: float = 0.0
+    proposals: int = 0
+    usable: int = 0
+    """Proposals without an outcome yet, or accepted."""
+
+    def __add__(self, other: "Written") -> "Written":
+        return Written(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+
+def written(batch: pa.Table, asked: bool) -> pa.Table:
+    """One row of sums, `Written` by name, of rows that are in the ledger; they have `proposals`. asked: whether the LLM of
+    the strategy was asked just now. A row with a column `asked` was with the discriminator.
+    """
+    judged = "asked" in batch.column_names
+    sums: dict[str, Any] = {"requests": len(batch)}
+    if asked:
+        first = FIRST if judged else ""
+        costs = ("questions", "prompt_tokens", "output_tokens", "seconds")
+        flat = pc.list_flatten(batch["proposals"])
+        named = pc.list_parent_indices(batch["proposals"]).filter(pc.is_valid(pc.struct_field(flat, "item")))
+        outcomes = pc.struct_field(flat, "outcome")
+        sums |= {name: _sum(batch[first + name]) for name in costs} | {
+            "errors": len(batch) - batch[first + "error"].null_count,
+            "useless": len(batch) - len(pc.unique(named)),
+            "proposals": len(flat),
+            "usable": _sum(pc.or_kleene(pc.is_null(outcomes), pc.equal(outcomes, ACCEPTED))),
+        }
+    if judged:
+        sums["judge_tokens"] = _sum(batch["prompt_tokens"]) + _sum(batch["output_tokens"])
+        sums["seconds"] = sums.get("seconds", 0.0) + _sum(batch["seconds"])
+    return pa.Table.from_pylist([vars(Written(**sums))])
+
+
+def _sum(column: Any) -> Any:
+    return pc.sum(column).as_py() or 0
 
 
 class Progress:

@@ -13,10 +13,10 @@ from app.augment.strategies.catalogue import rare_items
 from app.augment.strategies.screening import kept
 from app.cluster import added_up, fetch
 from app.data import Prepared
+from app.place import Place
 from app.recipe import RANKING, Judge, Recipe, StrategySection
 from app.recommenders.reading import observed_itemcf
 from app.schema import OUTCOMES
-from app.workspace import Place
 
 BY_LIKELIHOOD = Judge(likelihood=1.0, agreement=0.0, yes_no=0.0)
 
@@ -24,7 +24,11 @@ BY_LIKELIHOOD = Judge(likelihood=1.0, agreement=0.0, yes_no=0.0)
 def publish_answers(
     recipe: Recipe, prepared: Prepared, section: StrategySection, answers: Any, draft: Place
 ) -> dict[str, Any]:
-    """Judge the answers and write them. Returns the counts of the manifest; outcomes add up to the proposals."""
+    """Judge the answers and write them. Returns the counts of the manifest, in which outcomes add up to the proposals, and
+    `unheard`: of how many requests some proposals were not put to the discriminator, so that this is not all yet.
+
+    answers: rows of `schema.ANSWERS`, and `unheard`.
+    """
     import ray
 
     settings = _judge(recipe, section)
@@ -51,6 +55,7 @@ def publish_answers(
         "prompt_tokens",
         "output_tokens",
         "judge_tokens",
+        "unheard",
     )
     return {name: int(totals[name]) for name in (*numbers, "proposals")} | {"outcomes": outcomes}
 
@@ -71,19 +76,21 @@ def _settled(
     draft: Place,
 ) -> pa.Table:
     """Write one file of answers, and of rankings, with all outcomes; answer its sums."""
+    waiting = np.count_nonzero(batch["unheard"])
+    batch = batch.drop_columns(["unheard"])
     if not len(batch):
-        return _count(batch)
+        return _count(batch, waiting)
     if settings:
         batch = judge(with_agreement(batch, fetch(itemcf[0])), settings, rare)
     name = f"{batch['request_id'][0].as_py()}.parquet"
     (draft / f"answers/{name}").write_table(batch)
     if ranked:
         (draft / f"rankings/{name}").write_table(rankings(batch, settings or BY_LIKELIHOOD, rare))
-    return _count(batch)
+    return _count(batch, waiting)
 
 
-def _count(batch: pa.Table) -> pa.Table:
-    """One row of sums for a batch of answers."""
+def _count(batch: pa.Table, waiting: int = 0) -> pa.Table:
+    """One row of sums for a batch of answers, of which so many wait for the discriminator."""
     proposals = pc.list_flatten(batch["proposals"])
     outcomes = Counter(pc.struct_field(proposals, "outcome").to_pylist())
     sums = {
@@ -94,6 +101,7 @@ def _count(batch: pa.Table) -> pa.Table:
         {name: [value] for name, value in sums.items()}
         | {
             "requests": [batch.num_rows],
+            "unheard": [waiting],
             "errors": [batch.num_rows - batch["error"].null_count],
             "proposals": [len(proposals)],
         }

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from app.recipe import Resources
+from app.schema import ANSWER
 from app.workspace import Place
 
 Row = dict[str, Any]
@@ -36,17 +37,6 @@ QUESTIONS_AT_ONCE = 1024
 """Questions of one batch, about: enough that an engine runs full steps, few enough that little is lost with an actor."""
 BATCHES_AT_ONCE = 2
 """Batches that an engine works on: while one drains, the next one fills its steps."""
-
-ANSWER = pa.struct(
-    [
-        ("written", pa.list_(pa.int32())),
-        ("written_logprobs", pa.list_(pa.float32())),
-        ("options", pa.list_(pa.int32())),
-        ("option_logprobs", pa.list_(pa.float32())),
-    ]
-)
-"""What the engine says to one prompt: the tokens it wrote, and of the first one the alternatives that were asked for,
-likeliest first, or in the order of the request's `options`."""
 
 
 @dataclass(frozen=True)

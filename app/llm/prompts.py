@@ -43,9 +43,6 @@ from app.llm.windows import windows
 from app.recipe import Task
 from app.workspace import Place
 
-VERSION = 1
-"""Part of every request's hash: a changed prompt is a new question."""
-
 LONGEST_CONTEXT = 2048
 
 
@@ -119,6 +116,22 @@ class Prompts:
     def yes_no(self, history: np.ndarray, item: int) -> np.ndarray:
         """The discriminator's prompt for a user's observed items and one candidate."""
         return self._yes_no(history, self.items.of(item)).tokens
+
+    def yes_no_each(self, history: np.ndarray, items: np.ndarray) -> list[np.ndarray]:
+        """`yes_no` for each of the items: of those with as many tokens one prompt is written, the others are its copies."""
+        prompts: list[np.ndarray] = []
+        first: dict[int, np.ndarray] = {}
+        room = self._room()
+        for item in items:
+            candidate = self.items.of(item)
+            if len(candidate) not in first:
+                first[len(candidate)] = self.yes_no(history, item)
+            prompt = first[len(candidate)].copy()
+            end = len(prompt) - len(self._texts[ANSWER])
+            held = min(len(candidate), room)
+            prompt[end - held : end] = candidate[:held]
+            prompts.append(prompt)
+        return prompts
 
     def preference(self, history: np.ndarray, a: int, b: int) -> np.ndarray:
         """Which of items a and b would the user take next? The answer is token `.a` or `.b` (2402.11724, papers 4.2)."""
@@ -208,9 +221,12 @@ class Prompts:
         lengths = self._lengths(items)
         return int(np.searchsorted(np.cumsum(lengths), room, side="right"))
 
+    def _room(self) -> int:
+        """Tokens of a candidate that a question of yes_no has room for."""
+        return max(self.context - len(self._write(*QUESTIONS["yes_no"])), 0)
+
     def _yes_no(self, history: np.ndarray, candidate: np.ndarray) -> Example:
-        room = self.context - len(self._write(*QUESTIONS["yes_no"]))
-        return self._ask(history, YES_NO, CANDIDATE, candidate[: max(room, 0)], ANSWER)
+        return self._ask(history, YES_NO, CANDIDATE, candidate[: self._room()], ANSWER)
 
     def _preference(self, history: np.ndarray, a: np.ndarray, b: np.ndarray) -> Example:
         room = self.context - len(self._write(*QUESTIONS["preference"]))

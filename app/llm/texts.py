@@ -1,4 +1,4 @@
-"""The words of the prompts: all that stands in one beside the items. A change is a new `prompts.VERSION`."""
+"""The words of the prompts: all that stands in one beside the items. Other words are other questions."""
 
 from app.recipe import Task
 

@@ -18,15 +18,15 @@ import ray
 import ray.data
 from ray.util.queue import Queue
 
-from app.augment.discriminate import questions
-from app.augment.ledger import Written
 from app.augment.pipeline import Asking
 from app.augment.strategies.base import requests
 from app.cluster import connect, fetch
 from app.data import Prepared, prepare
 from app.llm.engine import QUESTIONS_AT_ONCE, Sampling, engine_arguments
 from app.llm.items import separator
-from app.workspace import Place, Workspace
+from app.place import Place
+from app.schema import NOTHING
+from app.workspace import Workspace
 from jobs.benchmarks import augment_memory
 from jobs.benchmarks.random_llama import Shape
 from jobs.benchmarks.small_store import recipe_of, write_llms
@@ -91,17 +91,22 @@ def _over_engine(folder: str, kind: str, shape: Shape, size: Size) -> dict[str, 
     return {
         f"{kind}_over_engine": median(engine / pipeline for pipeline, engine in taken[1:]),
         f"{kind}_per_second": median(speeds),
-    } | ({} if kind == "judge" else {f"{kind}_proposals": median(speeds) * _grounded(asking)})
+    } | ({} if kind == "judge" else {f"{kind}_proposals": median(speeds) * _grounded(asking, asked)})
 
 
-def _grounded(asking: Asking) -> float:
+def _grounded(asking: Asking, asked: pa.Table) -> float:
     """Proposals of an answer that are items; of titles as many as its tokens could have written."""
-    answers = asking.ledger.place.read_table(["output_tokens", "proposals"])
+    answers = _words(asked, asking)
     if separator(asking.recipe.llm.items):
         items = asking.strategy.prompts.items
         return pc.mean(answers["output_tokens"]).as_py() * len(items) / len(items.tokens)
-    items = pc.struct_field(pc.list_flatten(answers["proposals"]), "item")
-    return (len(items) - items.null_count) / len(answers)
+    return float((asking.strategy.read(answers).items != NOTHING).sum() / len(answers))
+
+
+def _words(asked: pa.Table, asking: Asking) -> pa.Table:
+    """Requests that were answered, with the words of the ledger."""
+    read = asking.ledger.read(ray.data.from_arrow(asked.drop_columns(["prompts", "options"])))
+    return pa.concat_tables(read.iter_batches(batch_format="pyarrow", batch_size=None))
 
 
 class Turns:
@@ -109,23 +114,23 @@ class Turns:
 
     def __init__(self, asking: Asking, turns: int) -> None:
         self.gate = Queue(actor_options={"num_cpus": 0})
-        shared = ray.put((asking.strategy, asking.judging))
         opened = ray.data.range(turns, override_num_blocks=turns).map_batches(
             partial(_gated, gate=self.gate), batch_size=1, batch_format="pyarrow", concurrency=1
         )
         asked = opened.map_batches(
-            partial(_requests, shared=[shared], salt=asking.salt, seed=asking.recipe.seed),
+            partial(_requests, shared=[asking.shared], salt=asking.salt, seed=asking.recipe.seed),
             batch_format="pyarrow",
             batch_size=None,
         )
-        self.written: Iterator[Written] = asking.ledger.append(asking.answers(asked, shared))
+        sums = asking.asked(asked).iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0)
+        self.answered: Iterator[int] = (number for batch in sums for number in batch["requests"].to_pylist())
 
     def seconds(self, histories: pa.Table, n_requests: int) -> float:
         began = time.perf_counter()
         self.gate.put(histories)
         answered = 0
         while answered < n_requests:
-            answered += next(self.written).requests
+            answered += next(self.answered)
         return time.perf_counter() - began
 
 
@@ -155,7 +160,7 @@ class Bare:
         """Of one after the other: the requests, whose answers are in the ledger, and what was asked about these."""
         spent = self._generate(asked, self.asking.strategy.sampling)
         if self.asking.judging:
-            spent += self._generate(questions(self._drafts(asked), self.asking.judging), Sampling())
+            spent += self._generate(self._judged(asked), Sampling())
         return spent
 
     def _generate(self, asked: pa.Table, sampling: Sampling) -> float:
@@ -163,12 +168,13 @@ class Bare:
         prompts = [(prompt, options) for row, options in rows for prompt in row]
         return ray.get(self.actor.seconds.remote(prompts, sampling))
 
-    def _drafts(self, asked: pa.Table) -> pa.Table:
-        answers = self.asking.ledger.place.read_table(["request_id", "proposals"])
-        places = pc.index_in(asked["request_id"], answers["request_id"])
-        drafts = asked.select(["request_id", "history"])
-        drafts = drafts.append_column("proposals", answers["proposals"].combine_chunks().take(places))
-        return drafts.append_column("answers", pa.nulls(len(drafts)))
+    def _judged(self, asked: pa.Table) -> pa.Table:
+        """The questions about what is proposed in the answers, all in one row."""
+        words, judging = _words(asked, self.asking), self.asking.judging
+        drafts = words.append_column("proposals", self.asking.strategy.read(words).column(len(words)))
+        _, prompts, _ = judging.questions(drafts)
+        options = [judging.prompts.yes, judging.prompts.no]
+        return pa.table({"prompts": [prompts], "options": [options]})
 
 
 class _Generate:

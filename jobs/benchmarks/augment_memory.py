@@ -53,7 +53,7 @@ def run(users: int, folder: str) -> dict[str, float]:
 def _asked(recipe: Recipe, ws: Workspace) -> int:
     """Make all requests, ask the ledger for those that are left, and count them in the engine's place."""
     asking = Asking(recipe, ws, recipe.augment[0], Prepared(ws))
-    wanted = asking.requests(ray.put((asking.strategy, asking.judging)))
+    wanted = asking.requests()
     left, count = asking.ledger.left(ids_of(wanted))
     remaining = wanted.map_batches(partial(unanswered, left=[left]), batch_format="pyarrow")
     counted = remaining.map_batches(_counted, batch_format="pyarrow", batch_size=None)

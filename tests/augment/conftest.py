@@ -4,8 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from app.llm.engine import ANSWER
-from app.schema import ANSWERS, REQUESTS
+from app.schema import ANSWER, ANSWERS, REQUESTS
 from tests.llm.conftest import catalogue
 
 __all__ = ["catalogue"]

@@ -1,6 +1,8 @@
-"""The ledger: a request is answered once, whatever was cut off, written twice, or asked by another recipe."""
+"""The ledger: a request is answered once, whatever was cut off, written twice, or asked by another recipe; what was said is
+kept as it was said, and what another Longtail wrote is not misread.
+"""
 
-from collections import Counter
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +12,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.augment import augment
 from app.augment.ledger import (
+    FORMAT,
+    MARK,
     UNFINISHED,
     Ledger,
-    Written,
+    _index_of,
+    _kept,
     _left,
     _read,
-    _repeated,
-    _write,
+    identity,
     ids_of,
+    open_ledger,
     unanswered,
+    write,
 )
-from app.schema import ACCEPTED, HELD_OUT, NOT_IN_CATALOGUE
-from app.workspace import Place
+from app.errors import InputError
+from app.place import Place
+from app.recipe import Recipe
+from app.schema import ANSWERS, WORDS
+from app.workspace import Workspace
+from jobs.run import run
 from tests.augment.conftest import answers
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -38,153 +49,197 @@ def name(number: int) -> str:
     return f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}"
 
 
+def said(number: int) -> list[dict]:
+    """Words that tell which request they answer."""
+    one = {
+        "written": [number],
+        "written_logprobs": [-0.5],
+        "options": [7, number],
+        "option_logprobs": [-1, -2],
+    }
+    return [one] * (number % 3)
+
+
 def rows(numbers: list[int], error: str | None = None) -> pa.Table:
-    return answers(
-        [
-            {"request_id": name(one), "user": one, "questions": 1, "proposals": [], "error": error}
-            for one in numbers
-        ]
-    )
+    """Answered requests; WORDS and a column more, as they come from an engine."""
+    whole = [{"request_id": name(one), "answers": said(one), "seconds": one / 4} for one in numbers]
+    costs = {"prompt_tokens": 3, "output_tokens": 1, "error": error}
+    table = pa.Table.from_pylist([costs | row for row in whole], WORDS)
+    return table.append_column("user", pa.array(numbers, pa.int32()))
 
 
 def wanted(numbers: list[int]):
     import ray.data
 
-    return ray.data.from_arrow(pa.table({"request_id": pa.array(list(map(name, numbers)), pa.string())}))
+    table = pa.table({"request_id": pa.array(list(map(name, numbers)), pa.string()), "user": numbers})
+    return ray.data.from_arrow(table)
 
 
-def users(dataset) -> list[int]:
-    return sorted(
-        user for batch in dataset.iter_batches(batch_format="pyarrow") for user in batch["user"].to_pylist()
-    )
+def found(dataset) -> list[dict]:
+    """What was read, in the order of users; every row with its own words."""
+    read = [row for batch in dataset.iter_batches(batch_format="pyarrow") for row in batch.to_pylist()]
+    for row in read:
+        assert row["answers"] == said(row["user"]) and row["seconds"] == row["user"] / 4
+    return sorted(row["user"] for row in read)
 
 
 def left_of(ledger: Ledger, numbers: list[int]) -> list[int]:
     """The numbers that would be asked."""
     left, count = ledger.left(ids_of(wanted(numbers)))
     table = pa.table({"request_id": list(map(name, numbers)), "user": numbers})
-    found = unanswered(table, [left])["user"].to_pylist()
-    assert count == len(set(found))
-    return found
+    still = unanswered(table, [left])["user"].to_pylist()
+    assert count == len(set(still))
+    return still
 
 
 def test_nothing_is_asked_twice(ledger):
     import ray.data
 
     assert left_of(ledger, list(range(10))) == list(range(10))
-    assert sum(one.requests for one in ledger.append(ray.data.from_arrow(rows([0, 3, 9])))) == 3
+    assert ledger.keep(ray.data.from_arrow(rows([0, 3, 9]))).count() == 3
     assert left_of(ledger, list(range(10))) == [1, 2, 4, 5, 6, 7, 8]
-    list(ledger.append(ray.data.from_arrow(rows([1, 2, 4, 5, 6, 7, 8]))))
-    everything = ids_of(wanted(list(range(10))))
-    _, count = ledger.left(everything)
-    assert not count and users(ledger.read(everything)) == list(range(10))
+    ledger.keep(ray.data.from_arrow(rows([1, 2, 4, 5, 6, 7, 8]))).count()
+    assert left_of(ledger, list(range(10))) == []
+    assert found(ledger.read(wanted(list(range(10))))) == list(range(10))
+
+
+def test_what_goes_on_is_what_came(ledger):
+    table = rows([4, 5])
+    assert _kept(table, ledger.place) is table
 
 
 def test_an_answer_with_an_error_is_an_answer(ledger):
     """What the engine rejected once it would reject again."""
-    ledger.place.fs.create_dir(ledger.place.path)
-    _write(rows([1], error="too long"), ledger.place)
+    _kept(rows([1], error="too long"), ledger.place)
     assert left_of(ledger, [1, 2]) == [2]
 
 
 def test_a_file_that_was_cut_off_counts_as_nothing(ledger):
-    _write(rows([0, 1]), ledger.place)
+    _kept(rows([0, 1]), ledger.place)
     whole = ledger.place.files(".parquet")[0].read_bytes()
     for cut in (0, 10, len(whole) - 4):
         (ledger.place / f"cut{cut}{UNFINISHED}").write_bytes(whole[:cut])
     assert left_of(ledger, [0, 1, 2]) == [2]
-    everything = ids_of(wanted([0, 1]))
-    assert users(ledger.read(everything)) == [0, 1]
+    assert found(ledger.read(wanted([0, 1]))) == [0, 1]
 
 
 def test_other_recipes_answers_are_not_read(ledger):
     """A ledger may be shared: of two recipes that ask about different users, each reads its own."""
-    _write(rows([0, 1, 2]), ledger.place)
-    _write(rows([3, 4]), ledger.place)
-    own = ids_of(wanted([1, 4]))
-    _, count = ledger.left(own)
-    assert not count and users(ledger.read(own)) == [1, 4]
+    _kept(rows([0, 1, 2]), ledger.place)
+    _kept(rows([3, 4]), ledger.place)
+    assert left_of(ledger, [1, 4]) == [] and found(ledger.read(wanted([4, 1]))) == [1, 4]
 
 
 @given(
     files=st.lists(st.lists(st.integers(0, 12), max_size=6), max_size=5),
-    asked=st.sets(st.integers(0, 15), min_size=1),
+    asked=st.permutations(range(16)),
+    count=st.integers(1, 16),
 )
-def test_each_request_is_read_once_however_often_it_was_written(tmp_path_factory, files, asked):
-    """A writer that was lost after its file had its name is run again, with other batches perhaps."""
+def test_each_request_is_read_once_however_often_it_was_written(tmp_path_factory, files, asked, count):
+    """A writer that was lost after its file had its name is run again, with other batches perhaps. Rows keep their order."""
     import ray
 
     place = Place(pafs.LocalFileSystem(), str(tmp_path_factory.mktemp("ledger")))
     for number, numbers in enumerate(files):
-        (place / f"{number}.parquet").write_table(rows(numbers))
-    written = {number for numbers in files for number in numbers}
-    ids = np.sort(np.array([int(name(one), 16) for one in asked], np.uint64))
-    assert _left(place, ids).tolist() == sorted(int(name(one), 16) for one in asked - written)
-    references = [ray.put(ids), ray.put(_repeated(place))]
-    names = [[file.name] for file in place.files(".parquet")]
-    tables = [_read(pa.table({"file": one}), place, references) for one in names]
-    assert sorted(user for table in tables for user in table["user"].to_pylist()) == sorted(asked & written)
+        (place / f"{number}.parquet").write_table(rows(numbers).select(WORDS.names))
+    there = {number for numbers in files for number in numbers}
+    ids = np.sort(np.array([int(name(one), 16) for one in asked[:count]], np.uint64))
+    missing = {*asked[:count]} - there
+    assert _left(place, ids).tolist() == sorted(int(name(one), 16) for one in missing)
+    mine = [one for one in asked[:count] if one in there]
+    table = pa.table({"request_id": pa.array(list(map(name, mine)), pa.string()), "user": mine})
+    read = _read(table, place, [ray.put(_index_of(place))])
+    assert read["user"].to_pylist() == mine
+    assert read["answers"].to_pylist() == [said(one) for one in mine]
 
 
 def test_a_task_that_is_repeated_leaves_one_file(ledger):
     for table in (rows([5, 6]), rows([6, 5])):
-        _write(table, ledger.place)
+        _kept(table, ledger.place)
     assert len(ledger.place.files()) == 1
-    _write(rows([]), ledger.place)
+    _kept(rows([]), ledger.place)
     assert len(ledger.place.files()) == 1, "nothing to write, no file"
 
 
-proposal = st.fixed_dictionaries(
-    {
-        "item": st.one_of(st.none(), st.integers(0, 9)),
-        "outcome": st.sampled_from([None, ACCEPTED, HELD_OUT, NOT_IN_CATALOGUE]),
+def test_words_are_kept_to_the_last_bit(ledger):
+    """Figures of today shall not depend on whether an answer is fresh or read."""
+    rng = np.random.default_rng(3)
+    one = {
+        "written": rng.integers(0, 2**31, 5).tolist(),
+        "written_logprobs": rng.standard_normal(5).astype(np.float32).tolist(),
+        "options": rng.integers(0, 2**31, 64).tolist(),
+        "option_logprobs": (-1e3 * rng.random(64)).astype(np.float32).tolist(),
     }
-)
-answer = st.fixed_dictionaries(
-    {
-        "questions": st.integers(1, 3),
-        "prompt_tokens": st.integers(0, 50),
-        "output_tokens": st.integers(0, 9),
-        "judge_tokens": st.integers(0, 9),
-        "seconds": st.sampled_from([0.5, 0.25]),
-        "error": st.sampled_from([None, "boom"]),
-        "proposals": st.lists(proposal, max_size=4),
-    }
-)
-
-
-@given(given_rows=st.lists(answer, max_size=6), cut=st.integers(0, 6))
-def test_what_files_hold_adds_up_however_it_is_split(tmp_path_factory, given_rows, cut):
-    folder = Place(pafs.LocalFileSystem(), str(tmp_path_factory.mktemp("ledger")))
-    table = answers([{"request_id": name(place)} | row for place, row in enumerate(given_rows)])
-    parts = [_write(part, folder).to_pylist()[0] for part in (table.slice(0, cut), table.slice(cut))]
-    total = Written(**parts[0]) + Written(**parts[1])
-    proposals = [one for row in given_rows for one in row["proposals"]]
-    sums = {
-        key: sum(row[key] for row in given_rows) for key in ("questions", "prompt_tokens", "output_tokens")
-    }
-    assert vars(total) == vars(total) | sums | {
-        "requests": len(given_rows),
-        "errors": Counter(row["error"] for row in given_rows)["boom"],
-        "useless": sum(
-            not [one for one in row["proposals"] if one["item"] is not None] for row in given_rows
-        ),
-        "judge_tokens": sum(row["judge_tokens"] for row in given_rows),
-        "seconds": sum(row["seconds"] for row in given_rows),
-        "proposals": len(proposals),
-        "usable": sum(one["outcome"] in (None, ACCEPTED) for one in proposals),
-    }
+    row = {"request_id": name(1), "answers": [one, one], "prompt_tokens": 2, "seconds": 0.1}
+    table = pa.Table.from_pylist([row, row | {"request_id": name(2), "answers": []}], WORDS)
+    write(table, ledger.place)
+    assert ledger.place.files()[0].read_table().equals(table)
 
 
 def test_ids_keep_all_their_bits(ledger):
     close = ["ffffffffffffffff", "fffffffffffffffe", "0000000000000000", "0000000000000001"]
-    table = answers([{"request_id": one, "proposals": []} for one in close[:3]])
-    _write(table, ledger.place)
+    write(
+        pa.Table.from_pylist([{"request_id": one, "answers": []} for one in close[:3]], WORDS), ledger.place
+    )
+    import ray
     import ray.data
 
     asked = pa.table({"request_id": close})
     left, count = ledger.left(ids_of(ray.data.from_arrow(asked)))
     assert count == 1 and unanswered(asked, [left])["request_id"].to_pylist() == [close[3]]
-    import ray
-
     assert ray.get(left).dtype == np.uint64
+
+
+numbers = st.lists(st.integers(0, 5), max_size=4)
+content = st.tuples(
+    st.text("ab", max_size=2), st.text("ab1", max_size=3), st.lists(numbers, max_size=3), numbers
+)
+
+
+@given(one=content, other=content)
+def test_an_id_depends_on_llm_user_each_prompt_and_each_option(one, other):
+    """Also on where one of them ends and the next begins."""
+
+    def known(salt: str, user: str, prompts: list[list[int]], options: list[int]) -> bytes:
+        written = [np.array(prompt, np.int32) for prompt in prompts]
+        return identity(salt.ljust(2, "-"), user, written, np.array(options, np.int32))
+
+    assert (known(*one) == known(*other)) == (one == other)
+
+
+def test_a_ledger_of_verdicts_is_refused_before_any_work(tmp_path, monkeypatch):
+    """What older versions left: rows of ANSWERS without a mark. Failed before: such a ledger was read, verdicts and all."""
+    ws = Workspace(str(tmp_path / "run"))
+    row = {"request_id": name(1), "user": 1, "proposals": [{"item": 3, "outcome": "accepted"}]}
+    (ws / "ledger/next_item/0123456789abcdef/a.parquet").write_table(answers([row]))
+    for place in ("data", "llm/generator", "llm/discriminator"):
+        with ws.stage(place, {}).publishing():
+            pass
+    monkeypatch.setattr("app.augment.pipeline.connect", lambda resources: pytest.fail("Ray was started"))
+    for command in (augment, run):
+        with pytest.raises(
+            InputError, match=r"ledger = .*run/ledger: .*kept verdicts.*Move that folder away"
+        ):
+            command(Recipe(name="x"), ws)
+    shutil.move(str(ws / "ledger"), tmp_path / "old")
+    shared = Recipe(name="x", ledger=str(tmp_path / "old"))
+    with pytest.raises(InputError, match=r"ledger = .*old: "):
+        open_ledger(shared, ws)
+    assert open_ledger(Recipe(name="x"), ws).path == (ws / "ledger").path
+
+
+def test_a_ledger_says_its_format_and_one_of_tomorrow_is_refused(tmp_path):
+    ws = Workspace(str(tmp_path))
+    root = open_ledger(Recipe(name="x"), ws)
+    assert (root / MARK).read_json() == {"format": FORMAT}
+    (root / "next_item/s/a.parquet").write_table(rows([1]).select(WORDS.names))
+    assert open_ledger(Recipe(name="x"), ws) == root
+    (root / MARK).write_json({"format": FORMAT + 1})
+    with pytest.raises(InputError, match=f"writes format {FORMAT + 1}; this one reads format {FORMAT}"):
+        open_ledger(Recipe(name="x"), ws)
+
+
+def test_the_ledger_has_no_column_for_a_verdict():
+    names = [*WORDS.names, *(field.name for field in WORDS.field("answers").type.value_type)]
+    assert not {"proposals", "outcome", "item", "user", "shown", "history", "held_out"} & {*names}
+    assert "proposals" in ANSWERS.names

@@ -5,8 +5,7 @@ import logging
 import pyarrow.fs as pafs
 import pytest
 
-from app.augment.ledger import Written
-from app.augment.progress import ENOUGH, Progress
+from app.augment.progress import ENOUGH, Progress, Written
 from app.errors import InputError
 from app.progress import FIGURES
 from app.recipe import NextItem, Price, Prices

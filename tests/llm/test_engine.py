@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.llm.engine import ANSWER, MAX_LOGPROBS, _answer_columns, engine_arguments
+from app.llm.engine import MAX_LOGPROBS, _answer_columns, engine_arguments
 from app.recipe import Resources
+from app.schema import ANSWER
 
 
 @dataclass

@@ -61,6 +61,23 @@ def test_yes_no_example_is_the_prompt_and_one_answer_token(prompts):
     assert example.weights.tolist() == [0.0] * (len(example.tokens) - 1) + [1.0]
 
 
+@settings(max_examples=80)
+@given(
+    history=st.lists(st.integers(8, 39), max_size=12),
+    items=st.lists(st.integers(8, 39), max_size=8),
+    context=st.integers(20, 160),
+    rendering=st.sampled_from(RENDERINGS),
+)
+def test_many_questions_of_yes_no_are_those_of_one_at_a_time(
+    catalogue, tokenizers, history, items, context, rendering
+):
+    """Also where the context holds neither the history nor the candidate."""
+    prompts = Prompts(tokenizers[rendering], catalogue, rendering, history=6, context=context)
+    expected = [prompts.yes_no(np.array(history, np.int32), item).tolist() for item in items]
+    found = prompts.yes_no_each(np.array(history, np.int32), np.array(items, np.int64))
+    assert [one.tolist() for one in found] == expected
+
+
 def test_only_the_latest_interactions_go_in_and_the_oldest_are_cut_first(catalogue):
     tokenizer = build_tokenizer(catalogue, "title")
     history = np.array([7, 7, 7, 8, 9], np.int32)  # item 7 has a very long title

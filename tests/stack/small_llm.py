@@ -1,4 +1,4 @@
-"""An LLM that nobody tuned, published as a workspace's generator: what the engines of fault tests run."""
+"""An LLM that nobody tuned, published in a workspace: what the engines of tests run that are not about its answers."""
 
 import tempfile
 
@@ -11,7 +11,7 @@ from app.llm.small import SmallLlama, build_tokenizer
 from app.workspace import Workspace
 
 
-def write_generator(ws: Workspace, speechless: bool = False) -> None:
+def write_llm(ws: Workspace, speechless: bool = False, role: str = "generator") -> None:
     """A random `small`; one that is `speechless` never names an item: of what it could write, words come first."""
     items = Prepared(ws).items
     tokenizer = build_tokenizer(items, "token")
@@ -24,7 +24,7 @@ def write_generator(ws: Workspace, speechless: bool = False) -> None:
             model.model.embed_tokens.weight[tokens] = 0.0
     with (
         tempfile.TemporaryDirectory() as folder,
-        ws.stage("llm/generator", {}, [ws / "data"]).publishing() as place,
+        ws.stage(f"llm/{role}", {}, [ws / "data"]).publishing() as place,
     ):
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

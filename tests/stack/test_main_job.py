@@ -37,16 +37,13 @@ def answers(folder: Path) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def killed_once(tmp_path_factory) -> dict:
-    """A workspace whose run was killed as soon as the ledger had its first answers, and then begun again."""
+    """A workspace whose run was killed as soon as the discriminator had given its first answers, and then begun again."""
     folder = tmp_path_factory.mktemp("main-job")
     recipe, ws = folder / "small.yaml", folder / "run"
     recipe.write_text(RECIPE)
     command = ("run", recipe, "-w", ws)
-    victim = kill_longtail(lambda: list((ws / "ledger").rglob("*.parquet")), *command, timeout=1500)
-    before = {
-        file: set(pq.read_table(file)["request_id"].to_pylist())
-        for file in (ws / "ledger").rglob("*.parquet")
-    }
+    victim = kill_longtail(lambda: list((ws / "ledger/yes_no").rglob("*.parquet")), *command, timeout=1500)
+    before = {file: set(pq.read_table(file)[0].to_pylist()) for file in (ws / "ledger").rglob("*.parquet")}
     assert not (ws / "augmentation" / "next_item" / "_manifest.json").exists()
     done = longtail(*command, timeout=1500)
     return {
@@ -60,12 +57,16 @@ def killed_once(tmp_path_factory) -> dict:
 
 def test_after_a_kill_every_request_has_exactly_one_answer_and_none_was_asked_twice(killed_once):
     ws, before = killed_once["ws"], killed_once["before"]
-    ids = answers(ws / "ledger")["request_id"].to_pylist()
+    ids = answers(ws / "ledger/next_item")["request_id"].to_pylist()
     users = pq.read_table(ws / "data" / "histories").filter(pa.compute.field("train_end") > 0).num_rows
     assert len(ids) == len(set(ids)) == users
-    assert 0 < sum(map(len, before.values())) < users, "the kill came in the middle"
+    questions = answers(ws / "ledger/yes_no")["question"].to_pylist()
+    manifest = json.loads((ws / "augmentation/next_item/_manifest.json").read_text())
+    assert len(questions) == len(set(questions)) == manifest["counts"]["judge_questions"]
+    met = [one for file, some in before.items() if "yes_no" in file.parts for one in some]
+    assert 0 < len(met) < len(questions), "the kill came in the middle"
     for file, finished in before.items():
-        assert set(pq.read_table(file)["request_id"].to_pylist()) == finished
+        assert set(pq.read_table(file)[0].to_pylist()) == finished
 
 
 def test_no_engine_of_the_killed_run_lives_on(killed_once):

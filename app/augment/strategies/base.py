@@ -5,12 +5,12 @@ holds, so that no crash can tear an answer.
 """
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from app.augment.ledger import identity
 from app.augment.proposals import Proposals
 from app.llm.engine import Sampling
 from app.llm.prompts import Prompts
@@ -56,28 +56,28 @@ class Strategy(Protocol):
 def requests(batch: pa.Table, strategy: Strategy, salt: str, seed: int) -> pa.Table:
     """Rows of `schema.HISTORIES` -> rows of `schema.REQUESTS`; a user without training history is not asked about.
 
-    salt: all that an answer depends on besides its row (LLMs, catalogue, sampling); with the row's own content it makes
-    the request's id, so that a question that was answered once is known again wherever it comes up.
+    salt: the LLM and how it answers (see `ledger.identity`). Of requests that the context makes equal the first alone is
+    asked.
     """
     columns: dict[str, list[Any]] = {name: [] for name in REQUESTS.names}
     histories = batch["items"].combine_chunks()
     starts, items = histories.offsets.to_numpy(), histories.values.to_numpy()
-    for row, (user, train) in enumerate(
-        zip(batch["user"].to_numpy(), batch["train_end"].to_numpy(), strict=True)
-    ):
+    users = zip(*(batch[name].to_pylist() for name in ("user", "user_id", "train_end")), strict=True)
+    for row, (user, user_id, train) in enumerate(users):
         own = items[starts[row] : starts[row + 1]]
         history, held_out = own[:train], own[train:]
         if not train:
             continue
-        for asked in strategy.ask(int(user), history, rng_of(seed, int(user))):
+        met = set()
+        for asked in strategy.ask(user, history, rng_of(seed, user)):
             shown, options = np.asarray(asked.shown, np.int32), np.asarray(asked.options, np.int32)
-            content = blake2b(f"{salt} {user}".encode(), digest_size=8)
-            for part in (shown, options, *asked.prompts):
-                content.update(len(part).to_bytes(4, "little"))
-                content.update(np.ascontiguousarray(part, np.int32))
-            values = (content.hexdigest(), user, history, held_out, shown, asked.prompts, options)
-            for name, value in zip(REQUESTS.names, values, strict=True):
-                columns[name].append(value)
+            name = identity(salt, user_id, asked.prompts, options).hex()
+            if name in met:
+                continue
+            met.add(name)
+            values = (name, user, user_id, history, held_out, shown, asked.prompts, options)
+            for column, value in zip(REQUESTS.names, values, strict=True):
+                columns[column].append(value)
     return pa.table({field.name: _array(columns[field.name], field.type) for field in REQUESTS}, REQUESTS)
 
 

@@ -14,14 +14,13 @@ from app.augment.strategies.next_item import NextItem
 from app.augment.strategies.pairs import Pairs
 from app.augment.strategies.ranking import Listwise, Pointwise
 from app.augment.strategies.screening import Screening
-from app.llm.engine import ANSWER
 from app.llm.examples.hints import Hints
 from app.llm.prompts import Prompts
 from app.llm.small import build_tokenizer
 from app.recipe import ItemCF as ItemCFSection
 from app.recipe import StrategySection
 from app.recommenders.itemcf import ItemCF
-from app.schema import HISTORIES, ITEMS
+from app.schema import ANSWER, HISTORIES, ITEMS
 from tests.recommenders.conftest import interactions
 
 N_ITEMS, COLD = 30, 24

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from app.augment.strategies.base import Spoken
 from app.augment.strategies.candidates import shares, unseen
 from app.errors import InputError
-from app.llm.engine import ANSWER
 from app.recipe import ColdPairs, IdList, Insertion, Ranking
+from app.schema import ANSWER
 from tests.augment.strategies.conftest import asked, catalogue_of, hints_of, prompts_of, strategy_of
 
 

@@ -16,11 +16,10 @@ from app.augment.proposals import OPEN, Proposals
 from app.augment.strategies.catalogue import Catalogue
 from app.augment.strategies.lists import ListReader
 from app.errors import InputError
-from app.llm.engine import ANSWER
 from app.llm.items import item_texts, list_texts, separator
 from app.llm.prompts import Prompts
 from app.llm.small import build_tokenizer
-from app.schema import NOT_IN_CATALOGUE, NOTHING, OUTCOMES, UNPARSABLE
+from app.schema import ANSWER, NOT_IN_CATALOGUE, NOTHING, OUTCOMES, UNPARSABLE
 from tests.llm.test_items import catalogue_of
 
 TITLES = [

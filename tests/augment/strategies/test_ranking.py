@@ -124,7 +124,7 @@ def test_the_published_list_is_this_order_with_what_is_held_out(rendering):
     zeros = np.zeros(len(answers), np.int32)
     for name in ("prompt_tokens", "output_tokens", "seconds", "questions"):
         answers = answers.append_column(name, [zeros])
-    kept = finished(answers.append_column("proposals", column), "ranking", judged=False)
+    kept = finished(answers.append_column("proposals", column), "ranking")
     published = rankings(kept, Judge(), catalogue_of(rendering).rare).to_pylist()
     assert [row["items"] for row in published] == [[shown[place] for place in order]]
     assert published[0]["scores"] == sorted(published[0]["scores"], reverse=True)
