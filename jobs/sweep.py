@@ -52,7 +52,8 @@ def run_sweep(
 def show(name: str, place: Place) -> None:
     """A table of the best points in a published `sweep/<name>`, and of those that they are held against."""
     rows = (place / "points.parquet").read_table().to_pylist()
-    columns = (
+    aim = rows[0]["slice"]
+    columns = [
         "",
         "blend",
         "keep\nweight",
@@ -63,10 +64,15 @@ def show(name: str, place: Place) -> None:
         "t, to\ncontrol",
         "long\ntail",
         "t",
-    )
-    table = Table(*columns, title=f"{name}, on validation", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    ]
+    title = f"{name}, on validation"
+    if aim != "all":
+        columns += [aim, "t", "t, to\ncontrol"]
+        title += f", best for {aim}"
+    table = Table(*columns, title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False)
     for label, row in _shown(rows):
-        table.add_row(label, *_setting(row), *_figures(row, rows[0]))
+        aimed = [] if aim == "all" else _aimed(row)
+        table.add_row(label, *_setting(row), *_figures(row, rows[0]), *aimed)
     console = results()
     console.print(table)
     console.print(f"Curves: {place}/curves.png", soft_wrap=True)
@@ -79,10 +85,10 @@ def show(name: str, place: Place) -> None:
 def _shown(rows: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """The rows of the table with what each is: two of the control, at its own best weight and at that of the best."""
     best = next(row for row in rows if row["best"])
-    controls = sorted((row for row in rows if row["search"] == "control"), key=lambda row: -row["ndcg"])
+    controls = sorted((row for row in rows if row["search"] == "control"), key=lambda row: -row["aim_ndcg"])
     held = [("control", row) for row in controls if row is controls[0] or row["weight"] == best["weight"]]
     judged = {tuple(row[name] for name in JUDGE): row for row in rows if row["variant"] == "discriminated"}
-    ranked = sorted(judged.values(), key=lambda row: -row["ndcg"])[:SHOWN]
+    ranked = sorted(judged.values(), key=lambda row: -row["aim_ndcg"])[:SHOWN]
     return [
         ("observed", rows[0]),
         ("recipe", rows[1]),
@@ -111,6 +117,11 @@ def _figures(row: dict[str, Any], observed: dict[str, Any]) -> list[str]:
     tail = "" if row["tail_ndcg"] is None else f"{row['tail_ndcg']:.4f}"
     tests = (_t(row[name]) for name in ("t_ndcg", "t_control_ndcg"))
     return [f"{row['ndcg']:.4f}", lift, *tests, tail, _t(row["t_tail_ndcg"])]
+
+
+def _aimed(row: dict[str, Any]) -> list[str]:
+    """NDCG@10 of the slice that was aimed at, and its paired t against observed and control."""
+    return [f"{row['aim_ndcg']:.4f}", _t(row["t_aim_ndcg"]), _t(row["t_control_aim_ndcg"])]
 
 
 def _t(value: float | None) -> str:

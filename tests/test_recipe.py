@@ -32,6 +32,11 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
         ("name: x\njudge: {weight: 0}", "judge.weight = 0"),
         ("name: x\njudge: {likelihood: 0, agreement: 0, yes_no: 0}", "at least one of"),
         ("name: x\njudge: llm-i3i", "known: llm-i2i"),
+        (
+            "name: x\naugment: [{strategy: next_item, tail_share: 0.4}]\njudge: {tail_share: 0}",
+            "judge.tail_share = 0 throws away what augment.next_item.tail_share = 0.4 reserves",
+        ),
+        ("name: x\nsweep: {slice: tall}", "sweep.slice"),
         ("name: x\naugment: [{strategy: ranking, candidates: 65}]", "augment.0"),
         ("name: x\naugment: [{strategy: next_item}, {strategy: next_item}]", "each strategy at most once"),
         (
@@ -114,6 +119,33 @@ def test_a_preset_is_a_judge_as_the_paper_has_it(tmp_path):
 def test_after_validation_asks_who_ranks_from_a_history(tmp_path):
     text = "name: x\nevaluation: {after_validation: true, served: false}\nrecommenders: {sasrec: {}, popularity: {}}"
     assert load_recipe(write(tmp_path, text)).evaluation.after_validation
+
+
+@pytest.mark.parametrize(
+    ("judge", "kept"),
+    [
+        ("{}", 0.4),
+        ("{keep: 3}", 0.4),
+        ("llm-i2i", 0.4),
+        ("{tail_share: 0.2}", 0.2),
+        ("{tail_share: 0.6}", 0.6),
+    ],
+)
+def test_what_next_item_reserves_for_the_long_tail_the_judge_keeps(tmp_path, judge, kept):
+    """README's own recipe says it once. Failed before: 40 % of the proposals were reserved, and none of what was kept."""
+    text = f"name: x\naugment: [{{strategy: next_item, tail_share: 0.4}}]\njudge: {judge}\n"
+    own = "recommenders: {swing: {judge: {keep: 2}}, itemcf: {judge: {tail_share: 0.0}}}"
+    recipe = load_recipe(write(tmp_path, text + own))
+    assert recipe.judge.tail_share == recipe.judge_of("swing").tail_share == kept
+    assert recipe.judge_of("itemcf").tail_share == 0, "what helps one recommender may harm another"
+    again = load_recipe(write(tmp_path, dump_recipe(recipe)))
+    assert again == recipe
+
+
+def test_without_a_reserve_the_judge_keeps_none(tmp_path):
+    assert load_recipe(write(tmp_path, "name: x")).judge.tail_share == 0
+    text = "name: x\naugment: [{strategy: next_item}]\njudge: {tail_share: 0}"
+    assert load_recipe(write(tmp_path, text)).judge.tail_share == 0
 
 
 def test_an_llm_that_nobody_asks_is_not_tuned(tmp_path):

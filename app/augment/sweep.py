@@ -3,6 +3,7 @@
 Each axis is moved alone around the recipe's judge: the curves, of which LLM-I2I says that they rise, then fall (papers
 1.4, figures (a) and (b)). Then the axes are searched in turn, each from the best value of those before. The control is
 given the amount of the best setting and a weight of its own, so that no tuned variant is held against an untuned control.
+What is best is told by the slice that the sweep aims at, for all of them alike.
 Figures of the best are optimistic, for it is chosen by them; the test set decides what it is worth.
 """
 
@@ -17,12 +18,12 @@ from app.augment.sweep_plots import draw
 from app.augment.sweep_points import MEASURES, OBSERVED, Point, Points, Setting, capped
 from app.cluster import connect
 from app.errors import InputError
-from app.recipe import Judge, Recipe, Trained
+from app.recipe import Judge, Recipe, Slice, Trained
 from app.workspace import Place, Workspace, read_manifest
 
 log = logging.getLogger("longtail")
 
-MEANING = 1
+MEANING = 2
 """The version of what a sweep of equal answers and settings finds: raised whenever that changes."""
 AXES = ("blend", "keep", "weight", "tail_share", "threshold")
 """In the order in which they are searched: which items, how many, how heavy, for whom, how sure."""
@@ -32,6 +33,7 @@ POINTS = pa.schema(
     [
         ("search", pa.string()),  # observed | recipe | alone | in turn | control
         ("axis", pa.string()),  # the one that is moved
+        ("slice", pa.string()),  # what is aimed at, the same in all rows
         ("variant", pa.string()),
         *((name, pa.int32() if name == "keep" else pa.float64()) for name in JUDGE),
         ("added", pa.int64()),  # generated interactions
@@ -80,6 +82,7 @@ def _swept(recipe: Recipe, ws: Workspace, name: str, inputs: list[Place], judged
     axes = _axes(recipe, judged)
     settings = {
         "axes": axes,
+        "slice": recipe.sweep.slice,
         "judges": [recipe.judge.model_dump(), recipe.judge_of(name).model_dump()],
         "section": capped(recipe, name).of_fit(),
         "itemcf": recipe.itemcf.of_fit(),
@@ -90,7 +93,9 @@ def _swept(recipe: Recipe, ws: Workspace, name: str, inputs: list[Place], judged
         ws.claim()
         connect(recipe.resources)
         with stage.publishing() as draft:
-            search = Search(Points(recipe, ws, name), recipe.judge_of(name), axes)
+            points = Points(recipe, ws, name)
+            points.check()
+            search = Search(points, recipe.judge_of(name), axes, recipe.sweep.slice)
             trained = isinstance(getattr(recipe.recommenders, name), Trained)
             best, control = search.run(near=trained)
             table = search.table(best, control)
@@ -121,8 +126,10 @@ def _fragment(recipe: Recipe, name: str, best: Point) -> str:
 class Search:
     """The points of one recommender, in the order in which they are asked for."""
 
-    def __init__(self, points: Points, start: Judge, axes: dict[str, list[Any]]) -> None:
-        self.points, self.start, self.axes = points, start, axes
+    def __init__(
+        self, points: Points, start: Judge, axes: dict[str, list[Any]], slice_: Slice = "all"
+    ) -> None:
+        self.points, self.start, self.axes, self.slice = points, start, axes, slice_
         self.found: list[tuple[str, str | None, Point]] = []
 
     def run(self, near: bool) -> tuple[Point, Point]:
@@ -138,10 +145,10 @@ class Search:
         judge = self.start
         for axis in AXES:
             asked = self._ask([("in turn", axis, one) for one in self._moved(judge, axis, near)])
-            judge = max(asked, key=lambda point: (_ndcg(point), point.setting.judge == judge)).setting.judge
-        best = max((one for search, _, one in self.found if search != "observed"), key=_ndcg)
+            judge = max(asked, key=lambda point: (_aim(point), point.setting.judge == judge)).setting.judge
+        best = max((one for search, _, one in self.found if search != "observed"), key=_aim)
         weights = [Setting("itemcf", one.judge) for one in self._moved(best.setting.judge, "weight", near)]
-        return best, max(self._ask([("control", "weight", one) for one in weights]), key=_ndcg)
+        return best, max(self._ask([("control", "weight", one) for one in weights]), key=_aim)
 
     def table(self, best: Point, control: Point) -> pa.Table:
         """Rows of POINTS."""
@@ -149,7 +156,8 @@ class Search:
         tests = [self.points.paired(points, against) for against in (self._observed, control)]
         rows = []
         for (search, axis, point), *ts in zip(self.found, *tests, strict=True):
-            row = {"search": search, "axis": axis, "variant": point.setting.variant, "best": point is best}
+            row = {"search": search, "axis": axis, "slice": self.slice, "best": point is best}
+            row["variant"] = point.setting.variant
             row |= point.setting.judge.model_dump(include=set(JUDGE)) if point.setting.judge else {}
             row |= point.values | {"added": point.added, "seconds": point.seconds}
             for prefix, t in zip(("t_", "t_control_"), ts, strict=True):
@@ -158,10 +166,10 @@ class Search:
         return pa.Table.from_pylist(rows, POINTS)
 
     def summary(self, best: Point, control: Point) -> dict[str, float]:
-        """NDCG@10 for the manifest."""
+        """NDCG@10 of what is aimed at, for the manifest."""
         own = next(point for search, _, point in self.found if search == "recipe")
         named = {"best": best, "recipe": own, "observed": self._observed, "control": control}
-        return {f"NDCG@10 {name}": _ndcg(point) for name, point in named.items()}
+        return {f"NDCG@10 {name}": _aim(point) for name, point in named.items()}
 
     @property
     def _observed(self) -> Point:
@@ -188,5 +196,5 @@ def _value(judge: Judge, axis: str) -> Any:
     return tuple(getattr(judge, name) for name in SCORES) if axis == "blend" else getattr(judge, axis)
 
 
-def _ndcg(point: Point) -> float:
-    return point.values["ndcg"]
+def _aim(point: Point) -> float:
+    return point.values["aim_ndcg"]

@@ -1,4 +1,6 @@
-"""The curves of a sweep as a picture: a column for each axis, all users above, long-tail targets below."""
+"""The curves of a sweep as a picture: a column for each axis, all users above, long-tail targets below, and below these the
+slice that was aimed at.
+"""
 
 import io
 from typing import Any
@@ -37,16 +39,18 @@ Row = dict[str, Any]
 def draw(table: pa.Table, recommender: str) -> bytes:
     """A PNG of rows of `sweep.POINTS`. Horizontal lines: the observed log, and the control at its own best weight."""
     rows = table.to_pylist()
+    aim = rows[0]["slice"]
+    measures = MEASURES | ({} if aim == "all" else {"aim_ndcg": f"NDCG@10, {aim}"})
     moved = list(dict.fromkeys(row["axis"] for row in rows if row["axis"]))
-    size = PANEL[0] * len(moved) + 0.5, PANEL[1] * len(MEASURES) + 0.6
+    size = PANEL[0] * len(moved) + 0.5, PANEL[1] * len(measures) + 0.6
     with matplotlib.rc_context({"font.size": 8.5}):
         figure = Figure(figsize=size, facecolor=PAPER, layout="constrained")
-        panels = figure.subplots(len(MEASURES), len(moved), sharey="row", sharex="col", squeeze=False)
-        for measure, line in zip(MEASURES, panels, strict=True):
+        panels = figure.subplots(len(measures), len(moved), sharey="row", sharex="col", squeeze=False)
+        for measure, line in zip(measures, panels, strict=True):
             for axis, panel in zip(moved, line, strict=True):
                 _dress(panel)
                 _fill(panel, rows, axis, measure)
-            line[0].set_ylabel(MEASURES[measure], color=FAINT)
+            line[0].set_ylabel(measures[measure], color=FAINT)
         for axis, panel in zip(moved, panels[-1], strict=True):
             panel.set_xlabel(axis, color=INK)
         shown = {
@@ -75,7 +79,7 @@ def _fill(panel: Axes, rows: list[Row], axis: str, measure: str) -> None:
     if axis == "blend":
         panel.tick_params(axis="x", rotation=40)
     observed = next(row for row in rows if row["search"] == "observed")
-    control = max((row for row in rows if row["search"] == "control"), key=lambda row: row["ndcg"])
+    control = max((row for row in rows if row["search"] == "control"), key=lambda row: row["aim_ndcg"])
     panel.axhline(_height(observed, measure), color=FAINT, linewidth=1, label="observed")
     panel.axhline(
         _height(control, measure), color=CONTROL, linewidth=1, linestyle="--", label="control, best"

@@ -21,6 +21,7 @@ from app.cluster import fetch, side_by_side
 from app.data import Prepared, read_histories
 from app.errors import InputError
 from app.evaluation.ranking import rank_targets
+from app.evaluation.slices import members, slice_named
 from app.metrics import METRICS, Moments, per_user
 from app.recipe import Judge, Recipe, RecommenderSection, Trained, Variant
 from app.recommenders import build
@@ -31,8 +32,9 @@ from app.workspace import Place, Workspace, fingerprint, read_manifest
 
 log = logging.getLogger("longtail")
 K = 10
-MEASURES = ("ndcg", "recall", "tail_ndcg", "tail_recall")
-"""At 10, of the validation items by full ranking; `tail`: of those that are long-tail or cold items."""
+MEASURES = ("ndcg", "recall", "tail_ndcg", "tail_recall", "aim_ndcg", "aim_recall")
+"""At 10, of the validation items by full ranking; `tail`: of those that are long-tail or cold items; `aim`: of those in the
+slice that the sweep aims at."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Fit:
-    """What all points of a recommender share. rare and control are references: bool [n_items], the observed ItemCF."""
+    """What all points of a recommender share. rare and control are references: bool [n_items], the observed ItemCF.
+    slice: what is aimed at, one of `evaluation.slices.SLICE_NAMES`.
+    """
 
     name: str
     section: RecommenderSection
@@ -67,6 +71,7 @@ class Fit:
     use_gpu: bool
     data: Place
     answers: Place
+    slice: str
     rare: Any
     control: Any
 
@@ -87,10 +92,11 @@ class Points:
             use_gpu=isinstance(section, Trained) and recipe.resources.accelerator == "gpu",
             data=prepared.place,
             answers=ws / "augmentation/next_item/answers",
+            slice=slice_named(recipe.sweep.slice),
             rare=ray.put(rare_items(prepared.items)),
             control=ray.remote(num_cpus=1)(observed_itemcf).remote(prepared.place, itemcf),
         )
-        fitted = [name, section.of_fit(), recipe.seed, prepared.fingerprint]
+        fitted = [name, section.of_fit(), recipe.seed, prepared.fingerprint, recipe.sweep.slice]
         judged = [*fitted, read_manifest(ws / "augmentation/next_item")["fingerprint"]]
         self.depends = {
             "observed": fitted,
@@ -99,6 +105,16 @@ class Points:
         }
         """By variant all but the judge that a point's figures depend on."""
         self.known: dict[str, Point] = {}
+
+    def check(self) -> None:
+        """Raise InputError if nobody has a validation item in the slice that the sweep aims at."""
+        import ray
+
+        if not ray.get(ray.remote(num_cpus=1)(_aimed_at).remote(self.fit)):
+            raise InputError(
+                f"sweep.slice = {self.fit.slice.rpartition(':')[2]}: no validation item is in this slice."
+                " Aim at another one, or leave it out."
+            )
 
     def evaluate(self, settings: list[Setting]) -> list[Point]:
         """The points of these settings, in their order. Raises InputError where a fit does."""
@@ -188,7 +204,7 @@ def measure(fit: Fit, setting: Setting, to: Place) -> dict[str, Any]:
     lists, _ = model.recommend(users, min(K, train.n_items))
     ranks = rank_targets(lists, rows, targets.items)
     to.write_table(pa.table({"rank": ranks}))
-    values = per_measure(targets, ranks, fetch(fit.rare))
+    values = per_measure(targets, ranks, fetch(fit.rare), aimed(fit, targets))
     return {
         "values": {name: float(own.mean()) if len(own) else None for name, own in values.items()},
         "added": len(train.items) - int(train.observed.sum()),
@@ -210,13 +226,25 @@ def training_set(fit: Fit, setting: Setting) -> Interactions:
     return Interactions.from_table(table, observed.n_items)
 
 
-def per_measure(targets: Targets, ranks: np.ndarray, rare: np.ndarray) -> dict[str, np.ndarray]:
+def aimed(fit: Fit, targets: Targets) -> np.ndarray:
+    """bool [targets]: those in the slice that the sweep aims at."""
+    return members(fit.slice, fit.data)(targets.users, targets.items)
+
+
+def _aimed_at(fit: Fit) -> int:
+    """How many validation items are in the slice; a Ray task."""
+    return int(aimed(fit, read_validation(fit.data)).sum())
+
+
+def per_measure(
+    targets: Targets, ranks: np.ndarray, rare: np.ndarray, inside: np.ndarray
+) -> dict[str, np.ndarray]:
     """The values of each user that has such a target, float64 [n], by MEASURES.
 
-    ranks int [targets], 0 beyond K; rare bool [n_items].
+    ranks int [targets], 0 beyond K; rare bool [n_items]; inside bool [targets], those that the sweep aims at.
     """
     found = {}
-    for prefix, which in (("", np.ones(len(ranks), bool)), ("tail_", rare[targets.items])):
+    for prefix, which in (("", np.ones(len(ranks), bool)), ("tail_", rare[targets.items]), ("aim_", inside)):
         _, values = per_user(targets.users[which], ranks[which], [K])
         for metric in ("ndcg", "recall"):
             found[prefix + metric] = values[:, METRICS.index(metric), 0]
@@ -225,9 +253,10 @@ def per_measure(targets: Targets, ranks: np.ndarray, rare: np.ndarray) -> dict[s
 
 def _paired(fit: Fit, ranks: list[Place], against: Place) -> list[dict[str, float | None]]:
     targets, rare = read_validation(fit.data), fetch(fit.rare)
+    inside = aimed(fit, targets)
 
     def values(place: Place) -> dict[str, np.ndarray]:
-        return per_measure(targets, place.read_table()["rank"].to_numpy(), rare)
+        return per_measure(targets, place.read_table()["rank"].to_numpy(), rare, inside)
 
     base, found = values(against), []
     for place in ranks:

@@ -23,6 +23,11 @@ SLICE_NAMES = (
 )
 
 
+def slice_named(part: str) -> str:
+    """The one of SLICE_NAMES that a recipe calls by its last part alone: `tail` is `items:tail`."""
+    return next(name for name in SLICE_NAMES if name.rpartition(":")[2] == part)
+
+
 def read_item_slices(data: Place) -> np.ndarray:
     """Of each item of the catalogue the place of its slice in `ITEM_SLICES`: int32 [items]."""
     return _codes((data / "items.parquet").read_table(["slice"])["slice"], ITEM_SLICES)

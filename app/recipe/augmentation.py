@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 from app.recipe.section import Positive, Section, Share
 
 ItemSlice = Literal["head", "mid", "tail", "cold"]
+Slice = ItemSlice | Literal["all", "sparse", "regular", "active"]
 
 
 class StrategySection(Section):
@@ -27,7 +28,7 @@ class NextItem(StrategySection):
     proposals: Positive = 10
     """So many are judged; what else the answer names is kept as the LLM's list of this user."""
     tail_share: Share = 0.0
-    """This share of a user's proposals is reserved for long-tail and cold items."""
+    """This share of a user's proposals is reserved for long-tail and cold items, and of what the judge keeps as well."""
     only: list[ItemSlice] | None = None
     """Propose items of these slices alone."""
     constrained: bool = False
@@ -117,7 +118,8 @@ class Judge(Section):
     tail_boost: Annotated[float, Field(gt=0)] = 1.0
     """Confidences of long-tail and cold items are multiplied by this."""
     tail_share: Share = 0.0
-    """This share of what is kept is reserved for long-tail and cold items, where a user has such proposals."""
+    """This share of what is kept is reserved for long-tail and cold items, if a user has such proposals; by default as
+    large as `tail_share` of next_item."""
     threshold: Share = 0.0
     """A proposal whose blended confidence is lower is rejected."""
     keep: Positive = 5
@@ -163,6 +165,9 @@ Values = Field(min_length=1)
 class Sweep(Section):
     """The values of the judge that `longtail sweep` tries on validation; the recipe's own value is always among them."""
 
+    slice: Slice = "all"
+    """Best is what has the highest NDCG@10 on this slice of the validation items: by their own popularity, head to cold, or
+    by the length of their user's history, sparse to active."""
     blend: Annotated[list[Blend], Values] = [(1, 0, 0), (0.5, 0.5, 0), (0.3, 0.7, 0), (0, 1, 0), (0, 0, 1)]
     """Weights of likelihood, agreement and yes_no."""
     keep: Annotated[list[Positive], Values] = [1, 3, 5, 10]

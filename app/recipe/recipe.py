@@ -166,6 +166,22 @@ class Recipe(Section):
         return needed
 
     @model_validator(mode="after")
+    def _one_share(self) -> "Recipe":
+        """The judge keeps for the long tail what next_item reserves for it, unless it is told otherwise."""
+        proposing = self.strategies.get("next_item")
+        if not isinstance(proposing, NextItem) or not proposing.tail_share or self.judge.tail_share:
+            return self
+        if "tail_share" in self.judge.model_fields_set:
+            raise ValueError(
+                f"judge.tail_share = {self.judge.tail_share:g} throws away what augment.next_item.tail_share ="
+                f" {proposing.tail_share:g} reserves for the long tail: leave it out, and the judge keeps as large a share,"
+                " or set both to 0"
+            )
+        judge = self.judge.model_copy(update={"tail_share": proposing.tail_share})
+        object.__setattr__(self, "judge", judge)  # the last moment before the recipe is frozen
+        return self
+
+    @model_validator(mode="after")
     def _whole(self) -> "Recipe":
         if "observed" not in self.variants:
             raise ValueError("variants must contain 'observed': every lift is measured against it")

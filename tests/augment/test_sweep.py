@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -90,14 +91,18 @@ def copy(ws: Workspace, to: Path) -> Workspace:
     return Workspace(str(to))
 
 
-def per_user(ws: Workspace, variant: str, tail: bool) -> tuple[np.ndarray, np.ndarray]:
-    """NDCG and recall at 10 of each user with a target: one list after the other, one item after the other."""
+def per_user(
+    ws: Workspace, variant: str, inside: Callable[[str, str], bool]
+) -> tuple[np.ndarray, np.ndarray]:
+    """NDCG and recall at 10 of each user with a target that is `inside` by the slices of user and item: one list after the
+    other, one item after the other.
+    """
     model = load(ws / f"recommenders/{variant}/itemcf-0")
     slices = (ws / "data/items.parquet").read_table()["slice"].to_pylist()
     ndcg, recall = [], []
     for row in read_histories(ws / "data").to_pylist():
         targets = row["items"][row["train_end"] : row["valid_end"]]
-        targets = [item for item in targets if not tail or slices[item] in ("tail", "cold")]
+        targets = [item for item in targets if inside(row["slice"], slices[item])]
         if not targets:
             continue
         ranked = model.recommend(np.array([row["user"]]), 10)[0][0].tolist()
@@ -125,8 +130,9 @@ def test_a_point_is_what_fuse_and_train_and_a_full_ranking_give(
     asked = recipe(recommenders={"itemcf": {"recency": 0.8, "judge": own}})
     fuse(asked, ws)
     train(asked, ws)
-    for prefix, tail in (("", False), ("tail_", True)):
-        found, base = (per_user(ws, variant, tail) for variant in (row["variant"], "observed"))
+    every = {"": lambda user, item: True, "tail_": lambda user, item: item in ("tail", "cold")}
+    for prefix, inside in every.items():
+        found, base = (per_user(ws, variant, inside) for variant in (row["variant"], "observed"))
         for name, mine, theirs in zip(("ndcg", "recall"), found, base, strict=True):
             assert row[prefix + name] == pytest.approx(mine.mean(), abs=1e-9)
             expected = ttest_rel(mine, theirs).statistic
@@ -191,6 +197,36 @@ def test_the_recipes_judge_stays_where_nothing_is_better(swept: Workspace, tmp_p
     sweep(asked, ws, "itemcf")
     changes = yaml.safe_load((ws / "sweep/itemcf/best.yaml").read_bytes())["recommenders"]["itemcf"]["judge"]
     assert changes == {"weight": best["weight"]}, "what the recommender has already is not lost"
+
+
+@pytest.mark.parametrize(("aim", "kind"), [("tail", "items"), ("sparse", "users")])
+def test_a_sweep_aims_at_a_slice(augmented: Workspace, tmp_path: Path, aim: str, kind: str) -> None:
+    """The best is the best there, and its figure that of the slice in the report. Failed before: only all users counted."""
+    ws = copy(augmented, tmp_path)
+    asked = recipe(sweep=AXES_TRIED | {"slice": aim})
+    sweep(asked, ws, "itemcf")
+    rows = points(ws)
+    assert {row["slice"] for row in rows} == {aim}
+    best = next(row for row in rows if row["best"])
+    judged = [row for row in rows if row["variant"] == "discriminated"]
+    assert best["aim_ndcg"] == max(row["aim_ndcg"] for row in judged)
+    judge = {name: best[name] for name in JUDGE}
+    settled = recipe(recommenders={"itemcf": {"recency": 0.8, "judge": judge}})
+    fuse(settled, ws)
+    train(settled, ws)
+    ndcg, _ = per_user(ws, "discriminated", lambda user, item: aim in (user, item))
+    assert best["aim_ndcg"] == pytest.approx(ndcg.mean(), abs=1e-9)
+    control = [row for row in rows if row["search"] == "control"]
+    strongest = max(control, key=lambda row: row["aim_ndcg"])
+    assert strongest["t_control_aim_ndcg"] is None
+
+
+def test_a_slice_that_no_validation_item_is_in_is_said_at_once(augmented: Workspace, tmp_path: Path) -> None:
+    ws = copy(augmented, tmp_path)
+    asked, before = recipe(sweep=AXES_TRIED | {"slice": "active"}), made(ws)
+    with pytest.raises(InputError, match=r"sweep.slice = active: no validation item is in this slice"):
+        sweep(asked, ws, "itemcf")
+    assert made(ws) == before, "no point was made"
 
 
 def made(ws: Workspace) -> dict[str, int]:
