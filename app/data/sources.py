@@ -9,6 +9,7 @@ import pyarrow as pa
 from app.data.files import locate, readable
 from app.data.movielens import open_movielens
 from app.data.source import Piece, Source, read_rows
+from app.data.tables import SUFFIXES as TABLES
 from app.data.tables import open_tables
 from app.data.texts import open_lightgcn, open_sasrec
 from app.data.times import numbered
@@ -25,7 +26,7 @@ OPENERS: dict[str, tuple[Callable[[Place, Dataset], Source], str]] = {
     "sasrec": (open_sasrec, "txt"),
 }
 """What opens a folder, and how the name of a log ends that may be a folder, by the name of the source in the recipe."""
-SPLIT_BY_PUBLISHER = ("parquet", "csv", "recbole", "lightgcn")
+SPLIT_BY_PUBLISHER = (*TABLES, "lightgcn")
 """Sources that can have a test file of their own."""
 
 
@@ -105,6 +106,15 @@ def _check_split(dataset: Dataset) -> None:
     if dataset.split != "published" and dataset.source == "lightgcn":
         raise InputError(
             f"dataset.split = {dataset.split}, but LightGCN files have no times. Set split to published."
+        )
+    if dataset.split == "published" and dataset.repeats != "first":
+        raise InputError(
+            f"dataset.repeats = {dataset.repeats}, but a published split has no times. Set repeats to first."
+        )
+    if dataset.time_unit and (dataset.split == "published" or dataset.source not in TABLES):
+        raise InputError(
+            f"dataset.time_unit = {dataset.time_unit}, but only the times of {', '.join(TABLES)} are read with it. "
+            "Set time_unit to null."
         )
     if dataset.split != "published" and dataset.test:
         raise InputError(
