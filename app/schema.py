@@ -9,7 +9,7 @@ INTERACTIONS = pa.schema(
     [
         ("user_id", pa.string()),
         ("item_id", pa.string()),
-        ("timestamp", pa.int64()),  # seconds, or any number that orders a user's interactions
+        ("timestamp", pa.int64()),  # ns since 1970 in UTC, or any number that orders a user's interactions
         ("rating", pa.float32()),
     ]
 )
@@ -36,6 +36,7 @@ HISTORIES = pa.schema(
         ("user_id", pa.string()),
         ("items", pa.list_(pa.int32())),  # oldest first
         ("timestamps", pa.list_(pa.int64())),
+        # An item twice, if at all, in the train part alone (dataset.repeats: all).
         # items[:train_end] train, [train_end:valid_end] validation, [valid_end:] test
         ("train_end", pa.int32()),
         ("valid_end", pa.int32()),

@@ -42,7 +42,7 @@ _FIX = "Give numbers that order the interactions, such as Unix seconds, or dates
 def as_times(
     column: pa.ChunkedArray, name: str, place: Place, first_row: int, unit: TimeUnit | None = None
 ) -> pa.Table:
-    """Rows of TIMES. unit: what numbers count; None: they only order, whatever they count.
+    """Rows of TIMES from a plain column, see app.data.arrow. unit: what numbers count; None: whatever, they only order.
 
     Raises InputError for a type without times and at the first value that is none or that int64 does not hold.
     """
@@ -56,10 +56,10 @@ def as_times(
         return reading.dates(values.cast(pa.int32()), _NANOSECONDS["day"])
     if pa.types.is_date64(values.type):
         return reading.dates(values.cast(pa.int64()), _NANOSECONDS["ms"])
-    if pa.types.is_integer(values.type) or pa.types.is_null(values.type):
+    if pa.types.is_integer(values.type):
         return reading.whole(values, unit)
     if pa.types.is_floating(values.type):
-        return reading.floats(values, unit)
+        return reading.floats(values.cast(pa.float32()) if pa.types.is_float16(values.type) else values, unit)
     if pa.types.is_decimal(values.type):
         return reading.texts(values.cast(pa.string()), unit)
     if pa.types.is_string(values.type):

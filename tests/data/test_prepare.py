@@ -189,6 +189,35 @@ def test_equal_recipes_publish_equal_data_and_a_changed_file_is_read_again(tmp_p
             r"min_rating = 3.0 leaves no",
         ),
         (["u,a,1", "u,b,2"], {"split": "temporal", "test_share": 1.0}, r"the split leaves nothing to train"),
+        (["u,a,1", "v,b,2"], {}, r"none of 2 users can be evaluated: no user has three different items"),
+        (["u,a,1", "u,a,2", "u,a,3"], {}, r"have one item, so there is nothing to rank"),
+        (["u,a,1", "u,b,1", "v,a,1"], {"split": "temporal"}, r"none of 2 users can.*test_share"),
+        (
+            ["u,a,1", "u,b,2", "v,a,8", "v,b,9"],
+            {"split": "temporal", "test_share": 0.5},
+            r"none of 1 users with test interactions has any to train on.*test_share",
+        ),
+        (["NULL,a,1", "\\N,b,2"], {}, r"row 1: user_id is a word for nothing.*2 of 2 rows.*null_words"),
+        (
+            ["u,a,1", "u,b,2020-01-01"],
+            {},
+            r"row 1: the time 1 is a number, but .*row 2 has the date 2020-01-01",
+        ),
+        (
+            ["u,a,0.1000000001", "u,b,0.1000000002"],
+            {},
+            r"row 1 \(0.1000000001\) and .*row 2 \(0.1000000002\): two times of user 'u' differ by less",
+        ),
+        (
+            ["u,a,0.5", "u,b,1577836800000"],
+            {},
+            r"row 2: the time 1577836800000 is too large for.*row 1.*time_unit",
+        ),
+        (
+            ["u,a,1", "u,b,2"],
+            {"split": "published", "repeats": "all"},
+            r"repeats = all, but a published split",
+        ),
     ],
 )
 def test_bad_input_is_one_error_and_publishes_nothing(
@@ -198,6 +227,50 @@ def test_bad_input_is_one_error_and_publishes_nothing(
     with pytest.raises(InputError, match=message):
         prepared(tmp_path, source="csv", path=str(tmp_path), **dataset)
     assert not [file for file in (tmp_path / "ws").rglob("*") if file.is_file()]
+
+
+def test_nobody_to_evaluate_in_a_published_split(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("user_id,item_id\nu,a\nu,b\nv,a\n")
+    for test, message in (
+        ("x,a\ny,b\n", "none of 2 users with test interactions has any to train on"),
+        ("u,a\nv,a\n", "none of 2 users can be evaluated: the test file has no pair"),
+    ):
+        (tmp_path / "test.csv").write_text(f"user_id,item_id\n{test}")
+        with pytest.raises(InputError, match=message):
+            prepared(tmp_path, source="csv", path=str(tmp_path), split="published")
+
+
+def test_words_for_nothing_are_dropped_by_reason_unless_a_user_is_called_so(tmp_path: Path) -> None:
+    rows = ["u,a,1", "u,b,2", "u,c,3", "None,a,1", "None,b,2", "None,c,3", "Null,a,1", "u,NULL,4"]
+    (tmp_path / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
+    usual = prepared(tmp_path / "usual", source="csv", path=str(tmp_path))
+    assert usual.n_users == 2
+    assert {reason: rows for reason, rows in usual.counts["dropped"].items() if rows} == {
+        "null_word_user_id": 3,
+        "null_word_item_id": 1,
+    }
+    check_whole(usual)
+    kept = prepared(tmp_path / "kept", source="csv", path=str(tmp_path), null_words=["NULL"])
+    assert kept.n_users == 3 and kept.counts["dropped"]["null_word_user_id"] == 0
+
+
+def test_repeats_are_kept_and_counted_as_the_recipe_says(tmp_path: Path) -> None:
+    rows = ["u,a,1", "u,b,2", "u,a,3", "u,c,4", "u,b,5", "u,d,6", "u,a,7"]
+    (tmp_path / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
+    found = {}
+    for repeats in ("first", "last", "all"):
+        data = prepared(tmp_path / repeats, source="csv", path=str(tmp_path), repeats=repeats)
+        [history] = actual_histories(data).values()
+        row = read_histories(data.place).to_pylist()[0]
+        counts = data.counts
+        assert counts["rows"] == counts["interactions"] + counts["dropped"]["duplicate"]
+        found[repeats] = (
+            "".join(item for _, item in history),
+            row["train_end"],
+            counts["repeats"],
+            counts["dropped"]["duplicate"],
+        )
+    assert found == {"first": ("abcd", 2, 0, 3), "last": ("cbda", 2, 0, 3), "all": ("abacd", 3, 1, 2)}
 
 
 def test_movielens_100k_has_the_counts_of_the_papers(tmp_path: Path, real_data) -> None:

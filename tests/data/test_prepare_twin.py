@@ -121,7 +121,7 @@ IDS = {
 @st.composite
 def shops(draw: st.DrawFn) -> Shop:
     def kind_of(table: dict[str, Any], usual: list[str]) -> tuple[Any, pa.DataType | None]:
-        name = draw(st.sampled_from([*usual * 4, *sorted(table)]))
+        name = draw(st.sampled_from([*usual * 8, *sorted(table)]))
         event(name)
         values, types = table[name]
         return values, draw(st.sampled_from(types))
