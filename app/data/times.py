@@ -32,7 +32,7 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _PLAIN = r"^\+?(?P<sign>-?)(?P<whole>\d*)\.?(?P<beyond>\d*)$"
 _DATE = (
     r"^(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])"
-    r"(?:[Tt ](?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[.,](?P<beyond>\d+))?)?"
+    r"(?:[Tt ](?P<hour>[01]\d|2[0-3])(?::(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[.,](?P<beyond>\d+))?)?)?"
     r" ?(?:[Zz]|UTC|(?P<side>[+-])(?P<zone_hour>[01]\d|2[0-3]):?(?P<zone_minute>[0-5]\d)?)?)?$"
 )
 _EXPECTED = "a number or a date of ISO 8601"
@@ -96,12 +96,20 @@ class _Reading:
         self._refuse_beyond(np.abs(numbers) >= 2.0**63)
         if (np.floor(numbers) == numbers).all():
             return self.whole(pa.array(numbers.astype(np.int64), mask=missing), unit)
-        # As it is printed a float is what its publisher meant: 0.1, not 0.1000000000000000055.
-        return self.texts(values.cast(pa.string()), unit)
+        return self.texts(_printed(values, numbers), unit)
 
     def texts(self, values: pa.Array, unit: TimeUnit | None) -> pa.Table:
         values = pc.utf8_trim_whitespace(values)
-        missing = _nulls(values) | pc.fill_null(pc.equal(values, ""), False).to_numpy(False)
+        values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+        if pc.all(pc.match_substring_regex(values, r"^-?\d{1,18}$")).as_py():
+            return self.whole(values.cast(pa.int64()), unit)
+        for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
+            try:
+                values.drop_null()[:1].cast(kind)  # a million failures would take Arrow seconds
+                return self.dates(values.cast(kind).cast(pa.int64()), _NANOSECONDS["us"])
+            except pa.ArrowInvalid:
+                continue  # some have zones, more digits, or are none: below, slower and row by row
+        missing = _nulls(values)
         number, date = (
             pc.fill_null(pc.match_substring_regex(values, pattern), False).to_numpy(False)
             for pattern in (_NUMBER, _DATE)
@@ -188,6 +196,27 @@ class _Reading:
         if wrong.any():
             quoted = self.values.cast(pa.string()) if pa.types.is_temporal(self.values.type) else self.values
             refuse(pa.array(wrong), quoted, self.name, self.place, self.first_row, expected, fix)
+
+
+def _printed(values: pa.Array, numbers: np.ndarray) -> pa.Array:
+    """Floats as they print, for so their publisher meant them: 0.1, not 0.1000000000000000055."""
+    texts = values.cast(pa.string())
+    large = np.abs(numbers) >= 1e10  # Arrow prints these with an exponent, the others plainly down to 1e-5
+    if not large.any():
+        return texts
+    sizes = np.abs(numbers[large]).astype(np.float64)
+    whole = np.floor(sizes)
+    billionths, found = np.zeros(len(sizes), np.int64), np.zeros(len(sizes), bool)
+    for digits in range(10):
+        beyond = np.rint((sizes - whole) * 10**digits)
+        fits = ~found & (whole + beyond / 10**digits == sizes)
+        billionths[fits] = beyond[fits] * 10 ** (9 - digits)
+        found |= fits
+    signs = pa.array(np.where(numbers[large] < 0, "-", ""))
+    behind = pc.utf8_lpad(pa.array(billionths).cast(pa.string()), 9, "0")
+    plain = pc.binary_join_element_wise(signs, pa.array(whole.astype(np.int64)).cast(pa.string()), "")
+    plain = pc.binary_join_element_wise(plain, behind, ".")
+    return pc.replace_with_mask(texts, pa.array(large & ~_nulls(values)), plain)
 
 
 def _table(
