@@ -59,7 +59,7 @@ def as_times(
     if pa.types.is_integer(values.type):
         return reading.whole(values, unit)
     if pa.types.is_floating(values.type):
-        return reading.floats(values.cast(pa.float32()) if pa.types.is_float16(values.type) else values, unit)
+        return reading.floats(values, unit)
     if pa.types.is_decimal(values.type):
         return reading.texts(values.cast(pa.string()), unit)
     if pa.types.is_string(values.type):

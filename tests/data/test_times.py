@@ -14,7 +14,7 @@ from pyarrow.fs import LocalFileSystem
 from app.data.arrow import plain
 from app.data.times import TIMES, as_times, numbered
 from app.errors import InputError
-from app.workspace import Place
+from app.place import Place
 
 LOG = Place(LocalFileSystem(), "/shop/log.csv")
 BILLION = 10**9
