@@ -114,9 +114,10 @@ def status(
     """Show what a workspace holds: every published part, how long it took, its age and its counts."""
     from jobs.status import status
 
+    console = results()
     with speaking(form), explained(workspace):
-        found = status(workspace)
-    results().print(found)
+        found = status(workspace, console.width)
+    console.print(found)
 
 
 @main.command(rich_help_panel=LOOK, epilog="Example: longtail doctor")

@@ -22,7 +22,8 @@ def show_result(ws: Workspace, recipe: Path, workspace: str | None) -> None:
     """Say the result of a finished run. `recipe` and `workspace` are as they were given to the command."""
     metrics = (ws / "report/metrics.json").read_json()
     console = results()
-    rows = [("Found", line) for line in found(metrics)] + [("Cost", cost(metrics))]
+    rows = [("Found", line) for line in found(metrics)]
+    rows += [("For", whom(metrics)), ("Cost", cost(metrics))]
     rows.append(("Page", _link(ws / "report/index.html")))
     rows += [("Next", line) for line in following(metrics, recipe, workspace)]
     said = ""
@@ -61,6 +62,15 @@ def found(metrics: dict[str, Any]) -> list[str]:
             change = _interval(one.value - one.observed, one.low, one.high)
             lines.append(f"The same for all users: {one.value:.4f}, {change} over observed; {one.n:,} users.")
     return lines + served
+
+
+def whom(metrics: dict[str, Any]) -> str:
+    """The users and items of the log, and how many of them have little."""
+    data, slices = metrics["dataset"], metrics["dataset"]["slices"]
+    return (
+        f"{data['users']:,} users, {slices['users']['sparse']:,} of them sparse; {data['items']:,} items, "
+        f"{slices['items']['tail']:,} of them long-tail; {data['interactions']:,} interactions."
+    )
 
 
 def _interval(value: float, low: float, high: float) -> str:

@@ -11,14 +11,14 @@ from app.progress import duration
 from app.workspace import STAGES, Workspace
 
 ORDER = list(STAGES)
-NAME = 30
-"""Columns that a name gets at least."""
+NAME, OTHERS = 30, 60
+"""Columns that a name gets at least, and that all besides it get if there are as many."""
 
 
-def status(uri: str) -> Table | str:
-    """A table of every published part: how long it took, how old it is, and its counts; or a sentence if there is none.
+def status(uri: str, columns: int) -> Table | str:
+    """A table of every published part, with how long it took, how old it is, and its counts; or a sentence if there is none.
 
-    Raises InputError if no run lies there.
+    columns: those of the console. Raises InputError if no run lies there.
     """
     ws = Workspace(uri)
     parts = ws.manifests()
@@ -30,10 +30,10 @@ def status(uri: str) -> Table | str:
         return f"{ws}: begun, nothing is published yet."
     table = Table(title=str(ws), box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
     # Counts give way first; a name that is still too long is folded, for cut ones may look alike.
-    table.add_column("part", overflow="fold", min_width=min(NAME, max(map(len, parts))))
+    table.add_column("part", overflow="fold", width=min(max(NAME, columns - OTHERS), max(map(len, parts))))
     table.add_column("took", no_wrap=True)
     table.add_column("age", no_wrap=True)
-    table.add_column("counts", overflow="fold", min_width=8)
+    table.add_column("counts", overflow="fold")
     for place in sorted(parts, key=_order):
         manifest = parts[place]
         age = duration(max(0.0, time.time() - manifest["finished"])) if "finished" in manifest else ""

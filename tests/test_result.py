@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from jobs.result import cost, following, found
+from jobs.result import cost, following, found, whom
 
 
 def row(
@@ -94,6 +94,14 @@ def test_without_an_llm_the_best_recommender_is_told():
     headline, served = found(METRICS | {"rows": rows, "choice": choice})
     assert headline == "No user has a validation item, so no recommender is called best."
     assert served == "Nothing is served: name one."
+
+
+def test_for_whom_it_was_found():
+    counts = {"users": 2000, "items": 800, "interactions": 21_863}
+    slices = {"users": {"sparse": 835}, "items": {"tail": 204}}
+    assert whom({"dataset": counts | {"slices": slices}}) == (
+        "2,000 users, 835 of them sparse; 800 items, 204 of them long-tail; 21,863 interactions."
+    )
 
 
 def test_cost_is_of_stages_requests_tokens_and_money_if_there_is_a_price():
