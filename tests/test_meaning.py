@@ -2,23 +2,46 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from app import recipe
 from app.augment import fuse, fusion
+from app.augment.judge import judge, rankings
+from app.augment.pipeline import MEANING as AUGMENTED
+from app.augment.strategies.base import Strategy
 from app.data import prepare
 from app.data.prepare import MEANING as PREPARED
 from app.evaluation import evaluate, report
 from app.evaluation.evaluate import MEANING as EVALUATED
 from app.evaluation.report import MEANING as REPORTED
+from app.llm.finetuning import EXAMPLES_MEANING as EXAMPLES
+from app.llm.finetuning import MEANING as TUNED_LLM
 from app.recipe import Recipe, Trained
 from app.recommenders import build, train
 from app.recommenders.fitting import MEANING as FITTED
 from app.recommenders.tuning import MEANING as TUNED
 from app.recommenders.tuning import tune
+from app.schema import ANSWERS
 from app.workspace import Place, Workspace
+from tests.augment.strategies.conftest import (
+    N_ITEMS,
+    answered,
+    asked,
+    catalogue_of,
+    hints_of,
+    listed,
+    options,
+    proposals,
+    strategy_of,
+    written,
+)
+from tests.llm.examples.test_writing import FULL, write
+from tests.llm.tuning.toys import losses, run, toy_job
 from tests.pins import require_pinned
 from tests.recommenders.conftest import SECTIONS, clusters
 from tests.recommenders.learners import cold_preferences
@@ -51,6 +74,86 @@ def test_a_recommender(name: str) -> None:
         {"scores": np.where(np.isfinite(scores), scores, np.nan)},
         f"class {type(section).__name__} of app/recipe/recommenders.py",
     )
+
+
+ASKED = {
+    "next_item": recipe.NextItem(proposals=4, tail_share=0.5),
+    "screening": recipe.Screening(),
+    "id_list": recipe.IdList(lists=2, length=5),
+    "insertion": recipe.Insertion(),
+    "pairs": recipe.Pairs(pairs=2),
+    "cold_pairs": recipe.ColdPairs(),
+    "ranking": recipe.Ranking(),
+}
+TRAIN = [[1, 2, 3], [4, 12, 0, 7], [9, 13]]
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_strategy(name: str) -> None:
+    """What it asks, token by token, and what it reads from an engine that says anything."""
+    section, rendering = ASKED[name], "token"
+    strategy = strategy_of(section, rendering, hints_of(TRAIN))
+    requests, rng = asked(strategy, TRAIN, [[5, 6], [8], [10]]), np.random.default_rng(3)
+    said = [
+        [anything(strategy, row["options"], rendering, rng) for _ in row["prompts"]]
+        for row in requests.to_pylist()
+    ]
+    found = [one for row in proposals(strategy, answered(requests, said)) for one in row]
+    output = {column: text(requests[column].to_pylist()) for column in ("prompts", "options", "shown")}
+    output |= {key: text([one[key] for one in found]) for key in ("item", "against", "outcome")}
+    output["likelihood"] = [one["likelihood"] for one in found]
+    where = f"class {type(section).__name__} of app/recipe/augmentation.py"
+    require_pinned(f"strategies/{name}", section.meaning, output, where)
+
+
+def anything(strategy: Strategy, options_asked: list[int], rendering: str, rng: np.random.Generator) -> Any:
+    """What an engine might say to one prompt."""
+    items = rng.permutation(N_ITEMS)[:8]
+    tokens = options_asked or (catalogue_of(rendering).tokens(items) if strategy.sampling.top else [])
+    if len(tokens):
+        return options(tokens, np.sort(rng.dirichlet(np.ones(len(tokens))))[::-1])
+    return written(listed(rendering, items.tolist()))
+
+
+def test_the_judge() -> None:
+    """What of equal proposals is accepted, and each user's list."""
+    rows = [
+        {
+            "request_id": f"{user:016x}",
+            "user": user,
+            "proposals": [
+                {"item": (7 * user + 3 * place) % N_ITEMS, "likelihood": 0.5 / (place + 1),
+                 "agreement": (place * user % 5) / 5, "yes_no": ((place + user) % 4) / 4, "outcome": None}
+                for place in range(9)
+            ],
+        }
+        for user in range(4)
+    ]  # fmt: skip
+    answers = pa.Table.from_pylist([dict.fromkeys(ANSWERS.names) | row for row in rows], ANSWERS)
+    rare = np.arange(N_ITEMS) > 20
+    settings = recipe.Judge(likelihood=0.4, agreement=0.3, yes_no=0.3, keep=4, tail_share=0.25)
+    judged = judge(answers, settings, rare)
+    output = {"outcomes": text([[one["outcome"] for one in row] for row in judged["proposals"].to_pylist()])}
+    output["lists"] = text(rankings(judged, settings, rare).to_pylist())
+    require_pinned("augment", AUGMENTED, output, "app/augment/pipeline.py")
+
+
+def test_examples(tmp_path: Path, ray_here: None) -> None:
+    """What every task teaches, token by token."""
+    for role, section in (
+        ("generator", recipe.Generator(tasks=FULL)),
+        ("discriminator", recipe.Discriminator()),
+    ):
+        place, counts = write(tmp_path / role, section, 2)
+        output = {part: text((place / part).read_table().to_pylist()) for part in ("train", "validation")}
+        output["counts"] = text(counts)
+        require_pinned(f"examples/{role}", EXAMPLES, output, "app/llm/finetuning.py")
+
+
+def test_the_tuning_of_an_llm(tmp_path: Path) -> None:
+    _, progress = run(toy_job(tmp_path, epochs=2))
+    output = {"losses": losses(progress)[::5], "validations": [loss for _, loss in progress.validations]}
+    require_pinned("llm", TUNED_LLM, output, "app/llm/finetuning.py")
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def _augment(recipe: Recipe, ws: Workspace, section: StrategySection) -> None:
         "items": recipe.llm.items,
         "history": [tuning.history for tuning in tunings.values()],
         "context": [tuning.context for tuning in tunings.values()],
-        "itemcf": recipe.itemcf.model_dump(mode="json"),
+        "itemcf": recipe.itemcf.of_fit(),
         "seed": recipe.seed,
     }
     inputs = [ws / "data", *roles.values()]
