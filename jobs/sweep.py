@@ -10,8 +10,9 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from app.place import Place
 from app.recipe import Recipe
-from app.workspace import Place, Workspace
+from app.workspace import Workspace
 from jobs.command import RecipeOption, SetOption, WorkspaceOption, execute
 from jobs.log import Form, LogOption, results
 

@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from app.place import Place
 from app.recipe import Recipe
-from app.workspace import Place, Workspace
+from app.workspace import Workspace
 from jobs.command import RecipeOption, SetOption, WorkspaceOption, execute
 from jobs.log import Form, LogOption, results
 

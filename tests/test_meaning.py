@@ -21,13 +21,14 @@ from app.evaluation.evaluate import MEANING as EVALUATED
 from app.evaluation.report import MEANING as REPORTED
 from app.llm.finetuning import EXAMPLES_MEANING as EXAMPLES
 from app.llm.finetuning import MEANING as TUNED_LLM
+from app.place import Place
 from app.recipe import Recipe, Trained
 from app.recommenders import build, train
 from app.recommenders.fitting import MEANING as FITTED
 from app.recommenders.tuning import MEANING as TUNED
 from app.recommenders.tuning import tune
 from app.schema import ANSWERS
-from app.workspace import Place, Workspace
+from app.workspace import Workspace
 from tests.augment.strategies.conftest import (
     N_ITEMS,
     answered,

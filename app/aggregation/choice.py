@@ -11,8 +11,9 @@ from typing import Any
 
 from app.aggregation.formulas import Utility
 from app.errors import InputError
+from app.place import Place
 from app.recipe import Serving
-from app.workspace import Place, Workspace, read_manifest
+from app.workspace import Workspace, read_manifest
 
 FIGURES = "evaluation/validation"
 """Where the figures are published, relative to the workspace."""

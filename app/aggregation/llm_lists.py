@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.workspace import Place
+from app.place import Place
 
 
 @dataclass(frozen=True)

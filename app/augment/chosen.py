@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.augment.judge import judge, likeliest
+from app.place import Place
 from app.recipe import Judge, Variant
 from app.recommenders.base import Histories
 from app.schema import ACCEPTED, PREFERENCES, REJECTED
-from app.workspace import Place
 
 SCREENING = "screening"
 

@@ -2,7 +2,7 @@
 
 from hashlib import blake2b
 
-from app.workspace import Place
+from app.place import Place
 
 PARTS = (".safetensors", ".bin", "config.json", "tokenizer.json", "tokenizer_config.json")
 

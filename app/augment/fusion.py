@@ -15,11 +15,12 @@ from app.augment.controls import Best, Control, Drawn, Picked, Sampled
 from app.augment.strategies.catalogue import rare_items, warm_items
 from app.cluster import added_up, connect, fetch
 from app.data import Prepared
+from app.place import Place
 from app.recipe import MADE, Judge, Recipe, StandIn, Variant
 from app.recommenders.base import Histories
 from app.recommenders.reading import observed_itemcf
 from app.schema import FUSED
-from app.workspace import Place, Stage, Workspace
+from app.workspace import Stage, Workspace
 
 MEANING = 1
 """The version of the training sets that equal settings and inputs give: raised whenever they change."""

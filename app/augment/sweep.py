@@ -18,8 +18,9 @@ from app.augment.sweep_plots import draw
 from app.augment.sweep_points import MEASURES, OBSERVED, Point, Points, Setting, capped
 from app.cluster import connect
 from app.errors import InputError
+from app.place import Place
 from app.recipe import Judge, Recipe, Slice, Trained
-from app.workspace import Place, Workspace, read_manifest
+from app.workspace import Workspace, read_manifest
 
 log = logging.getLogger("longtail")
 

@@ -23,12 +23,13 @@ from app.errors import InputError
 from app.evaluation.ranking import rank_targets
 from app.evaluation.slices import members, slice_named
 from app.metrics import METRICS, Moments, per_user
+from app.place import Place
 from app.recipe import Judge, Recipe, RecommenderSection, Trained, Variant
 from app.recommenders import build
 from app.recommenders.base import Interactions, Targets
 from app.recommenders.compute import Compute
 from app.recommenders.reading import observed_itemcf, read_observed, read_validation
-from app.workspace import Place, Workspace, fingerprint, read_manifest
+from app.workspace import Workspace, fingerprint, read_manifest
 
 log = logging.getLogger("longtail")
 K = 10

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from app.workspace import Place, Workspace, read_manifest
+from app.place import Place
+from app.workspace import Workspace, read_manifest
 
 if TYPE_CHECKING:
     from ray.data import Dataset

@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow as pa
 
 from app.data.store import START, YEAR, Store, item_ids, make_store
+from app.place import Place
 from app.recipe import Simulation
 from app.schema import INTERACTIONS
-from app.workspace import Place
 
 if TYPE_CHECKING:
     from ray.data import Dataset

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from app.workspace import Place
+from app.place import Place
 
 NAMED = 10
 OTHERS, NONE = "categories:others", "categories:none"

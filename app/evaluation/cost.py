@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from app.place import Place
 from app.recipe import Price
 from app.schema import ACCEPTED, OUTCOMES
-from app.workspace import Place
 
 SUMS = (
     *("questions", "prompt_tokens", "output_tokens", "seconds"),

@@ -22,12 +22,13 @@ from app.evaluation.ranking import Protocol, Ranked, catalogue_size, check_catal
 from app.evaluation.served import GRID, Tried, try_fit, try_fused
 from app.evaluation.targets import Part, split_parts
 from app.evaluation.variants import CONTROLS
+from app.place import Place
 from app.progress import figures_of, progress
 from app.recipe import Recipe
 from app.recommenders.ranker import Ranker
 from app.recommenders.reading import observed_itemcf
 from app.recommenders.runs import Run, ServedRun, runs, served_runs
-from app.workspace import Place, Stage, Workspace, fingerprint, read_manifest
+from app.workspace import Stage, Workspace, fingerprint, read_manifest
 
 log = logging.getLogger("longtail")
 MEANING = 2

@@ -11,8 +11,8 @@ import numpy as np
 from app.evaluation.later import Later, Said, read_said
 from app.evaluation.significance import share_interval
 from app.evaluation.slices import SLICE_NAMES
+from app.place import Place
 from app.schema import HELD_OUT, NOTHING, OUTCOMES, UNDECIDED
-from app.workspace import Place
 
 LIKELIHOODS = np.geomspace(1e-12, 1, 4001)
 """Edges between which likelihoods are counted to find their deciles, which are so known to 0.7 %."""

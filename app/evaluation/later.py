@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from app.evaluation.lists import entries_between
 from app.evaluation.slices import ITEM_SLICES, USER_SLICES, read_item_slices, read_user_slices
+from app.place import Place
 from app.schema import ALREADY_SEEN, DUPLICATE, NOTHING, OUTCOMES
-from app.workspace import Place
 
 
 @dataclass(frozen=True)

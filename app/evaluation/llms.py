@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from app.place import Place
 from app.recipe import Recipe
-from app.workspace import Place, Workspace, read_manifest
+from app.workspace import Workspace, read_manifest
 
 ROLES = ("generator", "discriminator")
 POINTS = 400

@@ -12,8 +12,9 @@ from app.evaluation.slices import SLICE_NAMES, read_item_slices
 from app.evaluation.values import Compared, compare_slice
 from app.evaluation.variants import CONTROL_OF
 from app.metrics import METRICS, SAMPLED_METRICS
+from app.place import Place
 from app.recipe import Evaluation
-from app.workspace import Place, read_manifest
+from app.workspace import read_manifest
 
 
 @dataclass(frozen=True)

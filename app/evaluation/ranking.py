@@ -18,9 +18,9 @@ from app.errors import InputError
 from app.evaluation.bias import count_exposure
 from app.evaluation.sampled import sampled_ranks
 from app.evaluation.targets import HeldOut, Part, read_targets, split_parts
+from app.place import Place
 from app.recommenders.ranker import Ranker
 from app.schema import RANKS
-from app.workspace import Place
 
 EXPOSURE = pa.schema([("item", pa.int32()), ("count", pa.int64())])
 """One row per item of the catalogue: in how many users' first ten places it stands."""

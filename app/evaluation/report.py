@@ -22,9 +22,10 @@ from app.evaluation.summary import nearest_ten
 from app.evaluation.training_bias import measure_training_set
 from app.evaluation.truth import precision
 from app.evaluation.variants import LOG_VARIANTS
+from app.place import Place
 from app.recipe import SOURCES, Recipe
 from app.recommenders.runs import Run, ServedRun, served_runs
-from app.workspace import STAGES, Place, Workspace, read_manifest
+from app.workspace import STAGES, Workspace, read_manifest
 
 MEANING = 2
 """The version of the figures and the page that equal evaluations give: raised whenever they change."""

@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 
 from app.data.catalogue import SLICES as ITEM_SLICES
 from app.data.histories import ACTIVE, REGULAR, SPARSE
-from app.workspace import Place
+from app.place import Place
 
 USER_SLICES = (SPARSE, REGULAR, ACTIVE)
 SLICE_NAMES = (

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from app.evaluation.lists import entries_between
+from app.place import Place
 from app.recommenders.base import Histories
-from app.workspace import Place
 
 HeldOut = Literal["valid", "test"]
 USERS_AT_ONCE = 2048

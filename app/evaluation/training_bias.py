@@ -10,7 +10,7 @@ from app.evaluation.bias import ITEM_GROUPS, average_popularity, coverage, share
 from app.evaluation.categories import Categories, read_categories
 from app.evaluation.lists import entries_between
 from app.evaluation.slices import USER_SLICES, read_item_slices, read_user_slices
-from app.workspace import Place
+from app.place import Place
 
 USER_GROUPS = tuple(f"users:{name}" for name in USER_SLICES)
 Pairs = tuple[np.ndarray, np.ndarray]

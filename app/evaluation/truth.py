@@ -8,7 +8,7 @@ import pyarrow.dataset as ds
 from app.data.simulate import liked
 from app.evaluation.lists import entries_between
 from app.evaluation.significance import share_interval
-from app.workspace import Place
+from app.place import Place
 
 PAIRS_AT_ONCE = 2**16
 

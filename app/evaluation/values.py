@@ -9,8 +9,8 @@ import pyarrow as pa
 from app.evaluation.slices import members
 from app.evaluation.variants import contrasts
 from app.metrics import Moments, per_user, per_user_sampled
+from app.place import Place
 from app.recipe import Evaluation
-from app.workspace import Place
 
 
 @dataclass

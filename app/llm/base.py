@@ -16,9 +16,9 @@ from app.errors import InputError
 from app.llm.items import item_texts
 from app.llm.prompts import Prompts
 from app.llm.texts import WORDS
+from app.place import Place
 from app.recipe import LLM, Recipe, Role, Tuning
 from app.schema import ITEMS
-from app.workspace import Place
 
 log = logging.getLogger("longtail")
 

@@ -14,8 +14,8 @@ from jinja2 import Environment, StrictUndefined
 from app import __version__
 from app.data import Prepared
 from app.llm.texts import QUESTIONS
+from app.place import Place
 from app.recipe import Recipe, Role, Tuning
-from app.workspace import Place
 
 PACKAGES = ("torch", "transformers", "deepspeed", "peft")
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from app.place import Place
 from app.recipe import Resources
 from app.schema import ANSWER
-from app.workspace import Place
 
 Row = dict[str, Any]
 MAX_LOGPROBS = 64

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import pyarrow.fs as pafs
 
-from app.workspace import Place
+from app.place import Place
 
 FLUSH_SECONDS = 10
 

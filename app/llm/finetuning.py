@@ -9,8 +9,9 @@ from app.data import Prepared
 from app.llm.base import check_base, write_base
 from app.llm.card import write_card
 from app.llm.examples.writing import write_examples
+from app.place import Place
 from app.recipe import Recipe, Role, Tuning
-from app.workspace import Place, Stage, Workspace
+from app.workspace import Stage, Workspace
 
 MEANING = 1
 """The version of the LLM that equal examples and settings give, and of what is measured about it: raised whenever

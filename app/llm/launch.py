@@ -14,9 +14,9 @@ from app.llm.events import Events
 from app.llm.tuning.checkpoints import Checkpoints, Progress
 from app.llm.tuning.loop import Figures, Job, tune
 from app.llm.tuning.packing import attend_within_examples
+from app.place import Place
 from app.recipe import Recipe, Role, Tuning
 from app.workers import on_workers
-from app.workspace import Place
 
 CURVE = pa.schema(
     [

@@ -40,8 +40,8 @@ from app.llm.texts import (
     B,
 )
 from app.llm.windows import windows
+from app.place import Place
 from app.recipe import Task
-from app.workspace import Place
 
 LONGEST_CONTEXT = 2048
 

@@ -7,10 +7,11 @@ from app.errors import InputError
 from app.recipe import Recipe, Recommenders, RecommenderSection
 
 if TYPE_CHECKING:
+    from app.place import Place
     from app.recommenders.base import Recommender
     from app.recommenders.compute import Compute
     from app.recommenders.ranker import Ranker
-    from app.workspace import Place, Workspace
+    from app.workspace import Workspace
 
 MODELS = {
     "popularity": "popularity.Popularity",

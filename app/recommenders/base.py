@@ -13,7 +13,7 @@ import pyarrow as pa
 from scipy.sparse import csr_matrix
 
 from app.errors import InputError
-from app.workspace import Place
+from app.place import Place
 
 
 @dataclass(frozen=True)

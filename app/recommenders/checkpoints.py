@@ -8,7 +8,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from app.workspace import Place
+from app.place import Place
 
 log = logging.getLogger("longtail")
 

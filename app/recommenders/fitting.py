@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from app.cluster import connect, relay, side_by_side
 from app.errors import InputError
+from app.place import Place
 from app.progress import called
 from app.recipe import Recipe, RecommenderSection, Trained
 from app.recommenders.base import Interactions, Preferences
@@ -18,7 +19,7 @@ from app.recommenders.checkpoints import Checkpoints
 from app.recommenders.compute import Compute
 from app.recommenders.reading import read_validation
 from app.recommenders.runs import Run, runs
-from app.workspace import Place, Stage, Workspace
+from app.workspace import Stage, Workspace
 
 MEANING = 1
 """The version of how any recommender is given its training set; what each makes of it is the `meaning` of its section."""

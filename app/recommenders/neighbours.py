@@ -14,10 +14,10 @@ import pyarrow as pa
 from scipy.sparse import csr_matrix
 
 from app.errors import InputError
+from app.place import Place
 from app.recipe import BM25, ItemCF, Swing
 from app.recommenders.base import Histories
 from app.recommenders.ranker import Ranker
-from app.workspace import Place
 
 
 class Neighbours(Ranker):

@@ -12,11 +12,11 @@ import safetensors.numpy
 
 from app import __version__
 from app.errors import InputError
+from app.place import Place
 from app.recipe import RecommenderSection
 from app.recommenders.base import Histories, Interactions, Preferences, Targets
 from app.recommenders.compute import Compute
 from app.recommenders.topk import top_k
-from app.workspace import Place
 
 SCORES_AT_ONCE = 2**23
 """So many scores (users x items) exist at a time: 32 MiB of float32."""

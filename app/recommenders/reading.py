@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from app.data import read_histories
+from app.place import Place
 from app.recipe import ItemCF
 from app.recommenders.base import Interactions, Targets
-from app.workspace import Place
 
 if TYPE_CHECKING:
     from app.recommenders.ranker import Ranker

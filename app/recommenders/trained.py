@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from app.place import Place
 from app.recommenders.base import Interactions, Preferences, Targets
 from app.recommenders.ranker import Ranker
 from app.recommenders.training import Arrays, Fitted, Learner, Training, train_loop
 from app.recommenders.validation import Validation
 from app.workers import on_workers
-from app.workspace import Place
 
 LEARNING_CURVE = "learning_curve.parquet"
 

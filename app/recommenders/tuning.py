@@ -16,12 +16,13 @@ import pyarrow as pa
 
 from app.cluster import connect, fetch
 from app.errors import InputError
+from app.place import Place
 from app.recipe import Recipe, RecommenderSection, Trained, dump_recipe
 from app.recommenders import build
 from app.recommenders.compute import Compute
 from app.recommenders.reading import read_observed, read_validation
 from app.recommenders.spaces import SPACES, draw, space_of
-from app.workspace import Place, Workspace, read_manifest
+from app.workspace import Workspace, read_manifest
 
 log = logging.getLogger("longtail")
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from app.llm.tuning.packing import attend_within_examples
-from app.workspace import Place
+from app.place import Place
 
 
 @dataclass(frozen=True)

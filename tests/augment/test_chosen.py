@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.augment.chosen import choose, preferences
+from app.place import Place
 from app.recipe import Judge
 from app.schema import ACCEPTED, HELD_OUT, NOT_CHOSEN, PREFERENCES, REJECTED, UNDECIDED
-from app.workspace import Place
 from tests.augment.conftest import answers
 
 N_USERS, N_ITEMS = 6, 12

@@ -7,9 +7,9 @@ import pytest
 
 from app.augment.progress import ENOUGH, Progress, Written
 from app.errors import InputError
+from app.place import Place
 from app.progress import FIGURES
 from app.recipe import NextItem, Price, Prices
-from app.workspace import Place
 
 LEDGER = Place(pafs.LocalFileSystem(), "/kept/here")
 PRICES = Prices(currency="EUR", models={"small": Price(prompt=1.0, output=2.0, hour=3.6)})

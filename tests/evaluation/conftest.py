@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from app.place import Place
 from app.schema import HISTORIES, ITEMS, RANKS
-from app.workspace import Place, Workspace
+from app.workspace import Workspace
 
 
 def _write_data(

@@ -21,8 +21,8 @@ from transformers import (
 from app.errors import InputError
 from app.llm.base import check_base, export_model, load_model, write_base
 from app.llm.items import item_texts
+from app.place import Place
 from app.recipe import Discriminator, Generator, Recipe
-from app.workspace import Place
 
 ROWS = 400  # more than the tokenizer knows, as Qwen's
 

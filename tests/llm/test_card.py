@@ -12,8 +12,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from app.data import Prepared
 from app.llm.card import write_card
 from app.llm.small import build_tokenizer
+from app.place import Place
 from app.recipe import Recipe
-from app.workspace import Place, Workspace
+from app.workspace import Workspace
 
 UNASKED = {"augment": [], "variants": ["observed"]}
 """A recipe that asks nothing, so that an LLM may be taught any task."""

@@ -7,7 +7,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from app.llm.events import Events
-from app.workspace import Place
+from app.place import Place
 
 
 def events_in(place: Place) -> list[Any]:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.place import Place
 from app.recommenders.reading import read_observed, read_validation
 from app.schema import HISTORIES
-from app.workspace import Place, Workspace
+from app.workspace import Workspace
 
 N_ITEMS = 9
 users = st.tuples(st.lists(st.integers(0, N_ITEMS - 1), unique=True), st.integers(0, 9), st.integers(0, 9))

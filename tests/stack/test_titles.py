@@ -15,9 +15,9 @@ from app.augment.strategies.lists import ListReader
 from app.llm.engine import Sampling, ask
 from app.llm.prompts import Prompts
 from app.llm.small import build_tokenizer
+from app.place import Place
 from app.recipe import Resources
 from app.schema import ITEMS
-from app.workspace import Place
 
 CONTEXT, REQUESTS, TITLES = 256, 64, 500
 WORDS = (

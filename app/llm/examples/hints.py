@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from app.place import Place
 from app.recipe import BM25, ItemCF, Swing
 from app.recommenders import build
 from app.recommenders.reading import read_observed
-from app.workspace import Place
 
 
 @dataclass(frozen=True)

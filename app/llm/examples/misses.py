@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from app.cluster import fetch
 from app.llm.prompts import Prompts
 from app.llm.windows import Window, windows
-from app.workspace import Place
+from app.place import Place
 
 LIKELIEST = 50
 """Misses are drawn evenly from so many of the likeliest items: the very first ones are too often right."""

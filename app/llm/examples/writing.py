@@ -21,8 +21,8 @@ from app.llm.example import Example
 from app.llm.examples.hints import Hints, build_hints
 from app.llm.examples.tasks import History, Tasks
 from app.llm.prompts import Prompts
+from app.place import Place
 from app.recipe import Discriminator, Generator, Task, Tuning
-from app.workspace import Place
 
 PER_FILE = 16_384
 """Examples of a file, about: what a worker holds at a time."""

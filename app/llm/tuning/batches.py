@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.llm.example import Example
-from app.workspace import Place
+from app.place import Place
 
 
 @dataclass(frozen=True)

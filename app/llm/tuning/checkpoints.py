@@ -17,7 +17,7 @@ import torch.distributed as dist
 import xxhash
 
 from app.llm.tuning.engines import KINDS, Engine
-from app.workspace import Place
+from app.place import Place
 
 log = logging.getLogger("longtail")
 ABOUT = "checkpoint.json"

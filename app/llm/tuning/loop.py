@@ -21,10 +21,10 @@ from app.llm.tuning.checkpoints import Checkpoints, Progress
 from app.llm.tuning.engines import Engine, PlainEngine
 from app.llm.tuning.packing import Pack, token_losses
 from app.llm.tuning.zero import ZeroEngine
+from app.place import Place
 from app.progress import ended
 from app.progress import progress as told
 from app.recipe import Tuning
-from app.workspace import Place
 
 LOOK = 10
 """Losses are added up over workers, looked at and told once in so many steps: to wait for each would cost speed."""

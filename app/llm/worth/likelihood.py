@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from app.llm.items import ItemTokens
-from app.workspace import Place
+from app.place import Place
 
 TOKENS_AT_ONCE = 2**13
 """Tokens of one forward pass, padding included."""

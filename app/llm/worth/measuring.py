@@ -15,8 +15,8 @@ from app.llm.prompts import Prompts
 from app.llm.worth.answers import NO_ITEM, injected, one_token, preference, ranks, yes_no
 from app.llm.worth.figures import figures
 from app.llm.worth.likelihood import Likelihood
+from app.place import Place
 from app.recipe import Role, Tuning
-from app.workspace import Place
 
 log = logging.getLogger("longtail")
 

@@ -9,8 +9,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from app.llm.examples.misses import LIKELIEST, Misses
 from app.llm.prompts import Prompts
 from app.llm.small import build_tokenizer
+from app.place import Place
 from app.schema import ITEMS
-from app.workspace import Place, Workspace
+from app.workspace import Workspace
 
 N_ITEMS = 150
 HISTORY = 6

@@ -13,9 +13,10 @@ from app.errors import InputError
 from app.llm.examples import writing as module
 from app.llm.examples.writing import VALIDATED, write_examples
 from app.llm.small import build_tokenizer
+from app.place import Place
 from app.recipe import Discriminator, Generator, Tuning
 from app.schema import HISTORIES, ITEMS
-from app.workspace import Place, Workspace
+from app.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 

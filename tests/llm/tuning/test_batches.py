@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.llm.tuning.batches import Batch, Batches, shares
-from app.workspace import Place, Workspace
+from app.place import Place
+from app.workspace import Workspace
 from tests.llm.tuning.toys import toy_rows, write_shards
 
 SHARDS = st.lists(st.integers(0, 12), min_size=1, max_size=5)

@@ -20,8 +20,9 @@ from app.llm.tuning.checkpoints import Checkpoints, Progress
 from app.llm.tuning.engines import Engine
 from app.llm.tuning.loop import Job, tune
 from app.llm.tuning.packing import attend_within_examples
+from app.place import Place
 from app.recipe import Tuning
-from app.workspace import Place, Workspace
+from app.workspace import Workspace
 
 CPU = torch.device("cpu")
 WORDS = 40
