@@ -188,6 +188,7 @@ def test_evaluate(finished: Workspace) -> None:
     output = {
         name: digest(place / name, key) for name, key in (("ranks", "user"), ("exposure.parquet", "item"))
     }
+    output["validation"] = [read_manifest(place)["counts"]["validation"]["ndcg"]]
     require_pinned("evaluate", EVALUATED, output, "app/evaluation/evaluate.py")
 
 
