@@ -1,3 +1,3 @@
 """Longtail: recommendation where data is thin. See `README.md` for the tour and `app/cli.py` for the entry."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

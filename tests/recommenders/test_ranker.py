@@ -82,7 +82,7 @@ def test_more_items_asked_than_the_catalogue_has() -> None:
     assert (lists[:, 24:] == -1).all() and np.isneginf(scores[lists == -1]).all()
 
 
-@pytest.mark.parametrize(("version", "fits"), [("0.1.99", True), ("0.2.0", False), ("1.1.0", False)])
+@pytest.mark.parametrize(("version", "fits"), [("0.1.99", True), ("0.3.0", False), ("1.1.0", False)])
 def test_a_model_of_another_version_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, fits: bool
 ) -> None:
