@@ -28,7 +28,7 @@ from app.recommenders.fitting import MEANING as FITTED
 from app.recommenders.tuning import MEANING as TUNED
 from app.recommenders.tuning import tune
 from app.schema import ANSWERS
-from app.workspace import Workspace
+from app.workspace import Workspace, read_manifest
 from tests.augment.strategies.conftest import (
     N_ITEMS,
     answered,
