@@ -45,11 +45,15 @@ HISTORIES = pa.schema(
 )
 """One row per user. A split is two cuts in a time-ordered list, so a later item can never train for an earlier one."""
 
+STRENGTHS = pa.field("strengths", pa.list_(pa.int32()))
+"""A column more of HISTORIES with `dataset.repeats: weight`: how often the user took each of `items`, of the training part
+up to what is held out. It is the weight of an observed interaction."""
+
 FUSED = pa.schema(
     [
         ("user", pa.int32()),
         ("items", pa.list_(pa.int32())),  # the observed train part, oldest first, then the generated
-        # observed 1, or 0 where screened out; generated as the recipe says
+        # observed 1 (or as often as it was), 0 if screened out; generated as the recipe says
         ("weights", pa.list_(pa.float32())),
         ("observed", pa.int32()),  # the first `observed` entries were observed
         ("sequence", pa.list_(pa.int32())),  # places of the entries in the order of time; null: as they stand

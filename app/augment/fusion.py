@@ -19,7 +19,7 @@ from app.place import Place
 from app.recipe import MADE, Judge, Recipe, StandIn, Variant
 from app.recommenders.base import Histories
 from app.recommenders.reading import observed_itemcf
-from app.schema import FUSED
+from app.schema import FUSED, STRENGTHS
 from app.workspace import Stage, Workspace
 
 MEANING = 1
@@ -83,7 +83,8 @@ class Fusing:
             chosen=[chosen],
             control=[control],
         )
-        histories = self.prepared.histories().select_columns(["user", "items", "train_end"])
+        strengths = [STRENGTHS.name] if self.recipe.dataset.repeats == "weight" else []
+        histories = self.prepared.histories().select_columns(["user", "items", "train_end", *strengths])
         files = histories.map_batches(
             partial(_written, fused=fused, place=draft / "interactions"), batch_format="pyarrow"
         )
@@ -169,8 +170,8 @@ def fused_rows(
 
     chosen: what the LLMs add to every user; control: what gives as many items in their stead.
     """
-    users, train, held_out = _cut(batch)
-    added, kept = train.emptied(), np.ones(len(train.items), np.float32)
+    users, train, held_out, kept = _cut(batch)
+    added = train.emptied()
     if chosen is not None:
         added = chosen.added.take(users)
         kept[train.pairs_in(chosen.dropped.take(users))] = 0.0
@@ -213,8 +214,8 @@ def _offsets(starts: np.ndarray) -> pa.Array:
     return pa.array(starts.astype(np.int32))
 
 
-def _cut(batch: pa.Table) -> tuple[np.ndarray, Histories, Histories]:
-    """Users, and their training and held-out items."""
+def _cut(batch: pa.Table) -> tuple[np.ndarray, Histories, Histories, np.ndarray]:
+    """Users, their training and held-out items, and the weights of the former, float32."""
     lists = batch["items"].combine_chunks()
     lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
     ends = batch["train_end"].to_numpy().astype(np.int64)
@@ -224,4 +225,7 @@ def _cut(batch: pa.Table) -> tuple[np.ndarray, Histories, Histories]:
         Histories(np.concatenate([[0], np.cumsum(count)]), every.items[which])
         for count, which in ((ends, early), (lengths - ends, ~early))
     ]
-    return batch["user"].to_numpy(), *parts
+    weights = np.ones(early.sum(), np.float32)
+    if STRENGTHS.name in batch.column_names:
+        weights = batch[STRENGTHS.name].combine_chunks().flatten().to_numpy()[early].astype(np.float32)
+    return batch["user"].to_numpy(), *parts, weights

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from app.data.source import TRAIN
 from app.recipe import Dataset, Repeats
-from app.schema import HISTORIES
+from app.schema import HISTORIES, STRENGTHS
 
 ENCODED = pa.schema(
     [
@@ -31,7 +31,7 @@ def fold(interactions: pa.Table, repeats: Repeats = "first") -> pa.Table:
     """One row of HISTORY per user from rows of ENCODED, users in the order of their ids.
 
     Equal times keep the order of `row`; of a user's interactions with one item the first or the last in time stays, or
-    all do.
+    all do: `split` makes weights of them, once it is known which of them train.
     """
     if not interactions.num_rows:
         return HISTORY.empty_table()
@@ -44,7 +44,7 @@ def fold(interactions: pa.Table, repeats: Repeats = "first") -> pa.Table:
     items, times, rows = (interactions[name].to_numpy() for name in ("item", "timestamp", "row"))
 
     kept = np.lexsort((rows, times, users))
-    if repeats != "all":
+    if repeats in ("first", "last"):
         first = _met_first(users[kept], items[kept], from_the_end=repeats == "last")
         kept = kept[first]
     lengths = np.bincount(users[kept], minlength=len(names))
@@ -66,15 +66,18 @@ def drop(histories: pa.Table, items_out: np.ndarray, users_min: int) -> pa.Table
 def split(
     histories: pa.Table, dataset: Dataset, cuts: tuple[int, int] | None = None, seed: int = 0
 ) -> pa.Table:
-    """Histories with `train_end`, `valid_end` and the user's `slice`.
+    """Histories with `train_end`, `valid_end` and the user's `slice`; and schema.STRENGTHS if repeats are weights.
 
     Leave-one-out: of three or more items the last is test, the one before validation; fewer all train.
     Temporal: `cuts` are two times; before the first is train, from the second on is test.
     Published: of a user's train items `valid_share` (rounded, but not all) are validation, drawn by `seed`; they come
     after the rest of train and before test, and else the order stays.
     """
-    if dataset.repeats == "all":
+    strengths = None
+    if dataset.repeats in ("all", "weight"):
         histories = _without_late_repeats(histories, dataset, cuts)
+    if dataset.repeats == "weight":
+        histories, strengths = _weighed(histories)
     lengths = pc.list_value_length(histories["items"]).to_numpy()
     if dataset.split == "temporal":
         users, _, times = flat(histories)
@@ -88,11 +91,12 @@ def split(
     slices = np.full(len(lengths), REGULAR, object)
     slices[train_end >= dataset.active_min] = ACTIVE
     slices[train_end <= dataset.sparse_max] = SPARSE
-    return (
+    histories = (
         histories.append_column("train_end", pa.array(train_end, pa.int32()))
         .append_column("valid_end", pa.array(valid_end, pa.int32()))
         .append_column("slice", pa.array(slices, pa.string()))
     )
+    return histories if strengths is None else histories.append_column(STRENGTHS, strengths)
 
 
 def _without_late_repeats(histories: pa.Table, dataset: Dataset, cuts: tuple[int, int] | None) -> pa.Table:
@@ -112,6 +116,19 @@ def _without_late_repeats(histories: pa.Table, dataset: Dataset, cuts: tuple[int
     stay = train | first
     lengths = np.bincount(users[stay], minlength=histories.num_rows)
     return _histories(histories["user_id"].combine_chunks(), lengths, items[stay], times[stay])
+
+
+def _weighed(histories: pa.Table) -> tuple[pa.Table, pa.ListArray]:
+    """Each item of a user once, when it was met first, and how often it was met."""
+    users, items, times = flat(histories)
+    first = _met_first(users, items)
+    _, place, counts = np.unique(
+        users.astype(np.int64) << 32 | items, return_inverse=True, return_counts=True
+    )
+    lengths = np.bincount(users[first], minlength=histories.num_rows)
+    once = _histories(histories["user_id"].combine_chunks(), lengths, items[first], times[first])
+    offsets = once["items"].combine_chunks().offsets
+    return once, pa.ListArray.from_arrays(offsets, pa.array(counts[place][first], pa.int32()))
 
 
 def _distinct(histories: pa.Table) -> np.ndarray:
@@ -169,10 +186,15 @@ def recode(histories: pa.Table, codes: np.ndarray) -> pa.Table:
 
 
 def number(histories: pa.Table, starts: dict[str, int]) -> pa.Table:
-    """Rows of schema.HISTORIES: users count on from the start of their block, which its first user names."""
+    """Rows of schema.HISTORIES, with STRENGTHS if they have any.
+
+    Users count on from the start of their block, which its first user names.
+    """
     start = starts[histories["user_id"][0].as_py()] if histories.num_rows else 0
     users = pa.array(np.arange(start, start + histories.num_rows), pa.int32())
-    return pa.table([users, *histories.columns], schema=HISTORIES)
+    has_strengths = STRENGTHS.name in histories.column_names
+    schema = HISTORIES.append(STRENGTHS) if has_strengths else HISTORIES
+    return pa.table([users, *histories.columns], schema=schema)
 
 
 def item_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
@@ -190,7 +212,8 @@ def split_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
 
     train_count and held_out_count [items]; interactions [all, train, valid, test]; users [sparse, regular, active];
     users_held_out_only [1]: those without a training interaction; users_tested [2]: those with a test interaction, and of
-    these the ones with a training interaction; repeats [1]: interactions with an item that the user had met before.
+    these the ones with a training interaction; repeats [1]: interactions with an item that the user had met before, also
+    those that are a weight.
     """
     users, items, _ = flat(histories)
     starts = np.concatenate([[0], np.cumsum(pc.list_value_length(histories["items"]).to_numpy())])[:-1]
@@ -207,9 +230,17 @@ def split_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
         "interactions": np.array(totals),
         "users": np.array([(slices == name).sum() for name in (SPARSE, REGULAR, ACTIVE)]),
         "users_held_out_only": np.array([(~trained).sum()]),
-        "repeats": np.array([(~_met_first(users, items)).sum()]),
+        "repeats": np.array([(~_met_first(users, items)).sum() + _folded(histories)]),
         "users_tested": np.array([tested.sum(), (tested & trained).sum()]),
     }
+
+
+def _folded(histories: pa.Table) -> int:
+    """How many interactions are in the weights of others."""
+    if STRENGTHS.name not in histories.column_names:
+        return 0
+    strengths = histories[STRENGTHS.name].combine_chunks().flatten()
+    return (pc.sum(strengths).as_py() or 0) - len(strengths)
 
 
 def flat(histories: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

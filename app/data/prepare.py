@@ -59,7 +59,10 @@ def prepare(recipe: Recipe, ws: Workspace) -> None:
         cuts = _cuts(histories, dataset, scanned) if dataset.split == "temporal" else None
         histories = _map(histories, split, dataset, cuts, recipe.seed).materialize()
         totals = _totals(histories, split_counts, catalogue.num_rows)
-        dropped["duplicate"] = scanned.accepted - dropped["k_core"] - int(totals["interactions"][0])
+        kept = int(totals["interactions"][0])
+        if dataset.repeats == "weight":
+            kept += int(totals["repeats"][0])
+        dropped["duplicate"] = scanned.accepted - dropped["k_core"] - kept
         table = items.items_table(catalogue, totals["train_count"], dataset.tail_max, dataset.head_share)
         stage.counts |= {
             "rows": scanned.rows,

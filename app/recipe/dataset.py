@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from app.recipe.section import Count, Positive, Section, Share
 
 TimeUnit = Literal["s", "ms", "us", "ns"]
-Repeats = Literal["first", "last", "all"]
+Repeats = Literal["first", "last", "all", "weight"]
 
 
 def _mark(value: object) -> object:
@@ -98,7 +98,8 @@ class Dataset(Section):
     """Interactions rated lower are not positives and are dropped, counted."""
     repeats: Repeats = "first"
     """Of a user's interactions with one item the `first` or the `last` in time is kept, the others are dropped, counted.
-    `all`: those of the training part stay too; what is held out is as with `first`."""
+    `all`: those of the training part stay too; what is held out is as with `first`. `weight`: the first is kept, and
+    weighs as often as it came about in the training part."""
     k_core: Count = 0
     """Keep only users with at least this many items and items with at least this many users, until nothing changes."""
     split: Literal["leave-one-out", "temporal", "published"] = "leave-one-out"

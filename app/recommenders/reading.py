@@ -11,22 +11,29 @@ from app.data import read_histories
 from app.place import Place
 from app.recipe import ItemCF
 from app.recommenders.base import Interactions, Targets
+from app.schema import STRENGTHS
 
 if TYPE_CHECKING:
     from app.recommenders.ranker import Ranker
 
 
 def read_observed(data: Place) -> Interactions:
-    """The train part of the histories in `data` (a published place), every weight 1: the variant `observed`."""
+    """The train part of the histories in `data` (a published place): the variant `observed`.
+
+    Every weight is 1, or what `schema.STRENGTHS` says.
+    """
     histories = read_histories(data)
     items = data / "items.parquet"
     rows, taken, position = _flat(histories)
     train_end = histories["train_end"].to_numpy().astype(np.int64)
-    kept = taken[position < train_end[rows]]
+    trained = position < train_end[rows]
+    kept, weights = taken[trained], np.ones(trained.sum(), np.float32)
+    if STRENGTHS.name in histories.column_names:
+        weights = histories[STRENGTHS.name].combine_chunks().flatten().to_numpy()[trained].astype(np.float32)
     return Interactions(
         indptr=np.concatenate([[0], np.cumsum(train_end)]),
         items=kept,
-        weights=np.ones(len(kept), np.float32),
+        weights=weights,
         observed=train_end,
         n_items=pq.read_metadata(items.path, filesystem=items.fs).num_rows,
     )

@@ -17,7 +17,7 @@ from app.recipe import Recipe, SASRec
 from app.recommenders.base import Histories, Interactions
 from app.recommenders.itemcf import ItemCF
 from app.recommenders.sasrec import SASRec as SASRecModel
-from app.schema import FUSED
+from app.schema import FUSED, STRENGTHS
 from tests.recommenders.conftest import clusters
 
 N_ITEMS, WEIGHT = 24, 0.25
@@ -189,3 +189,17 @@ def test_a_training_set_that_no_recommender_reads_is_not_made():
 def test_a_judge_that_cannot_be_is_named(judge):
     with pytest.raises(ValueError, match=f"recommenders.itemcf.judge.{next(iter(judge))}"):
         Recipe.model_validate(SETTINGS | {"recommenders": {"itemcf": {"judge": judge}}})
+
+
+def test_a_repeated_purchase_weighs_as_often_as_it_was():
+    kinds = pa.schema(
+        [("user", pa.int32()), ("items", pa.list_(pa.int32())), ("train_end", pa.int32()), STRENGTHS]
+    )
+    rows = [
+        {"user": 0, "items": [4, 5, 6], "train_end": 2, "strengths": [3, 1, 1]},
+        {"user": 1, "items": [], "train_end": 0, "strengths": []},
+        {"user": 2, "items": [7], "train_end": 1, "strengths": [2]},
+    ]
+    chosen = Chosen(Histories.of([[9], [], [8, 3]]), Histories.of([[5], [], []]))
+    fused = fused_rows(pa.Table.from_pylist(rows, kinds), "refined", WEIGHT, 0, chosen, None)
+    assert fused["weights"].to_pylist() == [[3, 0, WEIGHT], [], [2, WEIGHT, WEIGHT]]

@@ -35,7 +35,7 @@ def expected(log: Log, repeats: Repeats = "first") -> dict[str, list[tuple[int, 
         met = [entry for entry in history if entry[1] == item]
         if met and repeats == "last":
             history.remove(met[0])
-        if not met or repeats != "first":
+        if not met or repeats != "first":  # `weight` is made of all by split
             history.append((time, item))
     return histories
 
@@ -170,3 +170,22 @@ def test_the_draw_of_validation_depends_on_seed_and_user_but_not_on_the_block() 
     assert drawn(folded, 2) != whole
     counts = np.bincount(whole, minlength=N_ITEMS)
     assert counts.min() > 200 / N_ITEMS / 2, f"items are not drawn evenly: {counts}"
+
+
+@given(interactions, st.sampled_from(["leave-one-out", "temporal"]), st.integers(-4, 6), st.integers(0, 5))
+def test_weights_are_the_repeats_that_train(log: Log, kind: str, first: int, later: int) -> None:
+    cuts = (first, first + later)
+    once, every, weighed = (
+        split(fold(encoded(log), repeats), Dataset(split=kind, repeats=repeats), cuts)
+        for repeats in ("first", "all", "weight")
+    )
+    counts = split_counts(weighed, N_ITEMS)
+    assert weighed.drop_columns("strengths").equals(once)
+    assert counts["repeats"] == split_counts(every, N_ITEMS)["repeats"]
+    for row, whole in zip(weighed.to_pylist(), every.to_pylist(), strict=True):
+        train = whole["items"][: whole["train_end"]]
+        held_out = len(row["items"]) - row["train_end"]
+        own = row["items"][: row["train_end"]]
+        assert row["strengths"] == [train.count(item) for item in own] + [1] * held_out
+    numbered = number(weighed, {weighed["user_id"][0].as_py(): 3} if weighed.num_rows else {})
+    assert numbered["strengths"].to_pylist() == weighed["strengths"].to_pylist()

@@ -13,6 +13,7 @@ from app.data.simulate import liked
 from app.data.store import make_store
 from app.errors import InputError
 from app.recipe import Dataset, Recipe, Simulation, load_recipe
+from app.recommenders.reading import read_observed
 from app.schema import HISTORIES, ITEMS
 from app.workspace import Workspace
 
@@ -258,19 +259,27 @@ def test_repeats_are_kept_and_counted_as_the_recipe_says(tmp_path: Path) -> None
     rows = ["u,a,1", "u,b,2", "u,a,3", "u,c,4", "u,b,5", "u,d,6", "u,a,7"]
     (tmp_path / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
     found = {}
-    for repeats in ("first", "last", "all"):
+    for repeats in ("first", "last", "all", "weight"):
         data = prepared(tmp_path / repeats, source="csv", path=str(tmp_path), repeats=repeats)
         [history] = actual_histories(data).values()
         row = read_histories(data.place).to_pylist()[0]
         counts = data.counts
-        assert counts["rows"] == counts["interactions"] + counts["dropped"]["duplicate"]
+        folded = counts["repeats"] if repeats == "weight" else 0
+        assert counts["rows"] == counts["interactions"] + folded + counts["dropped"]["duplicate"]
+        weights = read_observed(data.place).weights.tolist()
+        assert weights == ([2, 1] if repeats == "weight" else [1] * row["train_end"])
         found[repeats] = (
             "".join(item for _, item in history),
             row["train_end"],
             counts["repeats"],
             counts["dropped"]["duplicate"],
         )
-    assert found == {"first": ("abcd", 2, 0, 3), "last": ("cbda", 2, 0, 3), "all": ("abacd", 3, 1, 2)}
+    assert found == {
+        "first": ("abcd", 2, 0, 3),
+        "last": ("cbda", 2, 0, 3),
+        "all": ("abacd", 3, 1, 2),
+        "weight": ("abcd", 2, 1, 2),
+    }
 
 
 def test_movielens_100k_has_the_counts_of_the_papers(tmp_path: Path, real_data) -> None:
