@@ -23,6 +23,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from app.progress import FIGURES, duration
@@ -140,14 +141,15 @@ class Screen(logging.Handler):
         self.console = Console(file=stream, highlight=False)
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            _Bar(),
-            _Amount(),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            _Bar(
+                bar_width=None, table_column=Column(ratio=1)
+            ),  # in a narrow terminal it is the bar that is short
+            _Amount(table_column=Column(no_wrap=True)),
             TimeElapsedColumn(),
         )
-        self.bars = Progress(
-            *columns, console=self.console, transient=True, redirect_stdout=False, redirect_stderr=False
-        )
+        quiet = {"redirect_stdout": False, "redirect_stderr": False}
+        self.bars = Progress(*columns, console=self.console, transient=True, expand=True, **quiet)
         self.tasks: dict[str, Any] = {}
 
     def __enter__(self) -> "Screen":

@@ -21,8 +21,9 @@ recommenders: {itemcf: {}, bpr: {epochs: 3, validate_every: 1}}
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The tests' own, without a Ray of theirs, and with the package that is tested."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "PYTHONPATH"))}
+    """The tests' own, without a Ray and a terminal of theirs, and with the package that is tested."""
+    others = ("RAY_", "PYTHONPATH", "COLUMNS", "LINES")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     return kept | {"PYTHONPATH": str(ROOT)} | more
 
 

@@ -103,7 +103,7 @@ with speaking():
 
 def test_a_terminal_draws_bars_with_rate_and_time_left_and_lines_above_them():
     command = (sys.executable, "-c", BARS)
-    code, drawn = at_a_terminal(cwd=Path(__file__).parents[1], columns=120, command=command)
+    code, drawn = at_a_terminal(cwd=Path(__file__).parents[1], columns=80, command=command)
     text = without_codes(drawn)
     assert code == 0, text
     assert "200/400 epochs, 20/s, 10 s left" in text and "━" in text and "stage 2 of 7: train" in text
