@@ -121,6 +121,7 @@ def taken_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
+@pytest.mark.faults  # each waits a minute and a half for a Ray that does not come
 @pytest.mark.parametrize("how", ["RAY_GCS_SERVER_PORT", "RAY_ADDRESS"])
 def test_a_ray_that_cannot_be_had_is_tried_twice_and_then_said_in_one_message(folder, taken_port, how):
     """Its port is taken; or nobody answers like a Ray where one is said to be."""
