@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -101,6 +102,7 @@ class First:
                 _signal(self.stopped, signal.SIGSTOP)
                 self.known = files(self.workspace)
                 return True
+            time.sleep(0.002)  # a core that only looks is one that the run does not have
         return False
 
     def __enter__(self) -> "First":
