@@ -26,6 +26,7 @@ import psutil
 
 from app.errors import InputError
 from app.place import Place
+from app.progress import duration
 
 FOLDER = "_lease"
 BEAT_SECONDS = 10.0
@@ -91,7 +92,7 @@ class Lease:
             if time.time() - oldest.since > 1:
                 break
             time.sleep(random.uniform(0.05, 0.3))  # both began at the same moment, and both stood back
-        age = _age(time.time() - oldest.since)
+        age = duration(max(time.time() - oldest.since, 0))
         raise InputError(
             f"{self.root}: {oldest} writes here since {age}. Wait until it ends, or give another --workspace."
         )
@@ -121,19 +122,21 @@ class Lease:
 
     def _others(self) -> Iterator[Owner | None]:
         """The living owners but this one. The claims of dead ones go."""
-        files = [file for file in (self.root / FOLDER).files(".json") if not file.name.startswith(".")]
-        changed = {file.path: file.fs.get_file_info(file.path).mtime_ns for file in files}
-        now = changed.get(self._file.path) or time.time_ns()  # both by the clock of the file server
-        for file in files:
-            if file.path == self._file.path or changed[file.path] is None:
-                continue
+        claims = {
+            info.path: info.mtime_ns
+            for info in (self.root / FOLDER).contents()
+            if info.path.endswith(".json") and not info.base_name.startswith(".")
+        }
+        now = claims.pop(self._file.path, time.time_ns())  # as the others by the clock of the file server
+        for path, changed in claims.items():
+            file = self.root.at(path)
             try:
                 owner = Owner(**file.read_json())
             except FileNotFoundError:
                 continue
             except (ValueError, TypeError, OSError):
                 owner = None  # of another version, or cut off while it was written
-            silent = (now - changed[file.path]) / 1e9
+            silent = (now - changed) / 1e9
             if _lives(owner, silent):
                 yield owner or _unknown(silent)
             else:
@@ -240,11 +243,3 @@ def _job() -> str | None:
         config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
         return config.get("metadata", {}).get("job_submission_id")
     return None
-
-
-def _age(seconds: float) -> str:
-    minutes, seconds = divmod(int(max(seconds, 0)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-    )

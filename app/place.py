@@ -92,14 +92,14 @@ class Place:
     def is_file(self) -> bool:
         return self.fs.get_file_info(self.path).is_file
 
+    def contents(self) -> list[pafs.FileInfo]:
+        """What the file system says of all files and folders below this one, sorted by path; [] if it is not there."""
+        found = self.fs.get_file_info(pafs.FileSelector(self.path, recursive=True, allow_not_found=True))
+        return sorted(found, key=lambda info: info.path)
+
     def files(self, suffix: str = "") -> list["Place"]:
         """The files below this folder, sorted by path."""
-        found = self.fs.get_file_info(pafs.FileSelector(self.path, recursive=True, allow_not_found=True))
-        return [
-            self.at(info.path)
-            for info in sorted(found, key=lambda info: info.path)
-            if info.is_file and info.path.endswith(suffix)
-        ]
+        return [self.at(info.path) for info in self.contents() if info.is_file and info.path.endswith(suffix)]
 
     def make_folder(self) -> "Place":
         self.fs.create_dir(self.path, recursive=True)

@@ -39,8 +39,8 @@ def is_draft(place: Place, root: Place) -> bool:
 
 def sizes(place: Place) -> dict[str, int]:
     """By path within a folder the bytes of every file but the manifest and the marks of a draft."""
-    found = place.fs.get_file_info(pafs.FileSelector(place.path, recursive=True, allow_not_found=True))
-    files = {info.path.removeprefix(place.path).strip("/"): info.size for info in found if info.is_file}
+    infos = [info for info in place.contents() if info.is_file]
+    files = {info.path.removeprefix(place.path).strip("/"): info.size for info in infos}
     return {path: size for path, size in files.items() if path not in (MANIFEST, _OPEN, _WHOLE)}
 
 
@@ -65,8 +65,7 @@ def publish(draft: Place, place: Place, manifest: dict[str, Any]) -> None:
 
 def recover(root: Place) -> None:
     """Finish each whole draft below `root` and remove the others, for their writers are dead."""
-    found = root.fs.get_file_info(pafs.FileSelector(root.path, recursive=True, allow_not_found=True))
-    for info in sorted(found, key=lambda info: info.path):
+    for info in root.contents():
         folder = root.at(info.path)
         if info.is_file or is_draft(folder.parent, root):
             continue

@@ -124,7 +124,8 @@ class Workspace:
         """Raises InputError if this is the path of a file, or a URI that cannot be opened. Nothing is written yet."""
         self.root = Place.named(uri, "--workspace")
         self.recipe = recipe
-        for folder in [self.root, *self.root.parents]:
+        # Above a place in a bucket there are no folders, which a file could be in the place of.
+        for folder in [self.root, *(self.root.parents if self.root.is_local else [])]:
             if folder.is_file():
                 raise InputError(
                     f"--workspace = {uri!r}: {folder} is a file. Give a folder, which may be a new one."

@@ -60,7 +60,7 @@ def writer(tmp_path):
 
 
 def test_a_second_writer_is_refused_with_the_first_ones_name_and_age(writer, tmp_path):
-    with pytest.raises(InputError, match=rf"process {writer.pid}\) writes here since \d s\. Wait"):
+    with pytest.raises(InputError, match=rf"process {writer.pid}\) writes here since \d\.\d s\. Wait"):
         Workspace(str(tmp_path)).stage("data", {}).publishing().__enter__()
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == [
         file.name for file in (tmp_path / FOLDER).iterdir()
