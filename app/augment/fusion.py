@@ -18,7 +18,7 @@ from app.data import Prepared
 from app.place import Place
 from app.recipe import MADE, Judge, Recipe, StandIn, Variant
 from app.recommenders.base import Histories
-from app.recommenders.reading import observed_itemcf
+from app.recommenders.reading import observed_itemcf, observed_weights
 from app.schema import FUSED, STRENGTHS
 from app.workspace import Stage, Workspace
 
@@ -225,7 +225,4 @@ def _cut(batch: pa.Table) -> tuple[np.ndarray, Histories, Histories, np.ndarray]
         Histories(np.concatenate([[0], np.cumsum(count)]), every.items[which])
         for count, which in ((ends, early), (lengths - ends, ~early))
     ]
-    weights = np.ones(early.sum(), np.float32)
-    if STRENGTHS.name in batch.column_names:
-        weights = batch[STRENGTHS.name].combine_chunks().flatten().to_numpy()[early].astype(np.float32)
-    return batch["user"].to_numpy(), *parts, weights
+    return batch["user"].to_numpy(), *parts, observed_weights(batch, early)

@@ -9,7 +9,8 @@ from app.errors import InputError
 from app.place import Place
 
 _INTEGER = r"^[+-]?\d+$"
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+"""A number in words."""
 
 
 def as_ids(column: pa.ChunkedArray, name: str, place: Place) -> pa.ChunkedArray:
@@ -55,7 +56,7 @@ def as_ratings(
 ) -> pa.ChunkedArray:
     """Ratings as float32. Raises InputError at the first that is not finite or not within `allowed`."""
     fix = "Mend or remove the row"
-    ratings = cast(as_numbers(column, name, place, first_row, fix), pa.float64(), name, place)
+    ratings = cast(_numbers(column, name, place, first_row, fix), pa.float64(), name, place)
     low, high = allowed or (-3.4e38, 3.4e38)
     outside = pc.or_(pc.less(ratings, low), pc.greater(ratings, high))
     expected = f"a rating from {low:g} to {high:g}" if allowed else "a number of 32 bits"
@@ -63,7 +64,7 @@ def as_ratings(
     return ratings.cast(pa.float32())
 
 
-def as_numbers(column: pa.ChunkedArray, name: str, place: Place, first_row: int, fix: str) -> pa.ChunkedArray:
+def _numbers(column: pa.ChunkedArray, name: str, place: Place, first_row: int, fix: str) -> pa.ChunkedArray:
     """Finite integers or floats, null where the column is null or an empty text."""
     if pa.types.is_integer(column.type):
         return column
@@ -75,7 +76,7 @@ def as_numbers(column: pa.ChunkedArray, name: str, place: Place, first_row: int,
         raise InputError(f"{place}: column {name} has type {column.type}, not a number. {fix}.")
     text = pc.utf8_trim_whitespace(column)
     text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
-    wrong = pc.invert(pc.match_substring_regex(text, _NUMBER))
+    wrong = pc.invert(pc.match_substring_regex(text, NUMBER))
     refuse(wrong, column, name, place, first_row, "a number", fix)
     whole = pc.all(pc.match_substring_regex(text, _INTEGER)).as_py() is not False
     return cast(text, pa.int64() if whole else pa.float64(), name, place)

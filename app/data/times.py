@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.data.columns import refuse
+from app.data.columns import NUMBER, refuse
 from app.errors import InputError
 from app.place import Place
 from app.recipe import TimeUnit
@@ -28,7 +28,6 @@ TIMES = pa.schema(
 BILLION = 1_000_000_000
 _LARGEST = np.iinfo(np.int64).max
 _NANOSECONDS = {"s": BILLION, "ms": 1_000_000, "us": 1_000, "ns": 1, "day": 86_400 * BILLION}
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _PLAIN = r"^\+?(?P<sign>-?)(?P<whole>\d*)\.?(?P<beyond>\d*)$"
 _DATE = (
     r"^(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])"
@@ -112,7 +111,7 @@ class _Reading:
         missing = _nulls(values)
         number, date = (
             pc.fill_null(pc.match_substring_regex(values, pattern), False).to_numpy(False)
-            for pattern in (_NUMBER, _DATE)
+            for pattern in (NUMBER, _DATE)
         )
         self._refuse(~(missing | number | date), _EXPECTED)
         n = len(values)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from app.recipe import MADE
 
-LOG_VARIANTS = ("discriminated", "generated", "refined", "id_list", "insertion", "pairs", "cold_pairs")
+LOG_VARIANTS = tuple(variant for variant, made in MADE.items() if made.control)
 """Training sets with what an LLM wrote or said."""
 SERVED_CONTROL_OF = {
     **dict.fromkeys(("served", "served_discriminated"), "served_itemcf"),
@@ -18,16 +18,8 @@ ranked again the same items as its recommender ranks them."""
 SERVED_VARIANTS = (*SERVED_CONTROL_OF,)
 LLM_VARIANTS = (*LOG_VARIANTS, *SERVED_VARIANTS)
 CONTROLS = (
-    *(
-        "itemcf",
-        "popular",
-        "random",
-        "id_list_itemcf",
-        "insertion_itemcf",
-        "pairs_shuffled",
-        "cold_pairs_shuffled",
-    ),
-    *("served_itemcf", "served_own"),
+    *(variant for variant, made in MADE.items() if made.stand_in),
+    *dict.fromkeys(SERVED_CONTROL_OF.values()),
 )
 """The same amount without an LLM."""
 VARIANTS = ("observed", *LLM_VARIANTS, *CONTROLS)

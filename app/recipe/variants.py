@@ -39,21 +39,22 @@ class Made:
 
 MADE: dict[Variant, Made] = {
     "observed": Made(),
-    "generated": Made(("next_item",), "itemcf"),  # before the judge
     "discriminated": Made(("next_item",), "itemcf"),  # after the judge
+    "generated": Made(("next_item",), "itemcf"),  # before the judge
     "refined": Made(("next_item", "screening"), "itemcf"),  # the latter on a screened log
     "id_list": Made(("id_list",), "id_list_itemcf"),
     "insertion": Made(("insertion",), "insertion_itemcf"),
     "pairs": Made(("pairs",), "pairs_shuffled"),
     "cold_pairs": Made(("cold_pairs",), "cold_pairs_shuffled"),
-    "random": Made(("next_item",), stand_in="random"),
-    "popular": Made(("next_item",), stand_in="popular"),
     "itemcf": Made(("next_item",), stand_in="best"),
+    "popular": Made(("next_item",), stand_in="popular"),
+    "random": Made(("next_item",), stand_in="random"),
     "id_list_itemcf": Made(("id_list",), stand_in="sampled"),
     "insertion_itemcf": Made(("insertion",), stand_in="picked"),
     "pairs_shuffled": Made(("pairs",), stand_in="coin"),
     "cold_pairs_shuffled": Made(("cold_pairs",), stand_in="coin"),
 }
+"""In the order of tables and plots."""
 SOURCES: dict[Variant, tuple[str, ...]] = {name: made.sources for name, made in MADE.items()}
 VARIANTS: tuple[Variant, ...] = ("observed", "generated", "discriminated", "random", "popular", "itemcf")
 """By default."""

@@ -44,11 +44,7 @@ class Factors(TrainedRanker, DotRanker):
         return min(self.compute.workers, self.section.dim)  # each holds a column at least
 
     def queries(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
-        if users is None:
-            return self._folded(histories)
-        found, new = self.users[users], self.untrained(users)
-        found[new] = self._folded(histories.take(new))
-        return found
+        return self.kept_or_folded(self.users, self._folded, histories, users)
 
     def _folded(self, histories: Histories) -> np.ndarray:
         """float32 [rows, dim]."""

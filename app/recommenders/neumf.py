@@ -163,11 +163,8 @@ class NeuMF(TrainedRanker):
 
     def _vectors(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
         """float32 [rows, width]."""
-        if users is None:
-            return self._folded(histories)
-        found, new = self.network.users.weight.detach().numpy()[users], self.untrained(users)
-        found[new] = self._folded(histories.take(new))
-        return found
+        kept = self.network.users.weight.detach().numpy()
+        return self.kept_or_folded(kept, self._folded, histories, users)
 
     def _folded(self, histories: Histories) -> np.ndarray:
         """float32 [rows, width]."""

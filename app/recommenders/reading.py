@@ -27,16 +27,20 @@ def read_observed(data: Place) -> Interactions:
     rows, taken, position = _flat(histories)
     train_end = histories["train_end"].to_numpy().astype(np.int64)
     trained = position < train_end[rows]
-    kept, weights = taken[trained], np.ones(trained.sum(), np.float32)
-    if STRENGTHS.name in histories.column_names:
-        weights = histories[STRENGTHS.name].combine_chunks().flatten().to_numpy()[trained].astype(np.float32)
     return Interactions(
         indptr=np.concatenate([[0], np.cumsum(train_end)]),
-        items=kept,
-        weights=weights,
+        items=taken[trained],
+        weights=observed_weights(histories, trained),
         observed=train_end,
         n_items=pq.read_metadata(items.path, filesystem=items.fs).num_rows,
     )
+
+
+def observed_weights(histories: pa.Table, which: np.ndarray) -> np.ndarray:
+    """The weights float32 of those interactions of some histories that are in `which` (bool, of all their entries)."""
+    if STRENGTHS.name not in histories.column_names:
+        return np.ones(which.sum(), np.float32)
+    return histories[STRENGTHS.name].combine_chunks().flatten().to_numpy()[which].astype(np.float32)
 
 
 def observed_itemcf(data: Place, section: ItemCF) -> "Ranker":

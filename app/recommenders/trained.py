@@ -1,6 +1,7 @@
 """What the trained recommenders share: from interactions to arrays for the loop, from its answer to weights."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from app.place import Place
-from app.recommenders.base import Interactions, Preferences, Targets
+from app.recommenders.base import Histories, Interactions, Preferences, Targets
 from app.recommenders.ranker import Ranker
 from app.recommenders.training import Arrays, Fitted, Learner, Training, train_loop
 from app.recommenders.validation import Validation
@@ -69,10 +70,22 @@ class TrainedRanker(Ranker):
         """How many workers this fit can use."""
         return self.compute.workers
 
-    def untrained(self, users: np.ndarray) -> np.ndarray:
-        """Which of users int [n] had no item in the training set, so that no vector of theirs was learnt: int64 [m]."""
+    def kept_or_folded(
+        self,
+        kept: np.ndarray,
+        fold: Callable[[Histories], np.ndarray],
+        histories: Histories,
+        users: np.ndarray | None,
+    ) -> np.ndarray:
+        """float32 [rows, width]: of a known user the vector of the fit, a row of `kept`; an ad-hoc one, or one who had no
+        item in the training set, so that no vector was learnt, is folded in.
+        """
+        if users is None:
+            return fold(histories)
         starts = self.seen.indptr
-        return np.flatnonzero(starts[users] == starts[users + 1])
+        found, new = kept[users], np.flatnonzero(starts[users] == starts[users + 1])
+        found[new] = fold(histories.take(new))
+        return found
 
     def prepared(self, train: Interactions, preferences: Preferences) -> Arrays:
         """What the learner is given: users x items as CSR (indptr, indices, weights), preferences, `loop_arrays`."""
