@@ -8,7 +8,7 @@ import typer
 
 from app import __version__
 from jobs.command import SetOption, StageFunction, WorkspaceOption, execute
-from jobs.commands import Commands
+from jobs.command_group import Commands
 from jobs.faults import explained
 from jobs.log import Form, LogOption, results, speaking
 from jobs.sweep import SweptOption, run_sweep

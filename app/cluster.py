@@ -13,11 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from app.joining import end_orphans, free_port, join
-from app.progress import figures_of, progress
+from app.progress import progress, tell
+from app.ray_start import end_orphans, free_port, join
 from app.recipe import Resources
-
-log = logging.getLogger("longtail")
 
 LOGICAL_CPUS = 8
 """A laptop's Ray gets at least this many logical CPUs. Engines, trainers and data tasks take turns on the real cores;
@@ -102,8 +100,7 @@ def side_by_side(calls: Iterable[Callable[[], None]], at_once: int, about: str =
             for done, finished in enumerate(as_completed(waiting), start=1):
                 finished.result()
                 if about:
-                    line = progress(about, done, len(waiting), unit, time.monotonic() - began)
-                    log.info("%s", line, extra=figures_of(line))
+                    tell(progress(about, done, len(waiting), unit, time.monotonic() - began))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -133,8 +130,7 @@ def relay() -> Iterator[Callable[[str], None]]:
     def listen() -> None:
         while True:
             try:
-                line = queue.get(timeout=1)
-                log.info("%s", line, extra=figures_of(line))
+                tell(queue.get(timeout=1))
             except Empty:
                 if done.is_set():
                     return

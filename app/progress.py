@@ -1,7 +1,9 @@
 """How far work is: a line for people that carries its figures for bars and machines, whichever process says it."""
 
+import logging
 from typing import Any
 
+log = logging.getLogger("longtail")
 FIGURES = "figures"
 """Attribute of a log record about progress: its numbers by name."""
 
@@ -28,6 +30,11 @@ def ended(about: str, how: str) -> Line:
 def figures_of(line: str) -> dict[str, dict[str, Any]]:
     """What `logging` takes as `extra` for a line."""
     return {FIGURES: getattr(line, "figures", {})}
+
+
+def tell(line: str) -> None:
+    """Log a line, with its figures if it has some."""
+    log.info("%s", line, extra=figures_of(line))
 
 
 def called(line: str, name: str) -> str:

@@ -38,12 +38,11 @@ def explained(place: Any) -> Iterator[None]:
                 place,
             )
         else:
-            cause = (
-                getattr(error, "cause", None) or error
-            )  # of a Ray task, whose own words are all of its traceback
+            # What a Ray task says itself is all of its traceback.
+            cause = getattr(error, "cause", None) or error
             log.error("%s: %s", type(cause).__name__, str(cause) or "no message", exc_info=error)
             if ray_is_here():
-                from app.joining import ray_logs
+                from app.ray_start import ray_logs
 
                 log.error("What is finished stays. Ray's logs: %s", ray_logs())
             raise typer.Exit(1) from None

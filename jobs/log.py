@@ -142,9 +142,8 @@ class Screen(logging.Handler):
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-            _Bar(
-                bar_width=None, table_column=Column(ratio=1)
-            ),  # in a narrow terminal it is the bar that is short
+            # In a narrow terminal it is the bar that is short.
+            _Bar(bar_width=None, table_column=Column(ratio=1)),
             _Amount(table_column=Column(no_wrap=True)),
             TimeElapsedColumn(),
         )

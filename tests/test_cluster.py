@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from app.cluster import DRIVER, connect, fetch, relay
-from app.joining import PORT, end_orphans, own_address
+from app.ray_start import PORT, end_orphans, own_address
 from app.recipe import Resources
 
 pytestmark = pytest.mark.usefixtures("ray_here")

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from app.augment.discriminate import FIRST
 from app.errors import InputError
 from app.place import Place
-from app.progress import figures_of, progress
+from app.progress import progress, tell
 from app.recipe import Prices, StrategySection
 from app.schema import ACCEPTED
 
@@ -109,7 +109,7 @@ class Progress:
                 done.prompt_tokens + done.judge_tokens, done.output_tokens, done.seconds
             )
             note += f", {cost['cost']:.2f} {self.currency}"
-        line = progress(
+        told = progress(
             self.section.strategy,
             done.requests,
             self.total,
@@ -121,7 +121,7 @@ class Progress:
             usable_share=usable,
             **cost,
         )
-        log.info("%s", line, extra=figures_of(line))
+        tell(told)
 
 
 def _tokens(done: Written) -> int:

@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from app.cluster import connect
 from app.data import catalogue as items
+from app.data.catalogue_ids import join
 from app.data.evaluable import check_evaluable
 from app.data.filters import Scan, encode, scan
 from app.data.histories import drop, flat, fold, item_counts, number, recode, split, split_counts
-from app.data.joining import join
 from app.data.source import Source
 from app.data.sources import open_source
 from app.data.timeline import clash_message, clashes

@@ -4,7 +4,6 @@ The users of one run are split over Ray tasks, each of which writes its own file
 published when all are there. The driver holds the sums of one run, whose size is the catalogue's.
 """
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -23,14 +22,13 @@ from app.evaluation.served import GRID, Tried, try_fit, try_fused
 from app.evaluation.targets import Part, split_parts
 from app.evaluation.variants import CONTROLS
 from app.place import Place
-from app.progress import figures_of, progress
+from app.progress import progress, tell
 from app.recipe import Recipe
 from app.recommenders.ranker import Ranker
 from app.recommenders.reading import observed_itemcf
 from app.recommenders.runs import Run, ServedRun, runs, served_runs
 from app.workspace import Stage, Workspace, fingerprint, read_manifest
 
-log = logging.getLogger("longtail")
 MEANING = 2
 """The version of the ranks and figures that equal settings and inputs give: raised whenever they change."""
 TASKS_AT_ONCE = 64
@@ -199,8 +197,7 @@ def _over_parts(
             yield _answer(working[0], recommender)
             working.popleft()
             done = len(parts) - len(waiting) - len(working)
-            line = progress(about, done, len(parts), "parts", time.monotonic() - began)
-            log.info("%s", line, extra=figures_of(line))
+            tell(progress(about, done, len(parts), "parts", time.monotonic() - began))
     finally:
         # Not cancelled: where a task ends just then, Ray 2.60 ends the driver. What they write belongs to a draft that goes.
         if working:

@@ -6,7 +6,7 @@ import re
 import pyarrow as pa
 import pytest
 
-from app.data.joining import join
+from app.data.catalogue_ids import join
 
 
 def joined(
