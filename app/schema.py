@@ -114,10 +114,8 @@ WORDS = pa.schema(
 YES_NO = pa.schema(
     [
         ("question", pa.uint64()),  # a hash of all that the answer depends on
-        (
-            "yes",
-            pa.float32(),
-        ),  # log-probabilities of the two answers; null where the engine rejected the question
+        # log-probabilities of the two answers; null if the engine rejected the question
+        ("yes", pa.float32()),
         ("no", pa.float32()),
         ("tokens", pa.int32()),  # prompt and answer
         ("seconds", pa.float32()),

@@ -86,9 +86,8 @@ class Sampled:
         taken = []
         for _ in range(min(count, len(items))):
             ends = np.cumsum(shares)
-            last = min(
-                int(np.searchsorted(ends, self.top_p * ends[-1])), len(ends) - 1
-            )  # of those that may be drawn
+            # Of those that may be drawn.
+            last = min(int(np.searchsorted(ends, self.top_p * ends[-1])), len(ends) - 1)
             chosen = min(int(np.searchsorted(ends, rng.random() * ends[last], side="right")), last)
             taken.append(items[chosen])
             items, shares = np.delete(items, chosen), np.delete(shares, chosen)
@@ -137,14 +136,13 @@ def drawn(
     possible = np.flatnonzero(weights > 0)
     found = []
     for row, (user, count) in enumerate(zip(users.tolist(), counts.tolist(), strict=True)):
-        taken = set(known.items[known.indptr[row] : known.indptr[row + 1]].tolist())
+        taken, rng = set(known.items[known.indptr[row] : known.indptr[row + 1]].tolist()), rng_of(seed, user)
         if 2 * (count + len(taken)) >= len(possible):  # nearly all: refusing would go on for long
             rest = np.setdiff1d(possible, list(taken))
-            rng = np.random.default_rng([seed, user])
             share = weights[rest] / weights[rest].sum() if len(rest) else None
             found.append(rng.choice(rest, min(count, len(rest)), replace=False, p=share))
             continue
-        rng, own = np.random.default_rng([seed, user]), []
+        own = []
         while len(own) < count:
             item = int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))
             if item not in taken:

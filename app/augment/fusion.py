@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from app.augment.chosen import Chosen, choose, preferences
 from app.augment.controls import Best, Control, Drawn, Picked, Sampled
+from app.augment.strategies.base import rng_of
 from app.augment.strategies.catalogue import rare_items, warm_items
 from app.cluster import added_up, connect, fetch
 from app.data import Prepared
@@ -200,7 +201,7 @@ def _inserted(users: np.ndarray, train: Histories, added: Histories, seed: int) 
     """The order of a user's entries when each added one goes to a random place among the observed (papers 2.2)."""
     orders = []
     for user, own, more in zip(users.tolist(), train.lengths, added.lengths, strict=True):
-        rng = np.random.default_rng([seed, user])
+        rng = rng_of(seed, user)
         time = np.concatenate([np.arange(own), rng.integers(0, own + 1, more) - 0.5])
         orders.append(np.argsort(time, kind="stable"))
     return _lists(Histories.of(orders))
