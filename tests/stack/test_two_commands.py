@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
+from app.lease import FOLDER
 from app.swap import DRAFT, MANIFEST, OLD
 from tests.stack.processes import CAPTURED, COMMAND, found, longtail
 
@@ -94,13 +95,19 @@ class First:
         self.stopped: list[int] = []
 
     def next_change(self) -> bool:
-        """Go on until another file is there, or gone, and stop there; False if the run has ended."""
+        """Go on until another file is there, or gone, and stop there; False if the run has ended.
+
+        It has also ended once its claim is gone: whoever comes then may write.
+        """
         _signal(self.stopped, signal.SIGCONT)
         while self.process.poll() is None:
             if files(self.workspace) != self.known:
                 self.stopped = self._processes()
                 _signal(self.stopped, signal.SIGSTOP)
-                self.known = files(self.workspace)
+                claimed, self.known = _claims(self.known), files(self.workspace)
+                if claimed and not _claims(self.known):
+                    _signal(self.stopped, signal.SIGCONT)
+                    return False
                 return True
             time.sleep(0.002)  # a core that only looks is one that the run does not have
         return False
@@ -134,6 +141,10 @@ def files(workspace: Path) -> frozenset[str]:
     for folder, _, here in os.walk(workspace):
         names |= {os.path.join(folder, name) for name in here}
     return frozenset(names)
+
+
+def _claims(names: frozenset[str]) -> list[str]:
+    return [name for name in names if Path(name).parent.name == FOLDER and not Path(name).name.startswith(".")]
 
 
 def require_whole(workspace: Path) -> None:
