@@ -18,7 +18,7 @@ help:  ## these lines
 setup: $(VENV)/.ready  ## an environment of its own in .venv (minutes, once)
 
 demo: setup  ## simulated store -> LLM augmentation -> retrained recommenders -> runs/demo/report/index.html
-	@$(VENV)/bin/longtail run jobs/recipes/demo.yaml --workspace runs/demo
+	@$(VENV)/bin/longtail run demo --workspace runs/demo
 
 test: setup  ## the tests, the real engines included (25 minutes)
 	@$(PYTEST) -m "not faults"

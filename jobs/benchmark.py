@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from jobs.log import results, speaking
+from longtail.command.log import results, speaking
 
 log = logging.getLogger("longtail")
 

@@ -1,10 +1,10 @@
 """Recommenders to the ranks of the held-out items.
 
-python -m jobs.evaluate --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.evaluate --recipe demo --workspace runs/demo
 """
 
-from app.evaluation import evaluate
-from jobs.command import stage_command
+from longtail.command.execute import stage_command
+from longtail.evaluation import evaluate
 
 if __name__ == "__main__":
     stage_command(evaluate)

@@ -1,10 +1,10 @@
 """Histories to a tuned generator and a tuned discriminator.
 
-python -m jobs.finetune --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.finetune --recipe demo --workspace runs/demo
 """
 
-from app.llm import finetune
-from jobs.command import stage_command
+from longtail.command.execute import stage_command
+from longtail.llm import finetune
 
 if __name__ == "__main__":
     stage_command(finetune)

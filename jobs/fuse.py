@@ -1,10 +1,10 @@
 """Observed and accepted generated interactions to the variants of the training set.
 
-python -m jobs.fuse --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.fuse --recipe demo --workspace runs/demo
 """
 
-from app.augment import fuse
-from jobs.command import stage_command
+from longtail.command.execute import stage_command
+from longtail.fusion import fuse
 
 if __name__ == "__main__":
     stage_command(fuse)

@@ -18,13 +18,13 @@ import torch
 import typer
 from torch import nn
 
-from app.llm.base import with_adapters
-from app.llm.tuning.batches import Batches
-from app.llm.tuning.checkpoints import Checkpoints
-from app.llm.tuning.loop import Job, tune
-from app.recipe import LLM, Tuning
-from app.workspace import Workspace
 from jobs.benchmarks.random_llama import Lengths, Shape, random_examples, random_llama
+from longtail.llm.base_model import with_adapters
+from longtail.llm.finetune.batches import Batches
+from longtail.llm.finetune.tensor_checkpoints import Checkpoints
+from longtail.llm.finetune.tuning_loop import Job, tune
+from longtail.recipe import LLM, Tuning
+from longtail.workspace import Workspace
 
 PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
 """Dense bf16 TFLOP/s by part of a device's name, of the makers' data sheets (SXM)."""

@@ -1,10 +1,10 @@
 """Raw logs and catalogue to histories, items, split and slices.
 
-python -m jobs.prepare --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.prepare --recipe demo --workspace runs/demo
 """
 
-from app.data import prepare
-from jobs.command import stage_command
+from longtail.command.execute import stage_command
+from longtail.data import prepare
 
 if __name__ == "__main__":
     stage_command(prepare)

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import typer
 
-from app.data import Prepared, read_histories
-from app.schema import HISTORIES
-from app.workspace import Workspace
+from longtail.data import Prepared, read_histories
+from longtail.schema import HISTORIES
+from longtail.workspace import Workspace
 
 
 def renumber(

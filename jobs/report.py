@@ -1,10 +1,10 @@
 """Ranks, ledger and manifests to report/index.html and report/metrics.json.
 
-python -m jobs.report --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.report --recipe demo --workspace runs/demo
 """
 
-from app.evaluation import report
-from jobs.command import stage_command
+from longtail.command.execute import stage_command
+from longtail.report import report
 
 if __name__ == "__main__":
     stage_command(report)

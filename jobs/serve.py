@@ -1,10 +1,10 @@
 """A finished workspace to an HTTP endpoint.
 
-python -m jobs.serve --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.serve --recipe demo --workspace runs/demo
 """
 
-from app.serving import serve
-from jobs.command import stage_command
+from longtail.command.execute import stage_command
+from longtail.serving import serve
 
 if __name__ == "__main__":
     stage_command(serve)

@@ -1,10 +1,10 @@
 """Variants to recommenders.
 
-python -m jobs.train --recipe jobs/recipes/demo.yaml --workspace runs/demo
+python -m jobs.train --recipe demo --workspace runs/demo
 """
 
-from app.recommenders import train
-from jobs.command import stage_command
+from longtail.command.execute import stage_command
+from longtail.recommenders import train
 
 if __name__ == "__main__":
     stage_command(train)

@@ -1,101 +1,11 @@
 """Search the best settings of the recipe's recommenders on validation.
 
-python -m jobs.tune --recipe jobs/recipes/demo.yaml --workspace runs/demo --recommender swing --samples 20
+python -m jobs.tune --recipe demo --workspace runs/demo --recommender swing --samples 20
 """
 
-import json
-import shlex
-from pathlib import Path
-from typing import Annotated
-
 import typer
-from rich.table import Table
 
-from app.place import Place
-from app.recipe import Recipe
-from app.workspace import Workspace
-from jobs.command import RecipeOption, SetOption, WorkspaceOption, execute
-from jobs.log import Form, LogOption, results
-
-SHOWN = 10
-"""Trials in the table at the end."""
-
-RecommenderOption = Annotated[
-    str | None,
-    typer.Option(
-        "--recommender",
-        help="Tune only this one.",
-        show_default="all of the recipe",
-        rich_help_panel="What to run",
-    ),
-]
-SamplesOption = Annotated[
-    int | None,
-    typer.Option(
-        "--samples",
-        help="Trials of a recommender.",
-        show_default="tune.samples of the recipe",
-        rich_help_panel="What to run",
-    ),
-]
-
-
-def run_tuning(
-    recipe: Path,
-    workspace: str | None,
-    changes: list[str] | None,
-    recommender: str | None,
-    samples: int | None,
-    form: Form,
-) -> None:
-    """Tune, then show the trials and where the best recipe lies."""
-    found: dict[str, Place] = {}
-
-    def stage(recipe: Recipe, ws: Workspace) -> None:
-        # The command line imports this module for its options; torch takes seconds.
-        from app.recommenders.tuning import tune
-
-        found.update(tune(recipe, ws, recommender))
-
-    more = [f"tune.samples={samples}"] if samples is not None else []
-    execute([stage], recipe, workspace, [*(changes or []), *more], form)
-    for name, place in found.items():
-        show(name, place)
-
-
-def show(name: str, place: Place) -> None:
-    """A table of the best trials in a published `tuning/<name>`."""
-    from app.recommenders.tuning import best_recipe
-
-    table = Table("", "NDCG@10", "settings", "epochs", "seconds", "", title=f"{name}, on validation")
-    for rank, row in enumerate((place / "trials.parquet").read_table().to_pylist()[:SHOWN], start=1):
-        table.add_row(
-            str(rank),
-            "failed" if row["ndcg"] is None else f"{row['ndcg']:.4f}",
-            ", ".join(f"{key} {value}" for key, value in json.loads(row["settings"]).items()),
-            str(row["epochs"] or ""),
-            f"{row['seconds']:.1f}",
-            "as in the recipe" if row["trial"] == 0 else "" if row["finished"] else "ended early",
-        )
-    console = results()
-    console.print(table)
-    console.print(f"Best: {best_recipe(place)}", soft_wrap=True)
-    console.print(
-        f"Next: longtail run {shlex.quote(str(best_recipe(place)))} --workspace NEW", soft_wrap=True
-    )
-
-
-def main(
-    recipe: RecipeOption,
-    workspace: WorkspaceOption = None,
-    changes: SetOption = None,
-    recommender: RecommenderOption = None,
-    samples: SamplesOption = None,
-    form: LogOption = Form.text,
-) -> None:
-    """Search the best settings of the recipe's recommenders on validation, with Ray Tune."""
-    run_tuning(recipe, workspace, changes, recommender, samples, form)
-
+from longtail.command.tune import main
 
 if __name__ == "__main__":
     typer.run(main)

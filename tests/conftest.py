@@ -26,8 +26,8 @@ def ray_here() -> Iterator[None]:
     """One local Ray for the whole session, as the command line starts it."""
     import ray
 
-    from app.cluster import connect
-    from app.recipe import Resources
+    from longtail.recipe import Resources
+    from longtail.runtime.cluster import connect
 
     connect(Resources())
     yield

@@ -24,7 +24,7 @@ def environment(**more: str) -> dict[str, str]:
     """The tests' own, without a Ray and a terminal of theirs, and with the package that is tested."""
     others = ("RAY_", "PYTHONPATH", "COLUMNS", "LINES")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
-    return kept | {"PYTHONPATH": str(ROOT)} | more
+    return kept | {"PYTHONPATH": str(ROOT / "app")} | more
 
 
 def piped(*arguments: object, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:

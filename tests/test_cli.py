@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app import __version__
-from app.cli import main
-from app.workspace import Workspace
+from longtail import __version__
+from longtail.cli import main
+from longtail.workspace import Workspace
 from tests.console import at_a_terminal, without_codes
 
 RECIPE = "name: tiny\ndataset: {simulation: {users: 60, items: 40, tastes: 4}}\n"

@@ -38,14 +38,11 @@ def test_a_run_works_beside_files_named_as_our_modules(ran, folder):
     assert (folder / "run/report/index.html").exists()
 
 
-@pytest.mark.parametrize("job", ["run", "report"])
-def test_a_job_works_beside_a_file_named_as_our_package(ran, folder, job):
-    """`jobs` itself is looked for there first, so that only this name cannot be had there."""
-    beside = folder.parent / f"beside-{job}"
-    beside.mkdir()
-    (beside / "app.py").write_text("raise SystemExit('app.py of the working folder was loaded')\n")
-    command = [sys.executable, "-m", f"jobs.{job}", "--recipe", f"{folder}/tiny.yaml", "-w", f"{folder}/run"]
-    done = subprocess.run(command, cwd=beside, env=environment(), capture_output=True, text=True, timeout=600)
+@pytest.mark.parametrize("command", ["run", "report"])
+def test_the_module_works_beside_files_named_as_those_of_others(ran, folder, command):
+    """`python -m` looks for our package in the working folder first, so that only this name cannot be had there."""
+    command = [sys.executable, "-m", "longtail", command, "tiny.yaml", "-w", "run"]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
 
 

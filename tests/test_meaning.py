@@ -9,26 +9,27 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from app import recipe
-from app.augment import fuse, fusion
-from app.augment.judge import judge, rankings
-from app.augment.pipeline import MEANING as AUGMENTED
-from app.augment.strategies.base import Strategy
-from app.data import prepare
-from app.data.prepare import MEANING as PREPARED
-from app.evaluation import evaluate, report
-from app.evaluation.evaluate import MEANING as EVALUATED
-from app.evaluation.report import MEANING as REPORTED
-from app.llm.finetuning import EXAMPLES_MEANING as EXAMPLES
-from app.llm.finetuning import MEANING as TUNED_LLM
-from app.place import Place
-from app.recipe import Recipe, Trained
-from app.recommenders import build, train
-from app.recommenders.fitting import MEANING as FITTED
-from app.recommenders.tuning import MEANING as TUNED
-from app.recommenders.tuning import tune
-from app.schema import ANSWERS
-from app.workspace import Workspace, read_manifest
+from longtail import recipe
+from longtail.augment.augment_stage import MEANING as AUGMENTED
+from longtail.augment.judge import judge, rankings
+from longtail.augment.strategies.strategy import Strategy
+from longtail.data import prepare
+from longtail.data.prepare_stage import MEANING as PREPARED
+from longtail.evaluation import evaluate
+from longtail.evaluation.evaluate_stage import MEANING as EVALUATED
+from longtail.fusion import fuse, fuse_stage
+from longtail.llm.finetune.finetune_stage import EXAMPLES_MEANING as EXAMPLES
+from longtail.llm.finetune.finetune_stage import MEANING as TUNED_LLM
+from longtail.recipe import Recipe, Trained
+from longtail.recommenders import build, train
+from longtail.recommenders.training.train_stage import MEANING as FITTED
+from longtail.report import report
+from longtail.report.report_stage import MEANING as REPORTED
+from longtail.schema import ANSWERS
+from longtail.search.tune import MEANING as TUNED
+from longtail.search.tune import tune
+from longtail.workspace import Workspace, read_manifest
+from longtail.workspace.place import Place
 from tests.augment.strategies.conftest import (
     N_ITEMS,
     answered,
@@ -42,7 +43,7 @@ from tests.augment.strategies.conftest import (
     written,
 )
 from tests.llm.examples.test_writing import FULL, write
-from tests.llm.tuning.toys import losses, run, toy_job
+from tests.llm.finetune.toys import losses, run, toy_job
 from tests.pins import require_pinned
 from tests.recommenders.conftest import SECTIONS, clusters
 from tests.recommenders.learners import cold_preferences
@@ -73,7 +74,7 @@ def test_a_recommender(name: str) -> None:
         f"recommenders/{name}",
         section.meaning,
         {"scores": np.where(np.isfinite(scores), scores, np.nan)},
-        f"class {type(section).__name__} of app/recipe/recommenders.py",
+        f"class {type(section).__name__} of app/longtail/recipe/recommenders.py",
     )
 
 
@@ -103,7 +104,7 @@ def test_a_strategy(name: str) -> None:
     output = {column: text(requests[column].to_pylist()) for column in ("prompts", "options", "shown")}
     output |= {key: text([one[key] for one in found]) for key in ("item", "against", "outcome")}
     output["likelihood"] = [one["likelihood"] for one in found]
-    where = f"class {type(section).__name__} of app/recipe/augmentation.py"
+    where = f"class {type(section).__name__} of app/longtail/recipe/augmentation.py"
     require_pinned(f"strategies/{name}", section.meaning, output, where)
 
 
@@ -136,7 +137,7 @@ def test_the_judge() -> None:
     judged = judge(answers, settings, rare)
     output = {"outcomes": text([[one["outcome"] for one in row] for row in judged["proposals"].to_pylist()])}
     output["lists"] = text(rankings(judged, settings, rare).to_pylist())
-    require_pinned("augment", AUGMENTED, output, "app/augment/pipeline.py")
+    require_pinned("augment", AUGMENTED, output, "app/longtail/augment/augment_stage.py")
 
 
 def test_examples(tmp_path: Path, ray_here: None) -> None:
@@ -148,13 +149,13 @@ def test_examples(tmp_path: Path, ray_here: None) -> None:
         place, counts = write(tmp_path / role, section, 2)
         output = {part: text((place / part).read_table().to_pylist()) for part in ("train", "validation")}
         output["counts"] = text(counts)
-        require_pinned(f"examples/{role}", EXAMPLES, output, "app/llm/finetuning.py")
+        require_pinned(f"examples/{role}", EXAMPLES, output, "app/longtail/llm/finetune/finetune_stage.py")
 
 
 def test_the_tuning_of_an_llm(tmp_path: Path) -> None:
     _, progress = run(toy_job(tmp_path, epochs=2))
     output = {"losses": losses(progress)[::5], "validations": [loss for _, loss in progress.validations]}
-    require_pinned("llm", TUNED_LLM, output, "app/llm/finetuning.py")
+    require_pinned("llm", TUNED_LLM, output, "app/longtail/llm/finetune/finetune_stage.py")
 
 
 @pytest.fixture(scope="module")
@@ -169,18 +170,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory, ray_here: None) -> Worksp
 def test_prepare(finished: Workspace) -> None:
     output = {"items": digest(finished / "data/items.parquet", "item")}
     output |= {part: digest(finished / f"data/{part}", "user") for part in ("histories", "truth/users")}
-    require_pinned("prepare", PREPARED, output, "app/data/prepare.py")
+    require_pinned("prepare", PREPARED, output, "app/longtail/data/prepare_stage.py")
 
 
 def test_fuse(finished: Workspace) -> None:
     output = {"observed": digest(finished / "fused/observed/interactions", "user")}
-    require_pinned("fuse", fusion.MEANING, output, "app/augment/fusion.py")
+    require_pinned("fuse", fuse_stage.MEANING, output, "app/longtail/fusion/fuse_stage.py")
 
 
 def test_train(finished: Workspace) -> None:
     counts = finished.manifests()["recommenders/observed/itemcf-0"]["counts"]
     kept = {name: [counts[name]] for name in ("users", "items", "interactions", "generated")}
-    require_pinned("train", FITTED, kept, "app/recommenders/fitting.py")
+    require_pinned("train", FITTED, kept, "app/longtail/recommenders/training/train_stage.py")
 
 
 def test_evaluate(finished: Workspace) -> None:
@@ -189,7 +190,7 @@ def test_evaluate(finished: Workspace) -> None:
         name: digest(place / name, key) for name, key in (("ranks", "user"), ("exposure.parquet", "item"))
     }
     output["validation"] = [read_manifest(place)["counts"]["validation"]["ndcg"]]
-    require_pinned("evaluate", EVALUATED, output, "app/evaluation/evaluate.py")
+    require_pinned("evaluate", EVALUATED, output, "app/longtail/evaluation/evaluate_stage.py")
 
 
 def test_report(finished: Workspace) -> None:
@@ -199,13 +200,13 @@ def test_report(finished: Workspace) -> None:
         for name, value in row.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 values.setdefault(name, []).append(float(value))
-    require_pinned("report", REPORTED, values, "app/evaluation/report.py")
+    require_pinned("report", REPORTED, values, "app/longtail/report/report_stage.py")
 
 
 def test_tune(finished: Workspace) -> None:
     trials = (finished / "tuning/itemcf/trials.parquet").read_table().to_pylist()
     output = {"settings": text([row["settings"] for row in trials]), "ndcg": [row["ndcg"] for row in trials]}
-    require_pinned("tune", TUNED, output, "app/recommenders/tuning.py")
+    require_pinned("tune", TUNED, output, "app/longtail/search/tune.py")
 
 
 def digest(place: Place, key: str) -> str:

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from app.progress import called, duration, progress
+from longtail.progress import called, duration, progress
 
 
 def test_a_line_carries_its_figures_to_another_process():

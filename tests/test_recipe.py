@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.errors import InputError
-from app.recipe import Recipe, dump_recipe, load_recipe
+from longtail.errors import InputError
+from longtail.recipe import Recipe, dump_recipe, load_recipe
 
-SHIPPED = sorted((Path(__file__).resolve().parents[1] / "jobs" / "recipes").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).resolve().parents[1] / "app/longtail/recipes").glob("*.yaml"))
 
 
 def write(folder: Path, text: str) -> Path:

@@ -18,18 +18,18 @@ import ray
 import ray.data
 from ray.util.queue import Queue
 
-from app.augment.pipeline import Asking
-from app.augment.strategies.base import requests
-from app.cluster import connect, fetch
-from app.data import Prepared, prepare
-from app.llm.engine import QUESTIONS_AT_ONCE, Sampling, engine_arguments
-from app.llm.items import separator
-from app.place import Place
-from app.schema import NOTHING
-from app.workspace import Workspace
 from jobs.benchmarks import augment_memory
 from jobs.benchmarks.random_llama import Shape
 from jobs.benchmarks.small_store import recipe_of, write_llms
+from longtail.augment.augment_stage import Asking
+from longtail.augment.strategies.strategy import requests
+from longtail.data import Prepared, prepare
+from longtail.llm.prompts.item_text import separator
+from longtail.llm.vllm_pool import QUESTIONS_AT_ONCE, Sampling, engine_arguments
+from longtail.runtime.cluster import connect, fetch
+from longtail.schema import NOTHING
+from longtail.workspace import Workspace
+from longtail.workspace.place import Place
 
 KINDS = {"topk": ("token", 0.0), "title": ("title", 0.0), "judge": ("token", 1.0)}
 """By figure how items are written, and the weight of Yes/No in the judge."""

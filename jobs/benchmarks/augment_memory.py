@@ -8,15 +8,15 @@ from functools import partial
 import pyarrow as pa
 import ray
 
-from app.augment.ledger import ids_of, unanswered
-from app.augment.pipeline import Asking
-from app.cluster import connect
-from app.data import Prepared, prepare
-from app.recipe import NextItem, Recipe
-from app.workspace import Workspace
 from jobs.benchmarks.memory import in_fresh_process, peak_gib
 from jobs.benchmarks.random_llama import Shape
 from jobs.benchmarks.small_store import recipe_of, write_llms
+from longtail.augment.augment_stage import Asking
+from longtail.augment.ledger import ids_of, unanswered
+from longtail.data import Prepared, prepare
+from longtail.recipe import NextItem, Recipe
+from longtail.runtime.cluster import connect
+from longtail.workspace import Workspace
 
 SIZES = (10**4, 10**6)
 QUICK_SIZES = (10**3, 2 * 10**4)

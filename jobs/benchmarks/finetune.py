@@ -17,19 +17,19 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from app.cluster import connect
-from app.errors import InputError
-from app.llm.tuning.batches import Batch, Batches
-from app.llm.tuning.checkpoints import Checkpoints
-from app.llm.tuning.engines import adamw
-from app.llm.tuning.loop import Job, learning_rate, tune
-from app.llm.tuning.packing import Pack, token_losses
-from app.recipe import Resources, Tuning
-from app.workspace import Workspace
 from jobs.benchmarks import zero_memory
 from jobs.benchmarks.random_llama import Lengths, Shape, random_examples, random_llama
 from jobs.benchmarks.timing import seconds
 from jobs.benchmarks.workers import join, pin
+from longtail.errors import InputError
+from longtail.llm.finetune.batches import Batch, Batches
+from longtail.llm.finetune.optimizer import adamw
+from longtail.llm.finetune.packing import Pack, token_losses
+from longtail.llm.finetune.tensor_checkpoints import Checkpoints
+from longtail.llm.finetune.tuning_loop import Job, learning_rate, tune
+from longtail.recipe import Resources, Tuning
+from longtail.runtime.cluster import connect
+from longtail.workspace import Workspace
 
 CPU, SEED = torch.device("cpu"), 0
 LENGTHS = Lengths(shortest=10, longest=60, taught=2)

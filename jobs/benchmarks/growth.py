@@ -6,13 +6,13 @@ import tempfile
 
 import numpy as np
 
-from app.augment import fuse
-from app.data import prepare
-from app.evaluation import evaluate
-from app.recipe import Recipe
-from app.recommenders import train
-from app.workspace import Workspace
 from jobs.benchmarks.memory import in_fresh_process, peak_gib
+from longtail.data import prepare
+from longtail.evaluation import evaluate
+from longtail.fusion import fuse
+from longtail.recipe import Recipe
+from longtail.recommenders import train
+from longtail.workspace import Workspace
 
 SIZES = (10**5, 10**6, 10**7)
 QUICK_SIZES = (10**4, 10**5, 10**6)

@@ -17,11 +17,11 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from scipy.sparse import csr_matrix
 
-from app.errors import InputError
-from app.recommenders.factors import FactorsLearner
-from app.recommenders.sampling import Batch
-from app.recommenders.training import Arrays
 from jobs.benchmarks.timing import paired
+from longtail.errors import InputError
+from longtail.recommenders.models.factors import FactorsLearner
+from longtail.recommenders.training.sampling import Batch
+from longtail.recommenders.training.training_loop import Arrays
 
 GOWALLA = "lightgcn-gowalla"
 SHAPE, INTERACTIONS = (29_858, 40_981), 810_128

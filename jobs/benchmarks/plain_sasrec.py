@@ -7,7 +7,7 @@ from torch.nn import functional
 
 
 class PlainSASRec(nn.Module):
-    """The network of `app.recommenders.transformer`; item 0 is the padding."""
+    """The network of `longtail.recommenders.models.transformer`; item 0 is the padding."""
 
     def __init__(self, n_items: int, dim: int, layers: int, max_length: int, dropout: float) -> None:
         super().__init__()

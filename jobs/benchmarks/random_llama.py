@@ -7,8 +7,8 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from app.llm.tuning.packing import attend_within_examples
-from app.place import Place
+from longtail.llm.finetune.packing import attend_within_examples
+from longtail.workspace.place import Place
 
 
 @dataclass(frozen=True)

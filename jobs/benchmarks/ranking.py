@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from app.evaluation.ranking import rank_targets
-from app.evaluation.targets import USERS_AT_ONCE
-from app.metrics import per_user
-from app.recipe import RecommenderSection
-from app.recommenders.base import Histories, Interactions, Preferences, Targets
-from app.recommenders.dot import DotRanker
 from jobs.benchmarks.memory import in_fresh_process, peak_gib
 from jobs.benchmarks.timing import paired
+from longtail.evaluation.ranks import rank_targets
+from longtail.evaluation.targets import USERS_AT_ONCE
+from longtail.ranking_metrics import per_user
+from longtail.recipe import RecommenderSection
+from longtail.recommenders.interface import Histories, Interactions, Preferences, Targets
+from longtail.recommenders.scoring.dot_products import DotRanker
 
 KS = [3, 5, 10, 20, 50]
 DIMENSIONS = 64

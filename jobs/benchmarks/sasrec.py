@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from app.recipe import SASRec as Section
-from app.recommenders.base import Histories, Interactions, Preferences, Targets
-from app.recommenders.sasrec import SASRec, SASRecLearner
-from app.recommenders.validation import Validation
 from jobs.benchmarks.plain_sasrec import PlainSASRec, plain_batch, plain_step
 from jobs.benchmarks.timing import paired
+from longtail.recipe import SASRec as Section
+from longtail.recommenders.interface import Histories, Interactions, Preferences, Targets
+from longtail.recommenders.models.sasrec import SASRec, SASRecLearner
+from longtail.recommenders.training.validation import Validation
 
 LEARNT = {"users": 1500, "epochs": 12, "seeds": 2, "max_length": 50}
 """The comparison of quality is made on so many users, as it trains four models to the end."""

@@ -3,11 +3,11 @@
 import tempfile
 from dataclasses import replace
 
-from app.data import Prepared
-from app.llm.small import build_tokenizer
-from app.recipe import Recipe
-from app.workspace import Workspace
 from jobs.benchmarks.random_llama import Shape, random_llama
+from longtail.data import Prepared
+from longtail.llm.small_llama import build_tokenizer
+from longtail.recipe import Recipe
+from longtail.workspace import Workspace
 
 ITEMS = 2_000
 

@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 from implicit.nearest_neighbours import CosineRecommender
 from scipy.sparse import csr_matrix
 
-from app.data.simulate import user_tastes
-from app.data.store import make_store
-from app.recipe import Simulation
-from app.recommenders.base import Interactions
-from app.recommenders.neighbours import own_threads
-from app.recommenders.swing import capped, swing
-from app.recommenders.swing_log import Formula
 from jobs.benchmarks.timing import paired, seconds
+from longtail.data.simulated_items import make_store
+from longtail.data.simulation import user_tastes
+from longtail.recipe import Simulation
+from longtail.recommenders.interface import Interactions
+from longtail.recommenders.models.neighbours import own_threads
+from longtail.recommenders.models.swing import capped, swing
+from longtail.recommenders.models.swing_log import Formula
 
 NEIGHBOURS = 100
 SIZES, QUICK_SIZES = (10**5, 10**6, 10**7), (10**5, 10**6)
@@ -100,7 +100,7 @@ def by_dictionaries(ratings: csr_matrix, users: np.ndarray) -> tuple[dict[tuple[
 
 
 def simulated(users: int, items: int, mean_history: float, seed: int = 0) -> csr_matrix:
-    """A log of the law of `app.data.simulate` but for time: nothing arrives late, nothing follows upon another."""
+    """A log of the law of `longtail.data.simulation` but for time: nothing arrives late, nothing follows upon another."""
     simulation = Simulation(users=users, items=items, mean_history=mean_history)
     store, rng = make_store(simulation, seed), np.random.default_rng(seed)
     cells = []

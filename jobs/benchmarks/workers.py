@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from app.cluster import BUILDS
+from longtail.runtime.cluster import BUILDS
 
 
 def pin(core: int) -> None:

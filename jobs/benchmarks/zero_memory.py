@@ -16,13 +16,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from app.llm.example import Example
-from app.llm.tuning.engines import adamw
-from app.llm.tuning.packing import Pack, token_losses
-from app.llm.tuning.zero import deepspeed_config
-from app.recipe import Tuning
 from jobs.benchmarks.random_llama import Shape, random_llama
 from jobs.benchmarks.workers import join
+from longtail.llm.finetune.optimizer import adamw
+from longtail.llm.finetune.packing import Pack, token_losses
+from longtail.llm.finetune.zero import deepspeed_config
+from longtail.llm.prompts.example import Example
+from longtail.recipe import Tuning
 
 SHAPE, QUICK = Shape(hidden=512, layers=8, vocabulary=8000), Shape(hidden=256, layers=4, vocabulary=2000)
 """31 and 4 million parameters."""

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.aggregation.choice import FIGURES, Figure, check_measured, choose, read_figures, write_figures
-from app.errors import InputError
-from app.recipe import Serving
-from app.workspace import Workspace
+from longtail.aggregation.choice import FIGURES, Figure, check_measured, choose, read_figures, write_figures
+from longtail.errors import InputError
+from longtail.recipe import Serving
+from longtail.workspace import Workspace
 
 FUSIONS = {
     "served": ("observed", "next_item"),

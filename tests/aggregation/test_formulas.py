@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.aggregation.formulas import Trust, Union, long_tail_coefficient, rank_utility, score_utility
+from longtail.aggregation.formulas import Trust, Union, long_tail_coefficient, rank_utility, score_utility
 
 shares = st.floats(0, 1)
 lists = st.lists(st.integers(0, 40), unique=True, max_size=15)

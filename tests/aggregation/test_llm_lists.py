@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.aggregation.llm_lists import LLMLists
-from app.schema import RANKINGS
-from app.workspace import Workspace
+from longtail.aggregation.llm_lists import LLMLists
+from longtail.schema import RANKINGS
+from longtail.workspace import Workspace
 
 USERS = 6
 rankings = st.lists(st.integers(0, 30), unique=True, max_size=7)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from app.schema import ANSWER, ANSWERS, REQUESTS
+from longtail.schema import ANSWER, ANSWERS, REQUESTS
 from tests.llm.conftest import catalogue
 
 __all__ = ["catalogue"]
@@ -17,7 +17,7 @@ def answers(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def answered(rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows of `schema.REQUESTS` with what `app.llm.engine.ask` adds, and `proposals` where a row names them."""
+    """Rows of `schema.REQUESTS` with what `longtail.llm.vllm_pool.ask` adds, and `proposals` where a row names them."""
     lists = ("history", "held_out", "shown", "prompts", "options")
     blank = dict.fromkeys(lists, []) | {"error": None, "answers": [], "seconds": 0.0}
     blank |= {"prompt_tokens": 0, "output_tokens": 0}

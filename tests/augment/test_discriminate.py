@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.augment.discriminate import FIRST, Heard, Judging, finished, heard_in, keep, share, unheard
-from app.llm.prompts import Prompts
-from app.llm.small import build_tokenizer
-from app.place import Place
-from app.schema import ANSWER, ANSWERS, DUPLICATE, HELD_OUT
+from longtail.augment.discriminate import FIRST, Heard, Judging, finished, heard_in, keep, share, unheard
+from longtail.llm.prompts.building import Prompts
+from longtail.llm.small_llama import build_tokenizer
+from longtail.schema import ANSWER, ANSWERS, DUPLICATE, HELD_OUT
+from longtail.workspace.place import Place
 from tests.augment.conftest import answered
 
 N_ITEMS = 40

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from app.augment.fusion import fuse
-from app.recipe import MADE, Recipe
-from app.recommenders.base import Interactions, Preferences
-from app.schema import ACCEPTED, NOT_CHOSEN, UNDECIDED
-from app.workspace import Workspace, read_manifest
+from longtail.fusion.fuse_stage import fuse
+from longtail.recipe import MADE, Recipe
+from longtail.recommenders.interface import Interactions, Preferences
+from longtail.schema import ACCEPTED, NOT_CHOSEN, UNDECIDED
+from longtail.workspace import Workspace, read_manifest
 from tests.augment.conftest import answers
 from tests.augment.strategies.conftest import COLD, N_ITEMS, catalogue_of, histories, store
 

@@ -9,12 +9,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from app.augment.judge import SCORES, blend, judge, likeliest, rankings, select, with_agreement
-from app.recipe import ItemCF as Section
-from app.recipe import Judge
-from app.recommenders.base import Histories
-from app.recommenders.itemcf import ItemCF
-from app.schema import ACCEPTED, ALREADY_SEEN, HELD_OUT, NOT_CHOSEN, NOT_IN_CATALOGUE, REJECTED
+from longtail.augment.judge import SCORES, blend, judge, likeliest, rankings, select, with_agreement
+from longtail.recipe import ItemCF as Section
+from longtail.recipe import Judge
+from longtail.recommenders.interface import Histories
+from longtail.recommenders.models.itemcf import ItemCF
+from longtail.schema import ACCEPTED, ALREADY_SEEN, HELD_OUT, NOT_CHOSEN, NOT_IN_CATALOGUE, REJECTED
 from tests.augment.conftest import answers
 from tests.recommenders.conftest import clusters
 

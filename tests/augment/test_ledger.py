@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.augment import augment
-from app.augment.ledger import (
+from longtail.augment import augment
+from longtail.augment.ledger import (
     FORMAT,
     MARK,
     UNFINISHED,
@@ -28,12 +28,12 @@ from app.augment.ledger import (
     unanswered,
     write,
 )
-from app.errors import InputError
-from app.place import Place
-from app.recipe import Recipe
-from app.schema import ANSWERS, WORDS
-from app.workspace import Workspace
-from jobs.run import run
+from longtail.command.stages import run
+from longtail.errors import InputError
+from longtail.recipe import Recipe
+from longtail.schema import ANSWERS, WORDS
+from longtail.workspace import Workspace
+from longtail.workspace.place import Place
 from tests.augment.conftest import answers
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -215,7 +215,9 @@ def test_a_ledger_of_verdicts_is_refused_before_any_work(tmp_path, monkeypatch):
     for place in ("data", "llm/generator", "llm/discriminator"):
         with ws.stage(place, {}).publishing():
             pass
-    monkeypatch.setattr("app.augment.pipeline.connect", lambda resources: pytest.fail("Ray was started"))
+    monkeypatch.setattr(
+        "longtail.augment.augment_stage.connect", lambda resources: pytest.fail("Ray was started")
+    )
     for command in (augment, run):
         with pytest.raises(
             InputError, match=r"ledger = .*run/ledger: .*kept verdicts.*Move that folder away"

@@ -6,8 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.augment.proposals import CODES, NOTHING, OPEN, Proposals
-from app.schema import ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_CHOSEN, NOT_IN_CATALOGUE, OUTCOMES, PROPOSAL
+from longtail.augment.proposals import CODES, NOTHING, OPEN, Proposals
+from longtail.schema import (
+    ALREADY_SEEN,
+    DUPLICATE,
+    HELD_OUT,
+    NOT_CHOSEN,
+    NOT_IN_CATALOGUE,
+    OUTCOMES,
+    PROPOSAL,
+)
 
 N_ITEMS = 8
 item = st.integers(NOTHING, N_ITEMS - 1)

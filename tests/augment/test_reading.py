@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from app.augment.ledger import write
-from app.augment.pipeline import Asking
-from app.data import Prepared, prepare
-from app.llm.grounding import Grounder
-from app.llm.small import build_tokenizer
-from app.recipe import Recipe
-from app.schema import ACCEPTED, NOT_IN_CATALOGUE, NOTHING, WORDS
-from app.workspace import Workspace
+from longtail.augment.augment_stage import Asking
+from longtail.augment.ledger import write
+from longtail.data import Prepared, prepare
+from longtail.llm.grounding import Grounder
+from longtail.llm.small_llama import build_tokenizer
+from longtail.recipe import Recipe
+from longtail.schema import ACCEPTED, NOT_IN_CATALOGUE, NOTHING, WORDS
+from longtail.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 RECIPE = Recipe.model_validate(

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from app.data import Prepared, prepare
-from app.data.sources import open_source
-from app.errors import InputError
-from app.recipe import load_recipe
-from app.workspace import Workspace
+from longtail.data import Prepared, prepare
+from longtail.data.source_kinds import open_source
+from longtail.errors import InputError
+from longtail.recipe import load_recipe
+from longtail.workspace import Workspace
 from tests.conftest import ROOT
-from tests.data.test_prepare import actual_histories
-from tests.data.test_sources import rows
+from tests.data.test_prepare_stage import actual_histories
+from tests.data.test_source_kinds import rows
 
 CASES = Path(os.environ.get("LONGTAIL_CASES", ROOT.parent / "shared" / "cases"))
 PLAIN = {"u1": ["a", "b", "c"], "u2": ["a", "c", "b"]}

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.data.catalogue import TITLE_MAX, clean_catalogue, clean_text, item_slices, with_unlisted
-from app.data.source import CATALOGUE
-from app.errors import InputError
+from longtail.data.catalogue import TITLE_MAX, clean_catalogue, clean_text, item_slices, with_unlisted
+from longtail.data.source import CATALOGUE
+from longtail.errors import InputError
 
 
 def listed(rows: list[tuple[str | None, str | None]]) -> pa.Table:

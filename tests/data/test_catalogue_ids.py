@@ -6,7 +6,7 @@ import re
 import pyarrow as pa
 import pytest
 
-from app.data.catalogue_ids import join
+from longtail.data.catalogue_ids import join
 
 
 def joined(

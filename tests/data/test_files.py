@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.data.files import is_hidden
-from app.data.source import Source
-from app.errors import InputError
-from app.place import Place
-from tests.data.test_formats import INTER, ITEM
-from tests.data.test_sources import MOVIES, RATINGS, rows, source
+from longtail.data.files import is_hidden
+from longtail.data.source import Source
+from longtail.errors import InputError
+from longtail.workspace.place import Place
+from tests.data.test_source_kinds import MOVIES, RATINGS, rows, source
+from tests.data.test_table_formats import INTER, ITEM
 
 LOG = "user_id,item_id,timestamp\nu,a,1\nv,b,2\n"
 CATALOGUE = "item_id,title\na,A\n"

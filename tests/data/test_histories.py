@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.data.histories import ENCODED, drop, fold, number, recode, split, split_counts
-from app.recipe import Dataset, Repeats
-from app.schema import HISTORIES
+from longtail.data.histories import ENCODED, drop, fold, number, recode, split, split_counts
+from longtail.recipe import Dataset, Repeats
+from longtail.schema import HISTORIES
 
 N_ITEMS = 6
 interactions = st.lists(

@@ -23,10 +23,10 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from app.data import Prepared, prepare, read_histories
-from app.errors import InputError
-from app.recipe import Dataset, Recipe
-from app.workspace import Workspace
+from longtail.data import Prepared, prepare, read_histories
+from longtail.errors import InputError
+from longtail.recipe import Dataset, Recipe
+from longtail.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.data import delimited, quotes
-from app.data.quotes import Dialect
-from app.errors import InputError
-from app.place import Place
-from tests.data.test_sources import source, write
+from longtail.data import delimited, quotes
+from longtail.data.quotes import Dialect
+from longtail.errors import InputError
+from longtail.workspace.place import Place
+from tests.data.test_source_kinds import source, write
 
 HEAD = "user_id,item_id,timestamp,note\n"
 SWALLOWED = [

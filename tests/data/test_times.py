@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow.fs import LocalFileSystem
 
-from app.data.arrow import plain
-from app.data.times import TIMES, as_times, numbered
-from app.errors import InputError
-from app.place import Place
+from longtail.data.arrow_types import plain
+from longtail.data.times import TIMES, as_times, numbered
+from longtail.errors import InputError
+from longtail.workspace.place import Place
 
 LOG = Place(LocalFileSystem(), "/shop/log.csv")
 BILLION = 10**9

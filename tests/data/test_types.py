@@ -14,11 +14,11 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from app.data.arrow import plain
-from app.data.source import CATALOGUE, READ, Source
-from app.errors import InputError
-from app.place import Place
-from tests.data.test_sources import rows, source
+from longtail.data.arrow_types import plain
+from longtail.data.source import CATALOGUE, READ, Source
+from longtail.errors import InputError
+from longtail.workspace.place import Place
+from tests.data.test_source_kinds import rows, source
 
 PLAIN = {"user_id": ["u", "v"], "item_id": ["a", "b"], "timestamp": [1, 2], "rating": [1.0, 2.0]}
 LISTED = {"item_id": ["a", "b"], "title": ["A", "B"], "kind": ["x", "y"]}

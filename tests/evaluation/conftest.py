@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from app.place import Place
-from app.schema import HISTORIES, ITEMS, RANKS
-from app.workspace import Workspace
+from longtail.schema import HISTORIES, ITEMS, RANKS
+from longtail.workspace import Workspace
+from longtail.workspace.place import Place
 
 
 def _write_data(

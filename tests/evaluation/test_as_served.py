@@ -6,16 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from app.aggregation.choice import choose, read_figures
-from app.evaluation import evaluate
-from app.evaluation.ranking import rank_targets
-from app.recipe import Recipe
-from app.recommenders import build
-from app.recommenders.base import Interactions
-from app.recommenders.runs import runs
-from app.schema import FUSED, RANKINGS
-from app.serving.recommendation import Recommendations
-from app.workspace import Workspace
+from longtail.aggregation.choice import choose, read_figures
+from longtail.evaluation import evaluate
+from longtail.evaluation.ranks import rank_targets
+from longtail.recipe import Recipe
+from longtail.recommenders import build
+from longtail.recommenders.interface import Interactions
+from longtail.recommenders.training.fits import runs
+from longtail.schema import FUSED, RANKINGS
+from longtail.serving.recommendation import Recommendations
+from longtail.workspace import Workspace
 
 N_USERS, N_ITEMS, DEPTH = 60, 30, 10
 RECIPE = Recipe.model_validate(

@@ -7,9 +7,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.evaluation.categories import NAMED, NONE, OTHERS, read_categories
-from app.schema import ITEMS
-from app.workspace import Workspace
+from longtail.evaluation.categories import NAMED, NONE, OTHERS, read_categories
+from longtail.schema import ITEMS
+from longtail.workspace import Workspace
 
 
 def catalogue(ws, values, counts):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from app.evaluation import significance
-from app.evaluation.significance import paired_interval, resampled_means, share_interval
+from longtail.evaluation import significance
+from longtail.evaluation.significance import paired_interval, resampled_means, share_interval
 
 
 def test_equals_drawing_users_one_by_one_under_the_same_resamples():

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from app.evaluation.training_bias import measure_training_set
-from app.schema import FUSED, PREFERENCES
-from app.workspace import Workspace
+from longtail.evaluation.training_bias import measure_training_set
+from longtail.schema import FUSED, PREFERENCES
+from longtail.workspace import Workspace
 
 N_ITEMS = 12
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from app.llm.example import Example
-from app.llm.tuning.batches import Batch
 from jobs.benchmarks.finetune import QUICK, Padded, Plain
 from jobs.benchmarks.zero_memory import live_storages
+from longtail.llm.finetune.batches import Batch
+from longtail.llm.prompts.example import Example
 
 
 def test_the_plain_and_the_padded_loop_learn_the_same():

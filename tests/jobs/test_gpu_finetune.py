@@ -9,9 +9,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
-from app.recipe import Tuning
 from jobs.benchmarks.random_llama import Shape
 from jobs.gpu_finetune import adapted, flops, gpu_finetune
+from longtail.recipe import Tuning
 
 TINY = Shape(hidden=64, layers=2, vocabulary=200)
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from app.schema import ITEMS
+from longtail.schema import ITEMS
 
 TITLES = ["Trail shoe red", "Trail shoe blue", "Café déjà-vu", "Answer: Yes", None, "Twin", "Twin", "x" * 400]
 

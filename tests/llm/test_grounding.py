@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.llm.grounding import Grounder, level
-from app.llm.items import item_texts
-from app.schema import NOTHING
-from tests.llm.test_items import catalogue_of
+from longtail.llm.grounding import Grounder, level
+from longtail.llm.prompts.item_text import item_texts
+from longtail.schema import NOTHING
+from tests.llm.prompts.test_item_text import catalogue_of
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

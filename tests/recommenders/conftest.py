@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from app import recipe
-from app.recipe import RecommenderSection
-from app.recommenders.base import Interactions
+from longtail import recipe
+from longtail.recipe import RecommenderSection
+from longtail.recommenders.interface import Interactions
 
 SECTIONS: dict[str, RecommenderSection] = {
     "popularity": recipe.Popularity(),

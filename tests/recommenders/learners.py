@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from app.recipe import Trained
-from app.recommenders import build
-from app.recommenders.base import Interactions, Preferences
-from app.recommenders.training import Learner
+from longtail.recipe import Trained
+from longtail.recommenders import build
+from longtail.recommenders.interface import Interactions, Preferences
+from longtail.recommenders.training.training_loop import Learner
 
 CPU = torch.device("cpu")
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.recipe import LightGCN, MixGCF, NeuMF, SASRec, Trained
-from app.recommenders import build
-from app.recommenders.checkpoints import Checkpoints
-from app.recommenders.compute import Compute
-from app.workspace import Workspace
+from longtail.recipe import LightGCN, MixGCF, NeuMF, SASRec, Trained
+from longtail.recommenders import build
+from longtail.recommenders.training.compute import Compute
+from longtail.recommenders.training.epoch_checkpoints import Checkpoints
+from longtail.workspace import Workspace
 from tests.recommenders.conftest import clusters
 from tests.recommenders.learners import cold_preferences
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from app.errors import InputError
-from app.recipe import Popularity
-from app.recommenders import build, load
-from app.recommenders.base import Histories
-from app.workspace import Workspace
+from longtail.errors import InputError
+from longtail.recipe import Popularity
+from longtail.recommenders import build, load
+from longtail.recommenders.interface import Histories
+from longtail.workspace import Workspace
 from tests.recommenders.conftest import SECTIONS, clusters
 
 KINDS = {"model.json", "model.safetensors", "learning_curve.parquet", "neighbours.parquet"}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from app.recipe import Trained
-from app.recommenders import build
-from app.recommenders.base import Interactions
+from longtail.recipe import Trained
+from longtail.recommenders import build
+from longtail.recommenders.interface import Interactions
 from tests.recommenders.conftest import SECTIONS
 
 USERS, ITEMS, STEPS = 30, 25, 12

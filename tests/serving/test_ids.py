@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.serving.ids import Ids
+from longtail.serving.ids import Ids
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 

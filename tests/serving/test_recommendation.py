@@ -6,15 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from app.aggregation.choice import FIGURES, write_figures
-from app.errors import InputError
-from app.recipe import ItemCF, Serving
-from app.recommenders import build
-from app.recommenders.base import Interactions
-from app.schema import FUSED, HISTORIES, ITEMS, RANKINGS
-from app.serving.messages import Recommendation
-from app.serving.recommendation import BadQuestion, Recommendations, read_recipe
-from app.workspace import Workspace
+from longtail.aggregation.choice import FIGURES, write_figures
+from longtail.errors import InputError
+from longtail.recipe import ItemCF, Serving
+from longtail.recommenders import build
+from longtail.recommenders.interface import Interactions
+from longtail.schema import FUSED, HISTORIES, ITEMS, RANKINGS
+from longtail.serving.messages import Recommendation
+from longtail.serving.recommendation import BadQuestion, Recommendations, read_recipe
+from longtail.workspace import Workspace
 from tests.aggregation.test_choice import figure
 
 TRAIN = [[0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 4], [3, 4, 5, 0, 1, 2], [5], [7], []]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.recipe import Recipe, load_recipe
+from longtail.recipe import Recipe, load_recipe
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import time
 from ray._common.utils import reset_ray_address
 from ray.cluster_utils import Cluster
 
-from app.llm.finetuning import finetune_role
-from app.recipe import load_recipe
-from app.workspace import Workspace
+from longtail.llm.finetune.finetune_stage import finetune_role
+from longtail.recipe import load_recipe
+from longtail.workspace import Workspace
 
 
 def main(recipe_file: str, folder: str) -> None:

@@ -14,9 +14,9 @@ import psutil
 from ray._common.utils import reset_ray_address
 from ray.cluster_utils import Cluster
 
-from app.augment import augment
-from app.recipe import load_recipe
-from app.workspace import Workspace
+from longtail.augment import augment
+from longtail.recipe import load_recipe
+from longtail.workspace import Workspace
 from tests.stack.processes import ACTOR, found
 
 BEFORE = "before.json"

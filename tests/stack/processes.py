@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from app.cluster import DRIVER
+from longtail.runtime.cluster import DRIVER
 
 COMMAND = [str(Path(sys.executable).with_name("longtail"))]
 CAPTURED = {"capture_output": True, "text": True, "start_new_session": True}

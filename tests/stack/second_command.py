@@ -9,13 +9,13 @@ import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 
-import app.augment
-import app.cli
-import app.data
-import app.evaluation
-import app.llm
-import app.recommenders
-import app.serving  # noqa: F401
+import longtail.augment
+import longtail.cli
+import longtail.data
+import longtail.evaluation
+import longtail.llm
+import longtail.recommenders
+import longtail.serving  # noqa: F401
 
 
 def answer(arguments: list[str]) -> tuple[int, str]:
@@ -24,7 +24,7 @@ def answer(arguments: list[str]) -> tuple[int, str]:
     sys.argv = ["longtail", *arguments]
     with redirect_stdout(said), redirect_stderr(said):
         try:
-            app.cli.main(arguments, prog_name="longtail")
+            longtail.cli.main(arguments, prog_name="longtail")
             code = 0
         except SystemExit as ended:
             code = ended.code or 0

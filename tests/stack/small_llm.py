@@ -5,10 +5,10 @@ import tempfile
 import numpy as np
 import torch
 
-from app.data import Prepared
-from app.llm.items import item_texts
-from app.llm.small import SmallLlama, build_tokenizer
-from app.workspace import Workspace
+from longtail.data import Prepared
+from longtail.llm.prompts.item_text import item_texts
+from longtail.llm.small_llama import SmallLlama, build_tokenizer
+from longtail.workspace import Workspace
 
 
 def write_llm(ws: Workspace, speechless: bool = False, role: str = "generator") -> None:

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.augment import augment
-from app.data import prepare
-from app.errors import InputError
-from app.llm.engine import Engine, Sampling, engine_arguments
-from app.recipe import Recipe, Resources
-from app.schema import OUTCOMES
-from app.workspace import Workspace
+from longtail.augment import augment
+from longtail.data import prepare
+from longtail.errors import InputError
+from longtail.llm.vllm_pool import Engine, Sampling, engine_arguments
+from longtail.recipe import Recipe, Resources
+from longtail.schema import OUTCOMES
+from longtail.workspace import Workspace
 from tests.augment.conftest import answered
 from tests.stack.lost_node_augment import BEFORE
 from tests.stack.processes import ACTOR, ENGINE, found, kill_longtail, longtail, run_alone, wait_for

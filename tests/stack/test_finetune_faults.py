@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import AutoModelForCausalLM
 
-from app.data import prepare
-from app.llm.finetuning import finetune_role
-from app.recipe import Recipe
-from app.workspace import Workspace
+from longtail.data import prepare
+from longtail.llm.finetune.finetune_stage import finetune_role
+from longtail.recipe import Recipe
+from longtail.workspace import Workspace
 from tests.stack.processes import TRAINER, found, kill_longtail, longtail, run_alone, wait_for
 
 RECIPE = """

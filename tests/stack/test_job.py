@@ -18,7 +18,7 @@ import psutil
 import pytest
 import yaml
 
-from app.workspace import Workspace, read_manifest
+from longtail.workspace import Workspace, read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 RAY = Path(sys.executable).parent / "ray"

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.augment import augment
-from app.data import prepare
-from app.recipe import Recipe
-from app.schema import ACCEPTED, ALREADY_SEEN, HELD_OUT, OUTCOMES
-from app.workspace import Workspace
+from longtail.augment import augment
+from longtail.data import prepare
+from longtail.recipe import Recipe
+from longtail.schema import ACCEPTED, ALREADY_SEEN, HELD_OUT, OUTCOMES
+from longtail.workspace import Workspace
 from tests.stack.small_llm import write_llm
 
 pytestmark = pytest.mark.timeout(1800)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.schema import ACCEPTED, HELD_OUT, OUTCOMES
+from longtail.schema import ACCEPTED, HELD_OUT, OUTCOMES
 from tests.stack.processes import found, kill_longtail, longtail
 
 RECIPE = """

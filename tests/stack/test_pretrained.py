@@ -12,13 +12,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from app.augment import augment
-from app.data import Prepared, prepare
-from app.errors import InputError
-from app.llm import finetune
-from app.llm.small import build_tokenizer
-from app.recipe import Recipe
-from app.workspace import Workspace
+from longtail.augment import augment
+from longtail.data import Prepared, prepare
+from longtail.errors import InputError
+from longtail.llm import finetune
+from longtail.llm.small_llama import build_tokenizer
+from longtail.recipe import Recipe
+from longtail.workspace import Workspace
 
 pytestmark = pytest.mark.timeout(2400)
 SETTINGS = {

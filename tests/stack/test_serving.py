@@ -9,15 +9,15 @@ import httpx
 import pyarrow as pa
 import pytest
 
-from app.augment import fuse
-from app.data import prepare
-from app.errors import InputError
-from app.evaluation import evaluate
-from app.recipe import Recipe, dump_recipe
-from app.recommenders import train
-from app.schema import RANKINGS
-from app.serving import serve
-from app.workspace import Workspace, read_manifest
+from longtail.data import prepare
+from longtail.errors import InputError
+from longtail.evaluation import evaluate
+from longtail.fusion import fuse
+from longtail.recipe import Recipe, dump_recipe
+from longtail.recommenders import train
+from longtail.schema import RANKINGS
+from longtail.serving import serve
+from longtail.workspace import Workspace, read_manifest
 
 RECIPE = Recipe.model_validate(
     {
@@ -226,7 +226,7 @@ def test_the_config_file_route(ws: Workspace) -> None:
     from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
     from ray.serve.deployment import Application
 
-    from app.serving.deployments import application
+    from longtail.serving.deployments import application
 
     built = call_user_app_builder_with_args_if_necessary(application, {"workspace": str(ws)})
     assert isinstance(built, Application)

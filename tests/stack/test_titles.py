@@ -10,14 +10,14 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from app.augment.strategies.catalogue import Catalogue
-from app.augment.strategies.lists import ListReader
-from app.llm.engine import Sampling, ask
-from app.llm.prompts import Prompts
-from app.llm.small import build_tokenizer
-from app.place import Place
-from app.recipe import Resources
-from app.schema import ITEMS
+from longtail.augment.strategies.item_tokens import Catalogue
+from longtail.augment.strategies.written_lists import ListReader
+from longtail.llm.prompts.building import Prompts
+from longtail.llm.small_llama import build_tokenizer
+from longtail.llm.vllm_pool import Sampling, ask
+from longtail.recipe import Resources
+from longtail.schema import ITEMS
+from longtail.workspace.place import Place
 
 CONTEXT, REQUESTS, TITLES = 256, 64, 500
 WORDS = (

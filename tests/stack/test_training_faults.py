@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from app.recipe import BPR as Section
-from app.recommenders.base import Interactions
-from app.recommenders.bpr import BPR
-from app.recommenders.checkpoints import Checkpoints
-from app.recommenders.compute import Compute
-from app.recommenders.factors import FactorsLearner
-from app.recommenders.training import Arrays, workers
-from app.workspace import Workspace
+from longtail.recipe import BPR as Section
+from longtail.recommenders.interface import Interactions
+from longtail.recommenders.models.bpr import BPR
+from longtail.recommenders.models.factors import FactorsLearner
+from longtail.recommenders.training.compute import Compute
+from longtail.recommenders.training.epoch_checkpoints import Checkpoints
+from longtail.recommenders.training.training_loop import Arrays, workers
+from longtail.workspace import Workspace
 from tests.recommenders.conftest import clusters
 
 pytestmark = pytest.mark.faults

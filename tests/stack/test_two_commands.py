@@ -20,8 +20,8 @@ from typing import Any
 import psutil
 import pytest
 
-from app.lease import FOLDER
-from app.swap import DRAFT, MANIFEST, OLD
+from longtail.workspace.lease import FOLDER
+from longtail.workspace.swap import DRAFT, MANIFEST, OLD
 from tests.stack.processes import CAPTURED, COMMAND, found, longtail
 
 pytestmark = pytest.mark.faults
@@ -144,7 +144,9 @@ def files(workspace: Path) -> frozenset[str]:
 
 
 def _claims(names: frozenset[str]) -> list[str]:
-    return [name for name in names if Path(name).parent.name == FOLDER and not Path(name).name.startswith(".")]
+    return [
+        name for name in names if Path(name).parent.name == FOLDER and not Path(name).name.startswith(".")
+    ]
 
 
 def require_whole(workspace: Path) -> None:

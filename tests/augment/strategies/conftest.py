@@ -6,21 +6,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from app.augment.strategies.base import Strategy, requests
-from app.augment.strategies.catalogue import Catalogue
-from app.augment.strategies.id_list import IdList
-from app.augment.strategies.insertion import Insertion
-from app.augment.strategies.next_item import NextItem
-from app.augment.strategies.pairs import Pairs
-from app.augment.strategies.ranking import Listwise, Pointwise
-from app.augment.strategies.screening import Screening
-from app.llm.examples.hints import Hints
-from app.llm.prompts import Prompts
-from app.llm.small import build_tokenizer
-from app.recipe import ItemCF as ItemCFSection
-from app.recipe import StrategySection
-from app.recommenders.itemcf import ItemCF
-from app.schema import ANSWER, HISTORIES, ITEMS
+from longtail.augment.strategies.id_list import IdList
+from longtail.augment.strategies.insertion import Insertion
+from longtail.augment.strategies.item_tokens import Catalogue
+from longtail.augment.strategies.next_item import NextItem
+from longtail.augment.strategies.pairs import Pairs
+from longtail.augment.strategies.ranking import Listwise, Pointwise
+from longtail.augment.strategies.screening import Screening
+from longtail.augment.strategies.strategy import Strategy, requests
+from longtail.llm.prompts.building import Prompts
+from longtail.llm.prompts.hints import Hints
+from longtail.llm.small_llama import build_tokenizer
+from longtail.recipe import ItemCF as ItemCFSection
+from longtail.recipe import StrategySection
+from longtail.recommenders.models.itemcf import ItemCF
+from longtail.schema import ANSWER, HISTORIES, ITEMS
 from tests.recommenders.conftest import interactions
 
 N_ITEMS, COLD = 30, 24

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from app.augment.strategies import build
-from app.augment.strategies.base import requests
-from app.data import Prepared
-from app.llm.examples.hints import build_hints
-from app.recipe import Recipe
-from app.workspace import Workspace
+from longtail.augment.strategies import build
+from longtail.augment.strategies.strategy import requests
+from longtail.data import Prepared
+from longtail.llm.prompts.hints import build_hints
+from longtail.recipe import Recipe
+from longtail.workspace import Workspace
 from tests.augment.strategies.conftest import histories, prompts_of, store, strategy_of
 
 LOG = [[0, 1, 2], [0, 1, 5, 6, 7, 8], [1, 5, 6, 9], [1, 5, 2, 7]]

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.recipe import IdList
-from app.schema import ACCEPTED, ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_CHOSEN, NOT_IN_CATALOGUE
+from longtail.recipe import IdList
+from longtail.schema import ACCEPTED, ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_CHOSEN, NOT_IN_CATALOGUE
 from tests.augment.strategies.conftest import (
     N_ITEMS,
     answered,

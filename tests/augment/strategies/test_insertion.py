@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.recipe import Insertion
-from app.schema import ACCEPTED, HELD_OUT, NOT_CHOSEN, NOT_IN_CATALOGUE, UNPARSABLE
+from longtail.recipe import Insertion
+from longtail.schema import ACCEPTED, HELD_OUT, NOT_CHOSEN, NOT_IN_CATALOGUE, UNPARSABLE
 from tests.augment.strategies.conftest import (
     COLD,
     answered,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from app.llm.engine import MAX_LOGPROBS
-from app.recipe import NextItem
-from app.schema import ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_CHOSEN, NOT_IN_CATALOGUE, UNPARSABLE
+from longtail.llm.vllm_pool import MAX_LOGPROBS
+from longtail.recipe import NextItem
+from longtail.schema import ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_CHOSEN, NOT_IN_CATALOGUE, UNPARSABLE
 from tests.augment.strategies.conftest import (
     NAMES,
     answered,

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.augment.strategies.base import Strategy, requests
-from app.llm.examples.hints import Hints, build_hints
-from app.recipe import ColdPairs, IdList, Insertion, NextItem, Pairs, Ranking, Screening
-from app.schema import ACCEPTED, OUTCOMES
-from app.workspace import Workspace
+from longtail.augment.strategies.strategy import Strategy, requests
+from longtail.llm.prompts.hints import Hints, build_hints
+from longtail.recipe import ColdPairs, IdList, Insertion, NextItem, Pairs, Ranking, Screening
+from longtail.schema import ACCEPTED, OUTCOMES
+from longtail.workspace import Workspace
 from tests.augment.strategies.conftest import (
     COLD,
     N_ITEMS,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from app.recipe import ColdPairs, Pairs
-from app.schema import ACCEPTED, HELD_OUT, UNDECIDED
+from longtail.recipe import ColdPairs, Pairs
+from longtail.schema import ACCEPTED, HELD_OUT, UNDECIDED
 from tests.augment.strategies.conftest import (
     COLD,
     N_ITEMS,

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.augment.discriminate import finished
-from app.augment.judge import rankings
-from app.recipe import Judge, Ranking
-from app.schema import ACCEPTED, DUPLICATE, HELD_OUT, UNPARSABLE
+from longtail.augment.discriminate import finished
+from longtail.augment.judge import rankings
+from longtail.recipe import Judge, Ranking
+from longtail.schema import ACCEPTED, DUPLICATE, HELD_OUT, UNPARSABLE
 from tests.augment.strategies.conftest import (
     N_ITEMS,
     answered,

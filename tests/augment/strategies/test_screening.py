@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.augment.judge import judge
-from app.augment.strategies.screening import kept
-from app.recipe import Screening
-from app.schema import ACCEPTED, REJECTED
+from longtail.augment.judge import judge
+from longtail.augment.strategies.screening import kept
+from longtail.recipe import Screening
+from longtail.schema import ACCEPTED, REJECTED
 from tests.augment.strategies.conftest import (
     answered,
     asked,

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.llm.example import Example
-from app.llm.examples.hints import Hints
-from app.llm.examples.tasks import History, Tasks
-from app.llm.prompts import Prompts
-from app.llm.small import build_tokenizer
-from app.recipe import ItemCF as Section
-from app.recipe import Tuning
-from app.recommenders.itemcf import ItemCF
+from longtail.llm.examples.tasks import History, Tasks
+from longtail.llm.prompts.building import Prompts
+from longtail.llm.prompts.example import Example
+from longtail.llm.prompts.hints import Hints
+from longtail.llm.small_llama import build_tokenizer
+from longtail.recipe import ItemCF as Section
+from longtail.recipe import Tuning
+from longtail.recommenders.models.itemcf import ItemCF
 from tests.recommenders.conftest import interactions
 
 TASKS = ["next_item", "yes_no", "id_list", "preference", "ranking"]

@@ -8,15 +8,15 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from app.data import Prepared
-from app.errors import InputError
-from app.llm.examples import writing as module
-from app.llm.examples.writing import VALIDATED, write_examples
-from app.llm.small import build_tokenizer
-from app.place import Place
-from app.recipe import Discriminator, Generator, Tuning
-from app.schema import HISTORIES, ITEMS
-from app.workspace import Workspace
+from longtail.data import Prepared
+from longtail.errors import InputError
+from longtail.llm.examples import writing as module
+from longtail.llm.examples.writing import VALIDATED, write_examples
+from longtail.llm.small_llama import build_tokenizer
+from longtail.recipe import Discriminator, Generator, Tuning
+from longtail.schema import HISTORIES, ITEMS
+from longtail.workspace import Workspace
+from longtail.workspace.place import Place
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 

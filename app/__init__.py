@@ -1,3 +1,0 @@
-"""Longtail: recommendation where data is thin. See `README.md` for the tour and `app/cli.py` for the entry."""
-
-__version__ = "0.3.0"

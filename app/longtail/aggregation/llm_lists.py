@@ -1,0 +1,62 @@
+"""Each user's list by the LLM, as stage augment published it: arrays over all users, 8 bytes per item."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from longtail.workspace.place import Place
+
+
+@dataclass(frozen=True)
+class LLMLists:
+    """The list of user u is items[indptr[u] : indptr[u + 1]], best first, each item once.
+
+    indptr int64 [users + 1], items int32 [n], scores float32 [n] in 0..1, falling.
+    """
+
+    indptr: np.ndarray
+    items: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def read(cls, rankings: Place, n_users: int) -> "LLMLists":
+        """From a folder of Parquet files with rows of `schema.RANKINGS`, one a user; a folder that is not there has none."""
+        users, lengths, items, scores = ([] for _ in range(4))
+        for file in rankings.files(".parquet"):
+            table = file.read_table().combine_chunks()
+            lists = table["items"].combine_chunks()
+            users.append(table["user"].to_numpy())
+            lengths.append(lists.value_lengths().to_numpy(zero_copy_only=False))
+            items.append(lists.flatten().to_numpy())
+            scores.append(table["scores"].combine_chunks().flatten().to_numpy())
+        user, length = _joined(users, np.int64), _joined(lengths, np.int64)
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(user, length, n_users).astype(np.int64))])
+        # An entry of row r moves from behind the rows before it to where its user's list begins.
+        moved = np.repeat(indptr[user] - (np.cumsum(length) - length), length) + np.arange(length.sum())
+        order = np.empty(len(moved), np.int64)
+        order[moved] = np.arange(len(moved))
+        return cls(indptr, _joined(items, np.int32)[order], _joined(scores, np.float32)[order])
+
+    @classmethod
+    def none(cls, n_users: int) -> "LLMLists":
+        """No list for anybody."""
+        return cls(np.zeros(n_users + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 [users], 0 for whom the LLM ranked nothing."""
+        return np.diff(self.indptr)
+
+    def of(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The lists of users int [n]: items int32 [n, m], -1 behind the last, scores float32 [n, m]; m is the longest's."""
+        lengths = self.lengths[users]
+        columns = np.arange(lengths.max(initial=0))
+        held = columns < lengths[:, None]
+        source = (self.indptr[users][:, None] + columns)[held]
+        items, scores = np.full(held.shape, -1, np.int32), np.zeros(held.shape, np.float32)
+        items[held], scores[held] = self.items[source], self.scores[source]
+        return items, scores
+
+
+def _joined(parts: list[np.ndarray], kind: type) -> np.ndarray:
+    return np.concatenate([np.zeros(0, kind), *parts]).astype(kind, copy=False)

@@ -1,0 +1,245 @@
+"""Stage augment: histories -> requests -> LLM -> ledger -> proposals -> discriminator -> ledger, in one streaming pipeline.
+
+The ledger holds what the LLMs said and outlives every rerun. A second pipeline makes of it what this recipe takes it for,
+`augmentation/<strategy>`: `answers` with an outcome for every proposal, and `rankings`, each user's list.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from longtail.augment.discriminate import Judging, finished, heard_in, keep, unheard
+from longtail.augment.ledger import AT_ONCE, Ledger, find_ledger, ids_of, open_ledger, unanswered
+from longtail.augment.llm_content import content
+from longtail.augment.monitor import Progress, Written, written
+from longtail.augment.outcomes import publish_answers
+from longtail.augment.strategies import build
+from longtail.augment.strategies.strategy import Strategy, requests
+from longtail.data import Prepared
+from longtail.llm.prompts.building import Prompts
+from longtail.llm.vllm_pool import Sampling, ask
+from longtail.recipe import Recipe, StrategySection
+from longtail.runtime.cluster import connect, fetch
+from longtail.workspace import Workspace, fingerprint
+from longtail.workspace.place import Place
+
+log = logging.getLogger("longtail")
+MEANING = 2
+"""The version of what is made of equal words: how they are grounded, settled and judged. Another one asks nothing again."""
+ATTEMPTS = 3
+"""A request that was lost with an actor is asked again in the same run, this often."""
+
+
+def augment(recipe: Recipe, ws: Workspace) -> None:
+    """Ask the LLMs about every user that has no answer yet, by every strategy of the recipe, then judge all answers.
+
+    Does nothing where no variant of the recipe needs an LLM.
+    """
+    if not recipe.augmented:
+        return
+    for section in recipe.augment:
+        _augment(recipe, ws, section)
+
+
+def _augment(recipe: Recipe, ws: Workspace, section: StrategySection) -> None:
+    roles = {role: ws / f"llm/{role}" for role in recipe.roles}
+    tunings = {role: getattr(recipe, role) for role in roles}
+    settings = {
+        "strategy": section.model_dump() | {"meaning": section.meaning},
+        "judge": recipe.judge.model_dump(exclude={"weight"}),
+        "items": recipe.llm.items,
+        "history": [tuning.history for tuning in tunings.values()],
+        "context": [tuning.context for tuning in tunings.values()],
+        "itemcf": recipe.itemcf.of_fit(),
+        "seed": recipe.seed,
+    }
+    inputs = [ws / "data", *roles.values()]
+    stage = ws.stage(f"augmentation/{section.strategy}", settings, inputs, MEANING)
+    if stage.up_to_date:
+        return
+    ws.claim()
+    for role in roles:
+        ws.require(f"llm/{role}")
+    find_ledger(recipe, ws)
+    prepared = Prepared(ws)
+    connect(recipe.resources)
+    asking = Asking(recipe, ws, section, prepared)
+    with stage.publishing() as draft:
+        stage.counts = asking.publish(draft)
+
+
+class Asking:
+    """One strategy of a recipe, ready to be asked: what its ledger is called, and the pipelines that fill and read it."""
+
+    def __init__(self, recipe: Recipe, ws: Workspace, section: StrategySection, prepared: Prepared) -> None:
+        import ray
+
+        self.recipe, self.section, self.prepared = recipe, section, prepared
+        self.strategy: Strategy = build(recipe, section, ws, prepared)
+        self.llm, self.discriminator = ws / f"llm/{self.strategy.role}", ws / "llm/discriminator"
+        root = open_ledger(recipe, ws)
+        self.salt = _salt(self.llm, self.strategy.sampling)
+        self.ledger = Ledger(root / f"{section.strategy}/{self.salt}")
+        self.judging: Judging | None = None
+        if self.strategy.judged and recipe.judge.yes_no > 0:
+            tuning, items = recipe.discriminator, prepared.items
+            prompts = Prompts.open(
+                self.discriminator, items, recipe.llm.items, tuning.history, tuning.context
+            )
+            self.judging = Judging(prompts, _salt(self.discriminator, Sampling()))
+            self.judged = (root / f"yes_no/{self.judging.salt}").make_folder()
+        self.shared = ray.put((self.strategy, self.judging))
+        """What asks and reads, for tasks."""
+
+    def publish(self, draft: Place) -> dict[str, Any]:
+        """Ask what was not asked yet, then write what this recipe makes of the answers; the counts of the manifest."""
+        requests = self.run()
+        for _ in range(ATTEMPTS + 1):
+            counts = publish_answers(self.recipe, self.prepared, self.section, self.answers(requests), draft)
+            unheard = counts.pop("unheard")
+            if not unheard:
+                return counts
+            log.info("%s: %d requests with proposals to judge", self.section.strategy, unheard)
+            for part in ("answers", "rankings"):
+                (draft / part).delete()
+            self._follow(self.judged_later(requests), unheard)
+        raise self._incomplete(unheard, "are not judged", self.judged)
+
+    def run(self) -> Any:
+        """Bring the ledger up to one answer per request; all requests, without their prompts, as a dataset.
+
+        That is held, in the object store: to make the prompts again takes longer than all of the reading.
+        """
+        requests = self.requests().drop_columns(["prompts", "options"])
+        requests = requests.repartition(target_num_rows_per_block=AT_ONCE).materialize()
+        wanted = ids_of(requests)
+        for attempt in range(ATTEMPTS + 1):
+            left, count = self.ledger.left(wanted)
+            if not count:
+                return requests
+            if attempt == ATTEMPTS:
+                raise self._incomplete(count, "have no answer", self.ledger.place)
+            log.info("%s: %d requests to ask%s", self.section.strategy, count, " again" if attempt else "")
+            remaining = self.requests().map_batches(
+                unanswered, batch_format="pyarrow", fn_kwargs={"left": [left]}
+            )
+            self._follow(self.asked(remaining), count)
+
+    def requests(self) -> Any:
+        """Rows of `schema.REQUESTS` about all users that the strategy asks about."""
+        import ray
+
+        histories = self.prepared.histories()
+        if self.section.users:
+            drawn = _drawn(self.recipe.seed, self.prepared.n_users, self.section.users)
+            histories = histories.map_batches(
+                _among, batch_format="pyarrow", fn_kwargs={"users": [ray.put(drawn)]}
+            )
+        return histories.map_batches(
+            partial(_requests, shared=[self.shared], salt=self.salt, seed=self.recipe.seed),
+            batch_format="pyarrow",
+        )
+
+    def asked(self, requests: Any) -> Any:
+        """Requests -> sums of what the engines said to them, `progress.Written` by name, once it is in the ledger."""
+        strategy, resources = self.strategy, self.recipe.resources
+        engines = ask(
+            self.llm, resources, strategy.prompts.context + 1, strategy.sampling, strategy.questions
+        )
+        drafts = _whole(self.ledger.keep(engines(requests)), _read, shared=[self.shared])
+        if self.judging:
+            drafts = self._discriminated(drafts)
+        return _whole(drafts, written, asked=True)
+
+    def judged_later(self, requests: Any) -> Any:
+        """As `asked`, of requests with an answer of which some proposals were not put to the discriminator: a run was cut
+        off between the two, or what is open now was not open then.
+        """
+        drafts = _whole(self.ledger.read(requests), _read, shared=[self.shared])
+        return _whole(self._discriminated(drafts, waiting=True), written, asked=False)
+
+    def answers(self, requests: Any) -> Any:
+        """Requests that have been asked -> rows of `schema.ANSWERS`, and `unheard` (see `discriminate.finished`)."""
+        drafts = _whole(self.ledger.read(requests), _read, shared=[self.shared])
+        return _whole(drafts, _finished, shared=[self.shared], heard=[self._heard()])
+
+    def _discriminated(self, drafts: Any, waiting: bool = False) -> Any:
+        """Put the open proposals that it has not met to the discriminator. waiting: only rows that have some go on."""
+        proposals = getattr(self.section, "proposals", self.strategy.questions)
+        engines = ask(
+            self.discriminator, self.recipe.resources, self.judging.prompts.context + 1, Sampling(), proposals
+        )
+        put = _whole(drafts, _put, shared=[self.shared], heard=[self._heard()], waiting=waiting)
+        return _whole(engines(put), keep, place=self.judged)
+
+    def _heard(self) -> Any:
+        """A reference to what the discriminator has said by now."""
+        import ray
+
+        return ray.remote(num_cpus=0.1)(heard_in).remote(self.judged) if self.judging else None
+
+    def _follow(self, sums: Any, total: int) -> None:
+        """Run a pipeline, and say how it comes along."""
+        progress = Progress(self.section, self.recipe.prices, self.recipe.llm.base, total)
+        for batch in sums.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
+            for row in batch.to_pylist():
+                progress.add(Written(**row), self.ledger.place)
+
+    def _incomplete(self, count: int, how: str, place: Place) -> RuntimeError:
+        return RuntimeError(
+            f"{self.section.strategy}: {count} requests {how} after {ATTEMPTS} rounds; {place} has the others"
+        )
+
+
+def _salt(llm: Place, sampling: Sampling) -> str:
+    """All that an answer depends on besides the question: the LLM, byte for byte, and how it answers."""
+    import ray
+
+    return fingerprint(ray.get(ray.remote(num_cpus=0.5)(content).remote(llm)), vars(sampling))
+
+
+def _whole(dataset: Any, step: Callable[..., pa.Table], **settings: Any) -> Any:
+    """A step that takes a block at a time. References stand in lists, or Ray would fetch them for every task."""
+    return dataset.map_batches(
+        partial(step, **settings), batch_format="pyarrow", batch_size=None, zero_copy_batch=True
+    )
+
+
+def _drawn(seed: int, n_users: int, count: int) -> np.ndarray:
+    """bool [n_users]: so many users at random."""
+    drawn = np.zeros(n_users, bool)
+    drawn[np.random.default_rng(seed).permutation(n_users)[:count]] = True
+    return drawn
+
+
+def _among(batch: pa.Table, users: list[Any]) -> pa.Table:
+    return batch.filter(pa.array(fetch(users[0])[batch["user"].to_numpy()]))
+
+
+def _requests(batch: pa.Table, shared: list[Any], salt: str, seed: int) -> pa.Table:
+    strategy, _ = fetch(shared[0])
+    return requests(batch, strategy, salt, seed)
+
+
+def _read(batch: pa.Table, shared: list[Any]) -> pa.Table:
+    """What the words mean to this run: `proposals`, and in `questions` how many prompts were answered."""
+    strategy, _ = fetch(shared[0])
+    asked = pc.list_value_length(batch["answers"]).cast(pa.int32())
+    drafts = batch.append_column("proposals", strategy.read(batch).column(len(batch)))
+    return drafts.drop_columns(["answers"]).append_column("questions", asked)
+
+
+def _put(batch: pa.Table, shared: list[Any], heard: list[Any], waiting: bool) -> pa.Table:
+    _, judging = fetch(shared[0])
+    batch = unheard(batch, judging, fetch(heard[0]))
+    return batch.filter(pc.greater(pc.list_value_length(batch["asked"]), 0)) if waiting else batch
+
+
+def _finished(batch: pa.Table, shared: list[Any], heard: list[Any]) -> pa.Table:
+    strategy, judging = fetch(shared[0])
+    return finished(batch, strategy.name, judging, judging and fetch(heard[0]))

@@ -1,0 +1,171 @@
+"""Discrimination: a question Yes or No for every proposal that is open, each asked once and kept as it was answered."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from longtail.augment.ledger import identity, write
+from longtail.augment.strategies.strategy import Spoken, prompt_column
+from longtail.llm.prompts.building import Prompts
+from longtail.schema import ANSWERS, PROPOSAL, YES_NO
+from longtail.workspace.place import Place
+
+ASKED = pa.list_(pa.struct([("question", pa.uint64()), ("tokens", pa.int32())]))
+"""What a row asks the discriminator: of each prompt the question that it is, and the tokens that it costs."""
+COSTS = ("questions", "prompt_tokens", "output_tokens", "seconds", "error")
+"""What a row's own LLM took, and why it may have failed."""
+FIRST = "first_"
+"""Before these names while a row is with the discriminator, whose engine writes columns of the same names."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the discriminator said so far, by question: ids uint64 [n], sorted; yes_no float32 [n], its P(Yes), nan where
+    the engine rejected the question; tokens int32 [n]; seconds float32 [n]. 20 bytes a question, in the object store.
+    """
+
+    ids: np.ndarray
+    yes_no: np.ndarray
+    tokens: np.ndarray
+    seconds: np.ndarray
+
+    def find(self, questions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The place of each question, and whether it is there at all: int64 and bool [questions]."""
+        places = np.minimum(np.searchsorted(self.ids, questions), max(len(self.ids) - 1, 0))
+        return places, self.ids[places] == questions if len(self.ids) else np.zeros(len(questions), bool)
+
+
+def heard_in(place: Place) -> Heard:
+    """All that a discriminator's ledger holds, each question once; a Ray task."""
+    files = [file.read_table() for file in place.files(".parquet")]
+    table = pa.concat_tables([YES_NO.empty_table(), *files])
+    questions, first = np.unique(table["question"].to_numpy(), return_index=True)
+    columns = {name: table[name].to_numpy()[first] for name in YES_NO.names}
+    return Heard(questions, share(columns["yes"], columns["no"]), columns["tokens"], columns["seconds"])
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How proposals are put to the discriminator. salt: see `ledger.identity`."""
+
+    prompts: Prompts
+    salt: str
+
+    def questions(self, drafts: pa.Table) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+        """Of every open proposal its row, its prompt and its question: int64, list of int32 and uint64 [open].
+
+        drafts: rows with `user_id`, `history` and `proposals`.
+        """
+        rows, items = _open(drafts)
+        options = np.array([self.prompts.yes, self.prompts.no], np.int32)
+        histories = drafts["history"].combine_chunks()
+        starts, history = histories.offsets.to_numpy(), histories.values.to_numpy()
+        user_ids = drafts["user_id"].to_pylist()
+        prompts: list[np.ndarray] = []
+        questions: list[bytes] = []
+        asking, first = np.unique(rows, return_index=True)
+        for row, begin, end in zip(asking.tolist(), first, np.append(first[1:], len(rows)), strict=False):
+            own = self.prompts.yes_no_each(history[starts[row] : starts[row + 1]], items[begin:end])
+            prompts += own
+            questions += [identity(self.salt, user_ids[row], [prompt], options) for prompt in own]
+        return rows, prompts, np.frombuffer(b"".join(questions), ">u8").astype(np.uint64)
+
+
+def unheard(drafts: pa.Table, judging: Judging, heard: Heard) -> pa.Table:
+    """The rows with the `prompts` and `options` of the discriminator, one for each open proposal whose question is not
+    `heard`, and in `asked` which these are.
+    """
+    rows, prompts, questions = judging.questions(drafts)
+    new = np.flatnonzero(~heard.find(questions)[1])
+    asked: list[list[dict[str, int]]] = [[] for _ in range(len(drafts))]
+    written: list[list[np.ndarray]] = [[] for _ in range(len(drafts))]
+    for place in new.tolist():
+        tokens = len(prompts[place]) + 1
+        asked[rows[place]].append({"question": int(questions[place]), "tokens": tokens})
+        written[rows[place]].append(prompts[place])
+    options = np.tile(np.array([judging.prompts.yes, judging.prompts.no], np.int32), (len(drafts), 1))
+    table = drafts.rename_columns([FIRST + name if name in COSTS else name for name in drafts.column_names])
+    table = table.append_column("asked", pa.array(asked, ASKED))
+    return table.append_column("prompts", prompt_column(written)).append_column(
+        "options", prompt_column(list(options))
+    )
+
+
+def keep(answers: pa.Table, place: Place) -> pa.Table:
+    """Write what the discriminator said to the questions of `asked`; the same rows."""
+    asked = answers["asked"].combine_chunks()
+    flat, rows = asked.flatten(), asked.value_parent_indices().to_numpy(zero_copy_only=False)
+    tokens = flat.field("tokens").to_numpy()
+    totals = np.bincount(rows, tokens, len(answers))
+    seconds = answers["seconds"].to_numpy()[rows] * tokens / totals[rows]
+    failed = answers["error"].is_valid().to_numpy()[rows]
+    said = np.full((len(flat), 2), np.nan, np.float32)
+    said[~failed] = Spoken.of(answers).option_logprobs.reshape(-1, 2)
+    logprobs = [pa.array(column, mask=failed) for column in said.T]
+    columns = [flat.field("question"), *logprobs, flat.field("tokens"), pa.array(seconds, pa.float32())]
+    write(pa.table(columns, schema=YES_NO), place)
+    return answers
+
+
+def finished(
+    drafts: pa.Table, strategy: str, judging: Judging | None = None, heard: Heard | None = None
+) -> pa.Table:
+    """Rows of `schema.ANSWERS`, and in `unheard` how many open proposals wait for the discriminator's word; what it said
+    of the others goes to their place.
+
+    drafts: rows with `proposals` and COSTS.
+    """
+    n = len(drafts)
+    waiting = judge_questions = judge_tokens = np.zeros(n, np.int32)
+    judge_seconds, proposals = np.zeros(n, np.float32), drafts["proposals"].combine_chunks()
+    if judging and heard:
+        rows, _, questions = judging.questions(drafts)
+        places, known = heard.find(questions)
+        waiting = np.bincount(rows[~known], minlength=n)
+        rows, places = rows[known], places[known]
+        judge_questions = np.bincount(rows, minlength=n)
+        judge_tokens = np.bincount(rows, heard.tokens[places], n)
+        judge_seconds = np.bincount(rows, heard.seconds[places], n)
+        values = np.full(len(known), np.nan, np.float32)
+        values[known] = heard.yes_no[places]
+        proposals = _with_yes_no(proposals, values)
+    columns: dict[str, Any] = {name: drafts[name] for name in ("request_id", "user", *COSTS)}
+    columns |= {
+        "strategy": pa.array([strategy] * n, pa.string()),
+        "judge_questions": pa.array(judge_questions),
+        "judge_tokens": pa.array(judge_tokens),
+        "judge_seconds": pa.array(judge_seconds),
+        "proposals": proposals,
+    }
+    table = pa.table([columns[name] for name in ANSWERS.names], ANSWERS.names).cast(ANSWERS)
+    return table.append_column("unheard", pa.array(waiting))
+
+
+def share(yes: np.ndarray, no: np.ndarray) -> np.ndarray:
+    """P(Yes) / (P(Yes) + P(No)) from log-probabilities float32 [n]; nan where they are."""
+    return 1.0 / (1.0 + np.exp(no - yes))
+
+
+def _with_yes_no(proposals: pa.ListArray, values: np.ndarray) -> pa.ListArray:
+    """values float32 [open]: of the open proposals, nan for none."""
+    flat = proposals.flatten()
+    is_open = flat.field("outcome").is_null().to_numpy(zero_copy_only=False)
+    found = np.full(len(flat), np.nan, np.float32)
+    found[is_open] = values
+    fields = {field.name: flat.field(field.name) for field in PROPOSAL}
+    fields["yes_no"] = pa.array(found, mask=np.isnan(found))
+    structs = pa.StructArray.from_arrays(list(fields.values()), fields=list(PROPOSAL))
+    offsets = (proposals.offsets.to_numpy() - proposals.offsets[0].as_py()).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), structs)
+
+
+def _open(drafts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Row int64, ascending, and item of every open proposal."""
+    lists = drafts["proposals"].combine_chunks()
+    flat = lists.flatten()
+    is_open = flat.field("outcome").is_null().to_numpy(zero_copy_only=False)
+    rows = lists.value_parent_indices().to_numpy(zero_copy_only=False).astype(np.int64)
+    items = flat.field("item").to_numpy(zero_copy_only=False)
+    return rows[is_open], items[is_open].astype(np.int64)

@@ -1,0 +1,165 @@
+"""The judge: which proposals are accepted, from confidences in the ledger. Costs no LLM call.
+
+Yes/No alone filters worse than the generator's own probability, and agreement with an independent collaborative score
+filters best, so the three are blended by the recipe's weights.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from longtail.recipe import Judge
+from longtail.recommenders.models.neighbours import Neighbours
+from longtail.schema import ACCEPTED, HELD_OUT, NOT_CHOSEN, OUTCOMES, PROPOSAL, RANKINGS, REJECTED
+
+SCORES = ("likelihood", "agreement", "yes_no")
+
+
+def with_agreement(answers: pa.Table, itemcf: Neighbours) -> pa.Table:
+    """The agreement of every candidate: its score after the user's training history, by an ItemCF of the observed log."""
+    flat = _Flat(answers)
+    found = np.zeros(len(flat.rows), np.float32)
+    histories = itemcf.seen.take(answers["user"].to_numpy())
+    rows, items = flat.rows[flat.candidates], flat.items[flat.candidates]
+    found[flat.candidates] = itemcf.affinities(histories, rows, items)
+    return flat.changed(answers, agreement=pa.array(found, mask=~flat.candidates))
+
+
+def judge(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
+    """Every proposal that was open, or that a judge decided before, has its confidence and its outcome.
+
+    rare: bool [n_items], long-tail and cold items.
+    """
+    flat = _Flat(answers)
+    open_rows, items = flat.rows[flat.open], flat.items[flat.open]
+    scores = {name: flat.values(name)[flat.open] for name in SCORES}
+    confidence = blend(scores, open_rows, settings) * np.where(rare[items], settings.tail_boost, 1.0)
+    allowed = np.where(confidence >= settings.threshold, confidence, -np.inf)
+    accepted = select(allowed, open_rows, rare[items], settings.keep, settings.tail_share)
+    outcomes = flat.outcomes.copy()
+    outcomes[flat.open] = np.where(accepted, OUTCOMES.index(ACCEPTED), OUTCOMES.index(REJECTED))
+    confidences = np.zeros(len(outcomes), np.float32)
+    confidences[flat.open] = np.minimum(confidence, 1.0)
+    return flat.changed(
+        answers,
+        outcome=pa.array(OUTCOMES, pa.string()).take(pa.array(outcomes)),
+        confidence=pa.array(confidences, mask=~flat.open),
+    )
+
+
+def likeliest(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
+    """Judged answers with as many accepted of each user as before, but those of highest likelihood: what the generator
+    says without a judge. The seats for rare items stay.
+    """
+    flat = _Flat(answers)
+    rows = flat.rows[flat.open]
+    taken = flat.outcomes[flat.open] == OUTCOMES.index(ACCEPTED)
+    keep = _per_row(rows, taken) if len(rows) else 0
+    best = select(
+        flat.values("likelihood")[flat.open], rows, rare[flat.items[flat.open]], keep, settings.tail_share
+    )
+    outcomes = flat.outcomes.copy()
+    outcomes[flat.open] = np.where(best, OUTCOMES.index(ACCEPTED), OUTCOMES.index(REJECTED))
+    return flat.changed(answers, outcome=pa.array(OUTCOMES, pa.string()).take(pa.array(outcomes)))
+
+
+def rankings(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
+    """The LLM's list of each user, rows of `schema.RANKINGS`: all candidates by likelihood and agreement.
+
+    Held-out items stay in it, as nobody who serves knows which they are; and P(Yes), which they were not asked for,
+    takes no part. Where the judge looks at neither (`llm-i2i`), likelihood orders the list. A user whose answers name no
+    candidate has no row.
+    """
+    flat = _Flat(answers)
+    rows, items = flat.rows[flat.candidates], flat.items[flat.candidates]
+    ordering = SCORES[:2] if settings.likelihood + settings.agreement > 0 else SCORES[:1]
+    if len(ordering) == 1:
+        settings = settings.model_copy(update={"likelihood": 1.0})
+    scores = {name: flat.values(name)[flat.candidates] for name in ordering}
+    score = blend(scores, rows, settings) * np.where(rare[items], settings.tail_boost, 1.0)
+    order = np.lexsort((items, -score, rows))
+    rows, items, score = rows[order], items[order], score[order]
+    starts = (
+        np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]]))
+        if len(rows)
+        else np.zeros(0, np.int64)
+    )
+    offsets = pa.array(np.append(starts, len(rows)).astype(np.int32))
+    lists = [pa.ListArray.from_arrays(offsets, pa.array(part)) for part in (items, score.astype(np.float32))]
+    users = answers["user"].to_numpy()[rows[starts]]
+    return pa.table([pa.array(users, pa.int32()), *lists], schema=RANKINGS)
+
+
+def blend(scores: dict[str, np.ndarray], rows: np.ndarray, settings: Judge) -> np.ndarray:
+    """Weighted mean of scores [n], each divided by its row's largest where the judge is `relative`: float64 [n], 0..1.
+
+    rows int [n], ascending. A score that is not there counts as 0.
+    """
+    weights = {name: getattr(settings, name) for name in scores}
+    total = sum(weights.values()) or 1.0
+    blended = np.zeros(len(rows))
+    starts = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]])) if len(rows) else []
+    for name, weight in weights.items():
+        own = np.nan_to_num(scores[name].astype(np.float64))
+        if settings.relative and len(rows):
+            largest = np.maximum.reduceat(own, starts).repeat(np.diff(np.append(starts, len(rows))))
+            own = np.divide(own, largest, out=np.zeros_like(own), where=largest > 0)
+        blended += weight / total * own
+    return blended
+
+
+def select(
+    scores: np.ndarray, rows: np.ndarray, rare: np.ndarray, keep: int | np.ndarray, tail_share: float
+) -> np.ndarray:
+    """bool [n]: the `keep` best of each row, of which round(keep * tail_share) are rare as far as there are any.
+
+    scores float [n], -inf where one may not be taken; rows int [n], ascending; rare bool [n]; keep: the same for all, or
+    int [n], that of each entry's row. Equal scores by place.
+    """
+    order = np.lexsort((-scores, rows))
+    possible, keep = np.isfinite(scores[order]), np.broadcast_to(keep, len(rows))[order]
+    seated = _first(rows[order], rare[order] & possible, np.round(keep * tail_share))
+    left = keep - _per_row(rows[order], seated)
+    taken = seated | _first(rows[order], possible & ~seated, left)
+    chosen = np.zeros(len(scores), bool)
+    chosen[order] = taken
+    return chosen
+
+
+def _first(rows: np.ndarray, which: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """bool [n]: the first of `which` in each row, `count` [n] of them."""
+    before = np.cumsum(which) - which
+    starts = np.searchsorted(rows, rows)
+    return which & (before - before[starts] < count) if len(rows) else which
+
+
+def _per_row(rows: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """For every entry how many of `which` its row has."""
+    return np.bincount(rows[which], minlength=rows.max(initial=-1) + 1)[rows]
+
+
+class _Flat:
+    """The proposals of a batch of answers as arrays."""
+
+    def __init__(self, answers: pa.Table) -> None:
+        self.lists = answers["proposals"].combine_chunks()
+        self.flat = self.lists.flatten()
+        self.rows = self.lists.value_parent_indices().to_numpy(zero_copy_only=False).astype(np.int64)
+        self.items = self.flat.field("item").fill_null(-1).to_numpy(zero_copy_only=False)
+        index = pa.compute.index_in(self.flat.field("outcome"), pa.array(OUTCOMES, pa.string()))
+        self.outcomes = index.fill_null(-1).to_numpy(zero_copy_only=False)
+        self.open = np.isin(self.outcomes, [-1, OUTCOMES.index(ACCEPTED), OUTCOMES.index(REJECTED)])
+        """What a judge decides."""
+        others = [OUTCOMES.index(HELD_OUT), OUTCOMES.index(NOT_CHOSEN)]
+        self.candidates = (self.open | np.isin(self.outcomes, others)) & (self.items >= 0)
+        """What could be recommended."""
+
+    def values(self, name: str) -> np.ndarray:
+        """float32 [n], nan where there is none."""
+        return self.flat.field(name).fill_null(np.nan).to_numpy(zero_copy_only=False)
+
+    def changed(self, answers: pa.Table, **columns: pa.Array) -> pa.Table:
+        fields = [columns.get(field.name, self.flat.field(field.name)) for field in PROPOSAL]
+        structs = pa.StructArray.from_arrays(fields, fields=list(PROPOSAL))
+        offsets = pa.array((self.lists.offsets.to_numpy() - self.lists.offsets[0].as_py()).astype(np.int32))
+        lists = pa.ListArray.from_arrays(offsets, structs)
+        return answers.set_column(answers.column_names.index("proposals"), "proposals", lists)

@@ -1,0 +1,109 @@
+"""What a recipe makes of the ledger's answers: every proposal gets its outcome, and each user a list for serving."""
+
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from longtail.augment.judge import judge, rankings, with_agreement
+from longtail.augment.strategies.item_tokens import rare_items
+from longtail.augment.strategies.screening import kept
+from longtail.data import Prepared
+from longtail.recipe import RANKING, Judge, Recipe, StrategySection
+from longtail.recommenders.training.reading import observed_itemcf
+from longtail.runtime.cluster import added_up, fetch
+from longtail.schema import OUTCOMES
+from longtail.workspace.place import Place
+
+BY_LIKELIHOOD = Judge(likelihood=1.0, agreement=0.0, yes_no=0.0)
+
+
+def publish_answers(
+    recipe: Recipe, prepared: Prepared, section: StrategySection, answers: Any, draft: Place
+) -> dict[str, Any]:
+    """Judge the answers and write them. Returns the counts of the manifest, in which outcomes add up to the proposals, and
+    `unheard`: of how many requests some proposals were not put to the discriminator, so that this is not all yet.
+
+    answers: rows of `schema.ANSWERS`, and `unheard`.
+    """
+    import ray
+
+    settings = _judge(recipe, section)
+    fit = ray.remote(num_cpus=1)(observed_itemcf)
+    settle = partial(
+        _settled,
+        # A strategy that leaves nothing open needs no independent signal.
+        itemcf=[fit.remote(prepared.place, recipe.itemcf) if settings else None],
+        rare=rare_items(prepared.items),
+        settings=settings,
+        ranked=section.strategy in RANKING,
+        draft=draft,
+    )
+    counted = answers.map_batches(settle, batch_format="pyarrow", batch_size=None, zero_copy_batch=True)
+    totals = added_up(counted)
+    outcomes = {outcome: int(totals[outcome]) for outcome in OUTCOMES}
+    if sum(outcomes.values()) != totals["proposals"]:
+        raise RuntimeError(f"outcomes {outcomes} do not add up to {totals['proposals']} proposals")
+    numbers = (
+        "requests",
+        "errors",
+        "questions",
+        "judge_questions",
+        "prompt_tokens",
+        "output_tokens",
+        "judge_tokens",
+        "unheard",
+    )
+    return {name: int(totals[name]) for name in (*numbers, "proposals")} | {"outcomes": outcomes}
+
+
+def _judge(recipe: Recipe, section: StrategySection) -> Judge | None:
+    """Who decides what a strategy left open; None where it leaves nothing open."""
+    if section.strategy == "screening":
+        return kept(section)
+    return recipe.judge if section.strategy == "next_item" else None
+
+
+def _settled(
+    batch: pa.Table,
+    itemcf: list[Any],
+    rare: np.ndarray,
+    settings: Judge | None,
+    ranked: bool,
+    draft: Place,
+) -> pa.Table:
+    """Write one file of answers, and of rankings, with all outcomes; answer its sums."""
+    waiting = np.count_nonzero(batch["unheard"])
+    batch = batch.drop_columns(["unheard"])
+    if not len(batch):
+        return _count(batch, waiting)
+    if settings:
+        batch = judge(with_agreement(batch, fetch(itemcf[0])), settings, rare)
+    name = f"{batch['request_id'][0].as_py()}.parquet"
+    (draft / f"answers/{name}").write_table(batch)
+    if ranked:
+        (draft / f"rankings/{name}").write_table(rankings(batch, settings or BY_LIKELIHOOD, rare))
+    return _count(batch, waiting)
+
+
+def _count(batch: pa.Table, waiting: int = 0) -> pa.Table:
+    """One row of sums for a batch of answers, of which so many wait for the discriminator."""
+    proposals = pc.list_flatten(batch["proposals"])
+    outcomes = Counter(pc.struct_field(proposals, "outcome").to_pylist())
+    sums = {
+        name: pc.sum(batch[name]).as_py() or 0
+        for name in ("questions", "judge_questions", "prompt_tokens", "output_tokens", "judge_tokens")
+    }
+    return pa.table(
+        {name: [value] for name, value in sums.items()}
+        | {
+            "requests": [batch.num_rows],
+            "unheard": [waiting],
+            "errors": [batch.num_rows - batch["error"].null_count],
+            "proposals": [len(proposals)],
+        }
+        | {outcome: [outcomes[outcome]] for outcome in OUTCOMES}
+    )

@@ -1,0 +1,109 @@
+"""Proposals as flat arrays: what a strategy reads from a batch of answers, and the outcome of each."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from longtail.schema import ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_CHOSEN, NOTHING, OUTCOMES, PROPOSAL
+
+OPEN = -1
+"""In place of an outcome's number while a proposal is still to be judged."""
+CODES = {outcome: number for number, outcome in enumerate(OUTCOMES)}
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """n proposals of the rows of a batch, a row's own together and best first.
+
+    rows int64 [n], ascending; items and against int32 [n], NOTHING for none; likelihood float32 [n]; outcomes int8 [n],
+    OPEN or a number of CODES; texts: what was written, None where a token said it.
+    """
+
+    rows: np.ndarray
+    items: np.ndarray
+    likelihood: np.ndarray
+    outcomes: np.ndarray
+    against: np.ndarray | None = None
+    texts: list[str] | None = None
+
+    @classmethod
+    def open(
+        cls, rows: np.ndarray, items: np.ndarray, likelihood: np.ndarray, texts: list[str] | None = None
+    ) -> "Proposals":
+        outcomes = np.full(len(rows), OPEN, np.int8)
+        return cls(rows, items.astype(np.int32), likelihood.astype(np.float32), outcomes, None, texts)
+
+    def marked(self, which: np.ndarray, outcome: str) -> "Proposals":
+        """The open ones among `which` (bool [n]) have this outcome."""
+        changed = which & (self.outcomes == OPEN)
+        return replace(self, outcomes=np.where(changed, CODES[outcome], self.outcomes).astype(np.int8))
+
+    def settled(self, batch: pa.Table) -> "Proposals":
+        """What a user took already, what is held out and what was proposed before is marked as such.
+
+        batch: rows of `schema.REQUESTS`.
+        """
+        grounded = self.items != NOTHING
+        pairs = _pairs(self.rows, self.items)
+        first = np.zeros(len(pairs), bool)
+        first[np.unique(pairs, return_index=True)[1]] = True
+        settled = self.marked(grounded & ~first, DUPLICATE)
+        for column, outcome in (("history", ALREADY_SEEN), ("held_out", HELD_OUT)):
+            settled = settled.marked(self.among(batch, column), outcome)
+        return settled
+
+    def among(self, batch: pa.Table, column: str) -> np.ndarray:
+        """bool [n]: those whose item their row has in this column of lists of items."""
+        return np.isin(_pairs(self.rows, self.items), _pairs(*listed(batch, column)))
+
+    def kept(self, seats: int, reserved: int = 0, rare: np.ndarray | None = None) -> "Proposals":
+        """Of each row's open proposals the first `seats` stay open, then the first `reserved` further ones of `rare`
+        items (bool [n_items]); the others were not chosen.
+        """
+        within = self.places(self.outcomes == OPEN) < seats
+        if reserved and rare is not None:
+            further = (self.outcomes == OPEN) & ~within & rare[self.items]
+            within |= further & (self.places(further) < reserved)
+        return self.marked(~within, NOT_CHOSEN)
+
+    def places(self, which: np.ndarray) -> np.ndarray:
+        """For every proposal how many of `which` (bool [n]) stand before it in its row, int64 [n]."""
+        before = np.cumsum(which) - which
+        starts = np.searchsorted(self.rows, self.rows)
+        return before - before[starts] if len(starts) else before
+
+    def column(self, n_rows: int) -> pa.ListArray:
+        """As a column of lists of `schema.PROPOSAL`, one list a row."""
+        n = len(self.rows)
+        none = pa.nulls(n, pa.float32())
+        outcomes = np.where(self.outcomes == OPEN, len(OUTCOMES), self.outcomes)
+        fields = {
+            "text": pa.nulls(n, pa.string()) if self.texts is None else pa.array(self.texts, pa.string()),
+            "item": _nullable(self.items),
+            "against": pa.nulls(n, pa.int32()) if self.against is None else _nullable(self.against),
+            "outcome": pa.array([*OUTCOMES, None], pa.string()).take(pa.array(outcomes)),
+            "likelihood": pa.array(self.likelihood),
+            "yes_no": none,
+            "agreement": none,
+            "confidence": none,
+        }
+        starts = np.searchsorted(self.rows, np.arange(n_rows + 1)).astype(np.int32)
+        structs = pa.StructArray.from_arrays(list(fields.values()), fields=list(PROPOSAL))
+        return pa.ListArray.from_arrays(pa.array(starts), structs)
+
+
+def _nullable(items: np.ndarray) -> pa.Array:
+    return pa.array(items, pa.int32(), mask=items == NOTHING)
+
+
+def _pairs(rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """One number for a row and an item, int64."""
+    return rows.astype(np.int64) << 32 | items.astype(np.int64) & 0xFFFFFFFF
+
+
+def listed(batch: pa.Table, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Row int64 and value of every entry of a column of lists."""
+    lists = batch[column].combine_chunks()
+    rows = lists.value_parent_indices().to_numpy(zero_copy_only=False).astype(np.int64)
+    return rows, lists.flatten().to_numpy(zero_copy_only=False)

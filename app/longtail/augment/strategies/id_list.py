@@ -1,0 +1,84 @@
+"""Strategy id_list: the rest of a list of items, sampled (LLM4IDRec, 2411.02041; papers 3.2 and 3.4).
+
+The paper filters by form alone: what is no item of the catalogue is dropped, all else joins the user's log. So there is no
+judge; what a user took already, what is held out and what a list repeats is left out here.
+"""
+
+from math import factorial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from longtail.augment.proposals import NOTHING, OPEN, Proposals
+from longtail.augment.strategies.candidates import check_context, longest_items
+from longtail.augment.strategies.item_tokens import Catalogue
+from longtail.augment.strategies.strategy import Asked, Rng, Spoken
+from longtail.augment.strategies.written_lists import ListReader
+from longtail.llm.prompts.building import Prompts
+from longtail.llm.vllm_pool import Sampling
+from longtail.recipe import IdList as Section
+from longtail.schema import ACCEPTED, NOT_CHOSEN, NOT_IN_CATALOGUE
+
+SURELY_MORE = 12
+"""Items that have more orders than anybody asks lists for."""
+
+
+class IdList:
+    """One request per list: the user's whole history, in another order each, as tuning splits it."""
+
+    name = "id_list"
+    role = "generator"
+    questions = 1
+    judged = False
+
+    def __init__(self, section: Section, prompts: Prompts, catalogue: Catalogue) -> None:
+        self.section, self.prompts, self.catalogue = section, prompts, catalogue
+        prompts.check(["id_list"])
+        self.room = section.length
+        if catalogue.rendering != "token":
+            self.reader = ListReader(prompts.tokenizer, catalogue)
+            self.room = self.reader.room(section.length, prompts)
+        self.sampling = Sampling(self.room, temperature=section.temperature, top_p=section.top_p)
+        one = longest_items(prompts, 1)
+        check_context(
+            section, "length", prompts, lambda boundless: boundless.id_list(one, self.room), self.room
+        )
+
+    def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
+        """Fewer than `lists` where the history has fewer orders: the same question twice gets the same answer."""
+        orders: dict[bytes, np.ndarray] = {}
+        while len(orders) < min(self.section.lists, factorial(min(len(history), SURELY_MORE))):
+            order = rng.permutation(history)
+            orders[order.tobytes()] = order
+        return [Asked([self.prompts.id_list(order, self.room)], history[:0]) for order in orders.values()]
+
+    def read(self, answers: pa.Table) -> Proposals:
+        """In the order of the list: the first of it are accepted.
+
+        `share` is of a user, a row is a list: each of `lists` gets an equal part, rounded down, so that all together
+        stay within the share.
+        """
+        found = self._tokens(answers) if self.catalogue.rendering == "token" else self.reader.read(answers)
+        found = found.settled(answers)
+        full = found.places(found.outcomes == OPEN) >= self._seats(answers)[found.rows]
+        return found.marked(full, NOT_CHOSEN).marked(found.items != NOTHING, ACCEPTED)
+
+    def _seats(self, answers: pa.Table) -> np.ndarray:
+        """Items that a row may add, int64 [rows]."""
+        lengths = pc.list_value_length(answers["history"]).to_numpy()
+        if self.section.share is None:
+            return np.full(len(lengths), self.section.length)
+        allowed = np.floor((self.section.share * lengths).round(6)).astype(np.int64)
+        return np.minimum(allowed // self.section.lists, self.section.length)
+
+    def _tokens(self, answers: pa.Table) -> Proposals:
+        """The written tokens before the end of the list. A token that is no item names nothing of the catalogue."""
+        said = Spoken.of(answers)
+        ends = np.concatenate([[0], np.cumsum(said.written == self.prompts.end)])
+        lengths = np.diff(said.written_starts)
+        listed = ends[1:] == np.repeat(ends[said.written_starts[:-1]], lengths)
+        rows = np.repeat(said.rows, lengths)[listed]
+        items = self.catalogue.of_tokens(said.written[listed])
+        found = Proposals.open(rows, items, np.exp(said.written_logprobs[listed]))
+        return found.marked(items == NOTHING, NOT_IN_CATALOGUE)

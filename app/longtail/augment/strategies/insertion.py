@@ -1,0 +1,81 @@
+"""Strategy insertion: of some items that a user has not taken, the most likely one (Llama4Rec, 2401.13870, papers 2.2).
+
+Fusion puts it at a random place of the user's sequence.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from longtail.augment.proposals import NOTHING, Proposals
+from longtail.augment.strategies.candidates import check_context, longest_items, offered, unseen, written
+from longtail.augment.strategies.item_tokens import Catalogue
+from longtail.augment.strategies.strategy import Asked, Rng
+from longtail.augment.strategies.written_lists import ListReader
+from longtail.errors import InputError
+from longtail.llm.prompts.building import Prompts
+from longtail.llm.vllm_pool import MAX_LOGPROBS, Sampling
+from longtail.recipe import Insertion as Section
+from longtail.schema import ACCEPTED, NOT_CHOSEN
+
+READ = 3
+"""Items of a written list: where the first is no candidate the next may be one, and more would be paid for in vain."""
+
+
+class Insertion:
+    """One request per user, one question; `shown` are the candidates.
+
+    With item tokens the candidates are options of what comes next, else the generator is told to rank them, without a
+    recommender's help.
+    """
+
+    name = "insertion"
+    role = "generator"
+    questions = 1
+    judged = False
+
+    def __init__(self, section: Section, prompts: Prompts, catalogue: Catalogue) -> None:
+        self.section, self.prompts, self.catalogue = section, prompts, catalogue
+        if catalogue.rendering == "token":
+            self._check_options()
+            self.sampling = Sampling()
+        else:
+            prompts.check(["ranking"])
+            self.reader = ListReader(prompts.tokenizer, catalogue)
+            self.room = self.reader.room(READ, prompts)
+            self.sampling = Sampling(self.room)
+            longest = longest_items(prompts, section.candidates)
+            check_context(
+                section,
+                "candidates",
+                prompts,
+                lambda boundless: self._ranking(boundless, longest[:1], longest),
+                self.room,
+            )
+
+    def _check_options(self) -> None:
+        if self.section.candidates > MAX_LOGPROBS:
+            raise InputError(
+                f"augment, strategy insertion: candidates = {self.section.candidates}, but with llm.items: token an answer"
+                f" carries the probabilities of at most {MAX_LOGPROBS} items; lower candidates."
+            )
+
+    def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
+        candidates = unseen(rng, self.catalogue.warm, history, self.section.candidates)
+        if len(candidates) < 2:
+            return []
+        if self.catalogue.rendering == "token":
+            options = self.catalogue.tokens(candidates)
+            return [Asked([self.prompts.next_item(history)], candidates, options)]
+        return [Asked([self._ranking(self.prompts, history, candidates)], candidates)]
+
+    def read(self, answers: pa.Table) -> Proposals:
+        """Best first. The best alone is accepted, and no other in its stead where it is held out."""
+        token = self.catalogue.rendering == "token"
+        found = offered(answers, self.catalogue) if token else written(answers, self.reader)
+        candidate = found.items != NOTHING
+        best = candidate & (found.places(candidate) == 0)
+        return found.settled(answers).marked(best, ACCEPTED).marked(candidate, NOT_CHOSEN)
+
+    def _ranking(self, prompts: Prompts, history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        none = candidates[:0]
+        return prompts.ranking(history, candidates, hint=none, similar=none, room=self.room)

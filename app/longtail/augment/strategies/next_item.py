@@ -1,0 +1,56 @@
+"""Strategy next_item: the items that a user would take next (LLM-I2I, 2512.21595).
+
+With the `token` rendering one prefill proposes all items at once: the likeliest next tokens are items with their
+probabilities, nothing is decoded. With `title` and `id` the generator goes on writing the user's list.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from longtail.augment.proposals import NOTHING, Proposals
+from longtail.augment.strategies.item_tokens import Catalogue
+from longtail.augment.strategies.strategy import Asked, Rng, Spoken
+from longtail.augment.strategies.written_lists import ListReader
+from longtail.llm.prompts.building import Prompts
+from longtail.llm.vllm_pool import MAX_LOGPROBS, Sampling
+from longtail.recipe import NextItem as Section
+from longtail.schema import NOT_CHOSEN, NOT_IN_CATALOGUE
+
+
+class NextItem:
+    """One request per user, one question: the generator's prompt is the user's latest training interactions."""
+
+    name = "next_item"
+    role = "generator"
+    questions = 1
+    judged = True
+
+    def __init__(self, section: Section, prompts: Prompts, catalogue: Catalogue) -> None:
+        self.section, self.prompts, self.catalogue = section, prompts, catalogue
+        self.reserved = round(section.proposals * section.tail_share)
+        self.allowed = catalogue.in_slices(section.only)
+        if catalogue.rendering == "token":
+            self.sampling = Sampling(top=MAX_LOGPROBS)
+        else:
+            self.reader = ListReader(prompts.tokenizer, catalogue)
+            grammar = self.reader.grammar(self.allowed) if section.constrained else None
+            self.sampling = Sampling(max_tokens=self.reader.room(section.proposals, prompts), grammar=grammar)
+
+    def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
+        return [Asked([self.prompts.next_item(history)], history[:0])]
+
+    def read(self, answers: pa.Table) -> Proposals:
+        """Best first. The first `proposals` that can be judged are open, and the first of rare items on reserved seats."""
+        found = self._tokens(answers) if self.catalogue.rendering == "token" else self.reader.read(answers)
+        found = found.settled(answers).marked(
+            ~self.allowed[found.items] & (found.items != NOTHING), NOT_CHOSEN
+        )
+        return found.kept(self.section.proposals - self.reserved, self.reserved, self.catalogue.rare)
+
+    def _tokens(self, answers: pa.Table) -> Proposals:
+        """The likeliest next tokens. A token that is no item is a proposal too, of something outside the catalogue."""
+        said = Spoken.of(answers)
+        rows = np.repeat(said.rows, np.diff(said.option_starts))
+        items = self.catalogue.of_tokens(said.options)
+        found = Proposals.open(rows, items, np.exp(said.option_logprobs))
+        return found.marked(items == NOTHING, NOT_IN_CATALOGUE)

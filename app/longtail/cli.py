@@ -1,0 +1,165 @@
+"""The `longtail` command; nothing but arguments and calls."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longtail import __version__
+from longtail.command.execute import SetOption, StageFunction, WorkspaceOption, execute
+from longtail.command.exits import explained
+from longtail.command.group import Commands
+from longtail.command.log import Form, LogOption, results, speaking
+from longtail.command.sweep import SweptOption, run_sweep
+from longtail.command.tune import RecommenderOption, SamplesOption, run_tuning
+
+main = typer.Typer(
+    cls=Commands,
+    help="Recommendation where data is thin.",
+    epilog="Start with: longtail run demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+RecipeArgument = Annotated[
+    Path, typer.Argument(help="YAML file that describes the run, or the name of a shipped one, e.g. demo")
+]
+WHOLE, SEARCH, LOOK, STAGE = "From log to report", "Find better settings", "Look", "One stage at a time"
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"longtail {__version__}")
+        raise typer.Exit
+
+
+@main.callback()
+def longtail(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Say the version and end."),
+    ] = False,
+) -> None:
+    """Recommendation where data is thin."""
+
+
+@main.command(
+    rich_help_panel=WHOLE, epilog="Example: longtail run my.yaml --workspace runs/mine --set judge.keep=3"
+)
+def run(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = None,
+    changes: SetOption = None,
+    form: LogOption = Form.text,
+) -> None:
+    """Run every stage that is not up to date, from raw logs to the report."""
+    from longtail.command.result import show_result
+    from longtail.command.stages import run
+
+    show_result(execute([run], recipe, workspace, changes, form), recipe, workspace)
+
+
+@main.command(
+    rich_help_panel=WHOLE, epilog="Example: longtail serve my.yaml --workspace runs/mine --port 9000"
+)
+def serve(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = None,
+    changes: SetOption = None,
+    port: Annotated[
+        int, typer.Option(help="Port of the HTTP endpoint.", rich_help_panel="What to run")
+    ] = 8000,
+    form: LogOption = Form.text,
+) -> None:
+    """Serve recommendations from a finished workspace over HTTP, until Ctrl-C."""
+    from longtail.serving import serve
+
+    execute([lambda recipe, ws: serve(recipe, ws, port=port)], recipe, workspace, changes, form)
+
+
+@main.command(
+    rich_help_panel=SEARCH, epilog="Example: longtail tune my.yaml --recommender swing --samples 20"
+)
+def tune(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = None,
+    changes: SetOption = None,
+    recommender: RecommenderOption = None,
+    samples: SamplesOption = None,
+    form: LogOption = Form.text,
+) -> None:
+    """Search the best settings of the recommenders on validation, and save them as a recipe."""
+    run_tuning(recipe, workspace, changes, recommender, samples, form)
+
+
+@main.command(rich_help_panel=SEARCH, epilog="Example: longtail sweep my.yaml --recommender swing")
+def sweep(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = None,
+    changes: SetOption = None,
+    recommender: SweptOption = None,
+    form: LogOption = Form.text,
+) -> None:
+    """Search the best judge of the generated interactions on validation, without an LLM call."""
+    run_sweep(recipe, workspace, changes, recommender, form)
+
+
+@main.command(rich_help_panel=LOOK, epilog="Example: longtail status runs/demo")
+def status(
+    workspace: Annotated[str, typer.Argument(help="Folder or URI of a run, e.g. runs/demo")],
+    form: LogOption = Form.text,
+) -> None:
+    """Show what a workspace holds: every published part, how long it took, its age and its counts."""
+    from longtail.command.status import status
+
+    console = results()
+    with speaking(form), explained(workspace):
+        found = status(workspace, console.width)
+    console.print(found)
+
+
+@main.command(rich_help_panel=LOOK, epilog="Example: longtail doctor")
+def doctor() -> None:
+    """Check versions, hardware and engines; name the fix of each fault. Exit 1 if the main job could not run."""
+    from longtail.runtime.doctor import doctor
+
+    raise typer.Exit(doctor(results()))
+
+
+def _stage(name: str, room: str, what: str) -> None:
+    """Add the command of one stage; its room is imported only when it is called."""
+
+    def command(
+        recipe: RecipeArgument,
+        workspace: WorkspaceOption = None,
+        changes: SetOption = None,
+        form: LogOption = Form.text,
+    ) -> None:
+        stage: StageFunction = getattr(import_module(f"longtail.{room}"), name)
+        execute([stage], recipe, workspace, changes, form)
+
+    example = f"Example: longtail {name} my.yaml --workspace runs/mine"
+    main.command(name, help=what, rich_help_panel=STAGE, epilog=example)(command)
+
+
+_stage("prepare", "data", "Raw logs and catalogue to histories, items, split and slices.")
+_stage("finetune", "llm", "Tune the generator and the discriminator under Ray Train and DeepSpeed.")
+_stage(
+    "augment",
+    "augment",
+    "Stream histories through the generator and the discriminator; keep every answer in the ledger.",
+)
+_stage(
+    "fuse",
+    "fusion",
+    "Build the variants of the training set: observed, generated, discriminated and the controls.",
+)
+_stage("train", "recommenders", "Train the recommenders on every variant.")
+_stage(
+    "evaluate",
+    "evaluation",
+    "Rank the whole catalogue for every user and keep the ranks of the held-out items.",
+)
+_stage("report", "report", "Write report/index.html and report/metrics.json.")

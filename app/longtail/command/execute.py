@@ -1,0 +1,84 @@
+"""What every job and the `longtail` command share: read the recipe, open the workspace, run stages, say how it goes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longtail.command.exits import explained, ray_ended
+from longtail.command.log import Form, LogOption, speaking
+from longtail.errors import InputError
+from longtail.recipe import Recipe, load_recipe
+from longtail.workspace import Workspace
+from longtail.workspace.lease import session
+
+StageFunction = Callable[[Recipe, Workspace], None]
+
+RecipeOption = Annotated[Path, typer.Option("--recipe", help="YAML file that describes the run.")]
+WorkspaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--workspace",
+        "-w",
+        help="Folder or URI (s3://…, gs://…) for all that the run makes.",
+        show_default="runs/NAME, the recipe's name",
+        rich_help_panel="What to run",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Change one value of the recipe, e.g. judge.keep=3. May be repeated.",
+        metavar="SECTION.KEY=VALUE",
+        rich_help_panel="What to run",
+    ),
+]
+
+
+def execute(
+    stages: list[StageFunction],
+    recipe_path: Path,
+    workspace: str | None,
+    changes: list[str] | None,
+    form: Form = Form.text,
+) -> Workspace:
+    """Run `stages` in order and say how it goes; how it may end is told by `longtail.command.exits.explained`."""
+    with speaking(form), explained(workspace or recipe_path), ray_ended():
+        recipe = load_recipe(recipe_path, changes)
+        ws = open_workspace(recipe, workspace or f"runs/{recipe.name}")
+        with session():
+            for stage in stages:
+                stage(recipe, ws)
+    return ws
+
+
+def open_workspace(recipe: Recipe, uri: str) -> Workspace:
+    """The workspace of this recipe; nothing is written to it yet.
+
+    Raises InputError if it holds the run of another recipe.
+    """
+    ws = Workspace(uri, recipe.model_dump(mode="json"))
+    other = ws.saved_recipe()
+    if other is not None and other.get("name") != recipe.name:
+        raise InputError(
+            f"{ws}: holds the run of recipe '{other.get('name')}', this is '{recipe.name}'. "
+            "Give another --workspace, or remove that one."
+        )
+    return ws
+
+
+def stage_command(stage: StageFunction) -> None:
+    """The command line of `python -m jobs.<stage>`."""
+
+    def main(
+        recipe: RecipeOption,
+        workspace: WorkspaceOption = None,
+        changes: SetOption = None,
+        form: LogOption = Form.text,
+    ) -> None:
+        execute([stage], recipe, workspace, changes, form)
+
+    main.__doc__ = stage.__doc__
+    typer.run(main)

@@ -1,0 +1,34 @@
+"""The group of commands: one line says what was wrong with a call, and what is nearest to it."""
+
+import logging
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from longtail.command.log import speaking
+
+CallError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""Typer carries a Click of its own, and exports only some of its errors."""
+
+
+class Commands(TyperGroup):
+    """Commands in the order in which they are written."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        return list(self.commands)
+
+    def main(self, *arguments: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*arguments, standalone_mode=False, **options)
+        try:
+            code = super().main(*arguments, standalone_mode=False, **options)
+        except CallError as error:
+            command = error.ctx.command_path if getattr(error, "ctx", None) else "longtail"
+            with speaking():
+                logging.getLogger("longtail").error(
+                    "%s `%s --help` shows what there is.", error.format_message().rstrip(), command
+                )
+            sys.exit(error.exit_code)
+        sys.exit(code if isinstance(code, int) else 0)

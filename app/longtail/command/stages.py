@@ -1,0 +1,36 @@
+"""The whole way, from raw logs to the report; a stage that is up to date is skipped."""
+
+import logging
+
+from longtail.augment import augment
+from longtail.augment.ledger import find_ledger
+from longtail.data import prepare
+from longtail.evaluation import evaluate
+from longtail.fusion import fuse
+from longtail.llm import finetune
+from longtail.progress import FIGURES
+from longtail.recipe import Recipe
+from longtail.recommenders import train
+from longtail.report import report
+from longtail.workspace import Workspace
+
+log = logging.getLogger("longtail")
+STAGES = {
+    "prepare": prepare,
+    "finetune": finetune,
+    "augment": augment,
+    "fuse": fuse,
+    "train": train,
+    "evaluate": evaluate,
+    "report": report,
+}
+
+
+def run(recipe: Recipe, ws: Workspace) -> None:
+    """Run every stage that is not up to date: prepare, finetune, augment, fuse, train, evaluate, report."""
+    if recipe.augmented:
+        find_ledger(recipe, ws)  # it is read after hours of tuning
+    for number, (name, stage) in enumerate(STAGES.items(), start=1):
+        figures = {"stage": number, "stages": len(STAGES), "about": name}
+        log.info("stage %d of %d: %s", number, len(STAGES), name, extra={FIGURES: figures})
+        stage(recipe, ws)

@@ -1,0 +1,137 @@
+"""Search the best judge of the generated interactions on validation, from the answers that are there: no LLM call."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from longtail.command.execute import RecipeOption, SetOption, WorkspaceOption, execute
+from longtail.command.log import Form, LogOption, results
+from longtail.recipe import Recipe
+from longtail.workspace import Workspace
+from longtail.workspace.place import Place
+
+SHOWN = 8
+"""Points in the table at the end, besides those that everything is held against."""
+BLEND = ("likelihood", "agreement", "yes_no")
+SELDOM = {"tail_share": 0.0, "threshold": 0.0, "tail_boost": 1.0}
+"""What few recipes set, and the values that do nothing."""
+JUDGE = (*BLEND, *SELDOM, "keep", "weight")
+
+SweptOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recommender",
+        help="Sweep only this one; a trained one is searched over fewer points.",
+        show_default="all of the recipe",
+        rich_help_panel="What to run",
+    ),
+]
+
+
+def run_sweep(
+    recipe: Path, workspace: str | None, changes: list[str] | None, recommender: str | None, form: Form
+) -> None:
+    """Sweep, then show the points and where the best judge lies."""
+    found: dict[str, Place] = {}
+
+    def stage(recipe: Recipe, ws: Workspace) -> None:
+        from longtail.search.sweep import sweep
+
+        found.update(sweep(recipe, ws, recommender))
+
+    execute([stage], recipe, workspace, changes, form)
+    for name, place in found.items():
+        show(name, place)
+
+
+def show(name: str, place: Place) -> None:
+    """A table of the best points in a published `sweep/<name>`, and of those that they are held against."""
+    rows = (place / "points.parquet").read_table().to_pylist()
+    aim = rows[0]["slice"]
+    columns = [
+        "",
+        "blend",
+        "keep\nweight",
+        "besides",
+        "NDCG@10",
+        "lift",
+        "t",
+        "t, to\ncontrol",
+        "long\ntail",
+        "t",
+    ]
+    title = f"{name}, on validation"
+    if aim != "all":
+        columns += [aim, "t", "t, to\ncontrol"]
+        title += f", best for {aim}"
+    table = Table(*columns, title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    for label, row in _shown(rows):
+        aimed = [] if aim == "all" else _aimed(row)
+        table.add_row(label, *_setting(row), *_figures(row, rows[0]), *aimed)
+    console = results()
+    console.print(table)
+    console.print(f"Curves: {place}/curves.png", soft_wrap=True)
+    console.print(
+        f"Best, to be pasted into the recipe before the next run: {place}/best.yaml", soft_wrap=True
+    )
+    console.print((place / "best.yaml").read_bytes().decode(), markup=False)
+
+
+def _shown(rows: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """The rows of the table with what each is: two of the control, at its own best weight and at that of the best."""
+    best = next(row for row in rows if row["best"])
+    controls = sorted((row for row in rows if row["search"] == "control"), key=lambda row: -row["aim_ndcg"])
+    held = [("control", row) for row in controls if row is controls[0] or row["weight"] == best["weight"]]
+    judged = {tuple(row[name] for name in JUDGE): row for row in rows if row["variant"] == "discriminated"}
+    ranked = sorted(judged.values(), key=lambda row: -row["aim_ndcg"])[:SHOWN]
+    return [
+        ("observed", rows[0]),
+        ("recipe", rows[1]),
+        *held,
+        *zip(map(str, range(1, SHOWN + 1)), ranked, strict=False),
+    ]
+
+
+def _setting(row: dict[str, Any]) -> list[str]:
+    """The judge's settings as cells."""
+    if row["variant"] == "observed":
+        return [""] * 3
+    amount = f"{row['keep']} × {row['weight']:g}"
+    if row["variant"] == "itemcf":
+        return ["", amount, ""]
+    blend = "/".join(f"{row[name]:g}" for name in BLEND)
+    besides = [
+        f"{name.replace('_', ' ')} {row[name]:g}" for name, nothing in SELDOM.items() if row[name] != nothing
+    ]
+    return [blend, amount, "\n".join(besides)]
+
+
+def _figures(row: dict[str, Any], observed: dict[str, Any]) -> list[str]:
+    """NDCG@10 of all users, its lift over observed and its paired t against observed and control; that of the long tail."""
+    lift = "" if row is observed or not observed["ndcg"] else f"{row['ndcg'] / observed['ndcg'] - 1:+.1%}"
+    tail = "" if row["tail_ndcg"] is None else f"{row['tail_ndcg']:.4f}"
+    tests = (_t(row[name]) for name in ("t_ndcg", "t_control_ndcg"))
+    return [f"{row['ndcg']:.4f}", lift, *tests, tail, _t(row["t_tail_ndcg"])]
+
+
+def _aimed(row: dict[str, Any]) -> list[str]:
+    """NDCG@10 of the slice that was aimed at, and its paired t against observed and control."""
+    return [f"{row['aim_ndcg']:.4f}", _t(row["t_aim_ndcg"]), _t(row["t_control_aim_ndcg"])]
+
+
+def _t(value: float | None) -> str:
+    return "" if value is None else f"{value:+.1f}"
+
+
+def main(
+    recipe: RecipeOption,
+    workspace: WorkspaceOption = None,
+    changes: SetOption = None,
+    recommender: SweptOption = None,
+    form: LogOption = Form.text,
+) -> None:
+    """Search the best judge of the generated interactions on validation, without an LLM call."""
+    run_sweep(recipe, workspace, changes, recommender, form)

@@ -1,0 +1,82 @@
+"""Arrow's many types to the few that the readers know: text, numbers, bool, dates and times, and lists of them."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from longtail.errors import InputError
+from longtail.workspace.place import Place
+
+
+def plain(column: pa.ChunkedArray, name: str, file: Place, first_row: int) -> pa.ChunkedArray:
+    """The same values without dictionaries, views, extensions and large offsets.
+
+    Bytes become text, a column of nothing becomes text without values, every kind of list a `list`. A struct or a map
+    stays as it is, for its reader to refuse. Raises InputError for bytes that are no UTF-8, with their row.
+    """
+    try:
+        return pa.chunked_array([_plain(chunk) for chunk in column.chunks or [pa.array([], column.type)]])
+    except pa.ArrowException as error:
+        wrong = next((row for row in range(len(column)) if _is_wrong(column.slice(row, 1))), None)
+        if wrong is None:
+            raise InputError(f"{file}: column {name} of type {column.type}: {error}. Convert it.") from None
+        raise InputError(
+            f"{file}, row {first_row + wrong + 1}: {name} has type {column.type}, and a value that is not UTF-8. "
+            "Mend the row, or convert the column to text."
+        ) from None
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether it is any kind of list; a map is none."""
+    return (
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+        or pa.types.is_list_view(kind)
+        or pa.types.is_large_list_view(kind)
+    )
+
+
+def lists(values: pa.Array, mask: pa.Array, lengths: np.ndarray) -> pa.ListArray:
+    """A list per entry of `mask` [n], null where it is true, from the flat `values` and int [n] `lengths`."""
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, values, mask=mask)
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    kind = values.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain(values.storage)
+    if pa.types.is_dictionary(kind):
+        return _plain(values.dictionary_decode())
+    if pa.types.is_run_end_encoded(kind):
+        return _plain(pc.run_end_decode(values))
+    if pa.types.is_null(kind):
+        return pa.nulls(len(values), pa.string())
+    if _is_text(kind):
+        # A text of a Parquet file may be no UTF-8: the way over bytes checks it.
+        return values.cast(pa.binary()).cast(pa.string())
+    if is_list(kind):
+        lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
+        return lists(_plain(pc.list_flatten(values)), values.is_null(), lengths)
+    return values
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kinds = (
+        pa.string(),
+        pa.large_string(),
+        pa.string_view(),
+        pa.binary(),
+        pa.large_binary(),
+        pa.binary_view(),
+    )
+    return kind in kinds or pa.types.is_fixed_size_binary(kind)
+
+
+def _is_wrong(value: pa.ChunkedArray) -> bool:
+    try:
+        _plain(value.chunk(0))
+    except pa.ArrowException:
+        return True
+    return False

@@ -1,0 +1,264 @@
+"""Blocks of users, from interactions to histories with a split: Arrow and NumPy over whole blocks.
+
+A block holds all rows of its users. Rows of HISTORY carry a user's items and times as lists, oldest first.
+"""
+
+import zlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from longtail.data.source import TRAIN
+from longtail.recipe import Dataset, Repeats
+from longtail.schema import HISTORIES, STRENGTHS
+
+ENCODED = pa.schema(
+    [
+        *(("user_id", pa.string()), ("item", pa.int32()), ("timestamp", pa.int64()), ("row", pa.int64())),
+        ("written", pa.string()),
+    ]
+)
+"""`written` is the time in words if it is finer than `timestamp`, see times.TIMES."""
+HISTORY = pa.schema(
+    [("user_id", pa.string()), ("items", pa.list_(pa.int32())), ("timestamps", pa.list_(pa.int64()))]
+)
+
+SPARSE, REGULAR, ACTIVE = "sparse", "regular", "active"
+
+
+def fold(interactions: pa.Table, repeats: Repeats = "first") -> pa.Table:
+    """One row of HISTORY per user from rows of ENCODED, users in the order of their ids.
+
+    Equal times keep the order of `row`; of a user's interactions with one item the first or the last in time stays, or
+    all do: `split` makes weights of them, once it is known which of them train.
+    """
+    if not interactions.num_rows:
+        return HISTORY.empty_table()
+    encoded = interactions["user_id"].combine_chunks().dictionary_encode()
+    names = encoded.dictionary
+    order_of_names = pc.array_sort_indices(names).to_numpy()
+    rank = np.empty(len(names), np.int64)
+    rank[order_of_names] = np.arange(len(names))
+    users = rank[encoded.indices.to_numpy()]
+    items, times, rows = (interactions[name].to_numpy() for name in ("item", "timestamp", "row"))
+
+    kept = np.lexsort((rows, times, users))
+    if repeats in ("first", "last"):
+        first = _met_first(users[kept], items[kept], from_the_end=repeats == "last")
+        kept = kept[first]
+    lengths = np.bincount(users[kept], minlength=len(names))
+    return _histories(names.take(pa.array(order_of_names)), lengths, items[kept], times[kept])
+
+
+def drop(histories: pa.Table, items_out: np.ndarray, users_min: int) -> pa.Table:
+    """Without the items for which items_out [items] is true, then without users of fewer than `users_min` items."""
+    users, items, times = flat(histories)
+    stay = ~items_out[items]
+    lengths = np.bincount(users[stay], minlength=histories.num_rows)
+    core = np.bincount(users[stay & _met_first(users, items)], minlength=histories.num_rows) >= users_min
+    stay &= core[users]
+    return _histories(
+        histories["user_id"].combine_chunks().filter(pa.array(core)), lengths[core], items[stay], times[stay]
+    )
+
+
+def split(
+    histories: pa.Table, dataset: Dataset, cuts: tuple[int, int] | None = None, seed: int = 0
+) -> pa.Table:
+    """Histories with `train_end`, `valid_end` and the user's `slice`; and schema.STRENGTHS if repeats are weights.
+
+    Leave-one-out: of three or more items the last is test, the one before validation; fewer all train.
+    Temporal: `cuts` are two times; before the first is train, from the second on is test.
+    Published: of a user's train items `valid_share` (rounded, but not all) are validation, drawn by `seed`; they come
+    after the rest of train and before test, and else the order stays.
+    """
+    strengths = None
+    if dataset.repeats in ("all", "weight"):
+        histories = _without_late_repeats(histories, dataset, cuts)
+    if dataset.repeats == "weight":
+        histories, strengths = _weighed(histories)
+    lengths = pc.list_value_length(histories["items"]).to_numpy()
+    if dataset.split == "temporal":
+        users, _, times = flat(histories)
+        train_end, valid_end = (np.bincount(users[times < cut], minlength=len(lengths)) for cut in cuts)
+    elif dataset.split == "published":
+        histories, train_end, valid_end = _hold_out(histories, dataset.valid_share, seed)
+    else:
+        distinct = _distinct(histories)
+        long = distinct >= 3
+        train_end, valid_end = lengths - 2 * long, lengths - long
+    slices = np.full(len(lengths), REGULAR, object)
+    slices[train_end >= dataset.active_min] = ACTIVE
+    slices[train_end <= dataset.sparse_max] = SPARSE
+    histories = (
+        histories.append_column("train_end", pa.array(train_end, pa.int32()))
+        .append_column("valid_end", pa.array(valid_end, pa.int32()))
+        .append_column("slice", pa.array(slices, pa.string()))
+    )
+    return histories if strengths is None else histories.append_column(STRENGTHS, strengths)
+
+
+def _without_late_repeats(histories: pa.Table, dataset: Dataset, cuts: tuple[int, int] | None) -> pa.Table:
+    """Without the repeats after the training part: a user is not asked for what the user has met.
+
+    What is held out are then the same items as if only first interactions had been kept.
+    """
+    users, items, times = flat(histories)
+    first = _met_first(users, items)
+    if dataset.split == "temporal":
+        train = times < cuts[0]
+    else:
+        met = np.cumsum(first)
+        met -= (met - first)[np.searchsorted(users, users)]
+        distinct = _distinct(histories)[users]
+        train = met <= np.where(distinct >= 3, distinct - 2, distinct)
+    stay = train | first
+    lengths = np.bincount(users[stay], minlength=histories.num_rows)
+    return _histories(histories["user_id"].combine_chunks(), lengths, items[stay], times[stay])
+
+
+def _weighed(histories: pa.Table) -> tuple[pa.Table, pa.ListArray]:
+    """Each item of a user once, when it was met first, and how often it was met."""
+    users, items, times = flat(histories)
+    first = _met_first(users, items)
+    _, place, counts = np.unique(
+        users.astype(np.int64) << 32 | items, return_inverse=True, return_counts=True
+    )
+    lengths = np.bincount(users[first], minlength=histories.num_rows)
+    once = _histories(histories["user_id"].combine_chunks(), lengths, items[first], times[first])
+    offsets = once["items"].combine_chunks().offsets
+    return once, pa.ListArray.from_arrays(offsets, pa.array(counts[place][first], pa.int32()))
+
+
+def _distinct(histories: pa.Table) -> np.ndarray:
+    """How many different items every user has met, int64 [users]."""
+    users, items, _ = flat(histories)
+    return np.bincount(users[_met_first(users, items)], minlength=histories.num_rows)
+
+
+def _met_first(users: np.ndarray, items: np.ndarray, from_the_end: bool = False) -> np.ndarray:
+    """bool [n]: of the entries of one user with one item the first, or the last."""
+    pairs = users.astype(np.int64) << 32 | items
+    first = np.zeros(len(pairs), bool)
+    if from_the_end:
+        first[len(pairs) - 1 - np.unique(pairs[::-1], return_index=True)[1]] = True
+    else:
+        first[np.unique(pairs, return_index=True)[1]] = True
+    return first
+
+
+def _hold_out(histories: pa.Table, share: float, seed: int) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+    """Histories in the order train, validation, test, with the two cuts, both int [users]."""
+    users, items, times = flat(histories)
+    n = histories.num_rows
+    in_train = times == TRAIN
+    valid_end = np.bincount(users[in_train], minlength=n)
+    held_out = np.minimum(np.floor(share * valid_end + 0.5).astype(np.int64), np.maximum(valid_end - 1, 0))
+    drawn = np.lexsort((_lots(histories["user_id"], users, items, seed), ~in_train, users))
+    place = np.empty(len(users), np.int64)
+    place[drawn] = np.arange(len(users)) - np.searchsorted(users, users[drawn])
+    in_valid = in_train & (place < held_out[users])
+    order = np.lexsort((in_valid, ~in_train, users))
+    lengths = np.bincount(users, minlength=n)
+    ordered = _histories(histories["user_id"].combine_chunks(), lengths, items[order], times[order])
+    return ordered, valid_end - held_out, valid_end
+
+
+def _lots(user_ids: pa.ChunkedArray, users: np.ndarray, items: np.ndarray, seed: int) -> np.ndarray:
+    """A random number uint64 for every interaction that depends on seed, user id and item alone, not on its block.
+
+    The finaliser of splitmix64 (Steele, Lea, Flood 2014).
+    """
+    hashes = np.array([zlib.crc32(name.encode()) for name in user_ids.to_pylist()], np.uint64)
+    value = (hashes[users] << np.uint64(32)) + items.astype(np.uint64)
+    value += np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
+    return value ^ (value >> np.uint64(31))
+
+
+def recode(histories: pa.Table, codes: np.ndarray) -> pa.Table:
+    """Histories whose item i is called codes[i]."""
+    users, items, times = flat(histories)
+    lengths = np.bincount(users, minlength=histories.num_rows)
+    return _histories(histories["user_id"].combine_chunks(), lengths, codes[items], times)
+
+
+def number(histories: pa.Table, starts: dict[str, int]) -> pa.Table:
+    """Rows of schema.HISTORIES, with STRENGTHS if they have any.
+
+    Users count on from the start of their block, which its first user names.
+    """
+    start = starts[histories["user_id"][0].as_py()] if histories.num_rows else 0
+    users = pa.array(np.arange(start, start + histories.num_rows), pa.int32())
+    has_strengths = STRENGTHS.name in histories.column_names
+    schema = HISTORIES.append(STRENGTHS) if has_strengths else HISTORIES
+    return pa.table([users, *histories.columns], schema=schema)
+
+
+def item_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
+    """Per item, int64 [items]: `users` who met it, and `count` of interactions."""
+    users, items, _ = flat(histories)
+    first = _met_first(users, items)
+    return {
+        "users": np.bincount(items[first], minlength=n_items),
+        "count": np.bincount(items, minlength=n_items),
+    }
+
+
+def split_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
+    """What sums over blocks to the counts of the whole.
+
+    train_count and held_out_count [items]; interactions [all, train, valid, test]; users [sparse, regular, active];
+    users_held_out_only [1]: those without a training interaction; users_tested [2]: those with a test interaction, and of
+    these the ones with a training interaction; repeats [1]: interactions with an item that the user had met before, also
+    those that are a weight.
+    """
+    users, items, _ = flat(histories)
+    starts = np.concatenate([[0], np.cumsum(pc.list_value_length(histories["items"]).to_numpy())])[:-1]
+    position = np.arange(len(items)) - starts[users]
+    train = position < histories["train_end"].to_numpy()[users]
+    test = position >= histories["valid_end"].to_numpy()[users]
+    slices = histories["slice"].to_numpy(zero_copy_only=False)
+    trained = histories["train_end"].to_numpy() > 0
+    tested = np.bincount(users[test], minlength=histories.num_rows) > 0
+    totals = [len(items), train.sum(), (~train & ~test).sum(), test.sum()]
+    return {
+        "train_count": np.bincount(items[train], minlength=n_items),
+        "held_out_count": np.bincount(items[~train], minlength=n_items),
+        "interactions": np.array(totals),
+        "users": np.array([(slices == name).sum() for name in (SPARSE, REGULAR, ACTIVE)]),
+        "users_held_out_only": np.array([(~trained).sum()]),
+        "repeats": np.array([(~_met_first(users, items)).sum() + _folded(histories)]),
+        "users_tested": np.array([tested.sum(), (tested & trained).sum()]),
+    }
+
+
+def _folded(histories: pa.Table) -> int:
+    """How many interactions are in the weights of others."""
+    if STRENGTHS.name not in histories.column_names:
+        return 0
+    strengths = histories[STRENGTHS.name].combine_chunks().flatten()
+    return (pc.sum(strengths).as_py() or 0) - len(strengths)
+
+
+def flat(histories: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row number int64, item int32 and time int64 of every interaction."""
+    items = histories["items"].combine_chunks()
+    times = histories["timestamps"].combine_chunks()
+    lengths = pc.list_value_length(items).to_numpy(zero_copy_only=False)
+    users = np.repeat(np.arange(len(items)), lengths)
+    return users, items.flatten().to_numpy(), times.flatten().to_numpy()
+
+
+def _histories(user_ids: pa.Array, lengths: np.ndarray, items: np.ndarray, times: np.ndarray) -> pa.Table:
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    return pa.table(
+        {
+            "user_id": user_ids,
+            "items": pa.ListArray.from_arrays(offsets, pa.array(items, pa.int32())),
+            "timestamps": pa.ListArray.from_arrays(offsets, pa.array(times, pa.int64())),
+        },
+        schema=HISTORY,
+    )

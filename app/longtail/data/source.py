@@ -1,0 +1,137 @@
+"""A source of interactions: pieces, a reader for one of them, a catalogue; the same tables from every kind.
+
+Readers run as Ray Data tasks, one per piece (a block of simulated users, a Parquet row group, a file). A task
+that meets bad input does not fail: it yields one row that says what is wrong, for `prepare` to raise.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from longtail.data.files import readable
+from longtail.data.times import TIMES
+from longtail.errors import InputError
+from longtail.schema import INTERACTIONS
+from longtail.workspace.place import Place
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+READ = pa.schema(
+    [
+        *INTERACTIONS,
+        *(TIMES.field(name) for name in ("fraction", "written")),
+        ("row", pa.int64()),
+        ("fault", pa.string()),
+    ]
+)
+"""`row` orders rows as the publisher wrote them; where `fault` is not null the other columns mean nothing."""
+
+CATALOGUE = pa.schema(
+    [("item_id", pa.string()), ("title", pa.string()), ("attributes", pa.map_(pa.string(), pa.string()))]
+)
+
+TRAIN, TEST = 0, 1
+"""The parts of a published split: as times they order an interaction of train before one of test."""
+
+_ROWS_PER_PIECE = 1 << 40
+_HASHED = 1 << 30
+"""Raw files of so many bytes together, at most, are told by their content: that costs a second or two for each `prepare`."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of the interactions that one task reads; `first_row` counts within its file.
+
+    `part` is TRAIN or TEST where the publisher split the data, and becomes the time of its interactions.
+    """
+
+    place: Place | None
+    number: int
+    first_row: int = 0
+    part: int | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known before a row of the interactions is read."""
+
+    pieces: list[Piece]
+    read: Callable[[Piece], Iterator[pa.Table]]
+    """The rows of a piece as tables of READ whose `row` starts at 0. Raises InputError for bad input."""
+    catalogue: Callable[[], pa.Table]
+    """All listed items, rows of CATALOGUE; raises InputError for bad input."""
+    has_times: bool = True
+    has_ratings: bool = False
+    files: list[tuple[str, int, str | int]] = field(default_factory=list)
+    """State of the raw files, part of the fingerprint of `data/`."""
+    listing: str = "items"
+    """The name of the catalogue in a message."""
+
+    def interactions(self) -> "Dataset":
+        """All interactions, rows of READ in no order."""
+        import ray
+
+        read = self.read
+        pieces = ray.put(self.pieces)
+
+        def read_pieces(batch: dict[str, np.ndarray]) -> Iterator[pa.Table]:
+            for number in batch["id"].tolist():
+                start = number * _ROWS_PER_PIECE
+                piece = ray.get(pieces)[number]
+                try:
+                    for table in read(piece):
+                        row = pc.add(table["row"], start)
+                        yield table.set_column(READ.get_field_index("row"), READ.field("row"), row)
+                except InputError as error:
+                    yield _fault(str(error), start)
+
+        numbers = ray.data.range(len(self.pieces), override_num_blocks=len(self.pieces))
+        return numbers.map_batches(read_pieces, batch_size=1, batch_format="numpy")
+
+    def where(self, row: int) -> str:
+        """File and row, counted from 1, of a value of `row`."""
+        piece = self.pieces[row // _ROWS_PER_PIECE]
+        return f"{piece.place}, row {piece.first_row + row % _ROWS_PER_PIECE + 1}"
+
+
+def read_rows(users: Any, items: Any, times: pa.Table, ratings: Any, first_row: int) -> pa.Table:
+    """Rows of READ without fault from equally long columns and rows of TIMES; `first_row` counts within the piece."""
+    n = len(users)
+    rows = pa.array(np.arange(first_row, first_row + n))
+    time, fraction, written = times.columns
+    faults = pa.nulls(n, pa.string())
+    return pa.table([users, items, time, ratings, fraction, written, rows, faults], schema=READ)
+
+
+def file_states(files: list[Place]) -> list[tuple[str, int, str | int]]:
+    """Path, bytes and a digest of each file: what tells that it is another one.
+
+    Not the time of change, or a machine to which the same files were copied again would tune its LLMs again. It (in ns)
+    stands for the content only where there is too much of that to be read before every run.
+    """
+    states = []
+    with readable(files[0]):
+        infos = [file.fs.get_file_info(file.path) for file in files]
+    hashed = sum(info.size or 0 for info in infos) <= _HASHED
+    for file, info in zip(files, infos, strict=True):
+        with readable(file):
+            states.append((info.path, info.size, _digest(file) if hashed else info.mtime_ns or 0))
+    return states
+
+
+def _digest(file: Place) -> str:
+    found = blake2b(digest_size=16)
+    for chunk in file.chunks():
+        found.update(chunk)
+    return found.hexdigest()
+
+
+def _fault(fault: str, row: int) -> pa.Table:
+    """The one row of READ that says what is wrong."""
+    return pa.table({name: [None] for name in READ.names} | {"row": [row], "fault": [fault]}, schema=READ)

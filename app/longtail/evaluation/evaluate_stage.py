@@ -1,0 +1,246 @@
+"""The stage `evaluate`: the ranks of every published recommender on the test, alone and as it would be served.
+
+The users of one run are split over Ray tasks, each of which writes its own file of ranks and answers sums; the run is
+published when all are there. The driver holds the sums of one run, whose size is the catalogue's.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from longtail.aggregation.choice import FIGURES, Figure, write_figures
+from longtail.aggregation.fused import Choice, Fused
+from longtail.aggregation.llm_lists import LLMLists
+from longtail.errors import InputError
+from longtail.evaluation.compared import CONTROLS
+from longtail.evaluation.list_bias import EXPOSURE_K
+from longtail.evaluation.ranks import Protocol, Ranked, catalogue_size, check_catalogue, rank_part
+from longtail.evaluation.served_validation import GRID, Tried, try_fit, try_fused
+from longtail.evaluation.targets import Part, split_parts
+from longtail.progress import progress, tell
+from longtail.recipe import Recipe
+from longtail.recommenders.scoring.ranker import Ranker
+from longtail.recommenders.training.fits import Run, ServedRun, runs, served_runs
+from longtail.recommenders.training.reading import observed_itemcf
+from longtail.runtime.cluster import connect, side_by_side
+from longtail.workspace import Stage, Workspace, fingerprint, read_manifest
+from longtail.workspace.place import Place
+
+MEANING = 2
+"""The version of the ranks and figures that equal settings and inputs give: raised whenever they change."""
+TASKS_AT_ONCE = 64
+"""Tasks of one run that wait or work: enough for a large cluster, and what they answer stays small."""
+
+
+def evaluate(recipe: Recipe, ws: Workspace) -> None:
+    """Write `evaluation/<variant>/<recommender>-<seed>/` for every run of the recipe, and what validation says of all.
+
+    What is written allows any metric up to the largest k, so a recipe that only changes smaller ks ranks
+    nothing again. The protocol is that of `longtail.evaluation.ranks`. Raises InputError where a recommender is
+    not trained yet, or was on another catalogue.
+    """
+    units = [(run, _unit(recipe, ws, run)) for run in evaluated(recipe)]
+    units = [(run, unit) for run, unit in units if not unit.up_to_date]
+    if units:
+        ws.claim()
+        connect(recipe.resources)
+        shared = _Shared.of(recipe, ws, [run for run, _ in units])
+        calls = (partial(_publish, run, unit, ws, shared) for run, unit in units)
+        side_by_side(calls, recipe.resources.parallel, "evaluate", "evaluations")
+    _publish_figures(recipe, ws)
+
+
+def evaluated(recipe: Recipe) -> list[Run | ServedRun]:
+    """All that the recipe evaluates: its fits, then what serving makes of them."""
+    return [*runs(recipe), *served_runs(recipe)]
+
+
+def _unit(recipe: Recipe, ws: Workspace, run: Run | ServedRun) -> Stage:
+    return ws.stage(
+        run.evaluation, ranking_settings(recipe, run), [ws / place for place in _inputs(run)], MEANING
+    )
+
+
+def _inputs(run: Run | ServedRun) -> list[str]:
+    listed = [f"augmentation/{run.strategy}"] if isinstance(run, ServedRun) else []
+    return ["data", run.place, *listed]
+
+
+def _publish_figures(recipe: Recipe, ws: Workspace) -> None:
+    """What is served is chosen from these, see `longtail.aggregation.choice`."""
+    found = evaluated(recipe)
+    unit = ws.stage(
+        FIGURES, [run.evaluation for run in found], [ws / run.evaluation for run in found], MEANING
+    )
+    if not unit.up_to_date:
+        ws.claim()
+        with unit.publishing() as draft:
+            write_figures([_figure(ws, run) for run in found], draft)
+
+
+def _figure(ws: Workspace, run: Run | ServedRun) -> Figure:
+    manifest = read_manifest(ws / run.evaluation)
+    counts, settings, served = manifest["counts"], manifest["settings"], isinstance(run, ServedRun)
+    chosen = counts.get("serving", {})
+    return Figure(
+        recommender=run.recommender,
+        variant=run.variant,
+        trained_on=run.fit.variant if served else run.variant,
+        seed_index=run.fit.seed_index if served else run.seed_index,
+        control=run.variant in CONTROLS,
+        list=run.strategy if served else None,
+        **{name: chosen.get(name) for name in ("alpha_1", "alpha_2", "utility")},
+        candidates=max(settings.get("candidates", 0), settings["depth"]),
+        **counts["validation"],
+        made_of=dict(zip(_inputs(run), manifest["inputs"], strict=True)),
+    )
+
+
+def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
+    """What a published evaluation was made with, as its manifest says."""
+    protocol = _protocol(recipe)
+    sampled = {"negatives": protocol.negatives, "seed": protocol.seed} if protocol.negatives else None
+    settings = {
+        "depth": protocol.depth,
+        "sampled": sampled,
+        "after_validation": protocol.after_validation,
+    }
+    if isinstance(run, ServedRun):
+        settings |= {
+            "list": recipe.itemcf.of_fit() if run.control == "itemcf" else run.control or run.strategy,
+            "candidates": recipe.serving.candidates,
+            "choices": fingerprint([asdict(choice) for choice in GRID]),
+        }
+    return settings
+
+
+def _protocol(recipe: Recipe) -> Protocol:
+    asked = recipe.evaluation
+    return Protocol(
+        max(EXPOSURE_K, *asked.ks),
+        negatives=asked.sampled_negatives,
+        seed=recipe.seed,
+        after_validation=asked.after_validation,
+    )
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the runs have in common. Lists and ItemCF are read once; the tasks of a node share them in the object store."""
+
+    n_items: int
+    parts: list[Part]
+    protocol: Protocol
+    lists: dict[str, Any]
+    itemcf: Any
+    candidates: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, ws: Workspace, due: list[Run | ServedRun]) -> "_Shared":
+        data, protocol = ws / "data", _protocol(recipe)
+        served = [run for run in due if isinstance(run, ServedRun)]
+        read, n_users = _task(_read_lists), read_manifest(data)["counts"]["users"]
+        strategies = {run.strategy for run in served}
+        control = any(run.control == "itemcf" for run in served)
+        return cls(
+            n_items=catalogue_size(data),
+            parts=split_parts(data),
+            protocol=protocol,
+            lists={name: read(ws / f"augmentation/{name}/rankings", n_users) for name in strategies},
+            itemcf=_task(observed_itemcf)(data, recipe.itemcf) if control else None,
+            candidates=max(recipe.serving.candidates, protocol.depth),
+        )
+
+
+def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) -> None:
+    """Rank one run in tasks and publish it; how a list is fused is chosen before the test is looked at."""
+    recommender = ws / run.place
+    with unit.publishing() as draft:
+        model = _task(_load)(recommender, shared.n_items)
+        rank, attempt = partial(_task(rank_part), model), partial(_task(try_fit), model)
+        if isinstance(run, ServedRun):
+            control = {"itemcf": shared.itemcf, "own": model, None: None}[run.control]
+            fused = (model, shared.lists[run.strategy], control, shared.candidates)
+            attempt = partial(_task(_try_fused), *fused)
+        tried = sum(_over_parts(attempt, shared.parts, recommender, unit.name), Tried.none())
+        choice = tried.best() if isinstance(run, ServedRun) else None
+        if choice:
+            rank = partial(_task(_rank_fused), *fused, choice)
+        rank = partial(rank, to=draft, protocol=shared.protocol)
+        total = sum(_over_parts(rank, shared.parts, recommender, unit.name), Ranked.none(shared.n_items))
+        total.write_exposure(draft)
+        unit.counts = total.counts | tried.counts(choice)
+
+
+def _task(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as a Ray task; called, it gives a reference to its answer."""
+    import ray
+
+    return ray.remote(num_cpus=1)(function).remote
+
+
+def _over_parts(
+    task: Callable[[Part], Any], parts: list[Part], recommender: Place, about: str
+) -> Iterator[Any]:
+    """What a Ray task answers for each part, in their order; at most TASKS_AT_ONCE wait or work."""
+    import ray
+
+    began = time.monotonic()
+    waiting, working = deque(parts), deque()
+    try:
+        while waiting or working:
+            while waiting and len(working) < TASKS_AT_ONCE:
+                working.append(task(waiting.popleft()))
+            yield _answer(working[0], recommender)
+            working.popleft()
+            done = len(parts) - len(waiting) - len(working)
+            tell(progress(about, done, len(parts), "parts", time.monotonic() - began))
+    finally:
+        # Not cancelled: where a task ends just then, Ray 2.60 ends the driver. What they write belongs to a draft that goes.
+        if working:
+            ray.wait(list(working), num_returns=len(working))
+
+
+def _load(recommender: Place, n_items: int) -> Ranker:
+    from longtail.recommenders import load
+
+    model = load(recommender)
+    check_catalogue(model, n_items)
+    return model
+
+
+def _read_lists(rankings: Place, n_users: int) -> LLMLists:
+    return LLMLists.read(rankings, n_users)
+
+
+def _try_fused(model: Ranker, lists: LLMLists, control: Ranker | None, candidates: int, part: Part) -> Tried:
+    return try_fused(Fused(model, lists, control, candidates), part)
+
+
+def _rank_fused(
+    model: Ranker,
+    lists: LLMLists,
+    control: Ranker | None,
+    candidates: int,
+    choice: Choice,
+    part: Part,
+    to: Place,
+    protocol: Protocol,
+) -> Ranked:
+    return rank_part(Fused(model, lists, control, candidates, choice), part, to, protocol)
+
+
+def _answer(done: Any, recommender: Place) -> Ranked | Tried:
+    """What a task answers; its InputError is the user's."""
+    import ray
+    from ray.exceptions import RayTaskError
+
+    try:
+        return ray.get(done)
+    except RayTaskError as error:
+        if isinstance(error.cause, InputError):
+            raise InputError(f"{recommender}: {error.cause}") from None
+        raise

@@ -1,0 +1,135 @@
+"""Full ranking: where a user's held-out items stand among all items of the catalogue.
+
+The protocol of papers 2.6: every item is a candidate; a user's observed training items are masked, the
+validation item is not; a target without any training interaction counts, as a miss unless the model ranks it.
+With `Protocol.after_validation` a user is asked for the test with the validation item as the latest of the history, as
+SASRec's authors do; it is masked then. A recipe may want this only of recommenders that rank from the history that is
+asked with, and of no list of an LLM: else half of what is ranked would stay as it was without that item.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from longtail.aggregation.fused import Fused
+from longtail.errors import InputError
+from longtail.evaluation.list_bias import count_exposure
+from longtail.evaluation.sampled_ranks import sampled_ranks
+from longtail.evaluation.targets import HeldOut, Part, read_targets, split_parts
+from longtail.recommenders.scoring.ranker import Ranker
+from longtail.schema import RANKS
+from longtail.workspace.place import Place
+
+EXPOSURE = pa.schema([("item", pa.int32()), ("count", pa.int64())])
+"""One row per item of the catalogue: in how many users' first ten places it stands."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How targets are ranked: lists are `depth` long; with `negatives` also among so many items drawn by `seed`."""
+
+    depth: int
+    held_out: HeldOut = "test"
+    negatives: int = 0
+    seed: int = 0
+    after_validation: bool = False
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What the ranking of some users adds up to; parts add up to the whole, in any order.
+
+    exposure int64 [items] as `count_exposure` gives it.
+    """
+
+    users: int
+    targets: int
+    exposure: np.ndarray
+
+    def __add__(self, other: "Ranked") -> "Ranked":
+        return Ranked(self.users + other.users, self.targets + other.targets, self.exposure + other.exposure)
+
+    @classmethod
+    def none(cls, n_items: int) -> "Ranked":
+        return cls(0, 0, np.zeros(n_items, np.int64))
+
+    def write_exposure(self, to: Place) -> None:
+        """`exposure.parquet` in the folder `to`, rows of EXPOSURE."""
+        items = np.arange(len(self.exposure), dtype=np.int32)
+        (to / "exposure.parquet").write_table(pa.table([items, self.exposure], schema=EXPOSURE))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {"users": self.users, "targets": self.targets}
+
+
+def rank_targets(lists: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The 1-based place of each target in its user's list, 0 where it is not there: int32 [targets].
+
+    lists int [users, k]; rows int [targets] says whose list, targets int [targets] which item.
+    """
+    found = lists[rows] == targets[:, None]
+    return np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0).astype(np.int32)
+
+
+def catalogue_size(data: Place) -> int:
+    items = data / "items.parquet"
+    return pq.read_metadata(items.path, filesystem=items.fs).num_rows
+
+
+def check_catalogue(model: Ranker, n_items: int) -> None:
+    """Raise InputError where `model` was fitted on another catalogue than that of `n_items`."""
+    if model.n_items != n_items:
+        raise InputError(
+            f"{model.name} was fitted on {model.n_items} items, the catalogue now has {n_items}. Fit it again: "
+            "longtail fuse, longtail train."
+        )
+
+
+def rank_part(model: Ranker | Fused, part: Part, to: Place, protocol: Protocol) -> Ranked:
+    """Rank the catalogue for every user of `part` with a target: rows of RANKS in `to`/ranks/`part.name`.
+
+    Users are taken in blocks, so memory does not grow with their number.
+    """
+    total, file = Ranked.none(model.n_items), to / "ranks" / part.name
+    (to / "ranks").make_folder()
+    with pq.ParquetWriter(file.path, RANKS, filesystem=file.fs, compression="zstd") as writer:
+        for users, rows, targets, since in read_targets(part, protocol.held_out):
+            since = since if protocol.after_validation else since.emptied()
+            lists, _ = model.recommend(users, min(protocol.depth, model.n_items), since=since)
+            sampled = None
+            if protocol.negatives:
+                sampled = sampled_ranks(
+                    model, users[rows], targets, since.take(rows), protocol.negatives, protocol.seed
+                )
+            writer.write_table(
+                _ranks_table(users[rows], targets, rank_targets(lists, rows, targets), sampled)
+            )
+            total += Ranked(len(users), len(targets), count_exposure(lists, model.n_items))
+    return total
+
+
+def rank_all(model: Ranker, data: Place, to: Place, depth: int, held_out: HeldOut = "test") -> dict[str, int]:
+    """Rank all parts of a store in this process: `ranks/` and `exposure.parquet` in `to`.
+
+    Lists are `depth` long; `held_out` says whether the test or the validation items are the targets. Returns how
+    many users and targets there were. Raises InputError where the catalogue is not the one of the fit.
+    """
+    check_catalogue(model, catalogue_size(data))
+    total = Ranked.none(model.n_items)
+    for part in split_parts(data):
+        total += rank_part(model, part, to, Protocol(depth, held_out))
+    total.write_exposure(to)
+    return total.counts
+
+
+def _ranks_table(
+    users: np.ndarray, targets: np.ndarray, ranks: np.ndarray, sampled: np.ndarray | None
+) -> pa.Table:
+    """Rows of RANKS; all rows of a user are here."""
+    _, of_user, many = np.unique(users, return_inverse=True, return_counts=True)
+    columns = [column.astype(np.int32) for column in (users, targets, ranks, many[of_user])]
+    last = pa.nulls(len(users), pa.int32()) if sampled is None else sampled.astype(np.int32)
+    return pa.table([*columns, last], schema=RANKS)

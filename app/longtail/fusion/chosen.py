@@ -1,0 +1,103 @@
+"""From judged answers to what a variant adds to each user: arrays over all users, 4 bytes an item; only for Ray tasks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from longtail.augment.judge import judge, likeliest
+from longtail.recipe import Judge, Variant
+from longtail.recommenders.interface import Histories
+from longtail.schema import ACCEPTED, PREFERENCES, REJECTED
+from longtail.workspace.place import Place
+
+SCREENING = "screening"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Row number == user: the items that are added, and the observed ones that are screened out."""
+
+    added: Histories
+    dropped: Histories
+
+
+def choose(
+    answers: dict[str, Place], variant: Variant, settings: Judge, rare: np.ndarray, n_users: int
+) -> Chosen:
+    """Read the published answers of a variant's strategies; `settings` judges those of next_item anew.
+
+    `generated` takes as many as the judge keeps of each user, but by the generator's own probability alone.
+    """
+    added, dropped = [], []
+    for strategy, place in answers.items():
+        for file in place.files(".parquet"):
+            table = file.read_table(["user", "proposals"])
+            if strategy == SCREENING:
+                dropped.append(_pairs(table, REJECTED))
+                continue
+            if strategy == "next_item":
+                table = judge(table, settings, rare)
+                if variant == "generated":
+                    table = likeliest(table, settings, rare)
+            added.append(_pairs(table, ACCEPTED))
+    return Chosen(_by_user(added, n_users), _by_user(dropped, n_users))
+
+
+def preferences(answers: Place, strategy: str, seed: int | None, target: Place) -> int:
+    """Write the decided pairs of a strategy as `schema.PREFERENCES`; how many.
+
+    With a seed a coin says which of the two is preferred, of the same pairs and with the same weights: the control that
+    shows what the LLM's word is worth. Llama4Rec's triples (`pairs`) join the main loss unweighted (papers 2.2); others
+    weigh what the LLM is sure of.
+    """
+    rng, total = np.random.default_rng(seed), 0
+    for number, file in enumerate(answers.files(".parquet")):
+        table = file.read_table(["user", "proposals"])
+        lists = table["proposals"].combine_chunks()
+        flat = lists.flatten()
+        decided = pc.equal(flat.field("outcome"), ACCEPTED).to_numpy(zero_copy_only=False)
+        rows = lists.value_parent_indices().to_numpy(zero_copy_only=False)[decided]
+        better, worse, sure = (
+            flat.field(name).filter(pa.array(decided)).to_numpy(zero_copy_only=False)
+            for name in ("item", "against", "likelihood")
+        )
+        if seed is not None:
+            swapped = rng.random(len(rows)) < 0.5
+            better, worse = np.where(swapped, worse, better), np.where(swapped, better, worse)
+        columns = [
+            pa.array(table["user"].to_numpy()[rows], pa.int32()),
+            pa.array(better, pa.int32()),
+            pa.array(worse, pa.int32()),
+            pa.array([strategy] * len(rows), pa.string()),
+            pa.array(np.ones(len(rows)) if strategy == "pairs" else sure, pa.float32()),
+        ]
+        (target / f"{number:05d}.parquet").write_table(pa.table(columns, schema=PREFERENCES))
+        total += len(rows)
+    return total
+
+
+def _pairs(table: pa.Table, outcome: str) -> tuple[np.ndarray, np.ndarray]:
+    """Users and items of the proposals with this outcome, the surest of a user first."""
+    lists = table["proposals"].combine_chunks()
+    flat = lists.flatten()
+    which = pc.equal(flat.field("outcome"), outcome).fill_null(False).to_numpy(zero_copy_only=False)
+    users = table["user"].to_numpy()[lists.value_parent_indices().to_numpy(zero_copy_only=False)[which]]
+    scores = pc.coalesce(flat.field("confidence"), flat.field("likelihood")).fill_null(0.0)
+    order = np.lexsort((-scores.to_numpy(zero_copy_only=False)[which], users))
+    items = flat.field("item").fill_null(-1).to_numpy(zero_copy_only=False)[which]
+    return users[order], items[order].astype(np.int32)
+
+
+def _by_user(parts: Iterable[tuple[np.ndarray, np.ndarray]], n_users: int) -> Histories:
+    """Each item of a user once, in the order in which it came."""
+    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int32)), *parts]
+    users = np.concatenate([part[0] for part in parts]).astype(np.int64)
+    items = np.concatenate([part[1] for part in parts])
+    first = np.sort(np.unique(users << 32 | items.astype(np.int64), return_index=True)[1])
+    users, items = users[first], items[first]
+    order = np.argsort(users, kind="stable")
+    counts = np.bincount(users, minlength=n_users)
+    return Histories(np.concatenate([[0], np.cumsum(counts)]), items[order])

@@ -1,0 +1,165 @@
+"""What every lift is held against: as many interactions per user without an LLM. A control copies all that a strategy does
+but the LLM: how many items each user gets, whether they are the best of all or of some candidates, whether they are sampled.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from longtail.augment.strategies.candidates import unseen
+from longtail.augment.strategies.strategy import rng_of
+from longtail.recommenders.interface import Histories
+from longtail.recommenders.models.neighbours import Neighbours
+from longtail.recommenders.scoring.ranker import Ranker
+
+SCORES_AT_ONCE = 2**22
+"""So many scores (users x items) of `Sampled` exist at a time: 16 MiB of float32."""
+
+
+class Control(Protocol):
+    """Where the items of a control come from. Picklable: it travels to Ray tasks once."""
+
+    def items(
+        self, users: np.ndarray, train: Histories, held_out: Histories, counts: np.ndarray
+    ) -> Histories:
+        """For each of users int [n] `counts` int [n] items, fewer where there are no more; row number == place in `users`.
+
+        None of them is in the same row of `train` or `held_out`. What a user gets depends on that user alone.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """At random, in proportion to `weights` float64 [n_items]."""
+
+    weights: np.ndarray
+    seed: int
+
+    def items(
+        self, users: np.ndarray, train: Histories, held_out: Histories, counts: np.ndarray
+    ) -> Histories:
+        return drawn(users, train.followed_by(held_out), counts, self.weights, self.seed)
+
+
+@dataclass(frozen=True)
+class Best:
+    """A recommender's own best. Of ItemCF the strongest control: all that the log says by itself."""
+
+    model: Ranker
+
+    def items(
+        self, users: np.ndarray, train: Histories, held_out: Histories, counts: np.ndarray
+    ) -> Histories:
+        return best_of(self.model, train, held_out, counts)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Of a recommender's list, as `id_list` samples an LLM's: an item's share of all scores is its probability."""
+
+    model: Ranker
+    temperature: float
+    top_p: float
+    seed: int
+
+    def items(
+        self, users: np.ndarray, train: Histories, held_out: Histories, counts: np.ndarray
+    ) -> Histories:
+        found, step = [], max(1, SCORES_AT_ONCE // max(self.model.n_items, 1))
+        taken = train.followed_by(held_out)
+        for start in range(0, len(users), step):
+            rows = np.arange(start, min(start + step, len(users)))
+            own, known = train.take(rows), taken.take(rows)
+            scores = self.model.score(own, None)
+            scores[known.rows, known.items] = -np.inf
+            for user, count, row in zip(users[rows].tolist(), counts[rows], scores, strict=True):
+                found.append(self._sampled(row, int(count), rng_of(self.seed, user)))
+        return Histories.of(found)
+
+    def _sampled(self, scores: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+        """`count` different items, one after the other: each of the smallest set of what is left that has `top_p` of it."""
+        possible = np.flatnonzero(scores > 0)
+        items = possible[np.argsort(-scores[possible], kind="stable")]
+        shares = (scores[items].astype(np.float64) / scores[items[:1]]) ** (1 / self.temperature)
+        taken = []
+        for _ in range(min(count, len(items))):
+            ends = np.cumsum(shares)
+            # Of those that may be drawn.
+            last = min(int(np.searchsorted(ends, self.top_p * ends[-1])), len(ends) - 1)
+            chosen = min(int(np.searchsorted(ends, rng.random() * ends[last], side="right")), last)
+            taken.append(items[chosen])
+            items, shares = np.delete(items, chosen), np.delete(shares, chosen)
+        return np.array(taken, np.int32)
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Of the candidates that `insertion` showed, those that a recommender ranks first; the first drawn of equals.
+
+    pool int32: what the candidates are drawn from; shown: how many of them.
+    """
+
+    model: Neighbours
+    pool: np.ndarray
+    shown: int
+    seed: int
+
+    def items(
+        self, users: np.ndarray, train: Histories, held_out: Histories, counts: np.ndarray
+    ) -> Histories:
+        candidates = Histories.of(
+            unseen(rng_of(self.seed, user), self.pool, train.items[start:end], self.shown)
+            for user, start, end in zip(users.tolist(), train.indptr, train.indptr[1:], strict=False)
+        )
+        rows, items = candidates.rows, candidates.items
+        free = ~candidates.pairs_in(held_out)
+        rows, items = rows[free], items[free]
+        order = np.lexsort((-self.model.affinities(train, rows, items), rows))
+        rows, items = rows[order], items[order]
+        kept = np.arange(len(rows)) - np.searchsorted(rows, rows) < counts[rows]
+        lengths = np.bincount(rows[kept], minlength=len(users))
+        return Histories(np.concatenate([[0], np.cumsum(lengths)]), items[kept])
+
+
+def drawn(
+    users: np.ndarray, known: Histories, counts: np.ndarray, weights: np.ndarray, seed: int
+) -> Histories:
+    """For each user `counts` items int [users], drawn without replacement in proportion to `weights` [n_items].
+
+    known: the items of each user that may not be drawn, held-out ones among them. What a user gets depends on seed and user
+    alone. Where too few items are possible all of them are taken. Drawing again what was refused is the same
+    distribution as drawing from what is left.
+    """
+    ends = np.cumsum(weights, dtype=np.float64)
+    possible = np.flatnonzero(weights > 0)
+    found = []
+    for row, (user, count) in enumerate(zip(users.tolist(), counts.tolist(), strict=True)):
+        taken, rng = set(known.items[known.indptr[row] : known.indptr[row + 1]].tolist()), rng_of(seed, user)
+        if 2 * (count + len(taken)) >= len(possible):  # nearly all: refusing would go on for long
+            rest = np.setdiff1d(possible, list(taken))
+            share = weights[rest] / weights[rest].sum() if len(rest) else None
+            found.append(rng.choice(rest, min(count, len(rest)), replace=False, p=share))
+            continue
+        own = []
+        while len(own) < count:
+            item = int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))
+            if item not in taken:
+                taken.add(item)
+                own.append(item)
+        found.append(np.array(own, np.int32))
+    return Histories.of(found)
+
+
+def best_of(model: Ranker, histories: Histories, held_out: Histories, counts: np.ndarray) -> Histories:
+    """A recommender's own best items for each user, `counts` of them as far as there are any, none of them held out."""
+    depth = int(counts.max(initial=0)) + int(held_out.lengths.max(initial=0))
+    rows = [
+        histories.items[start:end] for start, end in zip(histories.indptr, histories.indptr[1:], strict=False)
+    ]
+    items, _ = model.recommend_history(rows, depth)
+    cells = np.arange(len(items))[:, None] * np.int64(model.n_items)
+    free = (items >= 0) & ~np.isin(items + cells, held_out.rows * np.int64(model.n_items) + held_out.items)
+    kept = free & (np.cumsum(free, axis=1) <= counts[:, None])
+    return Histories(np.concatenate([[0], np.cumsum(kept.sum(axis=1))]), items[kept].astype(np.int32))

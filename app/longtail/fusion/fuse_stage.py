@@ -1,0 +1,229 @@
+"""Stage fuse: observed + generated -> the variants of the training set, one row per user, and preferences beside them.
+
+All variants of next_item add the same number of interactions to a user, and so does every control as its variant, so that a
+lift is not a matter of amount. A held-out item is added by none of them.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from longtail.augment.strategies.item_tokens import rare_items, warm_items
+from longtail.augment.strategies.strategy import rng_of
+from longtail.data import Prepared
+from longtail.fusion.chosen import Chosen, choose, preferences
+from longtail.fusion.controls import Best, Control, Drawn, Picked, Sampled
+from longtail.recipe import MADE, Judge, Recipe, StandIn, Variant
+from longtail.recommenders.interface import Histories
+from longtail.recommenders.training.reading import observed_itemcf, observed_weights
+from longtail.runtime.cluster import added_up, connect, fetch
+from longtail.schema import FUSED, STRENGTHS
+from longtail.workspace import Stage, Workspace
+from longtail.workspace.place import Place
+
+MEANING = 1
+"""The version of the training sets that equal settings and inputs give: raised whenever they change."""
+PREFERRING = ("pairs", "cold_pairs")
+"""The strategies that say which of two items is preferred: their variants add no interactions."""
+BY_ITEMCF = ("best", "sampled", "picked")
+"""Where ItemCF stands in for the LLM."""
+
+
+def fuse(recipe: Recipe, ws: Workspace) -> None:
+    """Write every training set of the recipe that is not up to date."""
+    due = {name: stage for name, stage in _stages(recipe, ws).items() if not stage.up_to_date}
+    if not due:
+        return
+    ws.claim()
+    connect(recipe.resources)
+    prepared = Prepared(ws)
+    fusing = Fusing(recipe, ws, prepared)
+    for name, stage in due.items():
+        with stage.publishing() as draft:
+            stage.counts = fusing.write(*recipe.training_sets[name], draft)
+
+
+def _stages(recipe: Recipe, ws: Workspace) -> dict[str, Stage]:
+    """By the name of the training set. What it depends on: the strategies that it is made of, the judge, the control."""
+    stages = {}
+    for name, (variant, judge) in recipe.training_sets.items():
+        strategies, stand_in = MADE[variant].sources, MADE[variant].stand_in
+        settings: dict[str, Any] = {"variant": variant}
+        if strategies:
+            settings |= {"judge": judge.model_dump(), "seed": recipe.seed}
+        if stand_in in BY_ITEMCF:
+            settings["itemcf"] = recipe.itemcf.of_fit()
+        inputs = [ws / "data", *(ws / f"augmentation/{strategy}" for strategy in strategies)]
+        stages[name] = ws.stage(f"fused/{name}", settings, inputs, MEANING)
+    return stages
+
+
+class Fusing:
+    """What the training sets of one recipe share: the prepared data, and references to what every task reads."""
+
+    def __init__(self, recipe: Recipe, ws: Workspace, prepared: Prepared) -> None:
+        import ray
+
+        self.recipe, self.ws, self.prepared = recipe, ws, prepared
+        self.rare = rare_items(prepared.items)
+        self.items = ray.put(prepared.items.select(["train_count", "slice"]))
+
+    def write(self, variant: Variant, judge: Judge, draft: Place) -> dict[str, int]:
+        """One training set into `draft`; the manifest's counts."""
+        made = MADE[variant]
+        preferring = [name for name in made.sources if name in PREFERRING]
+        chosen = None if preferring else self._chosen(variant, judge)
+        control = None if preferring else self._control(made.stand_in)
+        fused = partial(
+            _fused,
+            variant=variant,
+            weight=judge.weight,
+            seed=self.recipe.seed,
+            chosen=[chosen],
+            control=[control],
+        )
+        strengths = [STRENGTHS.name] if self.recipe.dataset.repeats == "weight" else []
+        histories = self.prepared.histories().select_columns(["user", "items", "train_end", *strengths])
+        files = histories.map_batches(
+            partial(_written, fused=fused, place=draft / "interactions"), batch_format="pyarrow"
+        )
+        totals = added_up(files)
+        if preferring:
+            seed = self.recipe.seed if made.stand_in == "coin" else None
+            totals["preferences"] = self._preferences(*preferring, seed, draft)
+        return {name: int(count) for name, count in totals.items()}
+
+    def _chosen(self, variant: Variant, judge: Judge) -> Any:
+        """A reference to what the LLMs add to each user; None where none was asked."""
+        import ray
+
+        strategies = MADE[variant].sources
+        if not strategies:
+            return None
+        places = {strategy: self.ws / f"augmentation/{strategy}/answers" for strategy in strategies}
+        task = ray.remote(num_cpus=0)(choose)
+        return task.remote(places, variant, judge, self.rare, self.prepared.n_users)
+
+    def _control(self, stand_in: StandIn | None) -> Any:
+        """A reference to the `Control` that takes the LLM's place; None where nothing does."""
+        import ray
+
+        if stand_in is None:
+            return None
+        return ray.remote(num_cpus=1)(build_control).remote(
+            self.recipe, stand_in, self.prepared.place, self.items
+        )
+
+    def _preferences(self, strategy: str, seed: int | None, draft: Place) -> int:
+        import ray
+
+        task = ray.remote(num_cpus=1)(preferences)
+        answers = self.ws / f"augmentation/{strategy}/answers"
+        return ray.get(task.remote(answers, strategy, seed, draft / "preferences"))
+
+
+def build_control(recipe: Recipe, stand_in: StandIn, data: Place, items: pa.Table) -> Control:
+    """What draws the items of a control; only for Ray tasks, for it may hold a recommender. items: of `schema.ITEMS` at
+    least train_count and slice.
+    """
+    if stand_in == "popular":
+        return Drawn(items["train_count"].to_numpy().astype(np.float64), recipe.seed)
+    if stand_in == "random":
+        return Drawn(np.ones(items.num_rows), recipe.seed)
+    itemcf = observed_itemcf(data, recipe.itemcf)
+    if stand_in == "sampled":
+        asked = recipe.strategies["id_list"]
+        return Sampled(itemcf, asked.temperature, asked.top_p, recipe.seed)
+    if stand_in == "picked":
+        return Picked(itemcf, warm_items(items), recipe.strategies["insertion"].candidates, recipe.seed)
+    return Best(itemcf)
+
+
+def _written(batch: pa.Table, fused: Any, place: Place) -> pa.Table:
+    """Write one file of a training set; answer its sums."""
+    table = fused(batch)
+    if len(table):
+        (place / f"{table['user'][0].as_py()}.parquet").write_table(table)
+    observed = pa.compute.sum(table["observed"]).as_py() or 0
+    total = pa.compute.sum(pa.compute.list_value_length(table["items"])).as_py() or 0
+    return pa.table({"users": [len(table)], "observed": [observed], "generated": [total - observed]})
+
+
+def _fused(
+    batch: pa.Table, variant: Variant, weight: float, seed: int, chosen: list[Any], control: list[Any]
+) -> pa.Table:
+    """Rows of histories -> rows of `schema.FUSED`; references stand in lists, or Ray would fetch them for every task."""
+    found, source = (None if one is None else fetch(one) for one in (chosen[0], control[0]))
+    return fused_rows(batch, variant, weight, seed, found, source)
+
+
+def fused_rows(
+    batch: pa.Table,
+    variant: Variant,
+    weight: float,
+    seed: int,
+    chosen: Chosen | None,
+    control: Control | None,
+) -> pa.Table:
+    """Rows of histories -> rows of `schema.FUSED`.
+
+    chosen: what the LLMs add to every user; control: what gives as many items in their stead.
+    """
+    users, train, held_out, kept = _cut(batch)
+    added = train.emptied()
+    if chosen is not None:
+        added = chosen.added.take(users)
+        kept[train.pairs_in(chosen.dropped.take(users))] = 0.0
+    if control is not None:
+        added = control.items(users, train, held_out, added.lengths)
+    columns = {
+        "user": pa.array(users, pa.int32()),
+        "items": _lists(train.followed_by(added)),
+        "weights": _weights(train, added, kept, weight),
+        "observed": pa.array(train.lengths.astype(np.int32)),
+        "sequence": pa.nulls(len(users), pa.list_(pa.int32())),
+    }
+    if "insertion" in MADE[variant].sources:
+        columns["sequence"] = _inserted(users, train, added, seed)
+    return pa.table(columns, FUSED)
+
+
+def _weights(train: Histories, added: Histories, kept: np.ndarray, weight: float) -> pa.ListArray:
+    rows = np.concatenate([train.rows, added.rows])
+    values = np.concatenate([kept, np.full(len(added.items), weight, np.float32)])
+    flat = values[np.argsort(rows, kind="stable")]
+    return pa.ListArray.from_arrays(_offsets(train.indptr + added.indptr), pa.array(flat, pa.float32()))
+
+
+def _inserted(users: np.ndarray, train: Histories, added: Histories, seed: int) -> pa.ListArray:
+    """The order of a user's entries when each added one goes to a random place among the observed (papers 2.2)."""
+    orders = []
+    for user, own, more in zip(users.tolist(), train.lengths, added.lengths, strict=True):
+        rng = rng_of(seed, user)
+        time = np.concatenate([np.arange(own), rng.integers(0, own + 1, more) - 0.5])
+        orders.append(np.argsort(time, kind="stable"))
+    return _lists(Histories.of(orders))
+
+
+def _lists(rows: Histories) -> pa.ListArray:
+    return pa.ListArray.from_arrays(_offsets(rows.indptr), pa.array(rows.items, pa.int32()))
+
+
+def _offsets(starts: np.ndarray) -> pa.Array:
+    return pa.array(starts.astype(np.int32))
+
+
+def _cut(batch: pa.Table) -> tuple[np.ndarray, Histories, Histories, np.ndarray]:
+    """Users, their training and held-out items, and the weights of the former, float32."""
+    lists = batch["items"].combine_chunks()
+    lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    ends = batch["train_end"].to_numpy().astype(np.int64)
+    every = Histories(np.concatenate([[0], np.cumsum(lengths)]), lists.flatten().to_numpy().astype(np.int32))
+    early = np.arange(len(every.items)) - np.repeat(every.indptr[:-1], lengths) < np.repeat(ends, lengths)
+    parts = [
+        Histories(np.concatenate([[0], np.cumsum(count)]), every.items[which])
+        for count, which in ((ends, early), (lengths - ends, ~early))
+    ]
+    return batch["user"].to_numpy(), *parts, observed_weights(batch, early)

@@ -1,0 +1,214 @@
+"""What the LLMs are taught: from one user's training history to the examples of each task of the recipe."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import numpy as np
+import pyarrow as pa
+
+from longtail.data.catalogue import TAIL
+from longtail.llm.examples.title_noise import TitleNoise
+from longtail.llm.prompts.building import Prompts
+from longtail.llm.prompts.example import LEFT_OUT, Example
+from longtail.llm.prompts.hints import Hints
+from longtail.recipe import Negative, Task, Tuning
+
+ROUNDS = 100
+"""So often an item that a user took is drawn anew before a negative is given up."""
+
+
+@dataclass(frozen=True)
+class History:
+    """A user's training history, int32 [T], oldest first. hard int32 [T, n]: the generator's misses at steps 1..T, -1
+    where there is none; None where the recipe asks for none.
+    """
+
+    user: int
+    items: np.ndarray
+    hard: np.ndarray | None = None
+
+
+class Tasks:
+    """Writes the examples of one recipe section. The same seed and history give the same examples, wherever made.
+
+    A held-out item is never in a prompt or a target of `train`. As a negative it may be drawn like any other item that
+    is not in the training history: leaving it out would tell of it.
+    """
+
+    def __init__(self, prompts: Prompts, section: Tuning, items: pa.Table, seed: int) -> None:
+        self.prompts, self.section, self.seed = prompts, section, seed
+        self.n_items = items.num_rows
+        self.tail = np.asarray(items["slice"].to_pylist()) == TAIL
+        counts = items["train_count"].to_numpy().astype(np.float64)
+        self.popularity = np.cumsum(counts) / max(counts.sum(), 1)
+        noisy = section.title_noise > 0 and prompts.rendering == "title"
+        self.noise = TitleNoise(prompts, items) if noisy else None
+
+    def train(self, task: Task, history: History, hints: Hints | None = None) -> Iterator[Example]:
+        """The examples of a task, weighted as the recipe says; none where the history is too short.
+
+        hints is for `ranking` only. LEFT_OUT stands for an example that the context does not hold.
+        """
+        write = {
+            "next_item": self._next_item,
+            "yes_no": self._yes_no,
+            "id_list": self._id_list,
+            "preference": self._preference,
+        }
+        rng = self._rng(task, history.user, 0)
+        examples = self._ranking(history, rng, hints) if task == "ranking" else write[task](history, rng)
+        for example in examples:
+            weights = example.weights
+            if self.section.loss == "all":
+                weights = np.where(weights > 0, weights, np.float32(1))
+                weights[:1] = 0  # nothing stands before it
+            yield replace(example, weights=weights * np.float32(self.section.tasks[task]))
+
+    def validation(
+        self, task: Task, history: History, target: int, hints: Hints | None = None
+    ) -> Iterator[Example]:
+        """Examples whose answer is the validation item (of yes_no and preference: about it). Tokens weigh what their task
+        does, so that a task taught beside another does not decide when tuning ends; nothing else counts, and the mean
+        losses of recipes with one task compare. A list is asked for its next item only: it may have others.
+        """
+        weight = np.float32(self.section.tasks[task])
+        for example in self._about(task, history, target, hints):
+            yield replace(example, weights=example.weights * weight)
+
+    def _about(self, task: Task, history: History, target: int, hints: Hints | None) -> Iterator[Example]:
+        """The examples of `validation`, each answer token with weight 1."""
+        rng, prompts, items = self._rng(task, history.user, 1), self.prompts, history.items
+        if task == "next_item":
+            yield prompts.next_item_example(items, target)
+        elif task == "id_list":
+            yield prompts.id_list_example(rng.permutation(items), np.array([target]), ended=False)
+        elif task == "ranking":
+            candidates = rng.permutation(
+                np.append(self._unseen(rng, items, self._length - 1, target), target)
+            )
+            hint = hints.ranked(items, candidates, items[:0])
+            similar = hints.similar(history.user, items)
+            yield prompts.ranking_example(items, candidates, hint, similar, np.array([target]), ended=False)
+        else:
+            hard = None if history.hard is None else history.hard[-1:]
+            others = self._others(rng, np.append(items, target), hard, 1)[0]
+            others = others[(others >= 0) & (others != target)]
+            if task == "yes_no":
+                yield prompts.yes_no_example(items, prompts.items.of(target), taken=True)
+                for item in others:
+                    yield prompts.yes_no_example(items, prompts.items.of(item), taken=False)
+            elif len(others):
+                yield self._pair(items, *map(prompts.items.of, (target, rng.choice(others))), rng)
+
+    def _next_item(self, history: History, rng: np.random.Generator) -> Iterator[Example]:
+        weights = np.where(self.tail[history.items], self.section.tail_weight, 1.0)
+        return self.prompts.next_item_examples(history.items, weights.astype(np.float32))
+
+    def _yes_no(self, history: History, rng: np.random.Generator) -> Iterator[Example]:
+        """LLM-I2I's L_d: at every step the item taken, and others."""
+        for before, item, others in self._steps(history, rng):
+            yield self.prompts.yes_no_example(before, self._written(item, rng), taken=True)
+            for other in others:
+                yield self.prompts.yes_no_example(before, self._written(other, rng), taken=False)
+
+    def _preference(self, history: History, rng: np.random.Generator) -> Iterator[Example]:
+        """At every step the item taken against each of the others, in either order."""
+        for before, item, others in self._steps(history, rng):
+            for other in others:
+                yield self._pair(before, self._written(item, rng), self._written(other, rng), rng)
+
+    def _written(self, item: int, rng: np.random.Generator) -> np.ndarray:
+        """A candidate's tokens, in a share of `title_noise` with noise: as often whatever the answer is."""
+        if self.noise is None or rng.random() >= self.section.title_noise:
+            return self.prompts.items.of(item)
+        return self.noise.written(item, rng)
+
+    def _pair(
+        self, before: np.ndarray, taken: np.ndarray, other: np.ndarray, rng: np.random.Generator
+    ) -> Example:
+        first = bool(rng.integers(2))
+        a, b = (taken, other) if first else (other, taken)
+        return self.prompts.preference_example(before, a, b, a_taken=first)
+
+    def _id_list(self, history: History, rng: np.random.Generator) -> Iterator[Example]:
+        """LLM4IDRec (papers 3.2): the history shuffled and split, `splits` times. Where the context does not hold all of
+        it, a random part is split: the paper's "randomly generating".
+        """
+        for _ in range(self.section.splits if len(history.items) >= 3 else 0):
+            shuffled = rng.permutation(history.items)
+            held = self.prompts.fitting(shuffled)
+            if held < 3:
+                yield LEFT_OUT
+                continue
+            split = rng.integers(1, held - 1)
+            example = self.prompts.id_list_example(shuffled[:split], shuffled[split:held])
+            yield replace(example, cut=held < len(shuffled))
+
+    def _ranking(self, history: History, rng: np.random.Generator, hints: Hints) -> Iterator[Example]:
+        """Llama4Rec's list: half of the candidates are the user's last items, at most half of the history, to be ranked in
+        the order in which they were taken.
+        """
+        items = history.items
+        wanted = min(self._length // 2, len(items) // 2)
+        if not wanted:
+            return
+        before, targets = items[:-wanted], items[-wanted:]
+        unseen = self._unseen(rng, items, self._length - wanted)
+        candidates = rng.permutation(np.concatenate([targets, unseen]))
+        hint = hints.ranked(before, candidates, targets)
+        similar = hints.similar(history.user, before)
+        yield self.prompts.ranking_example(before, candidates, hint, similar, targets)
+
+    @property
+    def _length(self) -> int:
+        return max(2, self.section.candidates)
+
+    def _steps(
+        self, history: History, rng: np.random.Generator
+    ) -> Iterator[tuple[np.ndarray, int, np.ndarray]]:
+        """(items before, the item taken, other items) of the steps 1..T-1."""
+        items = history.items
+        steps = max(len(items) - 1, 0)
+        hard = None if history.hard is None else history.hard[:steps]
+        others = self._others(rng, items, hard, steps)
+        for step in range(1, len(items)):
+            drawn = others[step - 1]
+            yield items[:step], items[step], drawn[drawn >= 0]
+
+    def _others(
+        self, rng: np.random.Generator, taken: np.ndarray, hard: np.ndarray | None, steps: int
+    ) -> np.ndarray:
+        """Items outside `taken` for each step, `negatives_per_positive` of each kind; -1 where none was found."""
+        shape = (steps, self.section.negatives_per_positive)
+        kinds = (
+            hard if kind == "hard" else self._outside(rng, kind, taken, shape)
+            for kind in self.section.negatives
+        )
+        return np.concatenate([*kinds], axis=1)
+
+    def _outside(
+        self, rng: np.random.Generator, kind: Negative, taken: np.ndarray, shape: tuple[int, ...]
+    ) -> np.ndarray:
+        drawn = np.full(shape, -1)
+        wrong = np.ones(shape, bool)
+        for _ in range(ROUNDS):
+            if kind == "popular":
+                drawn[wrong] = np.searchsorted(self.popularity, rng.random(wrong.sum()), side="right")
+            else:
+                drawn[wrong] = rng.integers(self.n_items, size=wrong.sum())
+            wrong = np.isin(drawn, taken) | (drawn >= self.n_items)
+            if not wrong.any():
+                break
+        drawn[wrong] = -1
+        return drawn
+
+    def _unseen(self, rng: np.random.Generator, taken: np.ndarray, count: int, *more: int) -> np.ndarray:
+        """Distinct random items outside `taken` and `more`; fewer where the catalogue hardly has so many."""
+        drawn = self._outside(rng, "random", np.append(taken, more), (4 * count,))
+        _, first = np.unique(drawn, return_index=True)
+        distinct = drawn[np.sort(first)]
+        return distinct[distinct >= 0][:count].astype(np.int32)
+
+    def _rng(self, task: Task, user: int, part: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, user, get_args(Task).index(task), part))

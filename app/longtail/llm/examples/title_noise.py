@@ -1,0 +1,48 @@
+"""Words behind titles that say nothing of the answer, so that a discriminator learns not to heed what a title says.
+
+Item text is data. A judge that was tuned on well-behaved titles alone moves its answer by whatever it has never met, and
+a publisher writes the titles. The words are drawn at random; no attack is taught by heart.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from longtail.llm.prompts.building import Prompts
+from longtail.llm.prompts.item_text import MAX_TITLE, item_texts, titled
+from longtail.llm.prompts.words import TEXTS, WORDS
+
+WORDS_AT_MOST = 12
+PIECES_AT_MOST = 3
+LONGEST = MAX_TITLE // 2
+"""Characters of noise: at least half of a title is its own."""
+
+
+class TitleNoise:
+    """Writes an item as the prompts do, but with 1 to WORDS_AT_MOST strange words at the end of its title.
+
+    A word is one of the prompts' own (`Yes`, `Answer:`), for these an attack would use, or up to PIECES_AT_MOST tokens of
+    the vocabulary run together, for what was never met must mean nothing either. prompts must write items as titles.
+    """
+
+    def __init__(self, prompts: Prompts, items: pa.Table) -> None:
+        self.tokenizer = prompts.tokenizer
+        self.titles = item_texts(items, "title")
+        self.own = " ".join((*TEXTS, *WORDS)).split()
+        special = set(self.tokenizer.all_special_ids)
+        tokens = [[token] for token in range(len(self.tokenizer)) if token not in special]
+        pieces = {text.strip() for text in self.tokenizer.batch_decode(tokens)}
+        # Part of a character alone is no text.
+        self.pieces = sorted(
+            piece for piece in pieces if piece.isprintable() and piece and "\ufffd" not in piece
+        )
+
+    def written(self, item: int, rng: np.random.Generator) -> np.ndarray:
+        """The tokens of an item with noise drawn from rng, separator included: int32."""
+        words = " ".join(self._word(rng) for _ in range(rng.integers(1, WORDS_AT_MOST + 1)))[:LONGEST]
+        return titled(self.tokenizer, self.titles[item], words.rstrip())
+
+    def _word(self, rng: np.random.Generator) -> str:
+        if rng.integers(2):
+            return self.own[rng.integers(len(self.own))]
+        drawn = rng.integers(len(self.pieces), size=rng.integers(1, PIECES_AT_MOST + 1))
+        return "".join(self.pieces[piece] for piece in drawn)

@@ -1,0 +1,246 @@
+"""Tuning examples from histories, built and shuffled by Ray Data: `write_examples`.
+
+Every example has a random key that depends on the seed, its user, its task and its number alone. The key says which file
+an example goes to and where in it, so that files do not depend on scheduling, and each is a random sample of all.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from longtail.data import Prepared
+from longtail.errors import InputError
+from longtail.llm.examples.tasks import History, Tasks
+from longtail.llm.prompts.building import Prompts
+from longtail.llm.prompts.example import Example
+from longtail.llm.prompts.hints import Hints, build_hints
+from longtail.recipe import Discriminator, Generator, Task, Tuning
+from longtail.runtime.cluster import fetch
+from longtail.workspace.place import Place
+
+PER_FILE = 16_384
+"""Examples of a file, about: what a worker holds at a time."""
+VALIDATED = 2_000
+"""Users with validation examples, at most."""
+PARTITIONS = 64
+"""Parts of the shuffle, at most; each holds some files."""
+TRAIN, VALIDATION = "train", "validation"
+
+ROWS = pa.schema(
+    [
+        ("file", pa.string()),
+        ("key", pa.int64()),
+        ("user", pa.int32()),
+        ("task", pa.string()),
+        ("tokens", pa.list_(pa.int32())),
+        ("weights", pa.list_(pa.float32())),
+        ("cut", pa.bool_()),
+    ]
+)
+"""An example on its way to its file. One without tokens is counted as left out and not written."""
+
+
+def write_examples(
+    prepared: Prepared,
+    section: Tuning,
+    rendering: str,
+    seed: int,
+    base: Place,
+    target: Place,
+    generator: Place | None = None,
+) -> dict[str, int]:
+    """Write `train/*.parquet` and `validation/*.parquet` into `target`, whatever was there before.
+
+    Columns: user int32, task string, tokens list<int32>, weights list<float32>; a file without examples is not there.
+    base holds the tokenizer; generator, the tuned one, is needed where negatives are `hard`. Returns the counts of train:
+    examples, tokens, cut (less of the history than asked for), left_out (the context does not hold the answer), one per
+    task; and of all: validation. Raises InputError where a task has no example.
+    """
+    import ray
+
+    prompts = Prompts.open(base, prepared.items, rendering, section.history, section.context)
+    prompts.check(section.tasks)
+    plan = ray.get(ray.remote(num_cpus=1)(_plan).remote(prepared.place, section, seed, VALIDATED, PER_FILE))
+    for task in section.tasks:
+        if not plan.expected[task]:
+            raise InputError(
+                f"{_role(section)}, task {task}: no user has {'three' if task == 'id_list' else 'two'} training"
+                " interactions, so there is nothing to tune on. Loosen dataset's filters."
+            )
+    for part in (TRAIN, VALIDATION):
+        (target / part).delete()
+        (target / part).make_folder()
+    hints = None
+    if "ranking" in section.tasks:
+        hints = ray.remote(num_cpus=1)(build_hints).remote(prepared.place)
+    histories = prepared.histories()
+    if "hard" in section.negatives and section.tasks.keys() & {"yes_no", "preference"}:
+        histories = _with_misses(histories, prompts, section, seed, generator)
+    rows = histories.map_batches(
+        _rows,
+        batch_format="pyarrow",
+        batch_size=256,
+        fn_kwargs={
+            "tasks": ray.put(Tasks(prompts, section, prepared.items, seed)),
+            "hints": hints,
+            "plan": plan,
+        },
+    )
+    written = rows.groupby("file", num_partitions=min(plan.files, PARTITIONS)).map_groups(
+        _write, batch_format="pyarrow", fn_kwargs={"target": target}
+    )
+    return _counts(section, written.iter_rows())
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """expected: about how many train examples each task has, for so many `files`. asked: the largest lot of a user that
+    is validated.
+    """
+
+    seed: int
+    expected: dict[Task, int]
+    files: int
+    asked: int
+
+
+def _plan(data: Place, section: Tuning, seed: int, validated: int, per_file: int) -> _Plan:
+    """One pass over the lengths of the histories in `data`."""
+    expected: Counter[Task] = Counter()
+    lowest = np.empty(0, np.int64)
+    files = [file.path for file in (data / "histories").files(".parquet")]
+    histories = pads.dataset(files, filesystem=data.fs)
+    negatives = section.negatives_per_positive * len(section.negatives)
+    for batch in histories.to_batches(columns=["user", "train_end", "valid_end"]):
+        users, ends, valid = (batch[name].to_numpy() for name in ("user", "train_end", "valid_end"))
+        targets = np.maximum(ends.astype(np.int64) - 1, 0)
+        moved = np.maximum(targets - section.history, 0)
+        expected["next_item"] += int(((targets > 0) + -(-moved // max(1, section.history // 2))).sum())
+        expected["yes_no"] += int(targets.sum()) * (1 + negatives)
+        expected["preference"] += int(targets.sum()) * negatives
+        expected["id_list"] += int((ends >= 3).sum()) * section.splits
+        expected["ranking"] += int((targets > 0).sum())
+        lots = [_lot(seed, user) for user in users[(valid > ends) & (ends > 0)]]
+        lowest = np.sort(np.concatenate([lowest, np.asarray(lots, np.int64)]))[:validated]
+    asked = int(lowest[-1]) if len(lowest) else -1
+    wanted = {task: expected[task] for task in section.tasks}
+    return _Plan(seed, wanted, -(-sum(wanted.values()) // per_file), asked)
+
+
+def _lot(*parts: int | str) -> int:
+    """A number below 2^63, the same for equal parts on every machine."""
+    text = " ".join(map(str, parts))
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) >> 1
+
+
+def _with_misses(
+    histories: Any, prompts: Prompts, section: Tuning, seed: int, generator: Place | None
+) -> Any:
+    """The histories with a column `hard`; one engine a GPU, two where there is none."""
+    import ray
+
+    from longtail.llm.examples.hard_negatives import Misses
+
+    if generator is None:
+        raise ValueError("hard negatives need the tuned generator")
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    return histories.map_batches(
+        Misses,
+        fn_constructor_args=(generator, ray.put(prompts), section.negatives_per_positive, seed),
+        batch_format="pyarrow",
+        batch_size=64,
+        concurrency=(1, gpus or 2),
+        **({"num_gpus": 1} if gpus else {"num_cpus": 1}),
+    )
+
+
+def _rows(batch: pa.Table, *, tasks: Any, hints: Any, plan: _Plan) -> pa.Table:
+    """Rows of histories -> ROWS. tasks and hints are Ray references."""
+    writer: Tasks = fetch(tasks)
+    known: Hints | None = None if hints is None else fetch(hints)
+    made: list[tuple[str, int, int, Task, Example]] = []
+    for row in batch.drop_columns(["user_id", "timestamps", "slice"]).to_pylist():
+        user, items, end = row["user"], np.asarray(row["items"], np.int32), row["train_end"]
+        hard = row.get("hard")
+        if hard is not None:
+            hard = np.asarray(hard, np.int32).reshape(end, writer.section.negatives_per_positive)
+        history = History(user, items[:end], hard)
+        asked = 0 < end < row["valid_end"] and _lot(plan.seed, user) <= plan.asked
+        for task in writer.section.tasks:
+            for number, example in enumerate(writer.train(task, history, known)):
+                key = _lot(plan.seed, user, task, number)
+                made.append((f"{TRAIN}/{key % plan.files:05d}", key, user, task, example))
+            if asked:
+                for number, example in enumerate(writer.validation(task, history, int(items[end]), known)):
+                    key = _lot(plan.seed, user, task, number, VALIDATION)
+                    made.append((f"{VALIDATION}/00000", key, user, task, example))
+    return _table(made)
+
+
+def _table(made: list[tuple[str, int, int, Task, Example]]) -> pa.Table:
+    files, keys, users, names, examples = zip(*made, strict=True) if made else ((),) * 5
+    starts = np.concatenate([[0], np.cumsum([len(example.tokens) for example in examples])]).astype(np.int32)
+    tokens, weights = (
+        pa.ListArray.from_arrays(starts, np.concatenate([np.empty(0, dtype), *arrays], dtype=dtype))
+        for dtype, arrays in (
+            (np.int32, [example.tokens for example in examples]),
+            (np.float32, [example.weights for example in examples]),
+        )
+    )
+    cut = [example.cut for example in examples]
+    return pa.table([files, keys, users, names, tokens, weights, cut], schema=ROWS)
+
+
+def _write(rows: pa.Table, target: Place) -> pa.Table:
+    """All ROWS of one file -> the file, and a row of counts for each task."""
+    rows = rows.combine_chunks().sort_by([("key", "ascending"), ("user", "ascending")])
+    lengths = pa.compute.list_value_length(rows["tokens"])
+    held = rows.filter(pa.compute.greater(lengths, 0))
+    file = rows["file"][0].as_py()
+    if held.num_rows:
+        (target / f"{file}.parquet").write_table(held.select(["user", "task", "tokens", "weights"]))
+    counted = rows.select(["task", "cut"]).append_column("length", lengths)
+    return pa.Table.from_pylist(
+        [
+            {
+                "part": file.split("/")[0],
+                "task": task,
+                "examples": int((of_task["length"].to_numpy() > 0).sum()),
+                "tokens": int(of_task["length"].to_numpy().sum()),
+                "cut": int((of_task["cut"].to_numpy() & (of_task["length"].to_numpy() > 0)).sum()),
+                "left_out": int((of_task["length"].to_numpy() == 0).sum()),
+            }
+            for task in rows["task"].unique().to_pylist()
+            for of_task in [counted.filter(pa.compute.equal(counted["task"], task))]
+        ]
+    )
+
+
+def _counts(section: Tuning, rows: Iterator[dict[str, Any]]) -> dict[str, int]:
+    """Counts of files -> of all. Raises InputError where nothing of a task fitted."""
+    counts: Counter[str] = Counter(dict.fromkeys(("examples", "tokens", "validation", "cut", "left_out"), 0))
+    for row in rows:
+        if row["part"] == VALIDATION:
+            counts["validation"] += row["examples"]
+            continue
+        counts.update({name: row[name] for name in ("examples", "tokens", "cut", "left_out")})
+        counts[row["task"]] += row["examples"]
+    for task in section.tasks:
+        if not counts[task]:
+            raise InputError(
+                f"{_role(section)}.context = {section.context}: no example of {task} fits in so many tokens (or in those"
+                " of llm.base); raise it, or have items written shorter (llm.items)."
+            )
+    return dict(counts)
+
+
+def _role(section: Tuning) -> str:
+    return next(
+        (kind.__name__.lower() for kind in (Generator, Discriminator) if isinstance(section, kind)), "tuning"
+    )

@@ -1,0 +1,128 @@
+"""Which examples a step takes, in what order, and which worker gets which of them.
+
+The order depends on the files, the seed and the epoch alone, and every worker knows all of it. So a step means the same
+examples whatever the number of workers, and "step 1,200" is all that a resumed run needs to find its place. Every worker
+reads the shard that is at hand (a few MB) and keeps its own part of it; no worker ever holds more.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from longtail.llm.prompts.example import Example
+from longtail.workspace.place import Place
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The examples of a step and the users they are of."""
+
+    examples: list[Example]
+    users: list[int]
+
+    @property
+    def weight(self) -> float:
+        """Sum of the loss weights: what a step's loss is divided by."""
+        return float(sum(example.weights[1:].sum(dtype=np.float64) for example in self.examples))
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(example.tokens) for example in self.examples)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The steps over a folder of example files, `size` examples each."""
+
+    folder: Place
+    size: int
+    seed: int
+
+    @cached_property
+    def _shards(self) -> list[tuple[Place, int]]:
+        files = self.folder.files(".parquet")
+        return [(file, pq.read_metadata(file.path, filesystem=file.fs).num_rows) for file in files]
+
+    @property
+    def rows(self) -> int:
+        return sum(rows for _, rows in self._shards)
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch; the last may be smaller than the others."""
+        return -(-self.rows // self.size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from step `start` of it. Shards are shuffled, and the examples inside each."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self._shards))
+        skipped = start * self.size
+        wanted: list[tuple[int, int]] = []  # shard and its first row
+        for shard in order:
+            rows = self._shards[shard][1]
+            if rows > skipped:
+                wanted.append((int(shard), skipped))
+            skipped = max(0, skipped - rows)
+        examples: list[Example] = []
+        users: list[int] = []
+        for more, whose in self._read_ahead(epoch, wanted):
+            examples, users = examples + more, users + whose
+            whole = len(examples) - len(examples) % self.size
+            for at in range(0, whole, self.size):
+                yield Batch(examples[at : at + self.size], users[at : at + self.size])
+            examples, users = examples[whole:], users[whole:]
+        if examples:
+            yield Batch(examples, users)
+
+    def _read_ahead(
+        self, epoch: int, wanted: list[tuple[int, int]]
+    ) -> Iterator[tuple[list[Example], list[int]]]:
+        """Read a shard while the one before it is used."""
+        with ThreadPoolExecutor(1) as pool:
+            coming = [pool.submit(self._read, epoch, *one) for one in wanted[:1]]
+            for place in range(len(wanted)):
+                coming += [pool.submit(self._read, epoch, *one) for one in wanted[place + 1 : place + 2]]
+                yield coming.pop(0).result()
+
+    def _read(self, epoch: int, shard: int, first: int) -> tuple[list[Example], list[int]]:
+        table = self._shards[shard][0].read_table()
+        order = np.random.default_rng([self.seed, epoch, shard]).permutation(table.num_rows)[first:]
+        tokens, weights = (_lists(table[name]) for name in ("tokens", "weights"))
+        users = table["user"].to_numpy()
+        return [Example(tokens[row], weights[row]) for row in order], users[order].tolist()
+
+
+def _lists(column: pa.ChunkedArray) -> list[np.ndarray]:
+    """Rows of a list column as views of one array."""
+    whole = column.combine_chunks()
+    whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+    flat, ends = whole.values.to_numpy(), whole.offsets.to_numpy()
+    return [flat[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+
+
+def shares(lengths: Sequence[int], workers: int, most_tokens: int) -> list[list[list[int]]]:
+    """Deal the examples of a step to workers and forward passes: [pass][worker] -> places in `lengths`.
+
+    Every worker has as many passes, and nearly as many tokens, as any other, with at most `most_tokens` in a pass, or
+    as many as the longest example has. Longest first, each to the pass with the fewest tokens (Graham 1969).
+    """
+    most_tokens = max(most_tokens, *lengths)
+    passes = max(1, -(-sum(lengths) // (workers * most_tokens)))
+    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    while True:
+        bins: list[list[int]] = [[] for _ in range(passes * workers)]
+        held = np.zeros(len(bins), np.int64)
+        for place in order:
+            emptiest = int(held.argmin())
+            bins[emptiest].append(place)
+            held[emptiest] += lengths[place]
+        if held.max() <= most_tokens:
+            return [bins[one * workers : (one + 1) * workers] for one in range(passes)]
+        passes += 1

@@ -1,0 +1,116 @@
+"""Stage finetune: histories -> examples (Ray Data) -> a tuned generator and discriminator (Ray Train, DeepSpeed).
+
+What comes out under `llm/<role>` is a plain Hugging Face folder: adapters merged, tokenizer beside it, and with it the
+model card, the curve and what the model is worth on validation.
+"""
+
+from longtail.data import Prepared
+from longtail.llm.base_model import check_base, write_base
+from longtail.llm.examples.writing import write_examples
+from longtail.llm.model_card import write_card
+from longtail.recipe import Recipe, Role, Tuning
+from longtail.runtime.cluster import connect
+from longtail.workspace import Stage, Workspace
+from longtail.workspace.place import Place
+
+MEANING = 1
+"""The version of the LLM that equal examples and settings give, and of what is measured about it: raised whenever
+either changes."""
+EXAMPLES_MEANING = 1
+"""The same of the examples."""
+SHAPING = {
+    *("tasks", "history", "context", "loss", "tail_weight", "splits", "candidates"),
+    *("negatives", "negatives_per_positive", "title_noise"),
+}
+"""The settings that examples depend on; the others only say how to learn from them."""
+
+
+def finetune(recipe: Recipe, ws: Workspace) -> None:
+    """Tune the generator and, from its weights, the discriminator, if any strategy or the judge asks it.
+
+    The discriminator starts from the generator because a Yes/No token teaches little about items that it has never met.
+    Does nothing where no variant of the recipe needs an LLM. A tuning that was cut off goes on from its last checkpoint.
+    """
+    if not recipe.augmented:
+        return
+    for role in recipe.roles:
+        finetune_role(recipe, ws, role)
+
+
+def finetune_role(recipe: Recipe, ws: Workspace, role: Role) -> None:
+    """Publish `examples/<role>` and `llm/<role>`, as far as they are not up to date."""
+    section: Tuning = getattr(recipe, role)
+    started_from = [] if role == "generator" else [ws / "llm/generator"]
+    settings = {"llm": recipe.llm.model_dump(), "tuning": section.model_dump(), "seed": recipe.seed}
+    stage = ws.stage(f"llm/{role}", settings, [ws / "data", *started_from], MEANING)
+    if stage.up_to_date:
+        return
+    ws.claim()
+    prepared = Prepared(ws)
+    check_base(recipe, role, prepared.n_items, recipe.resources.llm_workers)
+    connect(recipe.resources)
+    _tune(recipe, ws, role, stage, prepared, _examples(recipe, ws, role, prepared, started_from))
+
+
+def _examples(
+    recipe: Recipe, ws: Workspace, role: Role, prepared: Prepared, started_from: list[Place]
+) -> Stage:
+    """Publish `examples/<role>`, if it is not up to date: `train/`, `validation/` and, for the generator, `base/`."""
+    section: Tuning = getattr(recipe, role)
+    settings = {
+        "llm": recipe.llm.model_dump(),
+        "tuning": section.model_dump(include=SHAPING),
+        "seed": recipe.seed,
+    }
+    stage = ws.stage(f"examples/{role}", settings, [ws / "data", *started_from], EXAMPLES_MEANING)
+    if not stage.up_to_date:
+        with stage.publishing() as draft:
+            if role == "generator":
+                write_base(recipe, prepared.items, draft / "base")
+            stage.counts = write_examples(
+                prepared,
+                section,
+                recipe.llm.items,
+                recipe.seed,
+                (started_from or [draft / "base"])[0],
+                draft,
+                generator=(started_from or [None])[0],
+            )
+    return stage
+
+
+def _tune(
+    recipe: Recipe, ws: Workspace, role: Role, stage: Stage, prepared: Prepared, examples: Stage
+) -> None:
+    """Publish `llm/<role>`. Checkpoints lie outside of what is published, so that they outlive a run that is cut off."""
+    from longtail.llm.finetune.launch import Order, launch
+    from longtail.llm.finetune.tensor_checkpoints import Checkpoints
+    from longtail.llm.quality.measuring import measure_worth
+
+    section: Tuning = getattr(recipe, role)
+    checkpoints = Checkpoints(ws / f"checkpoints/llm-{role}-{stage.fingerprint}")
+    with stage.publishing() as draft:
+        stage.counts = launch(
+            Order(
+                recipe=recipe,
+                role=role,
+                base=examples.place / "base" if role == "generator" else ws / "llm/generator",
+                items=prepared.items,
+                examples=examples.place,
+                target=draft,
+                checkpoints=checkpoints,
+                events=ws / f"tensorboard/{role}",
+            )
+        )
+        worth = measure_worth(role, draft, prepared, section, recipe.llm.items, recipe.seed)
+        (draft / "worth.json").write_json(worth)
+        workers, counted = recipe.resources.llm_workers, examples.counts or _counts(examples)
+        write_card(draft, recipe, role, prepared, counted, workers)
+        stage.counts |= {"examples": counted["examples"], "workers": workers}
+    checkpoints.clear()
+
+
+def _counts(stage: Stage) -> dict[str, int]:
+    from longtail.workspace import read_manifest
+
+    return read_manifest(stage.place)["counts"]

@@ -1,0 +1,118 @@
+"""Tuning on workers of Ray Train: they start again after a fault and go on from the last checkpoint."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from longtail.llm.base_model import export_model, load_model
+from longtail.llm.finetune.packing import attend_within_examples
+from longtail.llm.finetune.tensor_checkpoints import Checkpoints, Progress
+from longtail.llm.finetune.tensorboard import Events
+from longtail.llm.finetune.tuning_loop import Figures, Job, tune
+from longtail.recipe import Recipe, Role, Tuning
+from longtail.runtime.cluster import relay
+from longtail.runtime.workers import on_workers
+from longtail.workspace.place import Place
+
+CURVE = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("loss", pa.float64()),
+        ("lr", pa.float64()),
+        ("grad_norm", pa.float64()),
+        ("tokens", pa.int64()),
+        ("seconds", pa.float64()),
+        ("valid_loss", pa.float64()),
+    ]
+)
+"""A row a step. loss is of the step's taught tokens; tokens of all workers and seconds so far; valid_loss after the step."""
+
+
+SCALARS = ("loss", "lr", "grad_norm", "valid_loss")
+
+
+@dataclass(frozen=True)
+class Order:
+    """One tuning, as it is sent to the workers: places to read from and to write to, and what the recipe says.
+
+    base: the folder to start from. examples: `train/` and `validation/`. target: gets the Hugging Face folder and
+    `curve.parquet`. checkpoints and events outlive a run that is cut off.
+    """
+
+    recipe: Recipe
+    role: Role
+    base: Place
+    items: pa.Table
+    examples: Place
+    target: Place
+    checkpoints: Checkpoints
+    events: Place
+
+    @property
+    def section(self) -> Tuning:
+        return getattr(self.recipe, self.role)
+
+
+def launch(order: Order) -> dict[str, Any]:
+    """Tune on `resources.llm_workers` workers; worker 0 writes what comes out.
+
+    Returns the counts {steps, tokens, seconds, best_step, parameters}. Raises InputError where a loss was not finite.
+    """
+    resources = order.recipe.resources
+    with relay() as tell:
+        work = partial(_tuned, tell=tell)
+        return on_workers(work, order, resources.llm_workers, resources.accelerator == "gpu")
+
+
+def _tuned(order: Order, tell: Callable[[str], None]) -> dict[str, Any] | None:
+    """What every worker runs; worker 0 answers."""
+    import ray.train.torch
+    from transformers import AutoTokenizer
+
+    _quiet()
+    first = ray.train.get_context().get_world_rank() == 0
+    with order.base.local() as folder:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = load_model(
+            folder, order.recipe.llm, order.section, order.role, order.items, order.recipe.seed, tokenizer
+        )
+    parameters = sum(part.numel() for part in model.parameters())
+    with Events(order.events) as events:
+        job = Job(
+            order.role,
+            order.section,
+            order.examples,
+            order.recipe.seed,
+            order.checkpoints,
+            say=tell,
+            look=partial(_note, events) if first else lambda row: None,
+        )
+        attend_within_examples(model)
+        engine, progress = tune(model, job, ray.train.torch.get_device())
+    with engine.gathered():
+        if not first:
+            return None
+        export_model(model, tokenizer, order.target)
+    (order.target / "curve.parquet").write_table(curve(progress))
+    counts = {"steps": progress.step, "tokens": progress.tokens, "seconds": progress.seconds}
+    return counts | {"best_step": progress.best_step, "parameters": parameters}
+
+
+def curve(progress: Progress) -> pa.Table:
+    """Rows of CURVE."""
+    valid = dict(progress.validations)
+    rows = [row | {"valid_loss": valid.get(row["step"])} for row in progress.curve]
+    return pa.Table.from_pylist(rows, CURVE)
+
+
+def _note(events: Events, row: Figures) -> None:
+    events.add(row["step"], **{name: row[name] for name in SCALARS if name in row})
+
+
+def _quiet() -> None:
+    """DeepSpeed tells a page at every start."""
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)

@@ -1,0 +1,1 @@
+"""Prompts: their words, items as text, and token ids built from both."""

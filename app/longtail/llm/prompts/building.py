@@ -1,0 +1,299 @@
+"""Prompts and tuning examples, as token ids: instruction first, then the items, so that prefixes repeat.
+
+A generator's prompt is a list of items that the answer goes on with, so one sequence teaches every step of a history
+(LLM-I2I 2512.21595, L_g: the sum over users and over t = 1..T); a discriminator's prompt asks Yes or No of one item
+(L_d). Beside them stand the questions of LLM4IDRec (the rest of a list), of the cold-start augmenters (A or B) and of
+Llama4Rec (a ranking). Ids are joined here and nowhere else, so that tuning and inference see the same tokens.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
+
+from longtail.errors import InputError
+from longtail.llm.prompts.example import LEFT_OUT, Example, answered
+from longtail.llm.prompts.item_text import ItemTokens
+from longtail.llm.prompts.windows import windows
+from longtail.llm.prompts.words import (
+    ANSWER,
+    CANDIDATE,
+    CANDIDATES,
+    FIRST,
+    HINT,
+    ID_LIST,
+    NEXT_ITEM,
+    NO,
+    PREFERENCE,
+    QUESTIONS,
+    RANKED,
+    RANKING,
+    REST,
+    SECOND,
+    SIMILAR,
+    TEXTS,
+    YES,
+    YES_NO,
+    A,
+    B,
+)
+from longtail.recipe import Task
+from longtail.workspace.place import Place
+
+LONGEST_CONTEXT = 2048
+
+
+class Prompts:
+    """Writes prompts and examples for one tokenizer, catalogue and rendering.
+
+    history: how many of the latest interactions a prompt carries. context: the longest prompt in tokens; an example has
+    at most one more.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, items: pa.Table, rendering: str, history: int, context: int
+    ) -> None:
+        self.tokenizer, self.rendering = tokenizer, rendering
+        self.items = ItemTokens.build(tokenizer, items, rendering)
+        self.history, self.context = history, context
+        start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        self._start = np.asarray(start, np.int32)
+        self._texts = {text: self._encode(text) for text in TEXTS}
+        self.yes, self.no = self._single(YES), self._single(NO)
+
+    @classmethod
+    def open(
+        cls, llm: Place, items: pa.Table, rendering: str, history: int, context: int = LONGEST_CONTEXT
+    ) -> Self:
+        """For the tokenizer of a checkpoint; a prompt leaves room for one token of an answer in `context` tokens."""
+        # Here, for it imports all of the library in 4 s, and every worker that writes prompts would wait for that.
+        from transformers import AutoTokenizer
+
+        with llm.local() as folder:
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+        return cls(tokenizer, items, rendering, history, min(tokenizer.model_max_length, context) - 1)
+
+    @cached_property
+    def a(self) -> int:
+        """The token that answers a preference with the first item."""
+        return self._single(A)
+
+    @cached_property
+    def b(self) -> int:
+        return self._single(B)
+
+    @cached_property
+    def end(self) -> int:
+        """The token after the last item of an answered list."""
+        if self.tokenizer.eos_token_id is None:
+            raise InputError(
+                "llm.base: its tokenizer has no end-of-text token, which ends a list (tasks id_list and ranking);"
+                " choose a base that has one."
+            )
+        return int(self.tokenizer.eos_token_id)
+
+    def check(self, tasks: Iterable[Task]) -> None:
+        """Raise InputError where the tokenizer or the context cannot carry a task's questions at all."""
+        for task in tasks:
+            needed = len(self._write(*QUESTIONS[task])) + 1
+            if needed > self.context:
+                raise InputError(
+                    f"context: the question of {task} takes {needed} tokens without any item, the context holds"
+                    f" {self.context + 1}; raise context, or choose an llm.base that takes longer texts."
+                )
+            if task == "preference" and self.a == self.b:
+                raise InputError(f"llm.base: its tokenizer writes {A!r} and {B!r} as the same token.")
+            if task in ("id_list", "ranking"):
+                _ = self.end
+
+    def next_item(self, history: np.ndarray) -> np.ndarray:
+        """The generator's prompt for a user's observed items, oldest first."""
+        return self._ask(history, NEXT_ITEM).tokens
+
+    def yes_no(self, history: np.ndarray, item: int) -> np.ndarray:
+        """The discriminator's prompt for a user's observed items and one candidate."""
+        return self._yes_no(history, self.items.of(item)).tokens
+
+    def yes_no_each(self, history: np.ndarray, items: np.ndarray) -> list[np.ndarray]:
+        """`yes_no` for each of the items: of those with as many tokens one prompt is written, the others are its copies."""
+        prompts: list[np.ndarray] = []
+        first: dict[int, np.ndarray] = {}
+        room = self._room()
+        for item in items:
+            candidate = self.items.of(item)
+            if len(candidate) not in first:
+                first[len(candidate)] = self.yes_no(history, item)
+            prompt = first[len(candidate)].copy()
+            end = len(prompt) - len(self._texts[ANSWER])
+            held = min(len(candidate), room)
+            prompt[end - held : end] = candidate[:held]
+            prompts.append(prompt)
+        return prompts
+
+    def preference(self, history: np.ndarray, a: int, b: int) -> np.ndarray:
+        """Which of items a and b would the user take next? The answer is token `.a` or `.b` (2402.11724, papers 4.2)."""
+        return self._preference(history, self.items.of(a), self.items.of(b)).tokens
+
+    def id_list(self, items: np.ndarray, room: int = 1) -> np.ndarray:
+        """Some of a user's items, in any order; the answer goes on with the others, in `room` tokens (LLM4IDRec, 3.2).
+
+        `history` does not apply, as the paper's prompts carry whole lists. Its user number `u17` is left out: of a user
+        whom tuning did not meet it says nothing, and of the others nothing that their items do not say.
+        """
+        return self._ask(items, ID_LIST, REST, room=room, latest=len(items)).tokens
+
+    def ranking(
+        self,
+        history: np.ndarray,
+        candidates: np.ndarray,
+        hint: np.ndarray,
+        similar: np.ndarray,
+        room: int = 1,
+    ) -> np.ndarray:
+        """Llama4Rec's listwise prompt (papers 2.3): the history, that of the most similar user, the candidates as the
+        recommender ranks them (`hint`), the candidates; the answer is the best of them in `room` tokens. Without a hint
+        there is no similar user either.
+
+        Where the context does not hold all, the similar user's items go first, then the user's oldest, then the hint.
+        """
+        return self._ranking(history, candidates, hint, similar, room).tokens
+
+    def next_item_examples(self, items: np.ndarray, target_weights: np.ndarray) -> Iterator[Example]:
+        """Examples in which every item of a training history is a target exactly once.
+
+        items int32 [T]; target_weights float32 [T], 4 for a long-tail item and 1 for another (LLM-I2I, alpha and beta).
+        A window holds `history` + 1 items and moves by half a window, so that a target has at least half a prompt's
+        history before it where the user has one; half the tokens where `context` is what ends a window.
+        """
+        question = self._write(NEXT_ITEM)
+        lengths = self._lengths(items)
+        for window in windows(lengths, self.history, self.context - len(question)):
+            if window.start == window.end:
+                yield LEFT_OUT
+                continue
+            inside = slice(window.start, window.end)
+            weights = target_weights[inside] * (np.arange(window.start, window.end) >= window.first)
+            yield Example(
+                self._write(question, *map(self.items.of, items[inside]), started=True),
+                np.concatenate([np.zeros(len(question)), np.repeat(weights, lengths[inside])]).astype(
+                    np.float32
+                ),
+                window.cut,
+            )
+
+    def next_item_example(self, history: np.ndarray, item: int) -> Example:
+        """Loss on one item after a prompt, as at inference."""
+        answer = self.items.of(item)
+        return answered(self._ask(history, NEXT_ITEM, room=len(answer)), answer)
+
+    def yes_no_example(self, history: np.ndarray, candidate: np.ndarray, taken: bool) -> Example:
+        """Loss on the one token of the answer. candidate: an item as it is written, in tokens."""
+        return answered(self._yes_no(history, candidate), [self.yes if taken else self.no])
+
+    def preference_example(self, history: np.ndarray, a: np.ndarray, b: np.ndarray, a_taken: bool) -> Example:
+        """Loss on the one token of the answer. a, b: items as they are written, in tokens."""
+        return answered(self._preference(history, a, b), [self.a if a_taken else self.b])
+
+    def id_list_example(self, given: np.ndarray, rest: np.ndarray, ended: bool = True) -> Example:
+        """Loss on the rest of a list and, where it is `ended`, on its end."""
+        answer = self._list(rest, ended)
+        return answered(self._ask(given, ID_LIST, REST, room=len(answer), latest=len(given)), answer)
+
+    def ranking_example(
+        self,
+        history: np.ndarray,
+        candidates: np.ndarray,
+        hint: np.ndarray,
+        similar: np.ndarray,
+        ranked: np.ndarray,
+        ended: bool = True,
+    ) -> Example:
+        """Loss on the ranked items and, where they are all, on the end of the list."""
+        answer = self._list(ranked, ended)
+        return answered(self._ranking(history, candidates, hint, similar, len(answer)), answer)
+
+    def fitting(self, items: np.ndarray) -> int:
+        """How many of the first items an example of id_list holds, prompt, answer and end."""
+        room = self.context - len(self._write(ID_LIST, REST))
+        lengths = self._lengths(items)
+        return int(np.searchsorted(np.cumsum(lengths), room, side="right"))
+
+    def _room(self) -> int:
+        """Tokens of a candidate that a question of yes_no has room for."""
+        return max(self.context - len(self._write(*QUESTIONS["yes_no"])), 0)
+
+    def _yes_no(self, history: np.ndarray, candidate: np.ndarray) -> Example:
+        return self._ask(history, YES_NO, CANDIDATE, candidate[: self._room()], ANSWER)
+
+    def _preference(self, history: np.ndarray, a: np.ndarray, b: np.ndarray) -> Example:
+        room = self.context - len(self._write(*QUESTIONS["preference"]))
+        first, second = (written[: max(room, 0) // 2] for written in (a, b))
+        return self._ask(history, PREFERENCE, FIRST, first, SECOND, second, ANSWER)
+
+    def _ranking(
+        self, history: np.ndarray, candidates: np.ndarray, hint: np.ndarray, similar: np.ndarray, room: int
+    ) -> Example:
+        listed = [CANDIDATES, self._list(candidates), RANKED]
+        hinted = [HINT, self._list(hint), *listed]
+        if not len(hint) or self._left(RANKING, *hinted, room=room) < 0:
+            return self._ask(history, RANKING, *listed, room=room)
+        asked = self._ask(history, RANKING, *hinted, room=room)
+        left = self.context + 1 - room - len(asked.tokens) - len(self._texts[SIMILAR])
+        alike = self.items.join(similar[-self.history :], left)
+        if asked.cut or not len(alike):
+            return asked
+        own = len(asked.tokens) - len(self._write(*hinted, started=True))
+        tokens = self._write(asked.tokens[:own], SIMILAR, alike, asked.tokens[own:], started=True)
+        return Example(tokens, asked.weights, asked.cut)
+
+    def _ask(
+        self,
+        history: np.ndarray,
+        instruction: str,
+        *rest: str | np.ndarray,
+        room: int = 1,
+        latest: int | None = None,
+    ) -> Example:
+        """A prompt that leaves `room` tokens for the answer: instruction, the latest items that fit, the rest.
+
+        Without weights, as nothing is answered yet; LEFT_OUT where the rest alone does not fit.
+        """
+        left = self._left(instruction, *rest, room=room)
+        if left < 0:
+            return LEFT_OUT
+        asked = history[-(latest or self.history) :]
+        held = self.items.join(asked, left)
+        cut = len(held) < self._lengths(asked).sum()
+        return Example(self._write(instruction, held, *rest), np.empty(0, np.float32), bool(cut))
+
+    def _left(self, *parts: str | np.ndarray, room: int) -> int:
+        return self.context + 1 - room - len(self._write(*parts))
+
+    def _lengths(self, items: np.ndarray) -> np.ndarray:
+        """Tokens of each item."""
+        return self.items.indptr[1:][items] - self.items.indptr[:-1][items]
+
+    def _list(self, items: np.ndarray, ended: bool = False) -> np.ndarray:
+        end = np.asarray([self.end] if ended else [], np.int32)
+        return self._write(*map(self.items.of, items), end, started=True)
+
+    def _write(self, *parts: str | np.ndarray, started: bool = False) -> np.ndarray:
+        """One part behind the other, after the start token unless that is `started`; a str is one of TEXTS."""
+        start = [] if started else [self._start]
+        pieces = [*start, *(self._texts[part] if isinstance(part, str) else part for part in parts)]
+        return np.concatenate(pieces, dtype=np.int32)
+
+    def _encode(self, text: str) -> np.ndarray:
+        return np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
+
+    def _single(self, word: str) -> int:
+        """The only token of a word: a confidence is read from one token's probability."""
+        ids = self._encode(word)
+        if len(ids) != 1:
+            raise InputError(
+                f"llm.base: its tokenizer writes {word!r} as {len(ids)} tokens; choose a base that writes it as one."
+            )
+        return int(ids[0])

@@ -1,0 +1,87 @@
+"""Prompt augmentation of Llama4Rec (papers 2.3): the most similar user, and a recommender's ranking of the candidates.
+
+Both are asked with what a user took before the items to be ranked. So that a hint is as good in tuning as it will be for
+items nobody has taken yet, the user's own interactions with the targets are taken out of the similarities.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from longtail.recipe import BM25, ItemCF, Swing
+from longtail.recommenders import build
+from longtail.recommenders.training.reading import read_observed
+from longtail.workspace.place import Place
+
+
+@dataclass(frozen=True)
+class Hints:
+    """The observed training log by user and by item, and an item-to-item recommender's similarities; only for Ray tasks.
+
+    items int32 [n]: those of user u are items[starts[u] : starts[u + 1]], oldest first. takers: items x users, ones.
+    similarity: items x items, row j the neighbours of j; a cosine where `ranked` is told targets. recency: what an item of
+    a history weighs less than the next one.
+    """
+
+    starts: np.ndarray
+    items: np.ndarray
+    takers: csr_matrix
+    similarity: csr_matrix
+    recency: float = 1.0
+
+    def history(self, user: int) -> np.ndarray:
+        """The training history of a user, oldest first."""
+        return self.items[self.starts[user] : self.starts[user + 1]]
+
+    def similar(self, user: int, history: np.ndarray) -> np.ndarray:
+        """The training history of the other user with the largest cosine to `history`, the lowest code of equals.
+
+        Empty where nobody else took any of it.
+        """
+        rows = self.takers.indptr
+        others = np.concatenate([self.takers.indices[rows[item] : rows[item + 1]] for item in history])
+        shared = np.bincount(others, minlength=len(self.starts) - 1).astype(np.float64)
+        shared[user] = 0
+        # The square of the cosine, times the length of the history: exact where it is equal.
+        closeness = shared**2 / np.maximum(np.diff(self.starts), 1)
+        best = int(closeness.argmax())
+        return self.history(best) if closeness[best] > 0 else self.items[:0]
+
+    def ranked(self, history: np.ndarray, candidates: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """The candidates as the ItemCF ranks them after `history`, best first; equal ones keep their order.
+
+        targets: those of the candidates that the training log holds of this user. Their scores are what they were had
+        the user not taken them: of the cosine C / sqrt(n_j n_c) one of C and one of n_c are the user's own.
+        """
+        near = self.similarity[history][:, candidates].toarray().astype(np.float64)
+        counts = np.diff(self.takers.indptr)
+        of_target = np.isin(candidates, targets)
+        known, met = counts[history][:, None], counts[candidates][None, :]
+        others = np.maximum(met - of_target, 1)
+        shared = np.where(near > 0, near * np.sqrt(known * met) - of_target, 0)
+        scores = (np.maximum(shared, 0) / np.sqrt(known * others)).sum(axis=0)
+        return candidates[np.argsort(-scores.round(6), kind="stable")]
+
+    def top(self, history: np.ndarray, count: int) -> np.ndarray:
+        """The recommender's best items after `history`, int32, best first, equal ones by code; none of the history's own,
+        and fewer than `count` where it knows no more.
+        """
+        near = self.similarity[history]
+        weights = self.recency ** np.arange(len(history) - 1, -1, -1.0)
+        items, places = np.unique(near.indices, return_inverse=True)
+        scores = np.bincount(places, near.data * np.repeat(weights, np.diff(near.indptr)))
+        scores[np.isin(items, history)] = 0
+        best = np.lexsort((items, -scores))[:count]
+        return items[best[scores[best] > 0]].astype(np.int32)
+
+
+def build_hints(
+    data: Place, recommender: str = "itemcf", section: ItemCF | BM25 | Swing | None = None, seed: int = 0
+) -> Hints:
+    """From the training part of a published `data/`, with the recommender of the recipe's `section` fitted on it. By default
+    an ItemCF that is a plain cosine, as tuning needs.
+    """
+    section, train = section or ItemCF(), read_observed(data)
+    similarity = build(recommender, section, seed).fit(train).similarity
+    return Hints(train.indptr, train.items, csr_matrix(train.matrix.T), similarity, section.recency)

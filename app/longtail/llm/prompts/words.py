@@ -1,0 +1,32 @@
+"""The words of the prompts: all that stands in one beside the items. Other words are other questions."""
+
+from longtail.recipe import Task
+
+NEXT_ITEM = "Items of a user, oldest first:\n"
+YES_NO = "Would this user take the item?\nItems:\n"
+CANDIDATE = "\nItem:\n"
+ANSWER = "\nAnswer:"
+ID_LIST = "Some items of a user:\n"
+REST = "\nThe other items:\n"
+PREFERENCE = "Which item would this user take next?\nItems:\n"
+FIRST, SECOND = "\nA:\n", "\nB:\n"
+RANKING = "Rank the candidates for this user.\nItems:\n"
+SIMILAR = "\nItems of a similar user:\n"
+HINT = "\nRanked by a recommender:\n"
+CANDIDATES = "\nCandidates:\n"
+RANKED = "\nRanked for this user:\n"
+TEXTS = (
+    *(NEXT_ITEM, YES_NO, CANDIDATE, ANSWER, ID_LIST, REST, PREFERENCE, FIRST, SECOND),
+    *(RANKING, SIMILAR, HINT, CANDIDATES, RANKED),
+)
+"""All that stands in a prompt beside the items."""
+YES, NO, A, B = WORDS = (" Yes", " No", " A", " B")
+"""The answers of one token."""
+
+QUESTIONS: dict[Task, tuple[str, ...]] = {
+    "next_item": (NEXT_ITEM,),
+    "yes_no": (YES_NO, CANDIDATE, ANSWER),
+    "id_list": (ID_LIST, REST),
+    "preference": (PREFERENCE, FIRST, SECOND, ANSWER),
+    "ranking": (RANKING, SIMILAR, HINT, CANDIDATES, RANKED),
+}

@@ -1,0 +1,130 @@
+"""What a tuned LLM says of tokens: the logits after prompts, and the log-probabilities of texts that follow them."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM
+
+from longtail.llm.prompts.item_text import ItemTokens
+from longtail.workspace.place import Place
+
+TOKENS_AT_ONCE = 2**13
+"""Tokens of one forward pass, padding included."""
+LOGITS_AT_ONCE = 2**25
+"""Logits of one forward pass: 128 MiB."""
+
+
+class Likelihood:
+    """A causal language model of a Hugging Face folder, on the GPU where the process has one.
+
+    On a CPU it computes in fp32, on a GPU in the precision it was saved in but for the logits, which are always fp32.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.to(self.device).eval()
+        head = self.model.get_output_embeddings()
+        self.vocabulary = head.weight.shape[0]
+        if head.weight.dtype != torch.float32:
+            # Logits in bf16 are so coarse that many items would tie. A matrix of its own: it may be the embeddings' too.
+            head.weight = torch.nn.Parameter(head.weight.detach().float())
+            head.register_forward_pre_hook(lambda _, states: states[0].float())
+
+    @classmethod
+    def open(cls, llm: Place) -> Self:
+        dtype = "auto" if torch.cuda.is_available() else torch.float32
+        with llm.local() as folder:
+            return cls(AutoModelForCausalLM.from_pretrained(folder, dtype=dtype))
+
+    def next_logits(self, prompts: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """Logits of the token after each prompt, in blocks: rows int [n] of `prompts`, and float32 [n, vocabulary]."""
+        last = np.array([len(prompt) - 1 for prompt in prompts], np.int64)
+        for rows, first, logits in self._logits(prompts, last):
+            yield rows, logits[np.arange(len(rows)), last[rows] - first]
+
+    def texts(self, prompts: Sequence[np.ndarray], texts: Sequence[np.ndarray]) -> np.ndarray:
+        """log P(text | prompt) of each pair, summed over the text's tokens: float64 [pairs]."""
+        found = np.zeros(len(prompts))
+        starts = np.array([len(prompt) - 1 for prompt in prompts], np.int64)
+        # The last token is only predicted.
+        pairs = [np.append(prompt, text[:-1]) for prompt, text in zip(prompts, texts, strict=True)]
+        for rows, first, logits in self._logits(pairs, starts):
+            for place, row in enumerate(rows):
+                start = starts[row] - first
+                said = torch.log_softmax(logits[place, start : start + len(texts[row])], -1)
+                wanted = torch.from_numpy(texts[row].astype(np.int64)).to(self.device)
+                found[row] = float(said.gather(1, wanted[:, None]).double().sum())
+        return found
+
+    @torch.inference_mode()
+    def catalogue(self, prompt: np.ndarray, items: ItemTokens) -> np.ndarray:
+        """log P(text | prompt) of every item's text: float64 [items]. The prompt is read once; all items share its keys."""
+        read = self.model(input_ids=self._ids([prompt]), use_cache=True, logits_to_keep=1)
+        lengths = np.diff(items.indptr)
+        after_prompt = torch.log_softmax(read.logits[0, -1].float(), -1).cpu().numpy()
+        found = after_prompt[items.tokens[items.indptr[:-1]]].astype(np.float64)
+        longer = np.flatnonzero(lengths > 1)
+        for chosen, _, longest in self._batches(lengths[longer] - 1, len(prompt)):
+            rows = longer[chosen]
+            texts = [items.of(item) for item in rows]
+            cache = copy.deepcopy(read.past_key_values)
+            cache.batch_repeat_interleave(len(rows))
+            mask = np.arange(len(prompt) + longest) < (len(prompt) + lengths[rows] - 1)[:, None]
+            logits = self.model(
+                input_ids=self._ids([text[:-1] for text in texts]),
+                attention_mask=torch.from_numpy(mask.astype(np.int64)).to(self.device),
+                past_key_values=cache,
+            ).logits
+            said = torch.log_softmax(logits.float(), -1)
+            wanted = self._ids([text[1:] for text in texts])
+            steps = said.gather(2, wanted[:, :, None])[:, :, 0].double().cpu().numpy()
+            found[rows] += np.where(mask[:, len(prompt) :], steps, 0).sum(1)
+        return found
+
+    @torch.inference_mode()
+    def _logits(
+        self, sequences: Sequence[np.ndarray], starts: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, int, torch.Tensor]]:
+        """Blocks (rows, first, logits [rows, positions, vocabulary]); column 0 is position `first`, at most starts[rows]."""
+        lengths = np.array([len(sequence) for sequence in sequences], np.int64)
+        for rows, first, longest in self._batches(lengths, 0, starts):
+            mask = np.arange(longest) < lengths[rows][:, None]
+            logits = self.model(
+                input_ids=self._ids([sequences[row] for row in rows]),
+                attention_mask=torch.from_numpy(mask.astype(np.int64)).to(self.device),
+                use_cache=False,
+                logits_to_keep=longest - first,
+            ).logits
+            yield rows, first, logits.float()
+
+    def _batches(
+        self, lengths: np.ndarray, before: int, starts: np.ndarray | None = None
+    ) -> Iterator[tuple[np.ndarray, int, int]]:
+        """Rows of like length that fit in one pass, with the first position whose logits are kept, and the longest length.
+
+        before: tokens of a shared prefix in front of each; starts: first position kept of each, 0 where not given.
+        """
+        starts = np.zeros(len(lengths), np.int64) if starts is None else starts
+        chosen: list[int] = []
+        first = longest = 0
+        for row in np.lexsort((starts, lengths)):
+            head = min(first, int(starts[row])) if chosen else int(starts[row])
+            rows, length = len(chosen) + 1, int(lengths[row])  # ascending: this one is the longest
+            logits = rows * (length - head) * self.vocabulary
+            if chosen and (rows * (before + length) > TOKENS_AT_ONCE or logits > LOGITS_AT_ONCE):
+                yield np.array(chosen), first, longest
+                chosen, head = [], int(starts[row])
+            chosen.append(int(row))
+            first, longest = head, length
+        if chosen:
+            yield np.array(chosen), first, longest
+
+    def _ids(self, sequences: Sequence[np.ndarray]) -> torch.Tensor:
+        """int64 [sequences, longest], filled up on the right with token 0, which the mask or the reader leaves out."""
+        ids = np.zeros((len(sequences), max(map(len, sequences))), np.int64)
+        for row, sequence in enumerate(sequences):
+            ids[row, : len(sequence)] = sequence
+        return torch.from_numpy(ids).to(self.device)

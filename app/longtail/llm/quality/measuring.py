@@ -1,0 +1,182 @@
+"""What a tuned LLM is worth, measured on the users' validation items: each is asked about in Ray tasks."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from longtail.data import Prepared
+from longtail.data.catalogue import TAIL
+from longtail.llm.prompts.building import Prompts
+from longtail.llm.prompts.item_text import item_texts
+from longtail.llm.quality.answers import NO_ITEM, injected, one_token, preference, ranks, yes_no
+from longtail.llm.quality.likelihood import Likelihood
+from longtail.llm.quality.llm_metrics import figures
+from longtail.recipe import Role, Tuning
+from longtail.workspace.place import Place
+
+log = logging.getLogger("longtail")
+
+RANKING = ("next_item", "id_list")
+"""The catalogue is ranked by the prompt of the first of them that is taught."""
+MEASURED = (*RANKING, "yes_no", "preference")
+MOST_USERS = 10_000
+RANKING_TOKENS = 10_000_000
+"""Where an item is written in several tokens every user costs the tokens of the whole catalogue: so many in all."""
+USERS_PER_TASK = 512
+TASKS_AT_MOST = 8
+"""Each task loads the model."""
+DRAWS = 64
+"""Tries to draw an item that a user did not take; one who took nearly all has none."""
+INJECTED = 200
+"""Users who are asked about one item that they took and one that they did not, with such a title."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every task needs: which LLM is measured, over which catalogue, in which prompts."""
+
+    llm: Place
+    items: pa.Table
+    rendering: str
+    section: Tuning
+    seed: int
+    role: Role
+
+    @property
+    def tasks(self) -> list[str]:
+        taught = [task for task in MEASURED if task in self.section.tasks]
+        return [task for task in taught if task not in RANKING or task == self.ranking]
+
+    @property
+    def ranking(self) -> str | None:
+        """None for a discriminator: it writes no items, and lists that it learns beside its answers only help these."""
+        if self.role == "discriminator":
+            return None
+        return next((task for task in RANKING if task in self.section.tasks), None)
+
+
+def measure_worth(
+    role: Role, llm: Place, prepared: Prepared, section: Tuning, rendering: str, seed: int
+) -> dict[str, Any]:
+    """How well the model of a Hugging Face folder predicts what users took next, as JSON can say it.
+
+    Asked are users with a training and a validation item, at most MOST_USERS, drawn by seed. Only what the section
+    teaches is measured; `llm_metrics` says what of it. Needs a joined Ray; the driver holds the answer alone.
+    """
+    import ray
+
+    setting = Setting(llm, prepared.items, rendering, section, seed, role)
+    if not setting.tasks:
+        return {}
+    devices = int(ray.cluster_resources().get("GPU", 0))
+    wanted = -(-min(prepared.n_users, MOST_USERS) // USERS_PER_TASK)
+    parts = max(1, min(devices or TASKS_AT_MOST, wanted))
+    log.info("%s: measuring %s on the validation items", role, ", ".join(setting.tasks))
+
+    shared = ray.put(setting)
+    share = 1.2 * MOST_USERS / max(1, prepared.n_users)
+    files = (prepared.place / "histories").files(".parquet")
+    drawn = [ray.remote(num_cpus=1)(_draw).remote(file, share, seed) for file in files]
+    users = ray.remote(num_cpus=1)(_first).remote(*drawn)
+    measure = ray.remote(num_cpus=1, num_gpus=1 if devices else 0, memory=_memory(llm))(_measure)
+    found = [measure.remote(shared, users, part, parts) for part in range(parts)]
+    figured = ray.remote(num_cpus=1)(_figures)
+    return ray.get(figured.remote(prepared.n_items, seed, setting.ranking or RANKING[0], *found))
+
+
+def _memory(llm: Place) -> int:
+    """Bytes a task asks Ray for: bf16 weights in fp32 are twice the files. More than a node has would wait for ever."""
+    import ray
+
+    sizes = [llm.fs.get_file_info(file.path).size for file in llm.files(".safetensors")]
+    return int(
+        min(2 * sum(sizes), *(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]))
+    )
+
+
+def _draw(histories: Place, share: float, seed: int) -> pa.Table:
+    """Rows (lot, user, items: training part and validation item) of about `share` of a file's users that have both."""
+    table = histories.read_table(["user", "items", "train_end", "valid_end"])
+    lots = _lots(table["user"].to_numpy(), seed)
+    train_end, valid_end = table["train_end"].to_numpy(), table["valid_end"].to_numpy()
+    asked = np.flatnonzero((train_end > 0) & (valid_end > train_end) & (lots < share * 2.0**64))
+    chosen = table.take(pa.array(asked))
+    ends = (train_end[asked] + 1).tolist()
+    items = [taken[:end] for taken, end in zip(chosen["items"].to_pylist(), ends, strict=True)]
+    return pa.table(
+        {"lot": lots[asked], "user": chosen["user"], "items": pa.array(items, pa.list_(pa.int32()))}
+    )
+
+
+def _first(*drawn: pa.Table) -> pa.Table:
+    """At most MOST_USERS rows of `_draw`, by lot: any number of the first of them is a random sample."""
+    return pa.concat_tables(drawn).sort_by([("lot", "ascending"), ("user", "ascending")]).slice(0, MOST_USERS)
+
+
+def _lots(users: np.ndarray, seed: int) -> np.ndarray:
+    """A random uint64 of each user that depends on seed and user alone (splitmix64; Steele, Lea, Flood 2014)."""
+    value = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    value += np.uint64((seed + 1) * 0xD1342543DE82EF95 % 2**64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
+    return value ^ (value >> np.uint64(31))
+
+
+def _measure(setting: Setting, users: pa.Table, part: int, parts: int) -> pa.Table:
+    """Every parts-th user of `users` from the part-th on: one row each, columns as `llm_metrics` reads them."""
+    place = np.arange(part, users.num_rows, parts)
+    rows = users.take(pa.array(place))
+    llm = Likelihood.open(setting.llm)
+    section = setting.section
+    prompts = Prompts.open(setting.llm, setting.items, setting.rendering, section.history, section.context)
+    taken = [np.asarray(items, np.int32) for items in rows["items"].to_pylist()]
+    columns: dict[str, Any] = {"place": place}
+    if setting.ranking:
+        ranked = place < _rankable(prompts)
+        columns |= ranks(llm, prompts, setting.ranking, taken, ranked)
+        targets = np.array([items[-1] for items in taken], np.int64)
+        columns["tail"] = pc.equal(setting.items["slice"], TAIL).to_numpy()[targets]
+    if "yes_no" in setting.tasks or "preference" in setting.tasks:
+        random, popular = _not_taken(taken, rows["user"].to_pylist(), setting)
+        if "yes_no" in setting.tasks:
+            columns |= yes_no(llm, prompts, taken, random, popular)
+            if setting.rendering == "title":
+                asked = np.flatnonzero((place < INJECTED) & (random != NO_ITEM))
+                titles = item_texts(setting.items, setting.rendering)
+                columns |= injected(llm, prompts, titles, taken, random, asked)
+        if "preference" in setting.tasks:
+            columns |= preference(llm, prompts, taken, random)
+    return pa.table(columns)
+
+
+def _rankable(prompts: Prompts) -> int:
+    """How many users the catalogue can be ranked for."""
+    items = prompts.items
+    return MOST_USERS if one_token(prompts) else RANKING_TOKENS // len(items.tokens)
+
+
+def _not_taken(taken: list[np.ndarray], users: list[int], setting: Setting) -> tuple[np.ndarray, np.ndarray]:
+    """For each user one item at random and one as popular items are drawn, NO_ITEM where none was found.
+
+    None of them is in the training part or is the validation item: a pair of an item with itself says nothing.
+    """
+    counts = setting.items["train_count"].to_numpy().astype(np.float64)
+    kinds = [np.arange(1.0, len(counts) + 1), np.cumsum(counts)]
+    drawn = np.full((len(taken), 2), NO_ITEM, np.int64)
+    for row, (user, items) in enumerate(zip(users, taken, strict=True)):
+        rng = np.random.default_rng((setting.seed, user))
+        for column, sums in enumerate(kinds):
+            found = np.searchsorted(sums, rng.random(DRAWS) * sums[-1], side="right")
+            # Where no item has any interaction the search runs past the end.
+            free = found[(found < len(sums)) & ~np.isin(found, items)]
+            if len(free):
+                drawn[row, column] = free[0]
+    return drawn[:, 0], drawn[:, 1]
+
+
+def _figures(n_items: int, seed: int, ranking: str, *found: pa.Table) -> dict[str, Any]:
+    return figures(pa.concat_tables(found).sort_by("place"), n_items, seed, ranking)

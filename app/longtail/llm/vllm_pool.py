@@ -1,0 +1,266 @@
+"""vLLM engines as a step of a Ray Data pipeline: rows of requests in, the same rows with their answers out.
+
+A pool of actors that grows and shrinks, each with an engine of its own. Rows carry token ids, so that the engine sees
+exactly what tuning saw, and columns stay Arrow arrays: one row stays one row, whatever number of questions it asks, so
+that no crash can tear an answer. `ray.data.llm` does the same a row at a time in asyncio; with small models that costs
+several times what the engine itself takes (docs/results.md, "Augmentation").
+"""
+
+import logging
+import multiprocessing
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from longtail.recipe import Resources
+from longtail.schema import ANSWER
+from longtail.workspace.place import Place
+
+Row = dict[str, Any]
+MAX_LOGPROBS = 64
+"""Most alternatives of one token that an answer can carry."""
+
+IN_ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""On a CPU vLLM 0.29 gives the model a process of its own, only to bind threads, which we do not: a third more time to
+start, and a hop between processes for every step."""
+
+QUESTIONS_AT_ONCE = 1024
+"""Questions of one batch, about: enough that an engine runs full steps, few enough that little is lost with an actor."""
+BATCHES_AT_ONCE = 2
+"""Batches that an engine works on: while one drains, the next one fills its steps."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a pool answers. max_tokens 1 with `top` > 0: the likeliest next tokens; with a request's `options`: their
+    log-probabilities, likely or not. Otherwise text of at most `max_tokens`.
+    """
+
+    max_tokens: int = 1
+    top: int = 0
+    temperature: float = 0.0
+    top_p: float = 1.0
+    grammar: str | None = None
+    """A grammar that what is written must keep to (vLLM's structured outputs)."""
+
+    def parameters(self, options: Sequence[int]) -> Any:
+        """vLLM's, without a seed of the request's own: an answer is stored, never made again, and a CPU engine that samples
+        by seeds ends where it splits a prompt (vLLM 0.29).
+        """
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
+        asked = {"logprob_token_ids": list(options)} if options else {"logprobs": self.top}
+        if self.temperature:
+            asked |= {"temperature": self.temperature, "top_p": self.top_p}
+        else:
+            asked["temperature"] = 0.0
+        if self.grammar:
+            asked["structured_outputs"] = StructuredOutputsParams(grammar=self.grammar)
+        return SamplingParams(max_tokens=self.max_tokens, detokenize=False, flat_logprobs=True, **asked)
+
+
+def engine_arguments(resources: Resources, context: int) -> Row:
+    """Keyword arguments of one vLLM engine; eager and fp32 on a CPU, where compiling and bf16 only cost."""
+    common = {
+        "max_model_len": context,
+        "max_logprobs": MAX_LOGPROBS,
+        "enable_prefix_caching": True,
+        "disable_log_stats": True,
+    }
+    if resources.accelerator == "gpu":
+        return common
+    on_cpu = {"enforce_eager": True, "dtype": "float32", "max_num_seqs": 256}
+    return common | on_cpu | {"distributed_executor_backend": IN_ONE_PROCESS}
+
+
+def ask(
+    llm: Place, resources: Resources, context: int, sampling: Sampling, questions: int = 1
+) -> Callable[[Any], Any]:
+    """A step that asks the `prompts` of every row: dataset in, dataset out, rows in any order.
+
+    It adds `answers` (list of ANSWER, one for each prompt), `prompt_tokens`, `output_tokens`, `seconds` and `error`, null
+    where all is well; a row that the engine rejects has no answers. questions: prompts of a row, about.
+    """
+    import ray.data
+
+    rows = max(1, QUESTIONS_AT_ONCE // questions)
+
+    def step(dataset: Any) -> Any:
+        # An actor hands on what it has when a block is done: blocks of one batch keep answers coming.
+        blocks = dataset.repartition(target_num_rows_per_block=rows)
+        with warnings.catch_warnings():
+            # Ray 2.60 announces the end of the only way to give an actor more threads.
+            warnings.simplefilter("ignore")
+            return blocks.map_batches(
+                Engine,
+                fn_constructor_args=(llm, engine_arguments(resources, context), sampling),
+                batch_format="pyarrow",
+                batch_size=None,
+                zero_copy_batch=True,
+                compute=ray.data.ActorPoolStrategy(
+                    min_size=resources.pool[0],
+                    max_size=resources.pool[1],
+                    max_tasks_in_flight_per_actor=2 * BATCHES_AT_ONCE,
+                    enable_true_multi_threading=True,
+                ),
+                ray_remote_args_fn=lambda: {"max_concurrency": BATCHES_AT_ONCE},
+                **({"num_gpus": 1} if resources.accelerator == "gpu" else {"num_cpus": 1}),
+            )
+
+    return step
+
+
+@dataclass
+class _Batch:
+    """The questions of one call, on their way."""
+
+    outputs: list[Any]
+    left: int
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def answer(self, place: int, output: Any) -> None:
+        self.outputs[place] = output
+        self.left -= 1
+        if not self.left:
+            self.done.set()
+
+
+class Engine:
+    """One vLLM engine. Calls may come from several threads; one thread of its own feeds the engine and takes its answers.
+
+    A dead engine ends the process: Ray Data starts a new actor and gives it the same batches.
+    """
+
+    def __init__(self, llm: Place, arguments: Row, sampling: Sampling) -> None:
+        from vllm import LLM
+
+        with llm.local() as folder:
+            # One token is read by its number; only what is written on needs to know where a text ends.
+            arguments = arguments | {"skip_tokenizer_init": sampling.max_tokens == 1}
+            self.engine = LLM(str(folder), **arguments).llm_engine
+        self.sampling = sampling
+        self._asked: SimpleQueue[tuple[str, list[int], Any, _Batch, int]] = SimpleQueue()
+        threading.Thread(target=self._run, daemon=True).start()
+        if children := multiprocessing.active_children():
+            threading.Thread(target=_end_with, args=(children,), daemon=True).start()
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """A table with `prompts` and `options` -> the same without `prompts`, with what `ask` says."""
+        started = time.monotonic()
+        outputs = self._answers(batch)
+        table = batch.drop_columns(["prompts", "options"])
+        counts = np.diff(_column(batch, "prompts").offsets.to_numpy())
+        columns = _answer_columns(outputs, counts, time.monotonic() - started)
+        for name, column in columns.items():
+            table = table.append_column(name, column)
+        return table
+
+    def _answers(self, batch: pa.Table) -> list[Any]:
+        """vLLM's outputs, or the messages of rejected ones, of all prompts, row by row."""
+        prompts = _column(batch, "prompts").to_pylist()
+        options = _column(batch, "options").to_pylist()
+        together = _Batch([None] * sum(map(len, prompts)), sum(map(len, prompts)))
+        place, known = 0, {}
+        for questions, tokens in zip(prompts, options, strict=True):
+            wanted = tuple(tokens)
+            if wanted not in known:
+                known[wanted] = self.sampling.parameters(wanted)
+            for prompt in questions:
+                self._asked.put((f"{id(together):x}-{place}", prompt, known[wanted], together, place))
+                place += 1
+        if place:
+            together.done.wait()
+        return together.outputs
+
+    def _run(self) -> None:
+        from vllm.exceptions import VLLMClientError
+
+        waiting: dict[str, tuple[_Batch, int]] = {}
+        try:
+            while True:
+                while not waiting or not self._asked.empty():
+                    name, prompt, parameters, batch, place = self._asked.get()
+                    try:
+                        self.engine.add_request(name, {"prompt_token_ids": prompt}, parameters)
+                        waiting[name] = batch, place
+                    except (VLLMClientError, ValueError) as error:
+                        # This prompt is too long, or empty, or holds a token that is none.
+                        batch.answer(place, str(error).partition("\n")[0] or "rejected by the engine")
+                for output in self.engine.step():
+                    if output.finished:
+                        batch, place = waiting.pop(output.request_id)
+                        batch.answer(place, output)
+        except BaseException:
+            logging.getLogger("longtail").exception("an engine died; Ray Data starts another")
+            os._exit(1)  # its calls would wait for ever
+
+
+def _end_with(children: list[multiprocessing.Process]) -> None:
+    """End this process with the first of vLLM's, for vLLM's client goes on waiting for answers of one that was killed."""
+    connection.wait([child.sentinel for child in children])
+    os._exit(1)
+
+
+def _answer_columns(outputs: list[Any], counts: np.ndarray, seconds: float) -> dict[str, pa.Array]:
+    """The columns that the engine adds, from the outputs of all rows and each row's number of questions."""
+    rows = np.repeat(np.arange(len(counts)), counts)
+    errors: list[str | None] = [None] * len(counts)
+    prompt_tokens, output_tokens = np.zeros(len(counts), np.int32), np.zeros(len(counts), np.int32)
+    for row, output in zip(rows.tolist(), outputs, strict=True):
+        if isinstance(output, str):
+            errors[row] = output
+    lists: dict[str, list[list[Any]]] = {
+        name: [] for name in ("written", "written_logprobs", "options", "option_logprobs")
+    }
+    kept = np.zeros(len(counts), np.int64)
+    for row, output in zip(rows.tolist(), outputs, strict=True):
+        if errors[row] is not None:
+            continue
+        kept[row] += 1
+        said = output.outputs[0]
+        prompt_tokens[row] += len(output.prompt_token_ids)
+        output_tokens[row] += len(said.token_ids)
+        found = said.logprobs
+        lists["written"].append(said.token_ids)
+        lists["written_logprobs"].append([found.logprobs[start] for start in found.start_indices])
+        # The first entry is the written token itself, the alternatives follow.
+        alternatives = slice(1, found.end_indices[0]) if found.end_indices else slice(0, 0)
+        lists["options"].append(found.token_ids[alternatives])
+        lists["option_logprobs"].append(found.logprobs[alternatives])
+    parts = [
+        _lists(values, pa.int32() if name in ("written", "options") else pa.float32())
+        for name, values in lists.items()
+    ]
+    answers = pa.StructArray.from_arrays(parts, fields=list(ANSWER))
+    tokens = (prompt_tokens + output_tokens).astype(np.float64)
+    shares = tokens / max(1.0, tokens.sum())
+    return {
+        "answers": pa.ListArray.from_arrays(_offsets(kept), answers),
+        "prompt_tokens": pa.array(prompt_tokens),
+        "output_tokens": pa.array(output_tokens),
+        "seconds": pa.array((seconds * shares).astype(np.float32)),
+        "error": pa.array(errors, pa.string()),
+    }
+
+
+def _lists(values: list[list[Any]], kind: pa.DataType) -> pa.ListArray:
+    flat = [value for one in values for value in one]
+    return pa.ListArray.from_arrays(_offsets([len(one) for one in values]), pa.array(flat, kind))
+
+
+def _offsets(lengths: Any) -> pa.Array:
+    return pa.array(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int32))
+
+
+def _column(table: pa.Table, name: str) -> pa.ListArray:
+    return table[name].combine_chunks()

@@ -1,0 +1,108 @@
+"""Reading a recipe: YAML and `--set` changes to a checked `Recipe`, or one message that names the key and the fix."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+import longtail
+from longtail.errors import InputError
+from longtail.recipe.recipe import Recipe
+from longtail.recipe.section import Section
+
+SHIPPED = Path(longtail.__file__).with_name("recipes")
+"""Recipes that come with the package; they are called by name."""
+
+
+def load_recipe(path: str | Path, changes: list[str] | None = None) -> Recipe:
+    """Read a YAML recipe, a file or a shipped one by its name, and apply `a.b=c` changes (values are YAML too).
+
+    Raises InputError naming file, key, value and, for an unknown key, the nearest known one.
+    """
+    path = find_recipe(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a recipe is a mapping of sections, this is {type(values).__name__}.")
+    for change in changes or []:
+        _apply(values, change)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise InputError("\n".join(f"{path}: {_explain(problem)}" for problem in error.errors())) from None
+
+
+def find_recipe(path: str | Path) -> Path:
+    """The file `path`, or the shipped recipe of that name. Raises InputError that names those that are shipped."""
+    path, shipped = Path(path), {file.stem: file for file in SHIPPED.glob("*.yaml")}
+    if path.exists() or str(path) not in shipped:
+        if not path.is_file():
+            raise InputError(
+                f"{path}: no such recipe. Shipped, to be called by name: {', '.join(sorted(shipped))}."
+            )
+        return path
+    return shipped[str(path)]
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as YAML, every default written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def _apply(values: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {change}: write it as section.key=value.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {change}: the value is not YAML: {error}") from error
+    *parents, last = key.split(".")
+    for parent in parents:
+        if isinstance(values, list) and parent.isdigit() and int(parent) < len(values):
+            values = values[int(parent)]
+            continue
+        values = values.setdefault(parent, {}) if isinstance(values, dict) else None
+        if not isinstance(values, dict | list):
+            raise InputError(f"--set {change}: {parent} is not a section of the recipe.")
+    if isinstance(values, list):
+        raise InputError(
+            f"--set {change}: {parents[-1]} is a list, name the place in it: {parents[-1]}.0.{last}."
+        )
+    values[last] = value
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    """One validation problem in a recipe user's words."""
+    where = [part for part in problem["loc"]]
+    key = ".".join(str(part) for part in where)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(where[:-1])
+        near = difflib.get_close_matches(str(where[-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}."
+        return f"unknown key '{key}': {hint}"
+    if not where:  # of several sections together: the message names them
+        return f"{problem['msg']}."
+    return f"{key} = {problem.get('input')!r}: {problem['msg']}."
+
+
+def _known_keys(where: list[str | int]) -> list[str]:
+    """The field names of the section at `where`."""
+    section: Any = Recipe
+    for part in where:
+        if isinstance(part, str) and part in getattr(section, "model_fields", {}):
+            section = _section_of(section.model_fields[part].annotation)
+    return list(getattr(section, "model_fields", {}))
+
+
+def _section_of(annotation: Any) -> Any:
+    """The Section inside an annotation such as `Swing | None` or `list[NextItem]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(
+        (found for inner in getattr(annotation, "__args__", ()) if (found := _section_of(inner))), None
+    )

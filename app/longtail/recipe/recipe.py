@@ -1,0 +1,289 @@
+"""The whole recipe of a run."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from longtail.recipe.augmentation import Judge, NextItem, Prices, Strategy, StrategySection, Sweep
+from longtail.recipe.dataset import Dataset
+from longtail.recipe.llm import LLM, Discriminator, Generator, Role, Task
+from longtail.recipe.recommenders import ItemCF, Recommenders, Swing
+from longtail.recipe.section import Count, Positive, Section, Share
+from longtail.recipe.tuning import Tune
+from longtail.recipe.variants import SOURCES, VARIANTS, Variant
+
+TAUGHT: dict[str, tuple[Role, Task]] = {
+    "next_item": ("generator", "next_item"),
+    "id_list": ("generator", "id_list"),
+    "insertion": ("generator", "next_item"),
+    "pairs": ("discriminator", "preference"),
+    "cold_pairs": ("discriminator", "preference"),
+    "screening": ("discriminator", "yes_no"),
+}
+"""Who answers a strategy, and the task that teaches it."""
+RANKING = ("next_item", "ranking")
+"""The strategies that give every user a list, the one that is rather used first."""
+
+
+class Evaluation(Section):
+    seeds: Positive = 1
+    """Trained recommenders are fitted this often; the interval averages over the seeds."""
+    ks: list[Positive] = [3, 5, 10, 20, 50]
+    bootstrap: Positive = 1000
+    sampled_negatives: Count = 0
+    """Besides full ranking, rank every target among so many random items; only to compare with tables made that way."""
+    after_validation: bool = False
+    """At the test, ask with the validation item as the latest of the history, as SASRec's authors do. Only for
+    recommenders that rank from the history that is asked with, and without `served`: an LLM was asked without that item."""
+    served: bool = True
+    """Where the LLM ranks for users, evaluate also every recommender fused with its list, and with ItemCF's as a control;
+    how much either counts is chosen on validation. What `ranking` ranked again is fused with its own recommender alone,
+    and held against the same items in that one's own order."""
+
+
+class Serving(Section):
+    """What is served. By default (null) it is what validation chose: the recommender, the variant it was fitted on,
+    whether a list of the LLM is fused in, and how. What is named here is served instead; validation chooses the rest.
+
+    Fusing is Llama4Rec's aggregator, papers 2.4.
+    """
+
+    recommender: str | None = None
+    variant: Variant | None = None
+    list: Literal["next_item", "ranking"] | None = None
+    """The strategy whose list is fused in. That of `ranking` is of one recommender's items, and is fused with no other."""
+    alpha_1: Share | None = None
+    alpha_2: Share | None = None
+    utility: Literal["rank", "score"] | None = None
+    """What an item is worth in a list: minus its place (the paper), or its share of the list's largest score."""
+    candidates: Positive = 50
+    """k': how many of the recommender's items are ranked again, in the evaluation too."""
+
+
+class Resources(Section):
+    accelerator: Literal["cpu", "gpu"] = "cpu"
+    pool: tuple[Positive, Positive] = (1, 1)
+    """Smallest and largest number of vLLM engines of one pool."""
+    llm_workers: Positive = 2
+    """Ray Train workers that tune an LLM."""
+    workers: Positive = 1
+    """Ray Train workers that train one recommender."""
+    parallel: Positive = 2
+    """Recommenders trained at the same time."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Resources":
+        if self.pool[0] > self.pool[1]:
+            raise ValueError(f"pool is [smallest, largest], got {list(self.pool)}")
+        return self
+
+
+class Recipe(Section):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: Count = 7
+    dataset: Dataset = Dataset()
+    llm: LLM = LLM()
+    generator: Generator = Generator()
+    discriminator: Discriminator = Discriminator()
+    augment: list[Strategy] = [NextItem()]
+    """The strategies, each at most once."""
+    ledger: str | None = None
+    """Folder or URI where the LLMs' answers are kept; recipes that name the same one never ask the same question twice.
+    By default `ledger` in the workspace."""
+    judge: Judge = Judge()
+    """Which proposals are accepted, or the name of a preset: `llm-i2i`."""
+    sweep: Sweep = Sweep()
+    prices: Prices = Prices()
+    variants: list[Variant] = list(VARIANTS)
+    recommenders: Recommenders = Recommenders(itemcf=ItemCF(), swing=Swing())
+    tune: Tune = Tune()
+    evaluation: Evaluation = Evaluation()
+    serving: Serving = Serving()
+    resources: Resources = Resources()
+
+    @property
+    def strategies(self) -> dict[str, StrategySection]:
+        return {section.strategy: section for section in self.augment}
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The LLMs that some strategy or the judge asks."""
+        if not self.augmented:
+            return ()
+        asked = {role for _, (role, _) in self._tasks_needed()}
+        # The discriminator starts from the generator's weights, so that one is always tuned.
+        return ("generator", "discriminator") if "discriminator" in asked else ("generator",)
+
+    @property
+    def augmented(self) -> bool:
+        """Whether an LLM is asked at all: some variant needs what it writes, or it ranks for serving."""
+        return set(self.variants) != {"observed"} and bool(self.augment)
+
+    @property
+    def ranking_strategies(self) -> tuple[str, ...]:
+        """The strategies of this recipe that give every user a list, the one that is rather used first."""
+        return tuple(name for name in RANKING if name in self.strategies)
+
+    @property
+    def served(self) -> bool:
+        """Whether recommenders are evaluated fused with lists, as they may be served."""
+        return self.evaluation.served and self.augmented and bool(self.ranking_strategies)
+
+    def training_set_of(self, recommender: str, variant: Variant) -> str:
+        """The name of what a recommender is trained on: the variant's, or its own where its judge is another."""
+        own = getattr(self.recommenders, recommender).judge and "next_item" in SOURCES[variant]
+        return f"{variant}-{recommender}" if own else variant
+
+    @property
+    def training_sets(self) -> dict[str, tuple[Variant, Judge]]:
+        """All of them by name, with the judge of each."""
+        found: dict[str, tuple[Variant, Judge]] = {}
+        for name, section in self.recommenders.chosen().items():
+            for variant in section.variants or self.variants:
+                own = self.training_set_of(name, variant)
+                found[own] = variant, self.judge if own == variant else self.judge_of(name)
+        return found
+
+    @property
+    def itemcf(self) -> ItemCF:
+        """The ItemCF that controls, hints and the judge's independent signal use: the recipe's own, tuned as that is."""
+        own = self.recommenders.itemcf or ItemCF()
+        return own.model_copy(update={"variants": None, "judge": {}})
+
+    def judge_of(self, recommender: str) -> Judge:
+        """The judge of what this recommender is trained on."""
+        return Judge.model_validate(self.judge.model_dump() | getattr(self.recommenders, recommender).judge)
+
+    def _tasks_needed(self) -> list[tuple[str, tuple[Role, Task]]]:
+        """By strategy what its LLM must have been taught."""
+        needed = [(name, TAUGHT[name]) for name in self.strategies if name in TAUGHT]
+        ranked = self.strategies.get("ranking")
+        if ranked:
+            listwise = ranked.mode == "listwise"
+            needed.append(("ranking", ("generator", "ranking") if listwise else ("discriminator", "yes_no")))
+        if "next_item" in self.strategies and self.judge.yes_no > 0:
+            needed.append(("next_item", ("discriminator", "yes_no")))
+        return needed
+
+    @model_validator(mode="after")
+    def _one_share(self) -> "Recipe":
+        """The judge keeps for the long tail what next_item reserves for it, unless it is told otherwise."""
+        proposing = self.strategies.get("next_item")
+        if not isinstance(proposing, NextItem) or not proposing.tail_share or self.judge.tail_share:
+            return self
+        if "tail_share" in self.judge.model_fields_set:
+            raise ValueError(
+                f"judge.tail_share = {self.judge.tail_share:g} throws away what augment.next_item.tail_share ="
+                f" {proposing.tail_share:g} reserves for the long tail: leave it out, and the judge keeps as large a share,"
+                " or set both to 0"
+            )
+        judge = self.judge.model_copy(update={"tail_share": proposing.tail_share})
+        object.__setattr__(self, "judge", judge)  # the last moment before the recipe is frozen
+        return self
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Recipe":
+        if "observed" not in self.variants:
+            raise ValueError("variants must contain 'observed': every lift is measured against it")
+        if len(self.strategies) < len(self.augment):
+            raise ValueError("augment: each strategy at most once")
+        for variant in self.variants:
+            missing = set(SOURCES[variant]) - set(self.strategies)
+            if missing:
+                raise ValueError(
+                    f"variants: '{variant}' is made of {sorted(missing)}, which augment does not have"
+                )
+        ranked = self.strategies.get("ranking")
+        if ranked and ranked.recommender not in self.recommenders.chosen():
+            raise ValueError(
+                f"augment.ranking ranks the best items of {ranked.recommender} again, which recommenders does not have:"
+                f" add {ranked.recommender} there, or name another one as augment's ranking.recommender"
+            )
+        for strategy, (role, task) in self._tasks_needed():
+            if role in self.roles and task not in getattr(self, role).tasks:
+                raise ValueError(
+                    f"augment.{strategy} asks the {role} what {role}.tasks does not teach it: add '{task}' there"
+                )
+        if self.prices.models and self.llm.base not in self.prices.models:
+            raise ValueError(
+                f"prices.models has no '{self.llm.base}', the llm.base of this recipe; it has"
+                f" {sorted(self.prices.models)}"
+            )
+        if "hard" in self.generator.negatives:
+            raise ValueError(
+                "generator.negatives: 'hard' are the tuned generator's misses, for the discriminator only"
+            )
+        if "hard" in self.discriminator.negatives and self.llm.items != "token":
+            raise ValueError("discriminator.negatives: 'hard' needs llm.items: token")
+        if self.llm.base == "small" and self.generator.lora:
+            raise ValueError(
+                "generator.lora needs a pretrained llm.base; 'small' is trained from scratch, set it to 0"
+            )
+        for name, section in self.recommenders.chosen().items():
+            try:
+                self.judge_of(name)
+            except ValidationError as error:
+                fault = error.errors()[0]
+                raise ValueError(
+                    f"recommenders.{name}.judge.{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+                ) from None
+            missing = set(section.variants or []) - set(self.variants)
+            if missing:
+                raise ValueError(
+                    f"recommenders.{name}.variants names {sorted(missing)}, which variants does not have"
+                )
+            if section.variants is not None and "observed" not in section.variants:
+                raise ValueError(f"recommenders.{name}.variants must contain 'observed'")
+        self._check_serving()
+        self._check_after_validation()
+        return self
+
+    def _check_serving(self) -> None:
+        """Raise ValueError where `serving` names what this recipe does not make."""
+        asked = self.serving
+        trained = {name: own.variants or self.variants for name, own in self.recommenders.chosen().items()}
+        if asked.recommender and asked.recommender not in trained:
+            raise ValueError(
+                f"serving.recommender = {asked.recommender!r}: the recipe trains {', '.join(trained)}"
+            )
+        variants = trained[asked.recommender] if asked.recommender else self.variants
+        if asked.variant and asked.variant not in variants:
+            raise ValueError(
+                f"serving.variant = {asked.variant!r}: {asked.recommender or 'the recipe'} is trained on"
+                f" {', '.join(variants)}"
+            )
+        if asked.list and asked.list not in self.ranking_strategies:
+            raise ValueError(
+                f"serving.list = {asked.list!r}: of the strategies in augment"
+                f" {', '.join(self.ranking_strategies) or 'none'} ranks for users"
+            )
+        ranked = self.strategies.get("ranking")
+        if ranked and asked.list == "ranking" and asked.recommender not in (None, ranked.recommender):
+            raise ValueError(
+                f"serving.list: ranking holds the best items of {ranked.recommender}, serving.recommender is"
+                f" {asked.recommender}; serve {ranked.recommender} or another list"
+            )
+        named = [
+            name for name in ("list", "alpha_1", "alpha_2", "utility") if getattr(asked, name) is not None
+        ]
+        if named and not self.served:
+            raise ValueError(
+                f"serving.{named[0]}: no list is fused here, for that needs evaluation.served, a strategy that ranks"
+                " for users and a variant beside 'observed'. Leave it out"
+            )
+
+    def _check_after_validation(self) -> None:
+        """Raise ValueError where something would be asked at the test as if the validation item were not there."""
+        if not self.evaluation.after_validation:
+            return
+        kept = [name for name, section in self.recommenders.chosen().items() if section.keeps_users]
+        if kept:
+            raise ValueError(
+                f"evaluation.after_validation: {', '.join(kept)} rank by the user vectors of their fit, which know"
+                " nothing of the validation item. Leave these recommenders out, or after_validation"
+            )
+        if self.served:
+            raise ValueError(
+                "evaluation.after_validation: the LLM was asked without the validation item, so its lists cannot follow"
+                " it. Set evaluation.served to false, or leave after_validation out"
+            )

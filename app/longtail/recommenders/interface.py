@@ -1,0 +1,246 @@
+"""The border of a recommender: dense int32 codes in arrays, no ids and no Parquet.
+
+`Interactions` is a training set, `Recommender` the interface that every model keeps.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, Self
+
+import numpy as np
+import pyarrow as pa
+from scipy.sparse import csr_matrix
+
+from longtail.errors import InputError
+from longtail.workspace.place import Place
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """A training set: per user the observed items, oldest first, then the generated ones.
+
+    indptr int64 [users + 1], items int32 [n], weights float32 [n], observed int64 [users] (how many of a user's
+    entries were observed), n_items the size of the catalogue. sequence int64 [n]: the entries, user by user, as a model
+    of sequences reads them; None where that is as they stand.
+    """
+
+    indptr: np.ndarray
+    items: np.ndarray
+    weights: np.ndarray
+    observed: np.ndarray
+    n_items: int
+    sequence: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        wrong = np.flatnonzero(~(np.isfinite(self.weights) & (self.weights >= 0)))
+        if len(wrong):
+            row = wrong[0]
+            user = np.searchsorted(self.indptr, row, side="right") - 1
+            raise InputError(
+                f"training set: user {user}, item {self.items[row]} has weight {self.weights[row]}; a weight is"
+                f" finite and not negative ({len(wrong)} such rows)."
+            )
+        if len(self.items) and not 0 <= self.items.min() <= self.items.max() < self.n_items:
+            raise InputError(
+                f"training set: items {self.items.min()}..{self.items.max()}, the catalogue has"
+                f" 0..{self.n_items - 1}. Run longtail prepare and longtail fuse again."
+            )
+
+    @classmethod
+    def from_table(cls, table: pa.Table, n_items: int) -> "Interactions":
+        """From rows of `schema.FUSED`; row number must equal user code once sorted by `user`."""
+        table = table.sort_by("user").combine_chunks()
+        items, weights = table["items"].combine_chunks(), table["weights"].combine_chunks()
+        indptr = _starts(pa.compute.list_value_length(items).to_numpy(zero_copy_only=False))
+        places, sequence = table["sequence"].combine_chunks(), None
+        if places.null_count < len(places):
+            lengths = np.diff(indptr)
+            own = places.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
+            sequence = own + np.repeat(indptr[:-1], lengths)
+        return cls(
+            indptr=indptr,
+            items=items.flatten().to_numpy(zero_copy_only=False).astype(np.int32),
+            weights=weights.flatten().to_numpy(zero_copy_only=False).astype(np.float32),
+            observed=table["observed"].to_numpy().astype(np.int64),
+            n_items=n_items,
+            sequence=sequence,
+        )
+
+    @property
+    def n_users(self) -> int:
+        return len(self.indptr) - 1
+
+    @cached_property
+    def matrix(self) -> csr_matrix:
+        """Weights as users x items; an item that occurs twice for a user counts with its largest weight."""
+        users = np.repeat(np.arange(self.n_users), np.diff(self.indptr))
+        order = np.lexsort((-self.weights, self.items, users))
+        users, items, weights = users[order], self.items[order], self.weights[order]
+        first = np.ones(len(users), bool)
+        first[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
+        return csr_matrix((weights[first], (users[first], items[first])), shape=(self.n_users, self.n_items))
+
+    @property
+    def was_observed(self) -> np.ndarray:
+        """bool [n]: the entry was observed, not generated."""
+        step = np.arange(len(self.items)) - np.repeat(self.indptr[:-1], np.diff(self.indptr))
+        return step < np.repeat(self.observed, np.diff(self.indptr))
+
+    def history(self, user: int) -> np.ndarray:
+        """The observed items of a user, oldest first: what is asked with, and what is masked. Never a generated item."""
+        start = self.indptr[user]
+        return self.items[start : start + self.observed[user]]
+
+    def histories(self, users: np.ndarray) -> list[np.ndarray]:
+        return [self.history(user) for user in users]
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Items per user, oldest first: those of row r are items[indptr[r] : indptr[r + 1]].
+
+    items int32 [n], indptr int64 [rows + 1].
+    """
+
+    indptr: np.ndarray
+    items: np.ndarray
+
+    @classmethod
+    def observed(cls, train: Interactions) -> "Histories":
+        """The observed part of a training set: what is asked with and what is masked."""
+        return cls(_starts(train.observed), train.items[train.was_observed].astype(np.int32))
+
+    @classmethod
+    def of(cls, histories: Iterable[np.ndarray]) -> "Histories":
+        rows = [np.asarray(row, np.int32) for row in histories]
+        return cls(_starts([len(row) for row in rows]), np.concatenate([np.zeros(0, np.int32), *rows]))
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.indptr)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Row of every entry, int64 [n]."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def steps_back(self) -> np.ndarray:
+        """How far every entry lies back in its row, int64 [n]; the latest is 0."""
+        return np.repeat(self.indptr[1:], self.lengths) - 1 - np.arange(len(self.items))
+
+    def take(self, rows: np.ndarray) -> "Histories":
+        places, lengths = latest(self.indptr, rows)
+        return Histories(_starts(lengths), self.items[places])
+
+    def followed_by(self, later: "Histories") -> "Histories":
+        """Each row with the same row of `later` behind it."""
+        rows = np.concatenate([self.rows, later.rows])
+        order = np.argsort(rows, kind="stable")
+        items = np.concatenate([self.items, later.items])[order]
+        return Histories(self.indptr + later.indptr, items)
+
+    def pairs_in(self, others: "Histories") -> np.ndarray:
+        """bool [n]: the same row of `others` has this item too."""
+        widest = np.int64(max(self.items.max(initial=0), others.items.max(initial=0)) + 1)
+        return np.isin(self.rows * widest + self.items, others.rows * widest + others.items)
+
+    def emptied(self) -> "Histories":
+        """As many rows, without any item."""
+        return Histories(np.zeros_like(self.indptr), self.items[:0])
+
+    def matrix(self, values: np.ndarray, n_items: int) -> csr_matrix:
+        """rows x items float32 of `values` [n]; of an item that occurs twice in a row the later counts."""
+        last_first = np.arange(len(self.items))[::-1]
+        _, kept = np.unique((self.rows * n_items + self.items)[last_first], return_index=True)
+        kept = last_first[kept]
+        cells = (self.rows[kept], self.items[kept])
+        return csr_matrix((values[kept].astype(np.float32), cells), shape=(len(self), n_items))
+
+
+def latest(starts: np.ndarray, rows: np.ndarray, length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Where the last `length` entries, or all, of some rows of a ragged array lie, one row behind the other: places
+    int64 [n], and how many each row has [rows].
+    """
+    ends = starts[1:][rows]
+    lengths = ends - starts[:-1][rows]
+    if length is not None:
+        lengths = np.minimum(lengths, length)
+    offsets = np.cumsum(lengths) - lengths
+    return np.arange(lengths.sum()) + np.repeat(ends - lengths - offsets, lengths), lengths
+
+
+def _starts(lengths: Any) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """Pairs of items of which a user prefers one (cold-start augmenters, 2402.11724).
+
+    users, preferred and rejected int32 [n], confidences float32 [n], the weights of the pairs in the loss.
+    """
+
+    users: np.ndarray
+    preferred: np.ndarray
+    rejected: np.ndarray
+    confidences: np.ndarray
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> "Preferences":
+        """From rows of `schema.PREFERENCES`."""
+        names = ("user", "preferred", "rejected", "confidence")
+        return cls(*(table[name].to_numpy() for name in names))
+
+    @classmethod
+    def none(cls) -> "Preferences":
+        empty = np.zeros(0, np.int32)
+        return cls(empty, empty, empty, np.zeros(0, np.float32))
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Held-out items: users[r] took items[r]; both int [n]."""
+
+    users: np.ndarray
+    items: np.ndarray
+
+
+class Recommender(Protocol):
+    """One model. Fitting is deterministic by `seed`; a saved model answers as the fitted one."""
+
+    def fit(
+        self,
+        train: Interactions,
+        preferences: Preferences | None = None,
+        validation: Targets | None = None,
+    ) -> Self:
+        """Learn from `train`; trained models also from `preferences`, and stop where `validation` is best."""
+        ...
+
+    def recommend(
+        self, users: np.ndarray, k: int, *, exclude_seen: bool = True, since: Histories | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Full ranking over the catalogue: items int32 [n, k], best first, -1 where there are fewer; scores float32.
+
+        `since` holds what each of the users took since the fit: it belongs to the history that is asked with and is
+        masked. A model whose section says `keeps_users` only masks it.
+        """
+        ...
+
+    def recommend_history(
+        self, histories: list[np.ndarray], k: int, *, exclude_seen: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same for ad-hoc users given by their histories (int32, oldest first), without training again."""
+        ...
+
+    def save(self, place: Place) -> None:
+        """safetensors, JSON or Parquet; never pickle."""
+        ...

@@ -1,0 +1,25 @@
+"""Popularity: every item's sum of interaction weights; it answers those too who have no history."""
+
+import numpy as np
+
+from longtail.recommenders.interface import Histories, Interactions, Preferences, Targets
+from longtail.recommenders.scoring.ranker import Ranker
+
+
+class Popularity(Ranker):
+    name = "popularity"
+    popularity: np.ndarray
+    """float32 [n_items]."""
+
+    def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+        self.popularity = np.asarray(train.matrix.sum(axis=0), np.float32).ravel()
+
+    def score(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
+        scores = np.where(self.popularity > 0, self.popularity, -np.inf).astype(np.float32)
+        return np.repeat(scores[None], len(histories), axis=0)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"popularity": self.popularity}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        self.popularity = arrays["popularity"]

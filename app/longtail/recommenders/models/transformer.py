@@ -1,0 +1,100 @@
+"""The network of SASRec (Kang, McAuley, arXiv 1808.09781, section 3), without padding.
+
+Sequences of a batch lie one behind the other, so everything but attention works on real positions only. Attention pads
+groups of sequences of nearly equal length: its cost is quadratic, and histories differ in length by factors.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from longtail.arrays import Groups, steps
+from longtail.recipe import SASRec as Section
+from longtail.recommenders.models.dropping import Dropout, dropout, dropping_attention
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the sequences of a batch lie.
+
+    positions int64 [N]: place in the window of `max_length`, the last item of every sequence at its end, as in the
+    paper, which pads on the left. last int64 [sequences]: flat place of each sequence's last item. groups: of attention.
+    """
+
+    positions: torch.Tensor
+    last: torch.Tensor
+    groups: Groups
+
+    @classmethod
+    def of(cls, lengths: np.ndarray, max_length: int, device: torch.device) -> "Layout":
+        """For sequences of `lengths` int [sequences], each 1..max_length, in the order in which they lie flat."""
+        positions = max_length - np.repeat(lengths, lengths) + steps(lengths)
+        last = np.cumsum(lengths) - 1
+        positions, last = (torch.from_numpy(array).to(device) for array in (positions, last))
+        return cls(positions, last, Groups.of(lengths, device))
+
+
+class Transformer(nn.Module):
+    """Items int64 [N] in a layout -> states [N, dim]; a state depends on the items of its sequence up to its own."""
+
+    def __init__(self, n_items: int, section: Section) -> None:
+        super().__init__()
+        self.scale = section.dim**0.5
+        self.items = nn.Embedding(n_items, section.dim)
+        self.positions = nn.Embedding(section.max_length, section.dim)
+        self.dropout = Dropout(section.dropout)
+        self.blocks = nn.ModuleList(Block(section) for _ in range(section.layers))
+        self.norm = nn.LayerNorm(section.dim)
+        for weights in self.parameters():
+            if weights.dim() > 1:
+                nn.init.xavier_normal_(weights)
+
+    def forward(self, items: torch.Tensor, layout: Layout) -> torch.Tensor:
+        states = self.dropout(self.items(items) * self.scale + self.positions(layout.positions))
+        for block in self.blocks:
+            states = block(states, layout)
+        return self.norm(states)
+
+
+class Block(nn.Module):
+    """x + Dropout(f(LayerNorm(x))) for f = self-attention, then the point-wise network (section 3.2)."""
+
+    def __init__(self, section: Section) -> None:
+        super().__init__()
+        dim = section.dim
+        self.heads, self.drop = section.heads, section.dropout
+        self.attention_norm, self.network_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.inward, self.outward = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.network = nn.Sequential(
+            nn.Linear(dim, dim), nn.ReLU(), Dropout(self.drop), nn.Linear(dim, dim), Dropout(self.drop)
+        )
+
+    def forward(self, states: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """[N, dim] -> [N, dim]."""
+        groups = layout.groups
+        parts = self.inward(self.attention_norm(states)).index_select(0, groups.gather)
+        parts = parts.split([rows * longest for rows, longest in groups.shapes])
+        mixed = [self._attend(part, *shape) for part, shape in zip(parts, groups.shapes, strict=True)]
+        mixed = torch.cat(mixed).index_select(0, groups.scatter)
+        states = states + dropout(self.outward(mixed), self.drop, self.training)
+        return states + self.network(self.network_norm(states))
+
+    def _attend(self, parts: torch.Tensor, rows: int, longest: int) -> torch.Tensor:
+        """Causal attention of one group: [rows * longest, 3 dim] -> [rows * longest, dim].
+
+        Padding stands on the right, where a causal query never looks.
+        """
+        parts = parts.view(rows, longest, 3, self.heads, -1)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # each [rows, heads, longest, dim / heads]
+        drop = self.drop if self.training else 0.0
+        attend = dropping_attention if drop and parts.device.type == "cpu" else _fused_attention
+        return attend(query, key, value, drop).transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def _fused_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, drop: float
+) -> torch.Tensor:
+    return functional.scaled_dot_product_attention(query, key, value, dropout_p=drop, is_causal=True)

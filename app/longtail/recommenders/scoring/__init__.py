@@ -1,0 +1,1 @@
+"""Ranking: the best k items of many users at a time."""

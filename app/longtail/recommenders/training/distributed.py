@@ -1,0 +1,170 @@
+"""Adam around a module: in one process, data-parallel (DDP), or with everything split between workers (DeepSpeed ZeRO 3)."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from longtail.recipe import SASRec as Section
+from longtail.recommenders.training.training_loop import Arrays, workers
+
+BETAS = (0.9, 0.98)
+"""As in the SASRec authors' code."""
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class Engine(ABC):
+    """Losses and steps of `module`, whose child `model` is what the recommender keeps."""
+
+    module: nn.Module
+    adam: torch.optim.Optimizer
+
+    @abstractmethod
+    def loss(self, *batch: Any) -> Any: ...
+
+    @abstractmethod
+    def step(self, loss: torch.Tensor) -> None:
+        """One step of Adam along the gradient of `loss`, averaged over workers."""
+
+    @abstractmethod
+    def weights(self) -> Arrays: ...
+
+    @abstractmethod
+    def state(self) -> Arrays: ...
+
+    @abstractmethod
+    def restore(self, state: Arrays) -> None: ...
+
+
+def engine_for(section: Section, module: nn.Module, device: torch.device) -> Engine:
+    """As the section says; `deepspeed` needs workers of Ray Train, or a process group of another kind."""
+    if section.engine == "deepspeed" and workers()[1] > 1:
+        return ZeroEngine(section, module)
+    return PlainEngine(section, module)
+
+
+class PlainEngine(Engine):
+    """One process, or DDP where there are several."""
+
+    def __init__(self, section: Section, module: nn.Module) -> None:
+        self.module = module
+        self.parallel = DistributedDataParallel(module) if workers()[1] > 1 else module
+        self.adam = torch.optim.Adam(
+            module.parameters(), lr=section.lr, betas=BETAS, weight_decay=section.l2, fused=True
+        )
+
+    def loss(self, *batch: Any) -> Any:
+        return self.parallel(*batch)
+
+    def step(self, loss: torch.Tensor) -> None:
+        self.adam.zero_grad()
+        loss.backward()
+        self.adam.step()
+
+    def weights(self) -> Arrays:
+        return _arrays(self.module.model.state_dict())
+
+    def state(self) -> Arrays:
+        found = {f"model.{name}": array for name, array in self.weights().items()}
+        for name, parameter in self.module.model.named_parameters():
+            kept = self.adam.state[parameter]
+            found |= {f"{moment}.{name}": kept[moment].cpu().numpy() for moment in MOMENTS if moment in kept}
+            found["step"] = np.array(float(kept["step"]) if kept else 0.0)
+        return found
+
+    def restore(self, state: Arrays) -> None:
+        _load(self.module.model, state)
+        for name, parameter in self.module.model.named_parameters():
+            if f"{MOMENTS[0]}.{name}" in state:
+                self.adam.state[parameter] = {
+                    moment: torch.from_numpy(state[f"{moment}.{name}"].copy()).to(parameter)
+                    for moment in MOMENTS
+                } | {"step": torch.tensor(float(state["step"]))}
+
+
+def _arrays(tensors: dict[str, torch.Tensor]) -> Arrays:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def _load(model: nn.Module, state: Arrays) -> None:
+    weights = {
+        name.removeprefix("model."): array for name, array in state.items() if name.startswith("model.")
+    }
+    model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+
+
+class ZeroEngine(Engine):
+    """DeepSpeed ZeRO 3: each worker keeps its part of weights, gradients and moments; layers are gathered when used."""
+
+    def __init__(self, section: Section, module: nn.Module) -> None:
+        import deepspeed
+
+        # The losses read the embedding itself, outside its own forward pass.
+        deepspeed.zero.register_external_parameter(module, module.model.items.weight)
+        self.module = module
+        self.zero, *_ = deepspeed.initialize(
+            model=module,
+            model_parameters=list(module.parameters()),
+            config={
+                "train_micro_batch_size_per_gpu": section.batch,
+                "zero_optimization": {"stage": 3},
+                "optimizer": {
+                    "type": "Adam",
+                    "params": {
+                        "lr": section.lr,
+                        "betas": BETAS,
+                        "weight_decay": section.l2,
+                        "torch_adam": True,
+                    },
+                },
+                "steps_per_print": 10**9,
+            },
+        )
+        self.adam = self.zero.optimizer.optimizer
+
+    def loss(self, *batch: Any) -> Any:
+        return self.zero(*batch)
+
+    def step(self, loss: torch.Tensor) -> None:
+        self.zero.backward(loss)
+        self.zero.step()
+
+    def weights(self) -> Arrays:
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        return _arrays(
+            {name: safe_get_full_fp32_param(p) for name, p in self.module.model.named_parameters()}
+        )
+
+    def state(self) -> Arrays:
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        found = {f"model.{name}": array for name, array in self.weights().items()}
+        for moment in MOMENTS:
+            for name, parameter in self.module.model.named_parameters():
+                found[f"{moment}.{name}"] = safe_get_full_optimizer_state(parameter, moment).cpu().numpy()
+        # Torch's own note of its steps, which the gathered moments leave out.
+        kept = next(iter(self.adam.state.values()))
+        return found | {"step": np.array(float(kept["step"]))}
+
+    def restore(self, state: Arrays) -> None:
+        import deepspeed
+        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+
+        for (
+            part
+        ) in self.zero.optimizer.fp32_partitioned_groups_flat:  # Adam has no moments before its first step
+            self.adam.state[part] = {moment: torch.zeros_like(part) for moment in MOMENTS} | {
+                "step": torch.tensor(float(state["step"]))
+            }
+        with deepspeed.zero.GatheredParameters(list(self.module.parameters()), modifier_rank=0):
+            _load(self.module.model, state)  # what the forward pass reads until the first step
+        for name, parameter in self.module.model.named_parameters():
+            safe_set_full_fp32_param(parameter, torch.from_numpy(state[f"model.{name}"].copy()))
+            for moment in MOMENTS:
+                value = torch.from_numpy(state[f"{moment}.{name}"].copy())
+                safe_set_full_optimizer_state(parameter, value, moment)

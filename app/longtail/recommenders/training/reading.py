@@ -1,0 +1,68 @@
+"""From prepared data to the border of a recommender; only for Ray tasks and trials, which may hold a table of users."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from longtail.data import read_histories
+from longtail.recipe import ItemCF
+from longtail.recommenders.interface import Interactions, Targets
+from longtail.schema import STRENGTHS
+from longtail.workspace.place import Place
+
+if TYPE_CHECKING:
+    from longtail.recommenders.scoring.ranker import Ranker
+
+
+def read_observed(data: Place) -> Interactions:
+    """The train part of the histories in `data` (a published place): the variant `observed`.
+
+    Every weight is 1, or what `schema.STRENGTHS` says.
+    """
+    histories = read_histories(data)
+    items = data / "items.parquet"
+    rows, taken, position = _flat(histories)
+    train_end = histories["train_end"].to_numpy().astype(np.int64)
+    trained = position < train_end[rows]
+    return Interactions(
+        indptr=np.concatenate([[0], np.cumsum(train_end)]),
+        items=taken[trained],
+        weights=observed_weights(histories, trained),
+        observed=train_end,
+        n_items=pq.read_metadata(items.path, filesystem=items.fs).num_rows,
+    )
+
+
+def observed_weights(histories: pa.Table, which: np.ndarray) -> np.ndarray:
+    """The weights float32 of those interactions of some histories that are in `which` (bool, of all their entries)."""
+    if STRENGTHS.name not in histories.column_names:
+        return np.ones(which.sum(), np.float32)
+    return histories[STRENGTHS.name].combine_chunks().flatten().to_numpy()[which].astype(np.float32)
+
+
+def observed_itemcf(data: Place, section: ItemCF) -> "Ranker":
+    """ItemCF fitted on the observed training log of `data`."""
+    from longtail.recommenders import build
+
+    return build("itemcf", section).fit(read_observed(data))
+
+
+def read_validation(data: Place) -> Targets:
+    """The validation items of all users in `data`, by user."""
+    histories = read_histories(data)
+    rows, taken, position = _flat(histories)
+    train_end, valid_end = (histories[name].to_numpy() for name in ("train_end", "valid_end"))
+    held_out = (position >= train_end[rows]) & (position < valid_end[rows])
+    return Targets(rows[held_out], taken[held_out])
+
+
+def _flat(histories: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row int64, item int32 and position in the row int64 of every interaction; a row is a user."""
+    items = histories["items"].combine_chunks()
+    lengths = pc.list_value_length(items).to_numpy(zero_copy_only=False)
+    rows = np.repeat(np.arange(len(items)), lengths)
+    position = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return rows, items.flatten().to_numpy(), position

@@ -1,0 +1,41 @@
+"""Validation inside a training: NDCG@10 of held-out items by full ranking, the way evaluation ranks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from longtail.ranking_metrics import METRICS, per_user
+from longtail.recommenders.interface import Targets
+from longtail.recommenders.scoring.ranker import Ranker
+
+K = 10
+USERS_AT_MOST = 10_000
+"""So many users are ranked for a validation; more would cost training time and hardly sharpen the choice."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The metric of some weights: larger is better."""
+
+    model: Ranker
+    targets: Targets
+
+    @classmethod
+    def of(cls, model: Ranker, targets: Targets, seed: int) -> "Validation":
+        """At most USERS_AT_MOST users, drawn by `seed`."""
+        users = np.unique(targets.users)
+        if len(users) > USERS_AT_MOST:
+            chosen = np.random.default_rng(seed).choice(users, USERS_AT_MOST, replace=False)
+            kept = np.isin(targets.users, chosen)
+            targets = Targets(targets.users[kept], targets.items[kept])
+        return cls(model, targets)
+
+    def __call__(self, weights: dict[str, np.ndarray]) -> float:
+        """Mean NDCG@10 over the users."""
+        self.model.restore(weights)
+        users, rows = np.unique(self.targets.users, return_inverse=True)
+        lists, _ = self.model.recommend(users, K)
+        found = lists[rows] == self.targets.items[:, None]
+        ranks = np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0)
+        _, values = per_user(rows, ranks, [K])
+        return float(values[:, METRICS.index("ndcg"), 0].mean())

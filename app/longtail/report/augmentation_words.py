@@ -1,0 +1,114 @@
+"""What an augmentation cost, added and foretold, in sentences: computed, and never more certain than their intervals."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from longtail.evaluation.compared import label
+from longtail.report.summary import NAMES, signed
+
+
+def unit_of(metrics: Mapping[str, Any]) -> str:
+    """What a lift is divided by: the price table's currency, or million tokens where there is no price."""
+    priced = metrics["cost"]["money"] is not None
+    return metrics["recipe"]["prices"]["currency"] if priced else "million tokens"
+
+
+def cost_sentences(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What it cost, and the lift that is surest to be worth it; nothing where nobody was asked."""
+    total, unit = metrics["cost"], unit_of(metrics)
+    if not total["requests"]:
+        return
+    tokens = total["prompt_tokens"] + total["output_tokens"] + total["judge_tokens"]
+    each = f"; {total['tokens_per_accepted']:,.1f} tokens for each accepted one" if total["accepted"] else ""
+    yield (
+        f"{total['accepted']:,} of {total['proposals']:,} proposals were accepted, for {tokens:,} tokens and"
+        f" {total['engine_seconds']:,.0f} engine seconds{each}."
+    )
+    if total["money_per_1000_accepted"] is not None:
+        yield f"1,000 accepted proposals cost {total['money_per_1000_accepted']:,.4g} {unit}."
+    known = [
+        one for one in metrics["lift_per_cost"] if one["metric"] == "ndcg" and one["per_unit"] is not None
+    ]
+    sure = [one for one in known if one["ci_low"] is not None and one["ci_low"] > 0]
+    if sure:
+        best = max(sure, key=lambda one: one["per_unit"])
+        lift, low, high = (signed(100 * best[name], ".3g") for name in ("per_unit", "ci_low", "ci_high"))
+        yield (
+            f"Of the lifts whose interval lies above 0, most for its cost: {NAMES[best['recommender']]},"
+            f" {label(best['variant'])}, {lift} % NDCG@{best['k']} for each {unit} ({low} to {high} %)."
+        )
+    elif known:
+        yield f"No interval of a lift in NDCG@{known[0]['k']} over all users lies above 0: nothing was surely bought."
+
+
+def bias_sentences(sets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What the first variant of an LLM adds, beside the log; these are counts, so nothing of them is uncertain."""
+    one = next((one for one in sets if not one["control"]), None)
+    if one is None or not one["observed"]["interactions"]:
+        return
+    added, observed = one["added"], one["observed"]
+    more = "more" if added["popularity"] > observed["popularity"] else "not more"
+    ratio, subject = added["interactions"] / observed["interactions"], one["words"]
+    yield (
+        f"{subject[0].upper()}{subject[1:]} brings {ratio:.2f} interactions for each observed one, of items that are {more}"
+        f" popular: {added['popularity']:.1f} training interactions on average, {observed['popularity']:.1f} in the log."
+    )
+    for group, words in (("items:tail", "Long-tail items"), ("users:sparse", "Sparse users")):
+        yield (
+            f"{words} have {_percent(added['shares'][group])} of what it brings, {_percent(observed['shares'][group])} of"
+            " what was observed."
+        )
+
+
+def label_sentences(strategy: str, one: Mapping[str, Any]) -> Iterator[str]:
+    """How one strategy's answers agree with what users did later, over all users and on the long tail."""
+    name = strategy.replace("_", " ")
+    for part, words in (("all", ""), ("items:tail", ", of long-tail items alone")):
+        found = one["slices"].get(part, {})
+        if one["kind"] == "list" and "hit" in found:
+            yield (
+                f"The list of {name}, {one['length']:.0f} items on average, names one that the user took later"
+                f" for {interval(found['hit'])} of {found['hit']['n']:,} users{words}; a random list would for about"
+                f" {_percent(one['by_chance'][part])}."
+            )
+        if one["kind"] == "score" and "difference" in found:
+            change = found["difference"]
+            side = (
+                "higher" if change["ci_low"] > 0 else "lower" if change["ci_high"] < 0 else "not surely other"
+            )
+            yield (
+                f"What users took later, {name} gives a confidence that is {side} than that of the rest{words}:"
+                f" {found['held_out']['value']:.3f} and {found['others']['value']:.3f}, difference"
+                f" {signed(change['ci_low'], '.3f')} to {signed(change['ci_high'], '.3f')}, {change['n']:,} users."
+            )
+        if one["kind"] == "pair" and "preferred" in found:
+            chosen = found["preferred"]
+            side = (
+                "more often than a coin"
+                if chosen["ci_low"] > 0.5
+                else "less often than a coin"
+                if chosen["ci_high"] < 0.5
+                else "not surely other than a coin"
+            )
+            yield (
+                f"Of two items of which the user took one later, {name} prefers that one in {interval(chosen)}"
+                f" of the pairs of {chosen['n']:,} users{words}, {side}."
+            )
+    deciles = [decile for decile in one.get("deciles", []) if decile["taken"]]
+    if len(deciles) > 1:
+        size = "tenth" if len(deciles) == 10 else "part"
+        shares = [
+            f"{interval(one['taken'], 2)} at a mean likelihood of {_percent(one['mean'], 2)}"
+            for one in (deciles[-1], deciles[0])
+        ]
+        yield f"Taken later: of its likeliest {size} of proposals {shares[0]}, of the least likely {shares[1]}."
+
+
+def interval(figure: Mapping[str, float], digits: int = 1) -> str:
+    """A share with its interval, which is left out where the bootstrap cannot tell: where nobody differs."""
+    value, low, high = (_percent(figure[name], digits) for name in ("value", "ci_low", "ci_high"))
+    return f"{value} ({low} to {high})" if figure["ci_low"] < figure["ci_high"] else value
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %"

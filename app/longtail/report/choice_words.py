@@ -1,0 +1,72 @@
+"""Which fit and fusion is best, in sentences and by table line: as validation chose it, never the test."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from longtail.evaluation.compared import label
+from longtail.report.summary import NAMES
+
+Choice = Mapping[str, Any]
+"""The `choice` of metrics.json; see `report.choice`."""
+
+
+def headline(choice: Choice, rows: Sequence[Mapping[str, Any]], k: int) -> str:
+    """Which fit is best, for a recipe that compares recommenders without any LLM."""
+    best = choice["best"]
+    if not choice["figures"]:
+        return "Nobody was evaluated."
+    if not best:
+        return "No user has a validation item, so no recommender is called best."
+    return ": ".join([f"{NAMES[best['recommender']]} is best on validation", *_on_test(best, rows, k)]) + "."
+
+
+def sentences(choice: Choice, rows: Sequence[Mapping[str, Any]], k: int) -> list[str]:
+    """What `longtail serve` serves and why; and whether a control, which is not served, is better on validation."""
+    served, best, control = (choice[name] for name in ("served", "best", "control"))
+    if not served:
+        return [f"Nothing is served: {choice['fault']}"]
+    by = "as validation chose" if served == best else "as the recipe names it"
+    measured = served in choice["figures"]
+    words = [f"NDCG@10 on validation {served['ndcg']:.4f}"] if measured and served["users"] else []
+    words += _on_test(served, rows, k) if measured else ["a fusion that was not evaluated"]
+    found = [f"Served, {by}: {_described(served)}; {', '.join(words)}."]
+    if best and served != best:
+        found.append(f"Best on validation is {_described(best)}, NDCG@10 {best['ndcg']:.4f}.")
+    if control and best and mean_ndcg(choice, control) > mean_ndcg(choice, best):
+        name = f"{NAMES[control['recommender']]}, {label(control['variant'])}"
+        ndcg = f"NDCG@10 {mean_ndcg(choice, control):.4f}"
+        found.append(f"A control is better on validation: {name}, {ndcg}. Controls are not served.")
+    return found
+
+
+def means(choice: Choice) -> dict[tuple[str, str], float]:
+    """NDCG@10 on validation of each recommender and variant, the mean over its seeds; empty if nobody has an item."""
+    watched = [one for one in choice["figures"] if one["users"]]
+    fits = dict.fromkeys((one["recommender"], one["variant"]) for one in watched)
+    return {fit: mean_ndcg(choice, dict(zip(("recommender", "variant"), fit, strict=True))) for fit in fits}
+
+
+def mean_ndcg(choice: Choice, of: Mapping[str, Any]) -> float:
+    """NDCG@10 on validation of the recommender and variant of a figure, the mean over its seeds."""
+    return fmean(one["ndcg"] for one in choice["figures"] if _same(one, of))
+
+
+def _on_test(one: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], k: int) -> list[str]:
+    """Its Recall@k over all users, the mean over its seeds; nothing if nobody has a test item."""
+    wanted = {"metric": "recall", "k": k, "slice": "all"}
+    found = [row["value"] for row in rows if _same(row, one) and wanted.items() <= row.items()]
+    return [f"Recall@{k} {value:.4f} on the test" for value in found]
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one[name] == other[name] for name in ("recommender", "variant"))
+
+
+def _described(one: Mapping[str, Any]) -> str:
+    fit = f"{NAMES[one['recommender']]} of {label(one['trained_on'])}"
+    fit += f", seed {one['seed_index']}" if one["seed_index"] else ""
+    if not one["list"]:
+        return fit
+    fusion = f"α₁ {one['alpha_1']:g}, α₂ {one['alpha_2']:g}, utility {one['utility']}"
+    return f"{fit}, fused with the LLM's list of {one['list']} ({fusion})"

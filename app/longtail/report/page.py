@@ -1,0 +1,210 @@
+"""The page for people: `metrics.json` as a few sentences, plots and tables in one HTML document."""
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from longtail.evaluation.compared import CONTROLS, VARIANTS, label
+from longtail.ranking_metrics import SAMPLED_METRICS
+from longtail.report import choice_words
+from longtail.report.augmentation_page import augmentation
+from longtail.report.augmentation_words import interval
+from longtail.report.llm_words import lines, sentences
+from longtail.report.plots import Estimate, Group, forest, loss_curve, reliability_diagram
+from longtail.report.summary import (
+    NAMES,
+    SLICES,
+    Comparison,
+    chance,
+    compare,
+    evidence,
+    headline,
+    nearest_ten,
+    signed,
+)
+
+BIAS = {"coverage": "all", "gini": "all", "popularity": "all", "exposure": "items:tail"}
+"""The bias metrics of the page and the slice each is shown for."""
+
+
+def render(metrics: Mapping[str, Any]) -> str:
+    """The page from the content of `metrics.json`; nothing else is read. Every value is escaped."""
+    environment = Environment(
+        loader=PackageLoader("longtail.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": _percent,
+        "number": _number,
+        "seconds": _seconds,
+        "difference": _difference,
+        "over_control": _over_control,
+        "label": label,
+        "figure": _figure,
+        "lift": _per_unit,
+    }
+    k = nearest_ten(metrics["recipe"]["evaluation"]["ks"])
+    found = compare(metrics["rows"], "recall", k)
+    precision = metrics.get("precision", {})
+    compared = set(metrics["recipe"]["variants"]) != {"observed"}
+    choice, rows = metrics["choice"], metrics["rows"]
+    return environment.get_template("page.html").render(
+        metrics=metrics,
+        k=k,
+        names=NAMES,
+        controls=CONTROLS,
+        serving=sorted(
+            metrics.get("serving", []),
+            key=lambda one: (*_place(one["recommender"], one["variant"]), one["seed_index"]),
+        ),
+        compared=compared,
+        headline=headline(found, f"Recall@{k}") if compared else choice_words.headline(choice, rows, k),
+        evidence=[*evidence(found, precision), *choice_words.sentences(choice, rows, k)],
+        validation=choice_words.means(choice),
+        plots=_lift_plots(found),
+        by_chance=sum(one.slice in SLICES for one in found) / 20,
+        values=_values(metrics["rows"], k),
+        sampled=_sampled(metrics["rows"], k),
+        bias=_bias(metrics["rows"]),
+        added=augmentation(metrics),
+        precision=_precision_plot(precision),
+        llms=_llms(metrics.get("llms", {})),
+        llm_sentences=sentences(metrics.get("llms", {})),
+        recipe=yaml.safe_dump(metrics["recipe"], sort_keys=False, allow_unicode=True),
+    )
+
+
+def _lift_plots(found: list[Comparison]) -> list[dict[str, Any]]:
+    """Of each spoken-of slice that has users: its name, number of users, and the plot of changes."""
+    plots = []
+    for name, words in SLICES.items():
+        shown = sorted((one for one in found if one.slice == name), key=_order)
+        if shown:
+            groups = [_group(list(members)) for _, members in groupby(shown, key=lambda one: one.recommender)]
+            svg = Markup(forest(groups, tick=lambda x: signed(x, ".3g")))
+            plots.append({"slice": name, "words": words, "n": shown[0].n, "svg": svg})
+    return plots
+
+
+def _order(one: Comparison) -> tuple[int, int]:
+    return _place(one.recommender, one.variant)
+
+
+def _place(recommender: str, variant: str) -> tuple[int, int]:
+    """Where a fit stands in tables and plots."""
+    return list(NAMES).index(recommender), VARIANTS.index(variant)
+
+
+def _group(members: list[Comparison]) -> Group:
+    estimates = [
+        Estimate(one.variant, one.value - one.observed, one.low, one.high, _lift(one), bool(one.sign))
+        for one in members
+    ]
+    return Group(members[0].name, f"{members[0].observed:.4f}", estimates)
+
+
+def _lift(one: Comparison) -> str:
+    return f"to {one.value:.4f}" if one.lift is None else f"{signed(100 * one.lift, '.1f')} %"
+
+
+def _precision_plot(precision: Mapping[str, Mapping[str, float]]) -> Markup | None:
+    known = [
+        Estimate(name, found["value"], found["ci_low"], found["ci_high"], _percent(found["value"], 1))
+        for name in VARIANTS
+        if (found := precision.get(name))
+    ]
+    return Markup(forest([Group("", "", known)], tick=_percent)) if known else None
+
+
+def _llms(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each tuned LLM its role, what it is, the lines of its table and its plots."""
+    return [
+        {
+            "role": role,
+            "llm": llm,
+            "lines": list(lines(llm["worth"])),
+            "curve": Markup(loss_curve(**llm["curve"])) if llm["curve"] else None,
+            "reliability": Markup(reliability_diagram(llm["worth"]["yes_no"]["bins"]))
+            if "yes_no" in llm["worth"]
+            else None,
+        }
+        for role, llm in found.items()
+    ]
+
+
+def _values(rows: list[dict[str, Any]], k: int) -> list[dict[str, Any]]:
+    """Recall@k of each recommender and variant as {recommender, variant, slices: {slice: row}}."""
+    return _by_fit((row["slice"], row) for row in rows if row["metric"] == "recall" and row["k"] == k)
+
+
+def _sampled(rows: list[dict[str, Any]], k: int) -> list[dict[str, Any]]:
+    """The metrics of sampled ranking over all users; empty where none was asked for."""
+    return _by_fit(
+        (row["metric"], row)
+        for row in rows
+        if row["metric"] in SAMPLED_METRICS and row["k"] == k and row["slice"] == "all"
+    )
+
+
+def _bias(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return _by_fit((row["metric"], row) for row in rows if BIAS.get(row["metric"]) == row["slice"])
+
+
+def _by_fit(cells: Iterable[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Table lines, one per recommender and variant, of (column, row) cells."""
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for column, row in cells:
+        lines.setdefault((row["recommender"], row["variant"]), {})[column] = row
+    return [
+        {"recommender": recommender, "variant": variant, "cells": cells}
+        for (recommender, variant), cells in sorted(lines.items(), key=lambda line: _place(*line[0]))
+    ]
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    """What a figure's tooltip says: its interval and the p of its paired t-test."""
+    if row["ci_low"] is None:
+        return ""
+    low, high = signed(row["ci_low"], ".4f"), signed(row["ci_high"], ".4f")
+    return f"difference {low} to {high}{chance(row.get('p'))}"
+
+
+def _over_control(row: Mapping[str, Any]) -> str:
+    """The difference from the control and its t."""
+    found = row.get("over_control")
+    if not found:
+        return ""
+    t = "" if found["t"] is None else f" · t {signed(found['t'], '.1f')}"
+    return f"{signed(found['value'], '.4f')}{t}"
+
+
+def _figure(cell: Mapping[str, float]) -> str:
+    """A share, with its interval where it has one."""
+    return interval(cell) if "ci_low" in cell else _percent(cell["value"], 1)
+
+
+def _per_unit(lift: float | None) -> str:
+    return "–" if lift is None else f"{signed(100 * lift, '.3g')} %"
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def _number(value: float | int | None) -> str:
+    if value is None:
+        return "–"
+    return (
+        f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
+    )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,240 @@
+"""The stage `report`: `metrics.json` for machines and one page for people."""
+
+import subprocess
+from collections import Counter
+from dataclasses import asdict
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+from longtail.aggregation.choice import FIGURES, Figure, best, choose, read_figures
+from longtail.errors import InputError
+from longtail.evaluation.answer_agreement import agreement
+from longtail.evaluation.categories import read_categories
+from longtail.evaluation.compared import LOG_VARIANTS
+from longtail.evaluation.evaluate_stage import evaluated, ranking_settings
+from longtail.evaluation.llm_cost import Tally, cost, lift_per_cost, tally
+from longtail.evaluation.report_rows import measure_lists, measure_slice
+from longtail.evaluation.simulated_truth import precision
+from longtail.evaluation.slices import SLICE_NAMES
+from longtail.evaluation.training_bias import measure_training_set
+from longtail.recipe import SOURCES, Recipe
+from longtail.recommenders.training.fits import Run, ServedRun, served_runs
+from longtail.report.llm_words import read_llm, tuned
+from longtail.report.summary import nearest_ten
+from longtail.runtime.cluster import connect
+from longtail.workspace import STAGES, Workspace, read_manifest
+from longtail.workspace.place import Place
+
+MEANING = 2
+"""The version of the figures and the page that equal evaluations give: raised whenever they change."""
+
+
+def report(recipe: Recipe, ws: Workspace) -> None:
+    """Publish `report/metrics.json` and `report/index.html`, which is made from nothing but the former.
+
+    All that grows with users is computed in Ray tasks; only figures come back. Raises InputError where a
+    stage that the report rests on has not run.
+    """
+    fused = [ws / f"fused/{name}" for name in recipe.training_sets]
+    evaluations = [ws / run.evaluation for run in evaluated(recipe)]
+    llms = tuned(recipe, ws).values()
+    inputs = [ws / "data", *llms, *_augmentations(recipe, ws), *fused, *evaluations, ws / FIGURES]
+    unit = ws.stage("report", recipe.model_dump(mode="json"), inputs, MEANING)
+    if unit.up_to_date:
+        return
+    ws.claim()
+    for run in evaluated(recipe):
+        _check_ranking(recipe, ws / run.evaluation, run)
+    from longtail.report.page import render  # brings matplotlib
+
+    connect(recipe.resources)
+    with unit.publishing() as draft:
+        metrics = collect(recipe, ws)
+        (draft / "metrics.json").write_json(metrics)
+        (draft / "index.html").write_bytes(render(metrics).encode())
+
+
+def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
+    """The content of `metrics.json`; needs a joined Ray."""
+    import ray
+
+    rows = [task for name in recipe.recommenders.chosen() for task in _measure(name, recipe, ws)]
+    data, augmentations = ws / "data", _augmentations(recipe, ws)
+    tallies = {place.name: _over_files(tally, place / "answers") for place in augmentations}
+    labels, training_sets = _labels(recipe, augmentations, data), _training_sets(recipe, ws)
+    categories = ray.remote(num_cpus=1)(_attribute).remote(data)
+    llms = {role: ray.remote(num_cpus=1)(read_llm).remote(place) for role, place in tuned(recipe, ws).items()}
+    simulated = (data / "truth").exists()
+    precisions = {
+        variant: ray.remote(num_cpus=1)(precision).remote(
+            ws.require(f"fused/{variant}"), data, recipe.evaluation.bootstrap, recipe.seed
+        )
+        for variant in recipe.variants
+        if simulated and variant != "observed" and variant in recipe.training_sets
+    }
+    totals = {name: reduce(add, ray.get(tasks), Tally()) for name, tasks in tallies.items()}
+    spent = costs(recipe, totals, {place.name: read_manifest(place)["seconds"] for place in augmentations})
+    k = nearest_ten(recipe.evaluation.ks)
+    measured = [asdict(row) for some in ray.get(rows) for row in some]
+    metrics = {
+        "recipe": recipe.model_dump(mode="json"),
+        "dataset": read_manifest(data)["counts"],
+        "commit": code_commit(),
+        "rows": measured,
+        **spent,
+        "lift_per_cost": lift_per_cost(measured, asked_for(recipe), spent["strategies"], k),
+        "category": ray.get(categories),
+        "training_sets": {name: ray.get(task) for name, task in training_sets.items()},
+        "labels": {name: found for name, task in labels.items() if (found := ray.get(task))},
+        "stages": stage_seconds(ws.manifests()),
+        "choice": choice(recipe, read_figures(ws)),
+    }
+    if served := choices(recipe, ws):
+        metrics["serving"] = served
+    if llms:
+        base = {"base": recipe.llm.base}
+        metrics["llms"] = {role: base | ray.get(task) for role, task in llms.items()}
+    if simulated:
+        found = {variant: ray.get(task) for variant, task in precisions.items()}
+        metrics["precision"] = {variant: value for variant, value in found.items() if value}
+    return metrics
+
+
+def costs(recipe: Recipe, totals: dict[str, Tally], seconds: dict[str, float]) -> dict[str, Any]:
+    """The `cost` of all strategies together and of each, and the outcomes of their proposals; by strategy totals and wall
+    seconds.
+    """
+    price = recipe.prices.models.get(recipe.llm.base)
+    total = reduce(add, totals.values(), Tally())
+    return {
+        "proposals": dict(total.proposals),
+        "cost": cost(total, sum(seconds.values()), price),
+        "strategies": {
+            name: cost(own, seconds[name], price) | {"outcomes": dict(own.proposals)}
+            for name, own in totals.items()
+        },
+    }
+
+
+def asked_for(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """By variant of an LLM the strategies that were asked for it."""
+    served = {run.variant: (run.strategy,) for run in served_runs(recipe) if not run.control}
+    return {variant: SOURCES[variant] for variant in LOG_VARIANTS if variant in recipe.variants} | served
+
+
+def _over_files(task: Any, folder: Place) -> list[Any]:
+    import ray
+
+    return [ray.remote(num_cpus=1)(task).remote(file) for file in folder.files(".parquet")]
+
+
+def _labels(recipe: Recipe, augmentations: list[Place], data: Place) -> dict[str, Any]:
+    """By strategy a task that holds its answers against what users did later."""
+    import ray
+
+    resamples, seed = recipe.evaluation.bootstrap, recipe.seed
+    task = ray.remote(num_cpus=1)(agreement)
+    return {
+        place.name: task.remote(place.name, place / "answers", data, resamples, seed)
+        for place in augmentations
+    }
+
+
+def _training_sets(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
+    """By name a task that describes a training set; none where nothing was added to any."""
+    import ray
+
+    if not recipe.augmented:
+        return {}
+    task = ray.remote(num_cpus=1)(measure_training_set)
+    return {name: task.remote(ws.require(f"fused/{name}"), ws / "data") for name in recipe.training_sets}
+
+
+def _attribute(data: Place) -> str | None:
+    """The attribute that the report calls category; None where the catalogue has none."""
+    found = read_categories(data)
+    return found.attribute if found else None
+
+
+def _check_ranking(recipe: Recipe, place: Place, run: Run | ServedRun) -> None:
+    """Raise InputError where ranks were made for other figures than the recipe asks for."""
+    found, wanted = read_manifest(place)["settings"], ranking_settings(recipe, run)
+    if found != wanted:
+        raise InputError(
+            f"{place}: ranked with {found}, the recipe asks for {wanted}. Run longtail evaluate again."
+        )
+
+
+def choices(recipe: Recipe, ws: Workspace) -> list[dict[str, Any]]:
+    """How the lists of each served run were fused, as its evaluation chose it on validation."""
+    return [
+        {"recommender": run.recommender, "variant": run.variant, "seed_index": run.fit.seed_index}
+        | read_manifest(ws / run.evaluation)["counts"]["serving"]
+        for run in served_runs(recipe)
+    ]
+
+
+def choice(recipe: Recipe, figures: list[Figure]) -> dict[str, Any]:
+    """What validation says of every fit (`figures`), the `best` and the best `control` by it, and what is `served`, each
+    None if there is nothing of the kind; `fault` says why nothing is served.
+    """
+    found: dict[str, Any] = {"figures": [one.told() for one in figures], "served": None, "fault": None}
+    watched = [one for one in figures if one.users]
+    for name, own in (("best", False), ("control", True)):
+        of_kind = [one for one in watched if one.control == own]
+        found[name] = best(of_kind).told() if of_kind else None
+    try:
+        found["served"] = choose(figures, recipe.serving).told()
+    except InputError as error:
+        found["fault"] = str(error)
+    return found
+
+
+def stage_seconds(manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | int]]:
+    """Seconds and published units of each stage before the report, in the order of a run.
+
+    The seconds of units are added up, also of those that ran side by side.
+    """
+    seconds, units = Counter(), Counter()
+    for place, manifest in manifests.items():
+        stage = STAGES.get(place.split("/")[0])
+        seconds[stage] += manifest["seconds"]
+        units[stage] += 1
+    ran = [stage for stage in STAGES.values() if units[stage] and stage != "report"]
+    return {stage: {"seconds": round(seconds[stage], 3), "units": units[stage]} for stage in ran}
+
+
+def code_commit() -> str | None:
+    """The git commit of this code, `-dirty` where tracked files differ from it; None outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _augmentations(recipe: Recipe, ws: Workspace) -> list[Place]:
+    if not recipe.augmented:
+        return []
+    return [
+        ws / f"augmentation/{name}" for name in dict.fromkeys(section.strategy for section in recipe.augment)
+    ]
+
+
+def _measure(recommender: str, recipe: Recipe, ws: Workspace) -> list[Any]:
+    """Tasks that answer all rows of one recommender, a task for each slice and one for the lists."""
+    import ray
+
+    places: dict[str, list[Place]] = {}
+    for run in evaluated(recipe):
+        if run.recommender == recommender:
+            places.setdefault(run.variant, []).append(ws / run.evaluation)
+    data, settings = ws / "data", recipe.evaluation
+    of_slice = ray.remote(num_cpus=1)(measure_slice)
+    return [
+        *(of_slice.remote(recommender, name, places, data, settings, recipe.seed) for name in SLICE_NAMES),
+        ray.remote(num_cpus=1)(measure_lists).remote(recommender, places, data),
+    ]

@@ -1,0 +1,1 @@
+"""Search on validation: settings of a recommender (`tune`), and of the judge (`sweep`)."""

@@ -1,0 +1,201 @@
+"""What a setting of the judge is worth for each recommender, on validation, from one ledger and without an LLM call.
+
+Each axis is moved alone around the recipe's judge: the curves, of which LLM-I2I says that they rise, then fall (papers
+1.4, figures (a) and (b)). Then the axes are searched in turn, each from the best value of those before. The control is
+given the amount of the best setting and a weight of its own, so that no tuned variant is held against an untuned control.
+What is best is told by the slice that the sweep aims at, for all of them alike.
+Figures of the best are optimistic, for it is chosen by them; the test set decides what it is worth.
+"""
+
+import logging
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from longtail.augment.judge import SCORES
+from longtail.errors import InputError
+from longtail.recipe import Judge, Recipe, Slice, Trained
+from longtail.runtime.cluster import connect
+from longtail.search.sweep_plots import draw
+from longtail.search.sweep_points import MEASURES, OBSERVED, Point, Points, Setting, capped
+from longtail.workspace import Workspace, read_manifest
+from longtail.workspace.place import Place
+
+log = logging.getLogger("longtail")
+
+MEANING = 2
+"""The version of what a sweep of equal answers and settings finds: raised whenever that changes."""
+AXES = ("blend", "keep", "weight", "tail_share", "threshold")
+"""In the order in which they are searched: which items, how many, how heavy, for whom, how sure."""
+JUDGE = tuple(name for name in Judge.model_fields if name != "relative")
+
+POINTS = pa.schema(
+    [
+        ("search", pa.string()),  # observed | recipe | alone | in turn | control
+        ("axis", pa.string()),  # the one that is moved
+        ("slice", pa.string()),  # what is aimed at, the same in all rows
+        ("variant", pa.string()),
+        *((name, pa.int32() if name == "keep" else pa.float64()) for name in JUDGE),
+        ("added", pa.int64()),  # generated interactions
+        *((name, pa.float64()) for name in MEASURES),
+        *((f"t_{name}", pa.float64()) for name in MEASURES),  # paired, against observed
+        *(
+            (f"t_control_{name}", pa.float64()) for name in MEASURES
+        ),  # against the control at its own best weight
+        ("best", pa.bool_()),
+        ("seconds", pa.float64()),
+    ]
+)
+"""A row for each point of each curve, so that a point where two curves cross has several."""
+
+
+def sweep(recipe: Recipe, ws: Workspace, only: str | None = None) -> dict[str, Place]:
+    """Publish `sweep/<recommender>` for each of the recipe's recommenders, or only for one: `points.parquet`, `curves.png`
+    and `best.yaml`, the part of a recipe that sets the best judge. Returns these places, by recommender.
+
+    Raises InputError for a recommender that is not fitted on `discriminated`, for a workspace without answers of next_item,
+    and for data without validation items.
+    """
+    names = _names(recipe, only)
+    inputs = [ws.require("data"), ws.require("augmentation/next_item")]
+    if not read_manifest(inputs[0])["counts"]["valid"]:
+        raise InputError(f"{ws}: no user has a validation item to sweep on. Set dataset.valid_share above 0.")
+    judged = read_manifest(inputs[1])["counts"]["judge_questions"] > 0
+    return {name: _swept(recipe, ws, name, inputs, judged) for name in names}
+
+
+def _names(recipe: Recipe, only: str | None) -> list[str]:
+    chosen = recipe.recommenders.chosen()
+    if only is not None and only not in chosen:
+        raise InputError(f"--recommender {only}: the recipe has {', '.join(chosen)}.")
+    names = [only] if only else list(chosen)
+    fitted = [name for name in names if "discriminated" in (chosen[name].variants or recipe.variants)]
+    if not fitted:
+        raise InputError(
+            f"{only or 'the recipe'}: not fitted on the variant 'discriminated', whose judge is swept. Add it to variants."
+        )
+    return fitted
+
+
+def _swept(recipe: Recipe, ws: Workspace, name: str, inputs: list[Place], judged: bool) -> Place:
+    """Search, where that is not done yet."""
+    axes = _axes(recipe, judged)
+    settings = {
+        "axes": axes,
+        "slice": recipe.sweep.slice,
+        "judges": [recipe.judge.model_dump(), recipe.judge_of(name).model_dump()],
+        "section": capped(recipe, name).of_fit(),
+        "itemcf": recipe.itemcf.of_fit(),
+        "seed": recipe.seed,
+    }
+    stage = ws.stage(f"sweep/{name}", settings, inputs, MEANING)
+    if not stage.up_to_date:
+        ws.claim()
+        connect(recipe.resources)
+        with stage.publishing() as draft:
+            points = Points(recipe, ws, name)
+            points.check()
+            search = Search(points, recipe.judge_of(name), axes, recipe.sweep.slice)
+            trained = isinstance(getattr(recipe.recommenders, name), Trained)
+            best, control = search.run(near=trained)
+            table = search.table(best, control)
+            (draft / "points.parquet").write_table(table)
+            (draft / "curves.png").write_bytes(draw(table, name))
+            (draft / "best.yaml").write_bytes(_fragment(recipe, name, best).encode())
+            stage.counts = {"points": len(search.points.known)} | search.summary(best, control)
+    return stage.place
+
+
+def _axes(recipe: Recipe, judged: bool) -> dict[str, list[Any]]:
+    """The values of each axis. A blend with P(Yes) needs a discriminator that was asked."""
+    axes = {name: list(getattr(recipe.sweep, name)) for name in AXES}
+    if not judged:
+        axes["blend"] = [blend for blend in axes["blend"] if not blend[SCORES.index("yes_no")]]
+        if len(axes["blend"]) < len(recipe.sweep.blend):
+            log.info("sweep.blend: those with yes_no are left out, as no discriminator was asked")
+    return axes
+
+
+def _fragment(recipe: Recipe, name: str, best: Point) -> str:
+    """What of the judge is otherwise than the recipe's, as YAML to be set into the recipe."""
+    own = recipe.judge.model_dump()
+    changes = {key: value for key, value in best.setting.judge.model_dump().items() if value != own[key]}
+    return yaml.safe_dump({"recommenders": {name: {"judge": changes}}}, sort_keys=False)
+
+
+class Search:
+    """The points of one recommender, in the order in which they are asked for."""
+
+    def __init__(
+        self, points: Points, start: Judge, axes: dict[str, list[Any]], slice_: Slice = "all"
+    ) -> None:
+        self.points, self.start, self.axes, self.slice = points, start, axes, slice_
+        self.found: list[tuple[str, str | None, Point]] = []
+
+    def run(self, near: bool) -> tuple[Point, Point]:
+        """The best point, the recipe's own where none is better, and the control's at its best weight.
+
+        near: only in turn, and of each axis but the blend only the next lower and the next higher value.
+        """
+        alone = (
+            [] if near else [("alone", axis, one) for axis in AXES for one in self._moved(self.start, axis)]
+        )
+        own = Setting("discriminated", self.start)
+        self._ask([("observed", None, OBSERVED), ("recipe", None, own), *alone])
+        judge = self.start
+        for axis in AXES:
+            asked = self._ask([("in turn", axis, one) for one in self._moved(judge, axis, near)])
+            judge = max(asked, key=lambda point: (_aim(point), point.setting.judge == judge)).setting.judge
+        best = max((one for search, _, one in self.found if search != "observed"), key=_aim)
+        weights = [Setting("itemcf", one.judge) for one in self._moved(best.setting.judge, "weight", near)]
+        return best, max(self._ask([("control", "weight", one) for one in weights]), key=_aim)
+
+    def table(self, best: Point, control: Point) -> pa.Table:
+        """Rows of POINTS."""
+        points = [point for _, _, point in self.found]
+        tests = [self.points.paired(points, against) for against in (self._observed, control)]
+        rows = []
+        for (search, axis, point), *ts in zip(self.found, *tests, strict=True):
+            row = {"search": search, "axis": axis, "slice": self.slice, "best": point is best}
+            row["variant"] = point.setting.variant
+            row |= point.setting.judge.model_dump(include=set(JUDGE)) if point.setting.judge else {}
+            row |= point.values | {"added": point.added, "seconds": point.seconds}
+            for prefix, t in zip(("t_", "t_control_"), ts, strict=True):
+                row |= {prefix + name: value for name, value in t.items()}
+            rows.append(row)
+        return pa.Table.from_pylist(rows, POINTS)
+
+    def summary(self, best: Point, control: Point) -> dict[str, float]:
+        """NDCG@10 of what is aimed at, for the manifest."""
+        own = next(point for search, _, point in self.found if search == "recipe")
+        named = {"best": best, "recipe": own, "observed": self._observed, "control": control}
+        return {f"NDCG@10 {name}": _aim(point) for name, point in named.items()}
+
+    @property
+    def _observed(self) -> Point:
+        return self.found[0][2]
+
+    def _ask(self, asked: list[tuple[str, str | None, Setting]]) -> list[Point]:
+        points = self.points.evaluate([setting for _, _, setting in asked])
+        self.found += [(*one[:2], point) for one, point in zip(asked, points, strict=True)]
+        return points
+
+    def _moved(self, judge: Judge, axis: str, near: bool = False) -> list[Setting]:
+        """A judge with each value of an axis, its own and the recipe's among them; blends as listed, others rising."""
+        own = _value(judge, axis)
+        values = list(dict.fromkeys([own, _value(self.start, axis), *self.axes[axis]]))
+        if axis != "blend":
+            values.sort()
+            place = values.index(own)
+            values = values[max(0, place - 1) : place + 2] if near else values
+        changes = [dict(zip(SCORES, one, strict=True)) if axis == "blend" else {axis: one} for one in values]
+        return [Setting("discriminated", judge.model_copy(update=change)) for change in changes]
+
+
+def _value(judge: Judge, axis: str) -> Any:
+    return tuple(getattr(judge, name) for name in SCORES) if axis == "blend" else getattr(judge, axis)
+
+
+def _aim(point: Point) -> float:
+    return point.values["aim_ndcg"]

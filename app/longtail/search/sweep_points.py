@@ -1,0 +1,267 @@
+"""One point of a sweep: a recommender fitted on the training set of one judge, and what it is worth on validation.
+
+A point is evaluated once: its figures and ranks stay in `sweep/points`, named by all that they depend on.
+"""
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from longtail.augment.strategies.item_tokens import rare_items
+from longtail.data import Prepared, read_histories
+from longtail.errors import InputError
+from longtail.evaluation.ranks import rank_targets
+from longtail.evaluation.slices import members, slice_named
+from longtail.fusion.chosen import choose
+from longtail.fusion.controls import Best
+from longtail.fusion.fuse_stage import fused_rows
+from longtail.ranking_metrics import METRICS, Moments, per_user
+from longtail.recipe import Judge, Recipe, RecommenderSection, Trained, Variant
+from longtail.recommenders import build
+from longtail.recommenders.interface import Interactions, Targets
+from longtail.recommenders.training.compute import Compute
+from longtail.recommenders.training.reading import observed_itemcf, read_observed, read_validation
+from longtail.runtime.cluster import fetch, side_by_side
+from longtail.workspace import Workspace, fingerprint, read_manifest
+from longtail.workspace.place import Place
+
+log = logging.getLogger("longtail")
+K = 10
+MEASURES = ("ndcg", "recall", "tail_ndcg", "tail_recall", "aim_ndcg", "aim_recall")
+"""At 10, of the validation items by full ranking; `tail`: of those that are long-tail or cold items; `aim`: of those in the
+slice that the sweep aims at."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a point is fitted on: a variant made of next_item and its judge, or `observed` without one."""
+
+    variant: Variant
+    judge: Judge | None = None
+
+
+OBSERVED = Setting("observed")
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a setting is worth: means over users, by MEASURES, None where no user has such a target."""
+
+    setting: Setting
+    values: dict[str, float | None]
+    added: int
+    seconds: float
+    ranks: Place
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What all points of a recommender share. rare and control are references: bool [n_items], the observed ItemCF.
+    slice: what is aimed at, one of `evaluation.slices.SLICE_NAMES`.
+    """
+
+    name: str
+    section: RecommenderSection
+    seed: int
+    use_gpu: bool
+    data: Place
+    answers: Place
+    slice: str
+    rare: Any
+    control: Any
+
+
+class Points:
+    """The points of one recommender, each a Ray task, `resources.parallel` at a time."""
+
+    def __init__(self, recipe: Recipe, ws: Workspace, name: str) -> None:
+        import ray
+
+        prepared, section = Prepared(ws), capped(recipe, name)
+        itemcf = recipe.itemcf
+        self.parallel, self.place = recipe.resources.parallel, ws / "sweep/points"
+        self.fit = Fit(
+            name=name,
+            section=section,
+            seed=recipe.seed,
+            use_gpu=isinstance(section, Trained) and recipe.resources.accelerator == "gpu",
+            data=prepared.place,
+            answers=ws / "augmentation/next_item/answers",
+            slice=slice_named(recipe.sweep.slice),
+            rare=ray.put(rare_items(prepared.items)),
+            control=ray.remote(num_cpus=1)(observed_itemcf).remote(prepared.place, itemcf),
+        )
+        fitted = [name, section.of_fit(), recipe.seed, prepared.fingerprint, recipe.sweep.slice]
+        judged = [*fitted, read_manifest(ws / "augmentation/next_item")["fingerprint"]]
+        self.depends = {
+            "observed": fitted,
+            "discriminated": judged,
+            "itemcf": [*judged, itemcf.of_fit()],
+        }
+        """By variant all but the judge that a point's figures depend on."""
+        self.known: dict[str, Point] = {}
+
+    def check(self) -> None:
+        """Raise InputError if nobody has a validation item in the slice that the sweep aims at."""
+        import ray
+
+        if not ray.get(ray.remote(num_cpus=1)(_aimed_at).remote(self.fit)):
+            raise InputError(
+                f"sweep.slice = {self.fit.slice.rpartition(':')[2]}: no validation item is in this slice."
+                " Aim at another one, or leave it out."
+            )
+
+    def evaluate(self, settings: list[Setting]) -> list[Point]:
+        """The points of these settings, in their order. Raises InputError where a fit does."""
+        names = [self._named(setting) for setting in settings]
+        due = {own: one for own, one in zip(names, settings, strict=True) if own not in self.known}
+        side_by_side((partial(self._evaluate, *one) for one in due.items()), self.parallel)
+        return [self.known[own] for own in names]
+
+    def paired(self, points: list[Point], against: Point) -> list[dict[str, float | None]]:
+        """t of every point's users paired with those of another point, by MEASURES; None where nobody differs."""
+        import ray
+
+        task = ray.remote(num_cpus=1)(_paired)
+        return ray.get(task.remote(self.fit, [point.ranks for point in points], against.ranks))
+
+    def _named(self, setting: Setting) -> str:
+        judge = setting.judge and setting.judge.model_dump()
+        return fingerprint(setting.variant, judge, *self.depends[setting.variant])
+
+    def _evaluate(self, own: str, setting: Setting) -> None:
+        """Read a point, or make it: first its ranks, then its figures, so that one without figures does not exist."""
+        file, ranks = self.place / f"{own}.json", self.place / f"{own}.parquet"
+        if not file.exists():
+            figures = self._measured(setting, ranks)
+            draft = self.place / f"{own}.part"
+            draft.write_json({"recommender": self.fit.name, "setting": describe(setting)} | figures)
+            draft.fs.move(draft.path, file.path)
+        figures = file.read_json()
+        point = Point(setting, figures["values"], figures["added"], figures["seconds"], ranks)
+        self.known[own] = point
+        ndcg, tail = (
+            "none" if value is None else f"{value:.4f}"
+            for value in (point.values["ndcg"], point.values["tail_ndcg"])
+        )
+        log.info(
+            "%s: %s: NDCG@10 %s, long tail %s, %.1f s",
+            self.fit.name,
+            describe(setting),
+            ndcg,
+            tail,
+            point.seconds,
+        )
+
+    def _measured(self, setting: Setting, ranks: Place) -> dict[str, Any]:
+        import ray
+        from ray.exceptions import RayTaskError
+
+        task = ray.remote(num_cpus=1, num_gpus=int(self.fit.use_gpu))(measure)
+        try:
+            return ray.get(task.remote(self.fit, setting, ranks))
+        except RayTaskError as error:
+            if isinstance(error.cause, InputError):
+                raise InputError(f"recommenders.{self.fit.name}: {error.cause}") from None
+            raise
+
+
+def capped(recipe: Recipe, name: str) -> RecommenderSection:
+    """A recommender's settings as a sweep fits it, without what says on which training sets."""
+    section = getattr(recipe.recommenders, name)
+    changes: dict[str, Any] = {"variants": None, "judge": {}}
+    if isinstance(section, Trained) and recipe.sweep.epochs:
+        changes["epochs"] = min(section.epochs, recipe.sweep.epochs)
+    return section.model_copy(update=changes)
+
+
+def describe(setting: Setting) -> str:
+    """A setting in a few words."""
+    judge = setting.judge
+    if judge is None:
+        return setting.variant
+    words = [f"keep {judge.keep}", f"weight {judge.weight:g}"]
+    if setting.variant == "itemcf":
+        return ", ".join(["control", *words])
+    words.insert(0, f"blend {judge.likelihood:g}/{judge.agreement:g}/{judge.yes_no:g}")
+    seldom = {"tail_share": judge.tail_share, "threshold": judge.threshold}
+    return ", ".join(words + [f"{name} {value:g}" for name, value in seldom.items() if value])
+
+
+def measure(fit: Fit, setting: Setting, to: Place) -> dict[str, Any]:
+    """Fit on the training set of `setting`, made in memory, and rank the validation items: the rank of each in `to`, and
+    the figures of a `Point`. A Ray task.
+    """
+    started = time.monotonic()
+    train, targets = training_set(fit, setting), read_validation(fit.data)
+    model = build(fit.name, fit.section, fit.seed, Compute(use_gpu=fit.use_gpu)).fit(train, None, targets)
+    users, rows = np.unique(targets.users, return_inverse=True)
+    lists, _ = model.recommend(users, min(K, train.n_items))
+    ranks = rank_targets(lists, rows, targets.items)
+    to.write_table(pa.table({"rank": ranks}))
+    values = per_measure(targets, ranks, fetch(fit.rare), aimed(fit, targets))
+    return {
+        "values": {name: float(own.mean()) if len(own) else None for name, own in values.items()},
+        "added": len(train.items) - int(train.observed.sum()),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def training_set(fit: Fit, setting: Setting) -> Interactions:
+    """What `longtail fuse` would write for this setting; the control adds as many to each user as its judge accepts."""
+    observed = read_observed(fit.data)
+    if setting.judge is None:
+        return observed
+    chosen = choose(
+        {"next_item": fit.answers}, "discriminated", setting.judge, fetch(fit.rare), observed.n_users
+    )
+    control = Best(fetch(fit.control)) if setting.variant == "itemcf" else None
+    histories = read_histories(fit.data)
+    table = fused_rows(histories, setting.variant, setting.judge.weight, fit.seed, chosen, control)
+    return Interactions.from_table(table, observed.n_items)
+
+
+def aimed(fit: Fit, targets: Targets) -> np.ndarray:
+    """bool [targets]: those in the slice that the sweep aims at."""
+    return members(fit.slice, fit.data)(targets.users, targets.items)
+
+
+def _aimed_at(fit: Fit) -> int:
+    """How many validation items are in the slice; a Ray task."""
+    return int(aimed(fit, read_validation(fit.data)).sum())
+
+
+def per_measure(
+    targets: Targets, ranks: np.ndarray, rare: np.ndarray, inside: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The values of each user that has such a target, float64 [n], by MEASURES.
+
+    ranks int [targets], 0 beyond K; rare bool [n_items]; inside bool [targets], those that the sweep aims at.
+    """
+    found = {}
+    for prefix, which in (("", np.ones(len(ranks), bool)), ("tail_", rare[targets.items]), ("aim_", inside)):
+        _, values = per_user(targets.users[which], ranks[which], [K])
+        for metric in ("ndcg", "recall"):
+            found[prefix + metric] = values[:, METRICS.index(metric), 0]
+    return found
+
+
+def _paired(fit: Fit, ranks: list[Place], against: Place) -> list[dict[str, float | None]]:
+    targets, rare = read_validation(fit.data), fetch(fit.rare)
+    inside = aimed(fit, targets)
+
+    def values(place: Place) -> dict[str, np.ndarray]:
+        return per_measure(targets, place.read_table()["rank"].to_numpy(), rare, inside)
+
+    base, found = values(against), []
+    for place in ranks:
+        own = values(place)
+        tests = {name: float(Moments.of(own[name] - base[name]).t_test()[0]) for name in MEASURES}
+        found.append({name: None if math.isnan(t) else t for name, t in tests.items()})
+    return found

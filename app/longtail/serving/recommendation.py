@@ -1,0 +1,214 @@
+"""From a finished workspace to a recommendation; knows nothing of Ray and HTTP."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pydantic import ValidationError
+
+from longtail.aggregation.choice import FUSION, Figure, check_measured, choose, read_figures
+from longtail.aggregation.formulas import Union
+from longtail.aggregation.fused import ALONE, Choice, Fused, Ranking
+from longtail.aggregation.llm_lists import LLMLists
+from longtail.errors import InputError
+from longtail.recipe import Recipe, Serving
+from longtail.recommenders.interface import Histories
+from longtail.serving.ids import Ids
+from longtail.serving.messages import DEFAULT_K, Health, Recommendation, RecommendedItem
+from longtail.workspace import Workspace
+
+POPULARITY = "popularity"
+_NOTHING = np.zeros((1, 0), np.int32), np.zeros((1, 0), np.float32)
+
+
+class BadQuestion(Exception):
+    """A request that no answer fits; the message says why."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The ranking of one request, as a `Ranking` of one row, and who made the candidates."""
+
+    ranking: Ranking
+    recommender: str
+
+
+class Recommendations:
+    """The recommender, the LLM's lists and the aggregator of one workspace, ready to answer.
+
+    What ranks is `Fused`, as in the evaluation, but for the history: there a user is asked with the training items,
+    here with all that the workspace knows.
+    """
+
+    def __init__(self, ws: Workspace, serving: Serving) -> None:
+        """Raises InputError where the workspace lacks what is served, naming the stage to run."""
+        from longtail.recommenders import load
+
+        self.serving, self.chosen = serving, to_serve(ws, serving)
+        data = ws.require("data")
+        items = (
+            (data / "items.parquet").read_table(["item", "item_id", "title", "train_count"]).sort_by("item")
+        )
+        users = (data / "histories").read_table(["user", "user_id", "items", "train_end"]).sort_by("user")
+        self.users, self.items = Ids(users["user_id"]), Ids(items["item_id"])
+        self._titles = items["title"].combine_chunks()
+        self._by_popularity = np.argsort(-items["train_count"].to_numpy(), kind="stable").astype(np.int32)
+        self._train_count = items["train_count"].to_numpy().astype(np.float32)
+        self._histories: pa.ListArray = users["items"].combine_chunks()
+        self._train_end = users["train_end"].to_numpy()
+        self._fused = Fused(
+            load(ws.require(self.chosen.fit)),
+            _lists(ws, self.chosen, len(self.users)),
+            None,
+            max(self.chosen.candidates, serving.candidates),  # of a list's fusion no more, see choose
+            _fusion(self.chosen),
+        )
+
+    @property
+    def health(self) -> Health:
+        chosen = self.chosen
+        named = self.serving.model_dump(exclude={"candidates"}, exclude_none=True)
+        return Health(
+            recommender=chosen.recommender,
+            variant=chosen.trained_on,
+            seed_index=chosen.seed_index,
+            list=chosen.list,
+            **{name: getattr(chosen, name) for name in FUSION},
+            validation_ndcg=chosen.ndcg,
+            chosen_by="recipe" if named else "validation",
+            history="masked" if self._fused.model.section.keeps_users else "asked",
+            users=len(self.users),
+            items=len(self.items),
+            users_with_llm_ranking=int(np.count_nonzero(self._fused.lists.lengths)),
+        )
+
+    def user(self, user_id: str) -> int | None:
+        """The code of a user, None where the workspace has no such user."""
+        return self.users.code(user_id)
+
+    def history(self, item_ids: list[str]) -> tuple[np.ndarray, list[str]]:
+        """Codes int32 of the known items, in order, and the unknown ids. BadQuestion where all are."""
+        codes = [self.items.code(one) for one in item_ids]
+        unknown = [one for one, code in zip(item_ids, codes, strict=True) if code is None]
+        known = np.array([code for code in codes if code is not None], np.int32)
+        if not len(known):
+            raise BadQuestion("history: the catalogue has none of these items")
+        return known, unknown
+
+    def length(self, k: int | None) -> int:
+        """How many items to answer with. BadQuestion where k is beyond the candidates."""
+        most = self.serving.candidates
+        if k is not None and k > most:
+            raise BadQuestion(f"k = {k}: at most {most} (serving.candidates of the recipe)")
+        return k or min(DEFAULT_K, most)
+
+    def rank_users(self, users: list[int]) -> list[Ranked]:
+        """Known users, asked with their whole histories, in one pass over the model."""
+        taken = [self._taken(user) for user in users]
+        since = [own[self._train_end[user] :] for own, user in zip(taken, users, strict=True)]
+        found = self.rank(np.array(users, np.int64), Histories.of(since))
+        return [self._filled(found.row(row), own) for row, own in enumerate(taken)]
+
+    def rank(self, users: np.ndarray, since: Histories | None = None) -> Ranking:
+        """Users int [n], asked with their training items and what they took `since`; without that, as evaluated."""
+        return self._fused.ranked(users, self._fused.n_items, since)
+
+    def rank_histories(self, histories: list[np.ndarray]) -> list[Ranked]:
+        """The recommender's candidates for ad-hoc histories of item codes: nobody has asked the LLM about these."""
+        items, scores = self._fused.model.recommend_history(histories, self._fused.candidates)
+        rows = zip(items, scores, histories, strict=True)
+        return [self._filled(_alone(own, worth, len(asked)), asked) for own, worth, asked in rows]
+
+    def popular(self) -> Ranked:
+        """For somebody of whom nothing is known."""
+        return self._popular(np.zeros(0, np.int32))
+
+    def for_user(self, user_id: str, ranked: Ranked, k: int, known: bool) -> Recommendation:
+        """The k items of highest final utility; the sparser the user, the more the LLM's list counts."""
+        return self._answer(ranked, k, user=user_id, user_known=known)
+
+    def for_history(self, unknown: list[str], ranked: Ranked, k: int) -> Recommendation:
+        """The recommender's k best."""
+        return self._answer(ranked, k, user=None, user_known=None, unknown_items=unknown)
+
+    def _taken(self, user: int) -> np.ndarray:
+        return self._histories[user].values.to_numpy()
+
+    def _filled(self, ranking: Ranking, taken: np.ndarray) -> Ranked:
+        """The most popular items stand in for a ranking without any."""
+        return Ranked(ranking, self._fused.name) if (ranking.items >= 0).any() else self._popular(taken)
+
+    def _popular(self, taken: np.ndarray) -> Ranked:
+        popular = self._by_popularity[: self._fused.candidates + len(taken)]
+        popular = popular[~np.isin(popular, taken)][: self._fused.candidates]
+        return Ranked(_alone(popular, self._train_count[popular], len(taken)), POPULARITY)
+
+    def _answer(self, ranked: Ranked, k: int, **about: object) -> Recommendation:
+        ranking, union = ranked.ranking, ranked.ranking.union
+        columns = ranking.columns[0, :k]
+        alpha = float(ranking.alpha[0])
+        return Recommendation(
+            interactions=int(ranking.interactions[0]),
+            alpha=alpha,
+            llm="ranking" if (union.llm_place > 0).any() else "none",
+            recommender=ranked.recommender,
+            items=[
+                RecommendedItem(
+                    item_id=self.items[int(union.items[0, column])],
+                    title=self._titles[int(union.items[0, column])].as_py(),
+                    score=float(ranking.utility[0, column]),
+                    recommender_score=_where(union.recommender_place, union.recommender_score, column),
+                    llm_score=_where(union.llm_place, union.llm_score, column),
+                    recommender_rank=int(union.recommender_place[0, column]) or None,
+                    llm_rank=int(union.llm_place[0, column]) or None,
+                )
+                for column in columns[union.items[0, columns] >= 0]
+            ],
+            **about,
+        )
+
+
+def to_serve(ws: Workspace, serving: Serving) -> Figure:
+    """What is served; see `choose`. InputError where `evaluate` has not run, or has not since."""
+    ws.require("data")
+    chosen = choose(read_figures(ws), serving)
+    check_measured(ws, chosen)
+    return chosen
+
+
+def read_recipe(ws: Workspace) -> Recipe:
+    """The resolved recipe that the run saved. InputError where there was no run, or one of another version."""
+    saved = ws.saved_recipe()
+    if saved is None:
+        raise InputError(
+            f"{ws}: no recipe.yaml, so no run lies here. Start one: longtail run RECIPE --workspace {ws}."
+        )
+    try:
+        return Recipe.model_validate(saved)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"])) or "recipe"
+        raise InputError(
+            f"{ws}/recipe.yaml: {key}: {fault['msg']}. Run it again: longtail run RECIPE."
+        ) from None
+
+
+def _lists(ws: Workspace, chosen: Figure, n_users: int) -> LLMLists:
+    if chosen.list is None:
+        return LLMLists.none(n_users)
+    return LLMLists.read(ws.require(f"augmentation/{chosen.list}") / "rankings", n_users)
+
+
+def _fusion(chosen: Figure) -> Choice:
+    return Choice(*(getattr(chosen, name) for name in FUSION)) if chosen.list else ALONE
+
+
+def _alone(items: np.ndarray, scores: np.ndarray, asked: int) -> Ranking:
+    """The ranking of one recommender without any list: items int32 [n], scores float32 [n], best first."""
+    union = Union.of((items[None], scores[None]), _NOTHING)
+    return Ranking.of(union, np.zeros(1), ALONE.utility, len(items), np.array([asked]))
+
+
+def _where(places: np.ndarray, scores: np.ndarray, column: int) -> float | None:
+    """The score of a column, None where that list lacks the item."""
+    return float(scores[0, column]) if places[0, column] else None

@@ -1,0 +1,5 @@
+"""Where a run lies: places in any file system, one writer at a time, everything published whole or not at all."""
+
+from longtail.workspace.workspace import STAGES, Stage, Workspace, fingerprint, read_manifest
+
+__all__ = ["STAGES", "Stage", "Workspace", "fingerprint", "read_manifest"]

@@ -1,0 +1,239 @@
+"""A workspace: everything that a run makes, in one folder or bucket, published whole or not at all.
+
+A stage writes to a draft and publishes it with a manifest; a place without a manifest does not exist for a reader. A
+stage whose manifest carries the same fingerprint (its meaning, settings and the fingerprints of its inputs) is not run
+again, as long as all its files are there. One process at a time writes to a workspace; see `longtail.workspace.lease`.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from longtail import __version__
+from longtail.errors import InputError
+from longtail.workspace import swap
+from longtail.workspace.lease import Lease, held, keep
+from longtail.workspace.place import Place
+from longtail.workspace.swap import MANIFEST
+
+RECIPE = "recipe.yaml"
+log = logging.getLogger("longtail")
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short hash of anything JSON can say; equal settings and inputs give equal fingerprints on every machine."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@dataclass
+class Stage:
+    """One unit of work that is published whole or not at all.
+
+    `meaning` is the version of what the code makes of equal settings: whoever changes the outcome raises it.
+    """
+
+    ws: "Workspace"
+    name: str
+    settings: Any
+    inputs: list[str]
+    meaning: int
+    counts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Place:
+        return self.ws / self.name
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.name, self.meaning, self.settings, self.inputs)
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether it is published with this fingerprint, and every file of it is still there."""
+        manifest = read_manifest(self.place)
+        if manifest is None or manifest["fingerprint"] != self.fingerprint:
+            return False
+        lost = sorted(set(manifest["files"].items()) - set(swap.sizes(self.place).items()))
+        if lost:
+            log.warning("%s: %s is lost or cut off; it is made again", self.place, lost[0][0])
+        return not lost
+
+    @contextmanager
+    def publishing(self) -> Iterator[Place]:
+        """A temporary place to write to; becomes `self.place` when the block ends well, vanishes when it does not.
+
+        Raises InputError if another process writes to this workspace, or if the draft was removed meanwhile.
+        """
+        with self.ws.writing() as lease:
+            draft = swap.begin(self.place)
+            log.info("%s …", self.name)
+            started = time.monotonic()
+            try:
+                yield draft
+                seconds = time.monotonic() - started
+                lease.require()
+                swap.publish(draft, self.place, self._manifest(seconds))
+            except BaseException:
+                draft.delete()
+                raise
+            self.ws.save_recipe()
+        log.info("%s: %.1f s", self.name, seconds)
+
+    def _manifest(self, seconds: float) -> dict[str, Any]:
+        return {
+            "stage": self.name,
+            "fingerprint": self.fingerprint,
+            "meaning": self.meaning,
+            "settings": self.settings,
+            "inputs": self.inputs,
+            "counts": self.counts,
+            "seconds": round(seconds, 3),
+            "finished": time.time(),
+            "version": __version__,
+            "recipe": self.ws.recipe,
+        }
+
+
+def read_manifest(place: Place) -> dict[str, Any] | None:
+    """The manifest of a published place, or None."""
+    try:
+        found = (place / MANIFEST).read_json()
+    except FileNotFoundError:
+        return None
+    if "meaning" not in found:
+        return None  # of a version before 0.3, whose fingerprints did not know the code
+    return found
+
+
+class Workspace:
+    """The folder or bucket of one run, and the recipe of the command that works on it, if it is one's.
+
+    The places in it are named by the table «What happens» of the README.
+    """
+
+    def __init__(self, uri: str, recipe: dict[str, Any] | None = None) -> None:
+        """Raises InputError if this is the path of a file, or a URI that cannot be opened. Nothing is written yet."""
+        self.root = Place.named(uri, "--workspace")
+        self.recipe = recipe
+        # Above a place in a bucket there are no folders, which a file could be in the place of.
+        for folder in [self.root, *(self.root.parents if self.root.is_local else [])]:
+            if folder.is_file():
+                raise InputError(
+                    f"--workspace = {uri!r}: {folder} is a file. Give a folder, which may be a new one."
+                )
+
+    def __str__(self) -> str:
+        return self.root.path
+
+    def __truediv__(self, name: str) -> Place:
+        return self.root / name
+
+    def stage(self, place: str, settings: Any, inputs: list[Place] | None = None, meaning: int = 1) -> Stage:
+        """The unit of work that makes `place` from published `inputs`.
+
+        Raises InputError if an input is not published yet, naming the stage to run first.
+        """
+        hashes = []
+        for source in inputs or []:
+            manifest = read_manifest(source)
+            if manifest is None:
+                raise InputError(
+                    f"{self}: {self._relative(source)} is missing. Run the stage that makes it: {_maker(source)}."
+                )
+            hashes.append(manifest["fingerprint"])
+        return Stage(self, place, settings, hashes, meaning)
+
+    def require(self, place: str) -> Place:
+        """A published place; InputError names the stage to run if it is not there."""
+        if read_manifest(self / place) is None:
+            raise InputError(
+                f"{self}: {place} is missing. Run the stage that makes it: {_maker(self / place)}."
+            )
+        return self / place
+
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """Every published place and its manifest, in the order of paths."""
+        found = [file for file in self.root.files(MANIFEST) if not swap.is_draft(file, self.root)]
+        read = {self._relative(file.parent): read_manifest(file.parent) for file in found}
+        return {place: manifest for place, manifest in read.items() if manifest is not None}
+
+    def claim(self) -> None:
+        """From here on this command writes: refuse another writer before any expensive work.
+
+        Raises InputError if another one writes here, if nobody can, or if the disk is nearly full.
+        """
+        self._check_space()
+        keep(self.root, self._recover)
+
+    def writing(self) -> AbstractContextManager[Lease]:
+        """A block that writes: it holds the lease, and whoever takes it mends what a dead writer left behind."""
+        return held(self.root, self._recover)
+
+    def _recover(self) -> None:
+        swap.recover(self.root)
+
+    def save_recipe(self) -> None:
+        """`recipe.yaml` is that of the command which published last."""
+        if self.recipe is None:
+            return
+        data = yaml.safe_dump(self.recipe, sort_keys=False).encode()
+        saved = self / RECIPE
+        if not saved.exists() or saved.read_bytes() != data:
+            saved.replace_bytes(data)
+
+    def saved_recipe(self) -> dict[str, Any] | None:
+        """What `save_recipe` wrote, None if no run published anything yet. Raises InputError if it is no recipe."""
+        saved = self / RECIPE
+        try:
+            found = yaml.safe_load(saved.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (yaml.YAMLError, UnicodeDecodeError):
+            found = None
+        if not isinstance(found, dict):
+            raise InputError(f"{saved}: is not the recipe of a run. Give another --workspace, or remove it.")
+        return found
+
+    def _check_space(self, needed_gib: float = 1.0) -> None:
+        """Engines die badly without space."""
+        if not self.root.is_local:
+            return
+        folder = next(folder for folder in [self.root, *self.root.parents] if folder.exists())
+        free = shutil.disk_usage(folder.path or os.sep).free / 2**30
+        if free < needed_gib:
+            raise InputError(
+                f"{self}: {free:.2f} GiB of disk left, {needed_gib:.1f} needed. Free some, or give another --workspace."
+            )
+
+    def _relative(self, place: Place) -> str:
+        return place.path.removeprefix(self.root.path).strip("/")
+
+
+STAGES = {
+    "data": "prepare",
+    "examples": "finetune",
+    "llm": "finetune",
+    "augmentation": "augment",
+    "fused": "fuse",
+    "tuning": "tune",
+    "sweep": "sweep",
+    "recommenders": "train",
+    "evaluation": "evaluate",
+    "report": "report",
+}
+"""Which stage makes what lies below each folder of a workspace, in the order of a run."""
+
+
+def _maker(place: Place) -> str:
+    stage = next((STAGES[part] for part in reversed(place.path.split("/")) if part in STAGES), "run")
+    return f"longtail {stage}"

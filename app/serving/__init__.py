@@ -1,8 +1,0 @@
-"""Serving: a ranking that trusts the LLM more the sparser the user is, over HTTP.
-
-`serve` runs it on this machine; `serve build` and KubeRay import `app.serving.deployments:application`.
-"""
-
-from app.serving.local import serve
-
-__all__ = ["serve"]

@@ -1,0 +1,100 @@
+"""Whatever a recipe trains or serves has its place, its words and its mark, and is held against the right control."""
+
+from typing import get_args
+
+import pytest
+
+from longtail.evaluation.compared import (
+    CONTROL_OF,
+    CONTROLS,
+    LABELS,
+    LLM_VARIANTS,
+    LOG_VARIANTS,
+    VARIANTS,
+    contrasts,
+    controls_of,
+    label,
+)
+from longtail.recipe import MADE, Recipe, Variant
+from longtail.recommenders.training.fits import served_runs
+from longtail.report.plots import COLOURS, MARKERS
+
+
+def test_every_variant_of_a_recipe_is_known():
+    assert set(get_args(Variant)) <= set(VARIANTS)
+    augment = [{"strategy": "next_item"}, {"strategy": "ranking"}]
+    tasks = {"next_item": 1, "ranking": 1}
+    recipe = Recipe.model_validate({"name": "r", "augment": augment, "generator": {"tasks": tasks}})
+    served = {run.variant for run in served_runs(recipe)}
+    assert served == {"served", "served_discriminated", "served_ranking", "served_itemcf", "served_own"}
+    assert set(VARIANTS) == set(get_args(Variant)) | served
+    assert len(set(VARIANTS)) == len(VARIANTS)
+
+
+def test_every_variant_but_observed_can_be_drawn_and_told_apart():
+    assert set(MARKERS) == set(VARIANTS) - {"observed"}
+    assert len({(*mark, variant in CONTROLS) for variant, mark in MARKERS.items()}) == len(MARKERS)
+    assert {kind for kind, _ in MARKERS.values()} == set(COLOURS)
+    assert len({label(variant) for variant in VARIANTS}) == len(VARIANTS)
+    assert set(LABELS) <= set(VARIANTS)
+
+
+def test_every_variant_of_an_llm_has_a_control_that_is_made_of_as_much():
+    assert set(CONTROL_OF) == set(LLM_VARIANTS) and set(CONTROL_OF.values()) <= set(CONTROLS)
+    for variant, control in CONTROL_OF.items():
+        assert variant not in CONTROLS and controls_of(variant)[0] == control
+    for variant in LOG_VARIANTS:
+        made, control = MADE[variant], MADE[CONTROL_OF[variant]]
+        assert made.stand_in is None and control.stand_in and control.control is None
+        assert control.sources == made.sources[:1], "a control copies the amount of its own strategy"
+    standing_in = {variant for variant, made in MADE.items() if made.stand_in}
+    assert standing_in == {variant for variant in CONTROLS if not variant.startswith("served")}
+
+
+def test_a_ranked_list_is_fused_with_its_own_recommender_alone():
+    augment = [{"strategy": "ranking", "recommender": "swing"}]
+    values = {"name": "r", "augment": augment, "generator": {"tasks": {"ranking": 1}}}
+    values |= {"recommenders": {"itemcf": {}, "swing": {}, "bpr": {}}, "evaluation": {"seeds": 2}}
+    recipe = Recipe.model_validate(values | {"variants": ["observed"]})
+    assert served_runs(recipe) == []  # nobody is asked where nothing but the observed log is wanted
+    values["augment"] = [{"strategy": "next_item"}, *augment]
+    values["generator"] = {"tasks": {"ranking": 1, "next_item": 1}}
+    recipe = Recipe.model_validate(values | {"variants": ["observed", "generated"]})
+    found = served_runs(recipe)
+    of_lists = [run for run in found if run.strategy == "ranking"]
+    assert [(run.recommender, run.variant, run.control, run.fit.variant) for run in of_lists] == [
+        ("swing", "served_ranking", None, "observed"),
+        ("swing", "served_own", "own", "observed"),
+    ]
+    others = {(run.recommender, run.fit.seed_index, run.variant) for run in found if run not in of_lists}
+    fits = {("itemcf", 0), ("swing", 0), ("bpr", 0), ("bpr", 1)}
+    assert others == {(*fit, variant) for fit in fits for variant in ("served", "served_itemcf")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"recommenders": {"swing": {}}}, "best items of itemcf again, which recommenders does not have"),
+        (
+            {"serving": {"list": "ranking", "recommender": "swing"}},
+            "best items of itemcf, serving.recommender is swing",
+        ),
+    ],
+)
+def test_a_list_of_another_recommender_is_refused(changes, said):
+    values = {"name": "r", "augment": [{"strategy": "ranking"}], "generator": {"tasks": {"ranking": 1}}}
+    values |= {"variants": ["observed"]}
+    Recipe.model_validate(values)
+    with pytest.raises(ValueError, match=said):
+        Recipe.model_validate(values | changes)
+
+
+def test_contrasts_are_with_observed_and_with_a_control_that_is_there():
+    assert contrasts(["observed", "generated", "itemcf", "pairs", "cold_pairs_shuffled"]) == [
+        ("generated", "observed"),
+        ("itemcf", "observed"),
+        ("pairs", "observed"),
+        ("cold_pairs_shuffled", "observed"),
+        ("generated", "itemcf"),
+    ]
+    assert contrasts(["observed"]) == []

@@ -1,0 +1,208 @@
+"""What is served ranks as the aggregator says, and how lists are fused is chosen on validation alone."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from longtail.aggregation.formulas import Trust, Union
+from longtail.aggregation.fused import ALONE, Choice, Fused
+from longtail.aggregation.llm_lists import LLMLists
+from longtail.evaluation.ranks import Protocol, rank_part
+from longtail.evaluation.served_validation import GRID, UNTRIED, Tried, try_fit, try_fused
+from longtail.evaluation.targets import read_targets, split_parts
+from longtail.ranking_metrics import METRICS, per_user
+from longtail.recipe import ItemCF
+from longtail.recommenders import build
+from longtail.recommenders.interface import Histories
+from longtail.recommenders.training.reading import read_observed
+from longtail.schema import HISTORIES
+from longtail.workspace import Workspace
+
+N_USERS, N_ITEMS = 60, 30
+CHOICE = Choice(0.7, 0.5, "rank")
+
+
+def lists_of(rows: list[np.ndarray]) -> LLMLists:
+    lengths = np.array([len(row) for row in rows])
+    scores = [np.linspace(1, 0.2, length, dtype=np.float32) for length in lengths]
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    return LLMLists(indptr, np.concatenate(rows).astype(np.int32), np.concatenate(scores))
+
+
+@pytest.fixture
+def store(tmp_path, write_data):
+    """Histories of two clusters of items, the published data, an ItemCF, and lists that hold each validation item first."""
+    rng = np.random.default_rng(5)
+    histories = [
+        (rng.permutation(15)[: rng.integers(5, 10)] + 15 * (user % 2)).tolist() for user in range(N_USERS)
+    ]
+    cuts = [(len(items) - 2, len(items) - 1) for items in histories]
+    data = write_data(Workspace(str(tmp_path)), histories, cuts, N_ITEMS)
+    others = [rng.permutation(np.setdiff1d(np.arange(N_ITEMS), items)) for items in histories]
+    pairs = zip(histories, others, strict=True)
+    rows = [np.append(items[-2], other[: user % 5]) for user, (items, other) in enumerate(pairs)]
+    rows[3] = rows[3][:0]
+    model = build("itemcf", ItemCF()).fit(read_observed(data))
+    return histories, data, model, lists_of(rows)
+
+
+def tried(served: Fused, data) -> Tried:
+    return sum((try_fused(served, part) for part in split_parts(data)), Tried.none())
+
+
+def test_fused_rankings_are_the_aggregators(store):
+    _, _, model, lists = store
+    served, users = Fused(model, lists, None, 12, CHOICE), np.arange(N_USERS)
+    items, scores = served.recommend(users, 8)
+    lengths = model.seen.lengths
+    alpha = Trust(0.7, 0.5, lengths.min(), lengths.max()).alpha(lengths)
+    alpha[3] = 0  # has no list
+    for user in users:
+        own, own_scores = model.recommend(users[[user]], 12)
+        union = Union.of((own, own_scores), lists.of(users[[user]]))
+        utility = union.utility(alpha[[user]], "rank")
+        (best,) = union.best(utility, 8)
+        assert items[user].tolist() == union.items[0, best].tolist()
+        assert scores[user] == pytest.approx(utility[0, best])
+        assert not set(items[user]) & set(model.seen.take(users[[user]]).items)
+
+
+@pytest.mark.parametrize("utility", ["rank", "score"])
+def test_alpha_zero_is_the_recommender_and_one_the_list(store, utility):
+    _, _, model, lists = store
+    users = np.arange(N_USERS)
+    alone, _ = Fused(model, lists, None, 12, Choice(0.0, 1.0, utility)).recommend(users, 12)
+    own = model.recommend(users, 12)[0]
+    assert (alone[own >= 0] == own[own >= 0]).all()
+    fused, _ = Fused(model, lists, None, 12, Choice(1.0, 1.0, utility)).recommend(users, 12)
+    listed, _ = lists.of(users)
+    assert (fused[:, : listed.shape[1]][listed >= 0] == listed[listed >= 0]).all()
+
+
+def test_what_was_ranked_again_is_held_against_the_same_items_in_their_own_order(store):
+    _, _, model, lists = store
+    users = np.arange(N_USERS)
+    own, scores = model.recommend(users, 10)
+    rng = np.random.default_rng(0)
+    again = lists_of([rng.permutation(row[row >= 0]) for row in own])
+    ranked, control = (
+        Fused(model, again, None, 12).union(users, None),
+        Fused(model, again, model, 12).union(users, None),
+    )
+    for user in users:
+        both = [union.items[user, union.llm_place[user] > 0] for union in (ranked, control)]
+        assert set(both[0].tolist()) == set(both[1].tolist()) == set(own[user][own[user] >= 0].tolist())
+        named = np.flatnonzero(control.llm_place[user])
+        assert (control.llm_place[user, named] == control.recommender_place[user, named]).all()
+
+
+def test_the_control_has_itemcfs_items_and_the_lists_lengths(store):
+    _, _, model, lists = store
+    users = np.arange(N_USERS)
+    union = Fused(model, lists, model, 12).union(users, None)
+    own, _ = model.recommend(users, 12)
+    for user in users:
+        named = np.flatnonzero(union.llm_place[user])
+        listed = union.items[user, named[np.argsort(union.llm_place[user, named])]]
+        assert listed.tolist() == own[user][own[user] >= 0][: lists.lengths[user]].tolist()
+
+
+def test_what_was_taken_since_is_in_no_list_and_counts_as_asked_with(store):
+    """Asked after the validation item, nobody is recommended it, though it stands first in the LLM's list; N(u) grows."""
+    histories, _, model, lists = store
+    users, since = np.arange(N_USERS), Histories.of([np.array(items[-2:-1]) for items in histories])
+    found = Fused(model, lists, None, 12, CHOICE).ranked(users, 12, since)
+    assert not (found.union.items == since.items[:, None]).any()
+    lengths = model.seen.lengths
+    assert found.interactions.tolist() == (lengths + 1).tolist()
+    left = (found.union.llm_place > 0).any(axis=1)
+    expected = Trust(0.7, 0.5, lengths.min(), lengths.max()).alpha(lengths + 1)
+    assert not left.all() and found.alpha.tolist() == np.where(left, expected, 0).tolist()
+
+
+def test_one_user_of_a_ranking_is_that_user_alone(store):
+    _, _, model, lists = store
+    fused = Fused(model, lists, None, 12, CHOICE)
+    together = fused.ranked(np.arange(N_USERS), 9)
+    for user in (0, 3, N_USERS - 1):
+        own, alone = together.row(user), fused.ranked(np.array([user]), 9)
+        assert own.items[own.items >= 0].tolist() == alone.items[alone.items >= 0].tolist()
+        assert own.alpha == alone.alpha and own.interactions == alone.interactions
+
+
+def test_every_choice_is_worth_its_ndcg_on_validation(store):
+    histories, data, model, lists = store
+    found = tried(Fused(model, lists, None, 12), data)
+    assert found.users == N_USERS and found.ndcg.shape == (len(GRID),)
+    for number in (0, 7, 22):
+        served, total = Fused(model, lists, None, 12, GRID[number]), 0.0
+        for part in split_parts(data):
+            for users, rows, targets, _ in read_targets(part, "valid"):
+                ranked, _ = served.recommend(users, 10)
+                hits = ranked[rows] == targets[:, None]
+                places = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
+                total += per_user(rows, places, [10])[1][:, METRICS.index("ndcg"), 0].sum()
+        assert found.ndcg[number] == pytest.approx(total)
+    users, ranked = np.arange(N_USERS), model.recommend(np.arange(N_USERS), 10)[0]
+    hits = ranked == np.array([items[-2] for items in histories])[:, None]
+    places = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
+    assert found.alone == pytest.approx(per_user(users, places, [10])[1][:, METRICS.index("ndcg"), 0].sum())
+    fit = sum((try_fit(model, part) for part in split_parts(data)), Tried.none())
+    assert fit.users == N_USERS and fit.alone == pytest.approx(found.alone)
+    assert fit.counts() == {"validation": {"users": N_USERS, "ndcg": fit.alone / N_USERS}}
+    assert found.ndcg.max() == found.ndcg[GRID.index(found.best())]
+    assert found.best().alpha_1 == 0.9, "the lists know the validation items"
+
+
+def test_the_choice_does_not_look_at_the_test(store):
+    """Other test items change nothing that is tried; other validation items do."""
+    _, data, model, lists = store
+    served = Fused(model, lists, None, 12)
+    before = tried(served, data)
+    for shifted, same in ((1, True), (2, False)):
+        for file in (data / "histories").files(".parquet"):
+            rows = file.read_table().to_pylist()
+            for row in rows:
+                row["items"][-shifted] = (row["items"][-shifted] + 7) % N_ITEMS
+            file.write_table(pa.Table.from_pylist(rows, HISTORIES))
+        after = tried(served, data)
+        assert np.array_equal(before.ndcg, after.ndcg) == same
+
+
+def test_without_validation_items_the_middle_of_the_grid_is_taken():
+    assert Tried.none().best() == UNTRIED and UNTRIED in GRID
+    counts = Tried.none().counts(UNTRIED)
+    assert "validation_ndcg" not in counts["serving"] and counts["validation"] == {"users": 0, "ndcg": None}
+
+
+def test_equally_good_choices_leave_the_recommender_alone():
+    assert Tried(3, np.full(len(GRID), 1.5), 1.5).best() == GRID[0] == ALONE
+
+
+def test_sampled_ranks_follow_the_fused_order(store, tmp_path):
+    """Of two items in a list the better placed scores higher, and any of them above what neither list names."""
+    _, data, model, lists = store
+    served, users = Fused(model, lists, None, 5, CHOICE), np.arange(N_USERS)
+    candidates = np.tile(np.arange(N_ITEMS), (N_USERS, 1))
+    scores = served.score_pairs(model.seen.take(users), users, candidates)
+    alone = model.score_pairs(model.seen.take(users), users, candidates)
+    ranked, _ = served.recommend(users, 12)
+    for user in users:
+        order = ranked[user][ranked[user] >= 0]
+        outside = np.setdiff1d(np.arange(N_ITEMS), order)
+        assert (np.diff(scores[user, order]) <= 0).all()
+        assert scores[user, order].min() > scores[user, outside].max()
+        assert np.array_equal(
+            np.argsort(scores[user, outside], kind="stable"), np.argsort(alone[user, outside], kind="stable")
+        )
+    for part in split_parts(data):
+        rank_part(
+            served, part, Workspace(str(tmp_path)) / "out", Protocol(10, negatives=4, after_validation=True)
+        )
+    assert set((Workspace(str(tmp_path)) / "out/ranks").read_table()["sampled_rank"].to_pylist()) <= {
+        1,
+        2,
+        3,
+        4,
+        5,
+    }

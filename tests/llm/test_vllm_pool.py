@@ -1,0 +1,78 @@
+"""The engine's step without an engine: which answer belongs to which row, what a rejected row keeps, and its arguments."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longtail.llm.vllm_pool import MAX_LOGPROBS, _answer_columns, engine_arguments
+from longtail.recipe import Resources
+from longtail.schema import ANSWER
+
+
+@dataclass
+class Flat:
+    """What vLLM's FlatLogprobs hold: of every written token itself first, then its alternatives, likeliest first."""
+
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    start_indices: list[int] = field(default_factory=list)
+    end_indices: list[int] = field(default_factory=list)
+
+
+def output(prompt: int, written: list[int], alternatives: list[int]) -> Any:
+    """Of a prompt of so many tokens; log-probabilities tell by their value which token they belong to."""
+    flat = Flat()
+    for token in written:
+        flat.start_indices.append(len(flat.token_ids))
+        for one in (token, *alternatives):
+            flat.token_ids.append(one)
+            flat.logprobs.append(-one / 4)
+        flat.end_indices.append(len(flat.token_ids))
+    said = SimpleNamespace(token_ids=written, logprobs=flat)
+    return SimpleNamespace(prompt_token_ids=[0] * prompt, outputs=[said])
+
+
+tokens = st.lists(st.integers(0, 99), max_size=4)
+question = st.one_of(st.just("too long"), st.tuples(st.integers(1, 9), tokens, tokens))
+rows = st.lists(st.lists(question, max_size=3), max_size=5)
+
+
+@given(given_rows=rows, seconds=st.sampled_from([0.5, 8.0]))
+def test_answers_stay_with_their_rows(given_rows, seconds):
+    """A row of which one question was rejected has its message and no answers, and moves none of the others."""
+    outputs = [one if isinstance(one, str) else output(*one) for row in given_rows for one in row]
+    counts = np.array([len(row) for row in given_rows], np.int64)
+    table = pa.table(_answer_columns(outputs, counts, seconds))
+    assert table["answers"].type == pa.list_(ANSWER)
+    total = 0
+    for given_row, row in zip(given_rows, table.to_pylist(), strict=True):
+        if "too long" in given_row:
+            assert row["error"] == "too long" and row["answers"] == []
+            assert (row["prompt_tokens"], row["output_tokens"], row["seconds"]) == (0, 0, 0)
+            continue
+        assert row["error"] is None
+        assert row["prompt_tokens"] == sum(prompt for prompt, _, _ in given_row)
+        assert row["output_tokens"] == sum(len(written) for _, written, _ in given_row)
+        total += row["prompt_tokens"] + row["output_tokens"]
+        for (_, written, alternatives), said in zip(given_row, row["answers"], strict=True):
+            assert said["written"] == written
+            assert said["written_logprobs"] == [-one / 4 for one in written]
+            assert said["options"] == (alternatives if written else [])
+            assert said["option_logprobs"] == [-one / 4 for one in said["options"]]
+    if total:
+        assert sum(table["seconds"].to_pylist()) == pytest.approx(seconds), (
+            "time is shared out, none of it lost"
+        )
+
+
+def test_an_engine_can_say_as_many_options_as_strategies_ask_for():
+    for accelerator in ("cpu", "gpu"):
+        arguments = engine_arguments(Resources(accelerator=accelerator), 300)
+        assert arguments["max_logprobs"] == MAX_LOGPROBS and arguments["max_model_len"] == 300
+        assert arguments["enable_prefix_caching"]

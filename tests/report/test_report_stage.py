@@ -1,0 +1,537 @@
+"""The two last stages over a small store, with real recommenders, the real ledger schema and real Ray."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from longtail.data import read_histories
+from longtail.errors import InputError
+from longtail.evaluation import evaluate, targets
+from longtail.evaluation.compared import VARIANTS, label
+from longtail.evaluation.evaluate_stage import evaluated
+from longtail.recipe import Recipe, Serving
+from longtail.recommenders import build, load, train
+from longtail.recommenders.training.fits import Run, ServedRun, runs, served_runs
+from longtail.report import report
+from longtail.report.page import render
+from longtail.schema import ANSWERS, FUSED, OUTCOMES, RANKINGS
+from longtail.workspace import Workspace, read_manifest
+from tests.recommenders.conftest import SECTIONS, clusters
+
+RECIPE = Recipe.model_validate(
+    {
+        "name": "small",
+        "variants": ["observed", "discriminated", "popular"],
+        "recommenders": {"popularity": {}, "itemcf": {"variants": ["observed", "discriminated"]}},
+        "evaluation": {"ks": [3, 10], "bootstrap": 100},
+    }
+)
+N_USERS, N_ITEMS = 40, 25
+
+
+def test_runs_repeat_only_what_draws_random_numbers():
+    sections = {"itemcf": {"variants": ["observed"]}, "bpr": {"variants": ["observed", "popular"]}}
+    recipe = Recipe.model_validate({"name": "r", "recommenders": sections, "evaluation": {"seeds": 2}})
+    assert runs(recipe) == [
+        Run("itemcf", "observed", 0),
+        Run("bpr", "observed", 0),
+        Run("bpr", "observed", 1),
+        Run("bpr", "popular", 0),
+        Run("bpr", "popular", 1),
+    ]
+    assert runs(recipe)[2].place == "recommenders/observed/bpr-1"
+    assert runs(recipe)[2].evaluation == "evaluation/observed/bpr-1"
+
+
+def test_what_is_served_is_evaluated_beside_every_fit_of_the_observed_log():
+    def variants(**changes):
+        recipe = Recipe.model_validate(RECIPE.model_dump() | changes)
+        return [(run.recommender, run.variant, run.strategy) for run in served_runs(recipe)]
+
+    assert variants() == [
+        ("popularity", "served", "next_item"),
+        ("popularity", "served_itemcf", "next_item"),
+        ("popularity", "served_discriminated", "next_item"),
+        ("itemcf", "served", "next_item"),
+        ("itemcf", "served_itemcf", "next_item"),
+        ("itemcf", "served_discriminated", "next_item"),
+    ]
+    assert variants(evaluation={"served": False}) == []
+    alone = {"variants": ["observed"], "recommenders": {"itemcf": {}}}
+    assert variants(**alone) == [], "no LLM is asked"
+    fit = Run("bpr", "observed", 2)
+    assert ServedRun(fit, "served", "next_item").evaluation == "evaluation/served/bpr-2"
+
+
+def write_store(ws, write_data) -> None:
+    rng = np.random.default_rng(0)
+    histories = [rng.permutation(N_ITEMS)[: rng.integers(4, 10)].tolist() for _ in range(N_USERS)]
+    cuts = [(len(items) - 2, len(items) - 1) for items in histories]
+    data = write_data(ws, histories, cuts, N_ITEMS)
+    for name, n, key in (("users/0", N_USERS, "user"), ("items", N_ITEMS, "item")):
+        taste = pa.array(list(np.eye(4, dtype=np.float32)[rng.integers(0, 4, n)]))
+        (data / "truth" / f"{name}.parquet").write_table(
+            pa.table({key: pa.array(range(n), pa.int32()), "taste": taste})
+        )
+    for variant in RECIPE.variants:
+        added = [[] if variant == "observed" else rng.integers(0, N_ITEMS, 3).tolist() for _ in histories]
+        train_part = [items[:train_end] for items, (train_end, _) in zip(histories, cuts, strict=True)]
+        lists = [own + more for own, more in zip(train_part, added, strict=True)]
+        weights = [[1.0] * len(own) + [0.3] * len(more) for own, more in zip(train_part, added, strict=True)]
+        columns = (range(N_USERS), lists, weights, [len(own) for own in train_part])
+        rows = [dict(zip(FUSED.names, row, strict=False)) for row in zip(*columns, strict=True)]
+        table = pa.Table.from_pylist(rows, FUSED)
+        with ws.stage(f"fused/{variant}", {}, [data]).publishing() as draft:
+            (draft / "interactions" / "0.parquet").write_table(table)
+    answer = {
+        "strategy": "next_item",
+        "prompt_tokens": 9,
+        "output_tokens": 1,
+        "seconds": 0.5,
+        "questions": 4,
+        "judge_questions": 2,
+        "judge_tokens": 5,
+        "judge_seconds": 0.25,
+    }
+    answers = [
+        answer
+        | {"request_id": str(user), "user": user, "proposals": [{"outcome": outcome} for outcome in OUTCOMES]}
+        for user in range(N_USERS)
+    ]
+    with ws.stage("augmentation/next_item", {}, [data]).publishing() as draft:
+        (draft / "answers" / "0.parquet").write_table(pa.Table.from_pylist(answers, schema=ANSWERS))
+        lists = [
+            rng.permutation(np.setdiff1d(range(N_ITEMS), own[:-2]))[:8].tolist() for own in histories[1:]
+        ]
+        scores = [np.linspace(0.9, 0.1, len(own)).tolist() for own in lists]
+        ranked = pa.table([range(1, N_USERS), lists, scores], schema=RANKINGS)
+        (draft / "rankings" / "0.parquet").write_table(ranked.slice(20))
+        (draft / "rankings" / "1.parquet").write_table(ranked.slice(0, 20))
+
+
+@pytest.fixture(scope="module")
+def finished(ray_here, tmp_path_factory, write_data) -> Workspace:
+    """A workspace after train, evaluate and report."""
+    ws = Workspace(str(tmp_path_factory.mktemp("store")))
+    write_store(ws, write_data)
+    for stage in (train, evaluate, report):
+        stage(RECIPE, ws)
+    return ws
+
+
+@pytest.fixture(scope="module")
+def metrics(finished) -> dict:
+    return (finished / "report" / "metrics.json").read_json()
+
+
+def test_ranks_are_of_every_held_out_item_of_the_catalogue(finished):
+    for run in evaluated(RECIPE):
+        ranks = (finished / run.evaluation / "ranks").read_table()
+        assert sorted(ranks["user"].to_pylist()) == list(range(N_USERS))
+        assert max(ranks["rank"].to_pylist()) <= 10
+        exposure = (finished / run.evaluation / "exposure.parquet").read_table()
+        assert exposure["item"].to_pylist() == list(range(N_ITEMS))
+        assert 0 < sum(exposure["count"].to_pylist()) <= 10 * N_USERS
+        counts = read_manifest(finished / run.evaluation)["counts"]
+        assert {"users": N_USERS, "targets": N_USERS}.items() <= counts.items()
+
+
+def copy_of(ws: Workspace, to: Path) -> Workspace:
+    shutil.copytree(ws.root.path, to)
+    return Workspace(str(to))
+
+
+def with_evaluation(**changes) -> Recipe:
+    return RECIPE.model_copy(update={"evaluation": RECIPE.evaluation.model_copy(update=changes)})
+
+
+def test_parts_in_tasks_of_their_own_find_what_one_task_finds(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(targets, "USERS_PER_PART", 1)
+    monkeypatch.setattr(import_module("longtail.evaluation.evaluate_stage"), "TASKS_AT_ONCE", 1)
+    again, recipe = copy_of(finished, tmp_path / "again"), with_evaluation(sampled_negatives=3)
+    evaluate(recipe, again)
+    for run in evaluated(RECIPE):
+        whole, parts = finished / run.evaluation, again / run.evaluation
+        assert len((parts / "ranks").files()) == 2
+        ranks = (parts / "ranks").read_table()
+        assert (whole / "ranks").read_table().drop(["sampled_rank"]).equals(ranks.drop(["sampled_rank"]))
+        assert set(ranks["sampled_rank"].to_pylist()) <= {1, 2, 3, 4}
+        exposures = [(place / "exposure.parquet").read_table() for place in (whole, parts)]
+        assert exposures[0].equals(exposures[1])
+        assert read_manifest(parts)["counts"] == read_manifest(whole)["counts"]
+
+    report(recipe, again)
+    metrics = (again / "report" / "metrics.json").read_json()
+    assert {"sampled_hit", "sampled_ndcg"} <= {row["metric"] for row in metrics["rows"]}
+    page = (again / "report" / "index.html").read_bytes().decode()
+    assert "Sampled ranking, not comparable" in page and "among 3 random items" in page
+
+
+def test_a_catalogue_that_changed_since_the_training_is_named(finished, tmp_path):
+    other = copy_of(finished, tmp_path / "other")
+    items = (other / "data/items.parquet").read_table()
+    (other / "data/items.parquet").write_table(pa.concat_tables([items, items.slice(0, 1)]))
+    with pytest.raises(InputError, match=r"-0: .*25 items.* 26.*longtail train"):
+        evaluate(with_evaluation(ks=[12]).model_copy(update={"variants": ["observed"]}), other)
+    assert not [file for file in other.root.files() if "/.draft-" in file.path]
+    assert (other / "evaluation/observed/popularity-0/ranks").exists(), "what was published before stays"
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_recommender_ranks_from_the_object_store(ray_here, name):
+    # Arrays that come out of it cannot be written to.
+    import ray
+
+    model = build(name, SECTIONS[name]).fit(clusters())
+    users = np.arange(60)
+    shared = ray.get(ray.put(model))
+    np.testing.assert_array_equal(shared.recommend(users, 5), model.recommend(users, 5))
+
+
+def test_metrics_have_the_agreed_shape(metrics):
+    assert list(metrics) == [
+        "recipe",
+        "dataset",
+        "commit",
+        "rows",
+        "proposals",
+        "cost",
+        "strategies",
+        "lift_per_cost",
+        "category",
+        "training_sets",
+        "labels",
+        "stages",
+        "choice",
+        "serving",
+        "precision",
+    ]
+    assert metrics["recipe"] == RECIPE.model_dump(mode="json")
+    keys = [
+        "recommender",
+        "variant",
+        "slice",
+        "metric",
+        "k",
+        "value",
+        "n",
+        "lift",
+        "ci_low",
+        "ci_high",
+        "t",
+        "p",
+        "over_control",
+    ]
+    assert all(list(row) == keys for row in metrics["rows"])
+    fits = {(row["recommender"], row["variant"]) for row in metrics["rows"]}
+    assert fits == {(run.recommender, run.variant) for run in evaluated(RECIPE)}
+    assert {row["metric"] for row in metrics["rows"]} == {
+        *("recall", "hit", "ndcg", "mrr"),
+        *("coverage", "gini", "popularity", "exposure"),
+    }
+    for row in metrics["rows"]:
+        assert row["n"] > 0
+        if row["variant"] == "observed":
+            assert row["lift"] is row["ci_low"] is row["ci_high"] is None
+        elif row["ci_low"] is not None:
+            assert row["ci_low"] <= row["ci_high"]
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+
+
+def test_a_value_equals_its_count_by_hand(finished, metrics):
+    ranks = (finished / "evaluation/discriminated/itemcf-0/ranks").read_table()["rank"].to_numpy()
+    wanted = {"recommender": "itemcf", "variant": "discriminated", "slice": "all", "metric": "hit", "k": 3}
+    (row,) = [row for row in metrics["rows"] if wanted.items() <= row.items()]
+    assert row["value"] == pytest.approx(((ranks > 0) & (ranks <= 3)).mean())
+    assert row["n"] == N_USERS
+
+
+def test_the_report_says_what_is_served_by_validation_alone(finished, metrics):
+    choice = metrics["choice"]
+    assert [(one["recommender"], one["variant"]) for one in choice["figures"]] == [
+        (run.recommender, run.variant) for run in evaluated(RECIPE)
+    ]
+    for run, one in zip(evaluated(RECIPE), choice["figures"], strict=True):
+        found = read_manifest(finished / run.evaluation)["counts"]["validation"]
+        assert found == {"users": N_USERS, "ndcg": one["ndcg"]}
+    kinds = {own: [one for one in choice["figures"] if one["control"] == own] for own in (True, False)}
+    highest = {own: max(one["ndcg"] for one in of_kind) for own, of_kind in kinds.items()}
+    assert choice["served"] == choice["best"] and choice["best"]["ndcg"] == highest[False]
+    assert choice["control"]["ndcg"] == highest[True] and choice["fault"] is None
+    page = (finished / "report" / "index.html").read_bytes().decode()
+    assert "Served, as validation chose: " in page and page.count(" · served</td>") == 1
+    assert ("A control is better on validation" in page) == (highest[True] > highest[False])
+
+
+def test_a_figure_on_validation_is_its_count_by_hand(finished):
+    found = read_manifest(finished / "evaluation/discriminated/itemcf-0")["counts"]["validation"]
+    model, histories = (
+        load(finished / "recommenders/discriminated/itemcf-0"),
+        read_histories(finished / "data"),
+    )
+    lists, total = model.recommend(np.arange(N_USERS), 10)[0].tolist(), 0.0
+    for own, items, end in zip(
+        lists, histories["items"].to_pylist(), histories["train_end"].to_pylist(), strict=True
+    ):
+        total += 1 / np.log2(own.index(items[end]) + 2) if items[end] in own else 0
+    assert found["ndcg"] == pytest.approx(total / N_USERS)
+
+
+def test_a_recipe_that_names_what_is_served_is_told_beside_the_best(finished, metrics, tmp_path):
+    again = copy_of(finished, tmp_path / "again")
+    serving = Serving(recommender="popularity", variant="observed", alpha_1=0.25)
+    report(RECIPE.model_copy(update={"serving": serving}), again)
+    choice = (again / "report" / "metrics.json").read_json()["choice"]
+    assert (choice["served"]["recommender"], choice["served"]["alpha_1"]) == ("popularity", 0.25)
+    assert choice["best"] == metrics["choice"]["best"]
+    page = (again / "report" / "index.html").read_bytes().decode()
+    assert "Served, as the recipe names it: Popularity of observed" in page and "not evaluated" in page
+    assert "Best on validation is " in page
+
+
+def test_the_manifest_and_the_report_say_how_lists_were_fused(finished, metrics):
+    assert len(metrics["serving"]) == len(served_runs(RECIPE))
+    for run, told in zip(served_runs(RECIPE), metrics["serving"], strict=True):
+        assert (told["recommender"], told["variant"]) == (run.recommender, run.variant)
+        known = read_manifest(finished / run.evaluation)["counts"]["serving"]
+        assert known.items() <= told.items()
+        assert known["validation_users"] == N_USERS
+        assert known["validation_ndcg"] >= known["validation_ndcg_alone"]
+    page = (finished / "report" / "index.html").read_bytes().decode()
+    assert "How lists were fused" in page and "log and list" in page
+
+
+def test_itemcf_fused_with_its_own_list_is_itemcf(finished):
+    """The control of the recommender that makes the control's list changes nothing."""
+    own = read_manifest(finished / "evaluation/served_itemcf/itemcf-0")["counts"]["serving"]
+    assert own["alpha_1"] == 0 and own["validation_ndcg"] == own["validation_ndcg_alone"]
+    places = [finished / f"evaluation/{variant}/itemcf-0/ranks" for variant in ("observed", "served_itemcf")]
+    alone, fused = (place.read_table() for place in places)
+    found = alone["rank"].to_numpy() > 0
+    assert (fused["rank"].to_numpy()[found] == alone["rank"].to_numpy()[found]).all()
+
+
+def test_other_lists_are_ranked_again_and_nothing_else(finished, tmp_path):
+    again = copy_of(finished, tmp_path / "again")
+    with again.stage("augmentation/next_item", {"new": 1}, [again / "data"]).publishing() as draft:
+        (draft / "rankings").upload(f"{finished}/augmentation/next_item/rankings")
+    evaluate(RECIPE, again)
+    for run in evaluated(RECIPE):
+        same = read_manifest(again / run.evaluation) == read_manifest(finished / run.evaluation)
+        assert same == isinstance(run, Run)
+
+
+def test_proposals_add_up_and_costs_are_those_of_the_ledger(metrics):
+    assert metrics["proposals"] == dict.fromkeys(OUTCOMES, N_USERS)
+    assert metrics["cost"]["requests"] == metrics["cost"]["accepted"] == N_USERS
+    assert metrics["cost"]["questions"] == 4 * N_USERS
+    assert metrics["cost"]["tokens_per_accepted"] == 15
+    assert metrics["cost"]["engine_seconds"] == pytest.approx(0.75 * N_USERS)
+    (own,) = metrics["strategies"].values()
+    assert own == metrics["cost"] | {"outcomes": metrics["proposals"]}, "there is one strategy"
+    assert list(metrics["stages"]) == ["prepare", "augment", "fuse", "train", "evaluate"]
+    assert metrics["stages"]["train"]["units"] == len(runs(RECIPE))
+
+
+def test_lift_is_divided_by_the_tokens_of_the_variants_that_asked(metrics):
+    found = metrics["lift_per_cost"]
+    variants = {one["variant"] for one in found}
+    assert variants == {"discriminated", "served", "served_discriminated"}
+    for one in found:
+        wanted = {name: one[name] for name in ("recommender", "variant", "metric", "k")} | {"slice": "all"}
+        (row,) = [row for row in metrics["rows"] if wanted.items() <= row.items()]
+        assert one["cost"] == pytest.approx(15 * N_USERS / 1e6)
+        assert one["per_unit"] == pytest.approx(row["lift"] / one["cost"])
+        assert (one["ci_low"] > 0) == (row["ci_low"] > 0)
+
+
+def test_every_training_set_is_described_and_the_page_shows_those_that_gained(finished, metrics):
+    assert set(metrics["training_sets"]) == set(RECIPE.training_sets)
+    added = {name: one["parts"]["added"]["interactions"] for name, one in metrics["training_sets"].items()}
+    assert added == {"observed": 0, "discriminated": 3 * N_USERS, "popular": 3 * N_USERS}
+    page = (finished / "report" / "index.html").read_bytes().decode()
+    assert "+ discriminated</td>" in page and "+ popular</td>" in page and "+ observed</td>" not in page
+
+
+def test_a_price_table_prices_the_page(metrics):
+    prices = metrics["recipe"]["prices"] | {"currency": "thalers"}
+    priced = {"money": 2.5, "money_per_1000_accepted": 1234.0}
+    page = render(
+        metrics
+        | {"recipe": metrics["recipe"] | {"prices": prices}, "cost": metrics["cost"] | priced}
+        | {"strategies": {name: one | priced for name, one in metrics["strategies"].items()}}
+    )
+    assert "1,000 accepted proposals cost 1,234 thalers." in page and "Lift for each thalers" in page
+    assert "price, thalers" not in render(metrics)
+
+
+def test_nothing_accepted_has_a_page(metrics):
+    nothing = {
+        name: None if name.endswith("_accepted") else 0 if name == "accepted" else value
+        for name, value in metrics["cost"].items()
+    }
+    strategies = {"next_item": nothing | {"outcomes": metrics["proposals"]}}
+    page = render(metrics | {"cost": nothing, "strategies": strategies, "training_sets": {}, "labels": {}})
+    assert "0 of 360 proposals were accepted" in page and "What was added to the log" not in page
+
+
+def test_precision_is_of_the_variants_that_add(metrics):
+    assert list(metrics["precision"]) == ["discriminated", "popular"]
+    assert metrics["precision"]["popular"]["n"] == 3 * N_USERS
+
+
+def test_finished_stages_do_nothing_and_new_ks_rank_nothing_again(finished):
+    def stamps():
+        return {place: manifest["seconds"] for place, manifest in finished.manifests().items()}
+
+    before = stamps()
+    evaluate(RECIPE, finished)
+    report(RECIPE, finished)
+    assert stamps() == before
+    evaluate(with_evaluation(ks=[5]), finished)
+    assert stamps() == before
+
+
+def test_a_missing_stage_is_named(tmp_path, write_data):
+    ws = Workspace(str(tmp_path))
+    with pytest.raises(InputError, match="longtail prepare"):
+        evaluate(RECIPE, ws)
+    write_store(ws, write_data)
+    with pytest.raises(InputError, match="longtail train"):
+        evaluate(RECIPE, ws)
+    with pytest.raises(InputError, match="longtail evaluate"):
+        report(RECIPE, ws)
+
+
+@pytest.mark.parametrize("changes", [{"ks": [3, 40]}, {"sampled_negatives": 5}])
+def test_ranks_that_do_not_reach_what_the_recipe_asks_for_are_named(finished, changes):
+    with pytest.raises(InputError, match="'depth': 10.*Run longtail evaluate"):
+        report(with_evaluation(**changes), finished)
+
+
+def test_the_page_tells_the_interval_and_p_of_a_figure(finished):
+    page = (finished / "report" / "index.html").read_bytes().decode()
+    assert re.search(r'title="difference [−+]?0\.\d{4} to [−+]?0\.\d{4}, p = 0\.\d{3}"', page)
+
+
+class Links(HTMLParser):
+    """Collects what a page would load or run, and whether its tags close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags, self.loaded = set(), []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        wanted = ("src", "href", "xlink:href", "srcset", "data")
+        self.loaded += [value for name, value in attributes if name in wanted and not value.startswith("#")]
+
+
+def test_the_page_loads_and_runs_nothing(finished):
+    page = (finished / "report" / "index.html").read_bytes().decode()
+    found = Links()
+    found.feed(page)
+    assert found.loaded == []
+    assert not found.tags & {"script", "link", "iframe", "img", "object"}
+    assert not re.search(r"url\((?!#)|@import", page)
+    assert {"svg", "table", "h1"} <= found.tags
+    assert not re.search(r"#0[0-9]0[0-9]0[0-9]\b", page), "a stand-in colour of the plots was not replaced"
+
+
+def with_category(training_set, name):
+    """A training set's figures with a category that has all of it."""
+    parts = {
+        part: own | {"shares": own["shares"] | {f"category:{name}": 1.0}}
+        for part, own in training_set["parts"].items()
+    }
+    return training_set | {"parts": parts}
+
+
+def test_the_page_says_where_the_control_is_not_tuned(metrics):
+    """ItemCF by its defaults once stood as the control of an LLM whose judge had been tuned, and nothing said so."""
+    recommenders = metrics["recipe"]["recommenders"] | {"itemcf": None}
+    untuned = metrics | {"recipe": metrics["recipe"] | {"recommenders": recommenders}}
+    words = "a lift over it may be a lift over a poor one"
+    assert words in render(untuned) and words not in render(metrics)
+    others = [row for row in metrics["rows"] if "itemcf" not in row["variant"]]
+    assert words not in render(untuned | {"rows": others}), "nothing is held against ItemCF there"
+
+
+def test_the_page_escapes_all_data(metrics):
+    evil = "<script>alert(1)</script>"
+    spoiled = metrics | {
+        "commit": evil,
+        "recipe": metrics["recipe"] | {"name": evil, "note": f"</pre>{evil}"},
+        "dataset": metrics["dataset"] | {"dropped": {evil: 3}, evil: 4},
+        "proposals": {evil: 2},
+        "category": evil,
+        "training_sets": {name: with_category(one, evil) for name, one in metrics["training_sets"].items()},
+        "stages": {evil: {"seconds": 1.0, "units": 1}},
+    }
+    page = render(spoiled)
+    assert evil not in page
+    assert page.count("&lt;script&gt;") >= 7
+
+
+def test_the_page_of_real_data_has_no_truth(metrics):
+    page = render({name: value for name, value in metrics.items() if name != "precision"})
+    assert "truly likes" not in page and "Sampled ranking" not in page
+
+
+def test_a_slice_that_observed_never_hits_is_shown_without_a_lift(metrics):
+    rows = [
+        row | ({"value": 0.0} if row["variant"] == "observed" else {"lift": None}) for row in metrics["rows"]
+    ]
+    page = render(metrics | {"rows": rows})
+    values = {row["value"] for row in rows if row["variant"] == "popular" and row["metric"] == "recall"}
+    assert any(f">to {value:.4f}<" in page for value in values)
+
+
+def test_every_variant_has_its_row_its_mark_and_its_difference_from_the_control(metrics):
+    (of_popular,) = [
+        row
+        | {"over_control": {"base": "itemcf", "value": 0.0123, "ci_low": 0.01, "ci_high": 0.02, "t": 4.56}}
+        for row in metrics["rows"]
+        if (row["recommender"], row["variant"], row["slice"]) == ("popularity", "popular", "all")
+        and (row["metric"], row["k"]) == ("recall", 10)
+    ]
+    rows = [row for row in metrics["rows"] if row["variant"] == "observed"]
+    page = render(metrics | {"rows": rows + [of_popular | {"variant": variant} for variant in VARIANTS[1:]]})
+    assert page.count("+0.0123 · t +4.6") == len(VARIANTS) - 1
+    places = [page.index(f'<td class="word">{label(variant)}</td>') for variant in VARIANTS]
+    assert places == sorted(places)
+
+
+def test_a_run_without_any_variant_says_so(metrics):
+    rows = [row for row in metrics["rows"] if row["variant"] == "observed"]
+    page = render(metrics | {"rows": rows})
+    assert "No LLM variant was evaluated" in page and "Nothing was compared" in page
+
+
+def test_a_recipe_of_recommenders_alone_speaks_of_them(metrics):
+    """Nothing of lifts or of what an LLM cost; the figures are open and the headline names the best on validation."""
+    rows = [row for row in metrics["rows"] if row["variant"] == "observed"]
+    recipe = metrics["recipe"] | {"variants": ["observed"]}
+    wanted = ("recall", 10, "all")
+    values = {
+        row["recommender"]: row["value"] for row in rows if (row["metric"], row["k"], row["slice"]) == wanted
+    }
+    worst = min(values, key=values.get)
+    (figure,) = (
+        one
+        for one in metrics["choice"]["figures"]
+        if (one["recommender"], one["variant"]) == (worst, "observed")
+    )
+    choice = {"figures": [figure], "best": figure, "served": figure, "control": None, "fault": None}
+    page = render(metrics | {"rows": rows, "recipe": recipe, "choice": choice})
+    assert f"is best on validation: Recall@10 {values[worst]:.4f} on the test." in page, (
+        "not the best on test"
+    )
+    assert "Lift in" not in page and "Cost of asking" not in page and "<details open>" in page
