@@ -5,7 +5,7 @@ python -m jobs.sweep --recipe beauty --workspace runs/beauty --recommender swing
 
 import typer
 
-from longtail.command.sweep import main
+from longtail.command.show_sweep import main
 
 if __name__ == "__main__":
     typer.run(main)

@@ -5,7 +5,7 @@ python -m jobs.tune --recipe demo --workspace runs/demo --recommender swing --sa
 
 import typer
 
-from longtail.command.tune import main
+from longtail.command.show_tuning import main
 
 if __name__ == "__main__":
     typer.run(main)

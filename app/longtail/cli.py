@@ -11,8 +11,8 @@ from longtail.command.execute import SetOption, StageFunction, WorkspaceOption, 
 from longtail.command.exits import explained
 from longtail.command.group import Commands
 from longtail.command.log import Form, LogOption, results, speaking
-from longtail.command.sweep import SweptOption, run_sweep
-from longtail.command.tune import RecommenderOption, SamplesOption, run_tuning
+from longtail.command.show_sweep import SweptOption, run_sweep
+from longtail.command.show_tuning import RecommenderOption, SamplesOption, run_tuning
 
 main = typer.Typer(
     cls=Commands,

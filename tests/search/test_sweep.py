@@ -395,7 +395,7 @@ def test_the_command_says_what_is_missing(tmp_path: Path) -> None:
 def test_the_command_shows_observed_recipe_control_and_best(
     swept: Workspace, capsys: pytest.CaptureFixture
 ) -> None:
-    from longtail.command.sweep import show
+    from longtail.command.show_sweep import show
 
     show("itemcf", swept / "sweep/itemcf")
     text = capsys.readouterr().out
