@@ -39,7 +39,7 @@ def build(
     if name not in MODELS:
         raise InputError(f"recommenders.{name}: no such recommender. Known: {', '.join(MODELS)}.")
     module, _, leaf = MODELS[name].partition(".")
-    return getattr(import_module(f"longtail.recommenders.{module}"), leaf)(section, seed, compute)
+    return getattr(import_module(f"longtail.recommenders.models.{module}"), leaf)(section, seed, compute)
 
 
 def load(place: "Place") -> "Recommender":
