@@ -4,7 +4,7 @@ python -m jobs.finetune --recipe demo --workspace runs/demo
 """
 
 from longtail.command.execute import stage_command
-from longtail.llm import finetune
+from longtail.llm.finetune.finetune_stage import finetune
 
 if __name__ == "__main__":
     stage_command(finetune)

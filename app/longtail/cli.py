@@ -145,7 +145,11 @@ def _stage(name: str, room: str, what: str) -> None:
 
 
 _stage("prepare", "data", "Raw logs and catalogue to histories, items, split and slices.")
-_stage("finetune", "llm", "Tune the generator and the discriminator under Ray Train and DeepSpeed.")
+_stage(
+    "finetune",
+    "llm.finetune.finetune_stage",
+    "Tune the generator and the discriminator under Ray Train and DeepSpeed.",
+)
 _stage(
     "augment",
     "augment",

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from longtail.augment import augment
 from longtail.data import Prepared, prepare
 from longtail.errors import InputError
-from longtail.llm import finetune
+from longtail.llm.finetune.finetune_stage import finetune
 from longtail.llm.small_llama import build_tokenizer
 from longtail.recipe import Recipe
 from longtail.workspace import Workspace

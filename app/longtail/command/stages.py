@@ -7,7 +7,7 @@ from longtail.augment.ledger import find_ledger
 from longtail.data import prepare
 from longtail.evaluation import evaluate
 from longtail.fusion import fuse
-from longtail.llm import finetune
+from longtail.llm.finetune.finetune_stage import finetune
 from longtail.progress import FIGURES
 from longtail.recipe import Recipe
 from longtail.recommenders import train
