@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from longtail.fusion.fuse_stage import fuse
-from longtail.recipe import MADE, Recipe
+from longtail.recipe import Recipe
 from longtail.recommenders.interface import Interactions, Preferences
 from longtail.schema import ACCEPTED, NOT_CHOSEN, UNDECIDED
+from longtail.variants import VARIANTS
 from longtail.workspace import Workspace, read_manifest
 from tests.augment.conftest import answers
 from tests.augment.strategies.conftest import COLD, N_ITEMS, catalogue_of, histories, store
@@ -14,7 +15,7 @@ from tests.augment.strategies.conftest import COLD, N_ITEMS, catalogue_of, histo
 N_USERS = 40
 LOG = [[(user + step) % 6 + 12 * (user % 2) for step in range(4)] for user in range(N_USERS)]
 LATER = [[12 * (user % 2) + 10, 12 * (user % 2) + 11] for user in range(N_USERS)]
-VARIANTS = {
+CONTROLS = {
     "id_list": "id_list_itemcf",
     "insertion": "insertion_itemcf",
     "pairs": "pairs_shuffled",
@@ -49,10 +50,10 @@ def fused(tmp_path_factory, ray_here) -> tuple[Recipe, Workspace]:
     recipe = Recipe.model_validate(
         {
             "name": "fused",
-            "augment": [{"strategy": name} for name in VARIANTS],
+            "augment": [{"strategy": name} for name in CONTROLS],
             "generator": {"tasks": {"next_item": 1, "id_list": 1}},
             "discriminator": {"tasks": {"preference": 1}},
-            "variants": ["observed", *VARIANTS, *VARIANTS.values()],
+            "variants": ["observed", *CONTROLS, *CONTROLS.values()],
             "recommenders": {"itemcf": {"recency": 0.8}},
         }
     )
@@ -62,7 +63,7 @@ def fused(tmp_path_factory, ray_here) -> tuple[Recipe, Workspace]:
         (draft / "histories/a.parquet").write_table(histories(LOG, LATER))
         (draft / "items.parquet").write_table(store())
         stage.counts = {"users": N_USERS, "items": N_ITEMS}
-    for name in VARIANTS:
+    for name in CONTROLS:
         with ws.stage(f"augmentation/{name}", {}).publishing() as draft:
             (draft / "answers/a.parquet").write_table(answers(said(name)))
     fuse(recipe, ws)
@@ -80,7 +81,7 @@ def preferred(ws: Workspace, variant: str) -> Preferences:
 @pytest.mark.parametrize("variant", ["id_list", "insertion"])
 def test_a_control_adds_as_many_to_everybody_and_none_of_them_is_known_or_held_out(fused, variant):
     recipe, ws = fused
-    own, control = read(ws, variant), read(ws, MADE[variant].control)
+    own, control = read(ws, variant), read(ws, VARIANTS[variant].control)
     assert own.indptr.tolist() == control.indptr.tolist() and own.weights.tolist() == control.weights.tolist()
     assert (own.items != control.items).any() and len(own.items) > sum(map(len, LOG))
     for user in range(N_USERS):
@@ -98,7 +99,7 @@ def test_a_control_adds_as_many_to_everybody_and_none_of_them_is_known_or_held_o
 def test_a_coin_is_tossed_about_the_pairs_of_its_own_strategy(fused, variant):
     """`pairs` was held against the coin of `cold_pairs`: other pairs, of other users, with other weights."""
     _, ws = fused
-    own, coin = preferred(ws, variant), preferred(ws, MADE[variant].control)
+    own, coin = preferred(ws, variant), preferred(ws, VARIANTS[variant].control)
     assert len(own) == 3 * sum(user % 3 < 2 for user in range(N_USERS))
     assert own.users.tolist() == coin.users.tolist() and own.confidences.tolist() == coin.confidences.tolist()
     both = [np.sort([one.preferred, one.rejected], axis=0).tolist() for one in (own, coin)]

@@ -14,7 +14,6 @@ import pytest
 from longtail.data import read_histories
 from longtail.errors import InputError
 from longtail.evaluation import evaluate, targets
-from longtail.evaluation.compared import VARIANTS, label
 from longtail.evaluation.evaluate_stage import evaluated
 from longtail.recipe import Recipe, Serving
 from longtail.recommenders import build, load, train
@@ -22,6 +21,7 @@ from longtail.recommenders.training.fits import Run, ServedRun, runs, served_run
 from longtail.report import report
 from longtail.report.page import render
 from longtail.schema import ANSWERS, FUSED, OUTCOMES, RANKINGS
+from longtail.variants import VARIANTS, label
 from longtail.workspace import Workspace, read_manifest
 from tests.recommenders.conftest import SECTIONS, clusters
 
@@ -67,7 +67,7 @@ def test_what_is_served_is_evaluated_beside_every_fit_of_the_observed_log():
     alone = {"variants": ["observed"], "recommenders": {"itemcf": {}}}
     assert variants(**alone) == [], "no LLM is asked"
     fit = Run("bpr", "observed", 2)
-    assert ServedRun(fit, "served", "next_item").evaluation == "evaluation/served/bpr-2"
+    assert ServedRun(fit, "served").evaluation == "evaluation/served/bpr-2"
 
 
 def write_store(ws, write_data) -> None:
@@ -503,7 +503,9 @@ def test_every_variant_has_its_row_its_mark_and_its_difference_from_the_control(
         and (row["metric"], row["k"]) == ("recall", 10)
     ]
     rows = [row for row in metrics["rows"] if row["variant"] == "observed"]
-    page = render(metrics | {"rows": rows + [of_popular | {"variant": variant} for variant in VARIANTS[1:]]})
+    page = render(
+        metrics | {"rows": rows + [of_popular | {"variant": variant} for variant in list(VARIANTS)[1:]]}
+    )
     assert page.count("+0.0123 · t +4.6") == len(VARIANTS) - 1
     places = [page.index(f'<td class="word">{label(variant)}</td>') for variant in VARIANTS]
     assert places == sorted(places)

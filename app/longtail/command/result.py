@@ -8,10 +8,10 @@ from rich.style import Style
 from rich.text import Text
 
 from longtail.command.log import results
-from longtail.evaluation.compared import LLM_VARIANTS, label
 from longtail.progress import duration
 from longtail.report import choice_words
 from longtail.report.summary import NAMES, compare, headline, nearest_ten, signed
+from longtail.variants import LLM_VARIANTS, label
 from longtail.workspace import Workspace
 from longtail.workspace.place import Place
 

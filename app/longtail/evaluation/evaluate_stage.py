@@ -15,7 +15,6 @@ from longtail.aggregation.choice import FIGURES, Figure, write_figures
 from longtail.aggregation.fused import Choice, Fused
 from longtail.aggregation.llm_lists import LLMLists
 from longtail.errors import InputError
-from longtail.evaluation.compared import CONTROLS
 from longtail.evaluation.list_bias import EXPOSURE_K
 from longtail.evaluation.ranks import Protocol, Ranked, catalogue_size, check_catalogue, rank_part
 from longtail.evaluation.served_validation import GRID, Tried, try_fit, try_fused
@@ -26,6 +25,7 @@ from longtail.recommenders.scoring.ranker import Ranker
 from longtail.recommenders.training.fits import Run, ServedRun, runs, served_runs
 from longtail.recommenders.training.reading import observed_itemcf
 from longtail.runtime.cluster import connect, side_by_side
+from longtail.variants import CONTROLS
 from longtail.workspace import Stage, Workspace, fingerprint, read_manifest
 from longtail.workspace.place import Place
 
@@ -110,7 +110,7 @@ def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
     }
     if isinstance(run, ServedRun):
         settings |= {
-            "list": recipe.itemcf.of_fit() if run.control == "itemcf" else run.control or run.strategy,
+            "list": recipe.itemcf.of_fit() if run.stand_in == "best" else run.stand_in or run.strategy,
             "candidates": recipe.serving.candidates,
             "choices": fingerprint([asdict(choice) for choice in GRID]),
         }
@@ -144,7 +144,7 @@ class _Shared:
         served = [run for run in due if isinstance(run, ServedRun)]
         read, n_users = _task(_read_lists), read_manifest(data)["counts"]["users"]
         strategies = {run.strategy for run in served}
-        control = any(run.control == "itemcf" for run in served)
+        control = any(run.stand_in == "best" for run in served)
         return cls(
             n_items=catalogue_size(data),
             parts=split_parts(data),
@@ -162,7 +162,7 @@ def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) 
         model = _task(_load)(recommender, shared.n_items)
         rank, attempt = partial(_task(rank_part), model), partial(_task(try_fit), model)
         if isinstance(run, ServedRun):
-            control = {"itemcf": shared.itemcf, "own": model, None: None}[run.control]
+            control = {"best": shared.itemcf, "own": model, None: None}[run.stand_in]
             fused = (model, shared.lists[run.strategy], control, shared.candidates)
             attempt = partial(_task(_try_fused), *fused)
         tried = sum(_over_parts(attempt, shared.parts, recommender, unit.name), Tried.none())

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from longtail.evaluation.compared import contrasts
 from longtail.evaluation.slices import members
 from longtail.ranking_metrics import Moments, per_user, per_user_sampled
 from longtail.recipe import Evaluation
+from longtail.variants import contrasts
 from longtail.workspace.place import Place
 
 

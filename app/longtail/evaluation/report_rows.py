@@ -6,13 +6,13 @@ from itertools import product
 import numpy as np
 
 from longtail.evaluation.categories import read_categories
-from longtail.evaluation.compared import CONTROL_OF
 from longtail.evaluation.list_bias import EXPOSURE_K, measure_bias
 from longtail.evaluation.per_user_metrics import Compared, compare_slice
 from longtail.evaluation.significance import paired_interval
 from longtail.evaluation.slices import SLICE_NAMES, read_item_slices
 from longtail.ranking_metrics import METRICS, SAMPLED_METRICS
 from longtail.recipe import Evaluation
+from longtail.variants import VARIANTS
 from longtail.workspace import read_manifest
 from longtail.workspace.place import Place
 
@@ -39,7 +39,7 @@ class Row:
 
     `lift` is value / observed - 1, null for `observed` and where observed is 0. ci_low, ci_high, t and p are those of the
     `Difference` from observed; null for `observed` and for bias metrics, no means over users. `over_control` is that from
-    the control of an LLM's variant (see variants.py), null where there is none.
+    the control of an LLM's variant (see `longtail.variants`), null where there is none.
     """
 
     recommender: str
@@ -90,7 +90,7 @@ def _slice_rows(
             row = Row(recommender, variant, name, metric, k, value, found.n)
             if variant != "observed":
                 own = differences[variant, "observed"][cell]
-                control = differences.get((variant, CONTROL_OF.get(variant, "")), {})
+                control = differences.get((variant, VARIANTS[variant].control), {})
                 row = replace(
                     row,
                     lift=_lift(value, found.values["observed"].mean[cell]),

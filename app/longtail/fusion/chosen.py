@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from longtail.augment.judge import judge, likeliest
-from longtail.recipe import Judge, Variant
+from longtail.recipe import Judge
 from longtail.recommenders.interface import Histories
 from longtail.schema import ACCEPTED, PREFERENCES, REJECTED
+from longtail.variants import TrainedVariant
 from longtail.workspace.place import Place
 
 SCREENING = "screening"
@@ -25,7 +26,7 @@ class Chosen:
 
 
 def choose(
-    answers: dict[str, Place], variant: Variant, settings: Judge, rare: np.ndarray, n_users: int
+    answers: dict[str, Place], variant: TrainedVariant, settings: Judge, rare: np.ndarray, n_users: int
 ) -> Chosen:
     """Read the published answers of a variant's strategies; `settings` judges those of next_item anew.
 

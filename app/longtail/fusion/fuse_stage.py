@@ -15,20 +15,17 @@ from longtail.augment.strategies.strategy import rng_of
 from longtail.data import Prepared
 from longtail.fusion.chosen import Chosen, choose, preferences
 from longtail.fusion.controls import Best, Control, Drawn, Picked, Sampled
-from longtail.recipe import MADE, Judge, Recipe, StandIn, Variant
+from longtail.recipe import Judge, Recipe
 from longtail.recommenders.interface import Histories
 from longtail.recommenders.training.reading import observed_itemcf, observed_weights
 from longtail.runtime.cluster import added_up, connect, fetch
 from longtail.schema import FUSED, STRENGTHS
+from longtail.variants import VARIANTS, StandIn, TrainedVariant
 from longtail.workspace import Stage, Workspace
 from longtail.workspace.place import Place
 
 MEANING = 1
 """The version of the training sets that equal settings and inputs give: raised whenever they change."""
-PREFERRING = ("pairs", "cold_pairs")
-"""The strategies that say which of two items is preferred: their variants add no interactions."""
-BY_ITEMCF = ("best", "sampled", "picked")
-"""Where ItemCF stands in for the LLM."""
 
 
 def fuse(recipe: Recipe, ws: Workspace) -> None:
@@ -49,13 +46,13 @@ def _stages(recipe: Recipe, ws: Workspace) -> dict[str, Stage]:
     """By the name of the training set. What it depends on: the strategies that it is made of, the judge, the control."""
     stages = {}
     for name, (variant, judge) in recipe.training_sets.items():
-        strategies, stand_in = MADE[variant].sources, MADE[variant].stand_in
+        made = VARIANTS[variant]
         settings: dict[str, Any] = {"variant": variant}
-        if strategies:
+        if made.sources:
             settings |= {"judge": judge.model_dump(), "seed": recipe.seed}
-        if stand_in in BY_ITEMCF:
+        if made.by_itemcf:
             settings["itemcf"] = recipe.itemcf.of_fit()
-        inputs = [ws / "data", *(ws / f"augmentation/{strategy}" for strategy in strategies)]
+        inputs = [ws / "data", *(ws / f"augmentation/{strategy}" for strategy in made.sources)]
         stages[name] = ws.stage(f"fused/{name}", settings, inputs, MEANING)
     return stages
 
@@ -70,12 +67,11 @@ class Fusing:
         self.rare = rare_items(prepared.items)
         self.items = ray.put(prepared.items.select(["train_count", "slice"]))
 
-    def write(self, variant: Variant, judge: Judge, draft: Place) -> dict[str, int]:
+    def write(self, variant: TrainedVariant, judge: Judge, draft: Place) -> dict[str, int]:
         """One training set into `draft`; the manifest's counts."""
-        made = MADE[variant]
-        preferring = [name for name in made.sources if name in PREFERRING]
-        chosen = None if preferring else self._chosen(variant, judge)
-        control = None if preferring else self._control(made.stand_in)
+        made = VARIANTS[variant]
+        chosen = None if made.prefers else self._chosen(variant, judge)
+        control = None if made.prefers else self._control(made.stand_in)
         fused = partial(
             _fused,
             variant=variant,
@@ -90,16 +86,16 @@ class Fusing:
             partial(_written, fused=fused, place=draft / "interactions"), batch_format="pyarrow"
         )
         totals = added_up(files)
-        if preferring:
+        if made.prefers:
             seed = self.recipe.seed if made.stand_in == "coin" else None
-            totals["preferences"] = self._preferences(*preferring, seed, draft)
+            totals["preferences"] = self._preferences(*made.sources, seed, draft)
         return {name: int(count) for name, count in totals.items()}
 
-    def _chosen(self, variant: Variant, judge: Judge) -> Any:
+    def _chosen(self, variant: TrainedVariant, judge: Judge) -> Any:
         """A reference to what the LLMs add to each user; None where none was asked."""
         import ray
 
-        strategies = MADE[variant].sources
+        strategies = VARIANTS[variant].sources
         if not strategies:
             return None
         places = {strategy: self.ws / f"augmentation/{strategy}/answers" for strategy in strategies}
@@ -152,7 +148,7 @@ def _written(batch: pa.Table, fused: Any, place: Place) -> pa.Table:
 
 
 def _fused(
-    batch: pa.Table, variant: Variant, weight: float, seed: int, chosen: list[Any], control: list[Any]
+    batch: pa.Table, variant: TrainedVariant, weight: float, seed: int, chosen: list[Any], control: list[Any]
 ) -> pa.Table:
     """Rows of histories -> rows of `schema.FUSED`; references stand in lists, or Ray would fetch them for every task."""
     found, source = (None if one is None else fetch(one) for one in (chosen[0], control[0]))
@@ -161,7 +157,7 @@ def _fused(
 
 def fused_rows(
     batch: pa.Table,
-    variant: Variant,
+    variant: TrainedVariant,
     weight: float,
     seed: int,
     chosen: Chosen | None,
@@ -185,7 +181,7 @@ def fused_rows(
         "observed": pa.array(train.lengths.astype(np.int32)),
         "sequence": pa.nulls(len(users), pa.list_(pa.int32())),
     }
-    if "insertion" in MADE[variant].sources:
+    if "insertion" in VARIANTS[variant].sources:
         columns["sequence"] = _inserted(users, train, added, seed)
     return pa.table(columns, FUSED)
 

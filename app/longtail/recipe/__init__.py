@@ -41,7 +41,6 @@ from longtail.recipe.recommenders import (
 )
 from longtail.recipe.section import Section
 from longtail.recipe.tuning import LogRange, Tune
-from longtail.recipe.variants import MADE, SOURCES, VARIANTS, Made, StandIn, Variant
 
 __all__ = [
     "BM25",
@@ -59,8 +58,6 @@ __all__ = [
     "LLM",
     "LightGCN",
     "LogRange",
-    "MADE",
-    "Made",
     "MixGCF",
     "Negative",
     "NeuMF",
@@ -79,10 +76,8 @@ __all__ = [
     "Role",
     "SASRec",
     "SGL",
-    "SOURCES",
     "Screening",
     "Section",
-    "StandIn",
     "Serving",
     "Simulation",
     "Slice",
@@ -95,8 +90,6 @@ __all__ = [
     "Trained",
     "Tune",
     "Tuning",
-    "VARIANTS",
-    "Variant",
     "dump_recipe",
     "load_recipe",
 ]

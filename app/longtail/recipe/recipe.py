@@ -10,7 +10,7 @@ from longtail.recipe.llm import LLM, Discriminator, Generator, Role, Task
 from longtail.recipe.recommenders import ItemCF, Recommenders, Swing
 from longtail.recipe.section import Count, Positive, Section, Share
 from longtail.recipe.tuning import Tune
-from longtail.recipe.variants import SOURCES, VARIANTS, Variant
+from longtail.variants import VARIANTS, TrainedVariant
 
 TAUGHT: dict[str, tuple[Role, Task]] = {
     "next_item": ("generator", "next_item"),
@@ -49,7 +49,7 @@ class Serving(Section):
     """
 
     recommender: str | None = None
-    variant: Variant | None = None
+    variant: TrainedVariant | None = None
     list: Literal["next_item", "ranking"] | None = None
     """The strategy whose list is fused in. That of `ranking` is of one recommender's items, and is fused with no other."""
     alpha_1: Share | None = None
@@ -94,7 +94,7 @@ class Recipe(Section):
     """Which proposals are accepted, or the name of a preset: `llm-i2i`."""
     sweep: Sweep = Sweep()
     prices: Prices = Prices()
-    variants: list[Variant] = list(VARIANTS)
+    variants: list[TrainedVariant] = ["observed", "generated", "discriminated", "random", "popular", "itemcf"]
     recommenders: Recommenders = Recommenders(itemcf=ItemCF(), swing=Swing())
     tune: Tune = Tune()
     evaluation: Evaluation = Evaluation()
@@ -129,15 +129,15 @@ class Recipe(Section):
         """Whether recommenders are evaluated fused with lists, as they may be served."""
         return self.evaluation.served and self.augmented and bool(self.ranking_strategies)
 
-    def training_set_of(self, recommender: str, variant: Variant) -> str:
+    def training_set_of(self, recommender: str, variant: TrainedVariant) -> str:
         """The name of what a recommender is trained on: the variant's, or its own where its judge is another."""
-        own = getattr(self.recommenders, recommender).judge and "next_item" in SOURCES[variant]
+        own = getattr(self.recommenders, recommender).judge and "next_item" in VARIANTS[variant].sources
         return f"{variant}-{recommender}" if own else variant
 
     @property
-    def training_sets(self) -> dict[str, tuple[Variant, Judge]]:
+    def training_sets(self) -> dict[str, tuple[TrainedVariant, Judge]]:
         """All of them by name, with the judge of each."""
-        found: dict[str, tuple[Variant, Judge]] = {}
+        found: dict[str, tuple[TrainedVariant, Judge]] = {}
         for name, section in self.recommenders.chosen().items():
             for variant in section.variants or self.variants:
                 own = self.training_set_of(name, variant)
@@ -188,7 +188,7 @@ class Recipe(Section):
         if len(self.strategies) < len(self.augment):
             raise ValueError("augment: each strategy at most once")
         for variant in self.variants:
-            missing = set(SOURCES[variant]) - set(self.strategies)
+            missing = set(VARIANTS[variant].sources) - set(self.strategies)
             if missing:
                 raise ValueError(
                     f"variants: '{variant}' is made of {sorted(missing)}, which augment does not have"

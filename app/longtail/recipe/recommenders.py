@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from longtail.recipe.section import Count, Positive, Section
-from longtail.recipe.variants import Variant
+from longtail.variants import TrainedVariant
 
 
 class RecommenderSection(Section):
@@ -13,7 +13,7 @@ class RecommenderSection(Section):
     """The version of what a fit with equal settings gives: raised in the section of a recommender whenever that changes."""
     keeps_users: ClassVar[bool] = False
     """It ranks for a user of its training set by a vector that the fit left, not from the history that is asked with."""
-    variants: list[Variant] | None = None
+    variants: list[TrainedVariant] | None = None
     """The training sets this recommender is fitted on; by default all of the recipe."""
     judge: dict[str, Any] = {}
     """What of the recipe's `judge` is otherwise for this recommender; `longtail sweep` finds it on validation."""

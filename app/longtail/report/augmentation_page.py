@@ -6,11 +6,11 @@ from typing import Any
 from markupsafe import Markup
 
 from longtail.evaluation.categories import NONE, OTHERS
-from longtail.evaluation.compared import CONTROLS, VARIANTS, label
 from longtail.evaluation.slices import ITEM_SLICES
 from longtail.report.augmentation_words import bias_sentences, cost_sentences, label_sentences, unit_of
 from longtail.report.plots import share_bars
 from longtail.report.summary import NAMES, judged
+from longtail.variants import CONTROLS, VARIANTS, label
 
 COSTS = {
     "requests": "requests",
@@ -76,13 +76,13 @@ def _lifts(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     lines: dict[tuple[str, str], dict[str, Any]] = {}
     for one in found:
         lines.setdefault((one["recommender"], one["variant"]), {})[one["metric"]] = one
-    order = sorted(lines, key=lambda fit: (list(NAMES).index(fit[0]), VARIANTS.index(fit[1])))
+    order = sorted(lines, key=lambda fit: (list(NAMES).index(fit[0]), list(VARIANTS).index(fit[1])))
     return [{"recommender": fit[0], "variant": fit[1], "cells": lines[fit]} for fit in order]
 
 
 def _gains(training_sets: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """The training sets to which something was added, in the order of variants, with what they gained."""
-    for name in sorted(training_sets, key=lambda name: (VARIANTS.index(_variant(name)), name)):
+    for name in sorted(training_sets, key=lambda name: (list(VARIANTS).index(_variant(name)), name)):
         parts = training_sets[name]["parts"]
         added = parts["added"] if parts["added"]["interactions"] else parts.get("preferred", {})
         if added.get("interactions"):

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from longtail.evaluation.compared import label
 from longtail.report.summary import NAMES, signed
+from longtail.variants import label
 
 
 def unit_of(metrics: Mapping[str, Any]) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from longtail.evaluation.compared import label
 from longtail.report.summary import NAMES
+from longtail.variants import label
 
 Choice = Mapping[str, Any]
 """The `choice` of metrics.json; see `report.choice`."""

@@ -8,7 +8,6 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from longtail.evaluation.compared import CONTROLS, VARIANTS, label
 from longtail.ranking_metrics import SAMPLED_METRICS
 from longtail.report import choice_words
 from longtail.report.augmentation_page import augmentation
@@ -26,6 +25,7 @@ from longtail.report.summary import (
     nearest_ten,
     signed,
 )
+from longtail.variants import COLOURS, CONTROLS, VARIANTS, label
 
 BIAS = {"coverage": "all", "gini": "all", "popularity": "all", "exposure": "items:tail"}
 """The bias metrics of the page and the slice each is shown for."""
@@ -60,6 +60,8 @@ def render(metrics: Mapping[str, Any]) -> str:
         k=k,
         names=NAMES,
         controls=CONTROLS,
+        colours=COLOURS,
+        by_itemcf=any(VARIANTS[row["variant"]].by_itemcf for row in rows),
         serving=sorted(
             metrics.get("serving", []),
             key=lambda one: (*_place(one["recommender"], one["variant"]), one["seed_index"]),
@@ -99,7 +101,7 @@ def _order(one: Comparison) -> tuple[int, int]:
 
 def _place(recommender: str, variant: str) -> tuple[int, int]:
     """Where a fit stands in tables and plots."""
-    return list(NAMES).index(recommender), VARIANTS.index(variant)
+    return list(NAMES).index(recommender), list(VARIANTS).index(variant)
 
 
 def _group(members: list[Comparison]) -> Group:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from longtail.evaluation.compared import CONTROLS, label
+from longtail.variants import COLOURS, VARIANTS, label
 
 WIDTH, ROW, FOOT, FONT = (
     5.0,
@@ -33,32 +33,11 @@ CHART = 2.4  # height of a chart in inches
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "longtail", "font.size": FONT}
 
 INK, FAINT, LINE, PAPER = "#010101", "#020202", "#030303", "#040404"
-COLOURS = {
-    "discriminated": "#050505",
-    "generated": "#060606",
-    "itemcf": "#070707",
-    "popular": "#080808",
-    "random": "#090909",
-    "served": "#090807",
-}
-"""Stand-ins by the name of the CSS variable. Variants of one kind share a colour and differ by shape."""
-MARKERS = {
-    **{
-        "discriminated": ("discriminated", "o"),
-        "refined": ("discriminated", "p"),
-        "generated": ("generated", "s"),
-    },
-    **{"id_list": ("generated", "h"), "insertion": ("generated", "8")},
-    **{"pairs": ("generated", "<"), "cold_pairs": ("generated", ">")},
-    **{"served": ("served", "o"), "served_discriminated": ("served", "P"), "served_ranking": ("served", "X")},
-    **{"itemcf": ("itemcf", "D"), "served_itemcf": ("itemcf", "d"), "popular": ("popular", "^")},
-    **{"id_list_itemcf": ("itemcf", "h"), "insertion_itemcf": ("itemcf", "8"), "served_own": ("itemcf", "X")},
-    **{"random": ("random", "v"), "pairs_shuffled": ("random", "<"), "cold_pairs_shuffled": ("random", ">")},
-}
-"""Colour and shape. What an LLM wrote or ranked is filled, the controls are hollow."""
-ACCENT = COLOURS["discriminated"]
+STAND_INS = {name: f"#05050{place}" for place, name in enumerate(COLOURS)}
+"""By colour of a variant. What an LLM wrote or ranked is drawn filled, the controls are hollow."""
+ACCENT = STAND_INS["discriminated"]
 VARIABLES = {INK: "ink", FAINT: "faint", LINE: "line", PAPER: "paper"} | {
-    colour: name for name, colour in COLOURS.items()
+    stand_in: name for name, stand_in in STAND_INS.items()
 }
 
 
@@ -114,13 +93,13 @@ def _head(axes: Axes, y: float, group: Group) -> None:
 
 
 def _draw(axes: Axes, y: float, estimate: Estimate) -> None:
-    kind, shape = MARKERS[estimate.variant]
-    colour, filled = COLOURS[kind], estimate.variant not in CONTROLS
+    variant = VARIANTS[estimate.variant]
+    colour, filled = STAND_INS[variant.colour], not variant.is_control
     axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.6 if filled else 1.1)
     axes.plot(
         estimate.value,
         y,
-        marker=shape,
+        marker=variant.mark,
         markersize=6,
         markerfacecolor=colour if filled else PAPER,
         markeredgecolor=colour,

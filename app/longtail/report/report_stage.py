@@ -12,18 +12,18 @@ from longtail.aggregation.choice import FIGURES, Figure, best, choose, read_figu
 from longtail.errors import InputError
 from longtail.evaluation.answer_agreement import agreement
 from longtail.evaluation.categories import read_categories
-from longtail.evaluation.compared import LOG_VARIANTS
 from longtail.evaluation.evaluate_stage import evaluated, ranking_settings
 from longtail.evaluation.llm_cost import Tally, cost, lift_per_cost, tally
 from longtail.evaluation.report_rows import measure_lists, measure_slice
 from longtail.evaluation.simulated_truth import precision
 from longtail.evaluation.slices import SLICE_NAMES
 from longtail.evaluation.training_bias import measure_training_set
-from longtail.recipe import SOURCES, Recipe
+from longtail.recipe import Recipe
 from longtail.recommenders.training.fits import Run, ServedRun, served_runs
 from longtail.report.llm_words import read_llm, tuned
 from longtail.report.summary import nearest_ten
 from longtail.runtime.cluster import connect
+from longtail.variants import VARIANTS
 from longtail.workspace import STAGES, Workspace, read_manifest
 from longtail.workspace.place import Place
 
@@ -120,8 +120,9 @@ def costs(recipe: Recipe, totals: dict[str, Tally], seconds: dict[str, float]) -
 
 def asked_for(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     """By variant of an LLM the strategies that were asked for it."""
-    served = {run.variant: (run.strategy,) for run in served_runs(recipe) if not run.control}
-    return {variant: SOURCES[variant] for variant in LOG_VARIANTS if variant in recipe.variants} | served
+    served = {run.variant: (run.strategy,) for run in served_runs(recipe) if not run.stand_in}
+    trained = {one.name: one.sources for one in VARIANTS.values() if one.kind == "llm"}
+    return {name: sources for name, sources in trained.items() if name in recipe.variants} | served
 
 
 def _over_files(task: Any, folder: Place) -> list[Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from longtail.evaluation.compared import CONTROL_OF, LLM_VARIANTS, SERVED_VARIANTS, controls_of, label
+from longtail.variants import LLM_VARIANTS, VARIANTS, controls_of, label
 
 SLICES = {"all": "all users", "items:tail": "long-tail items", "users:sparse": "sparse users"}
 """The slices that are spoken of and plotted."""
@@ -109,9 +109,9 @@ def headline(found: Sequence[Comparison], metric: str) -> str:
 
 def _subject(variant: str) -> tuple[str, str]:
     """What a variant is made of, and the pronoun for it."""
-    if variant in SERVED_VARIANTS:
+    if VARIANTS[variant].kind == "served":
         return "Fused at serving, the LLM's list", "it"
-    if variant in ("pairs", "cold_pairs"):
+    if VARIANTS[variant].prefers:
         return "Preferences stated by an LLM", "they"
     return "Interactions written by an LLM", "they"
 
@@ -128,23 +128,15 @@ def evidence(found: Sequence[Comparison], precision: dict[str, dict[str, float]]
     ]
     if variant == "discriminated":
         sentences.append(_discriminator(found))
-    for served in SERVED_VARIANTS:
-        if served != variant and (everybody := _pick(found, served, "all")):
-            sentences += [_served(served, everybody), _over_control(found, served)]
+    for served, declared in VARIANTS.items():
+        if declared.kind == "served" and served != variant and (everybody := _pick(found, served, "all")):
+            sentences.append(f"{declared.subject} {_deed(everybody, 'it', 'recommender')}.")
+            sentences.append(_over_control(found, served))
     sentences += [_ranked_alone(found), *_uncontrolled(found)]
     if precision:
         shares = [f"{label(name)} {100 * known['value']:.0f} %" for name, known in precision.items()]
         sentences.append(f"Of what was added the user truly likes: {', '.join(shares)}.")
     return [sentence for sentence in sentences if sentence]
-
-
-def _served(variant: str, everybody: Sequence[Comparison]) -> str:
-    subject = {
-        "served": "Fused at serving with the recommender of the observed log, the LLM's list",
-        "served_discriminated": "In the log and at serving, the LLM's list",
-        "served_ranking": "As the LLM ranks them again, the recommender's own candidates",
-    }[variant]
-    return f"{subject} {_deed(everybody, 'it', 'recommender')}."
 
 
 def _ranked_alone(found: Sequence[Comparison]) -> str:
@@ -163,7 +155,7 @@ def _uncontrolled(found: Sequence[Comparison]) -> Iterator[str]:
     """The variants of an LLM that stand without their control, and for whom."""
     present = {(one.recommender, one.variant) for one in found}
     for variant in LLM_VARIANTS:
-        control = CONTROL_OF[variant]
+        control = VARIANTS[variant].control
         lacking = [
             one.name for one in _pick(found, variant, "all") if (one.recommender, control) not in present
         ]

@@ -22,12 +22,13 @@ from longtail.fusion.chosen import choose
 from longtail.fusion.controls import Best
 from longtail.fusion.fuse_stage import fused_rows
 from longtail.ranking_metrics import METRICS, Moments, per_user
-from longtail.recipe import Judge, Recipe, RecommenderSection, Trained, Variant
+from longtail.recipe import Judge, Recipe, RecommenderSection, Trained
 from longtail.recommenders import build
 from longtail.recommenders.interface import Interactions, Targets
 from longtail.recommenders.training.compute import Compute
 from longtail.recommenders.training.reading import observed_itemcf, read_observed, read_validation
 from longtail.runtime.cluster import fetch, side_by_side
+from longtail.variants import TrainedVariant
 from longtail.workspace import Workspace, fingerprint, read_manifest
 from longtail.workspace.place import Place
 
@@ -42,7 +43,7 @@ slice that the sweep aims at."""
 class Setting:
     """What a point is fitted on: a variant made of next_item and its judge, or `observed` without one."""
 
-    variant: Variant
+    variant: TrainedVariant
     judge: Judge | None = None
 
 

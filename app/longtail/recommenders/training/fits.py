@@ -1,9 +1,10 @@
 """Which recommenders a recipe asks for, on what they are evaluated, and where each run of one lies."""
 
 from dataclasses import dataclass
-from typing import Literal
+from itertools import product
 
-from longtail.recipe import Recipe, Trained, Variant
+from longtail.recipe import Recipe, Trained
+from longtail.variants import VARIANTS, StandIn, TrainedVariant
 
 
 @dataclass(frozen=True)
@@ -11,7 +12,7 @@ class Run:
     """One fit: a recommender on a variant of the training set; `seed_index` counts its repetitions from 0."""
 
     recommender: str
-    variant: Variant
+    variant: TrainedVariant
     seed_index: int
 
     @property
@@ -43,14 +44,20 @@ def runs(recipe: Recipe) -> list[Run]:
 class ServedRun:
     """A fit whose ranking is fused with another list: nothing is trained for it, it is only evaluated.
 
-    `variant` is what the evaluation calls it; the list is the LLM's, of a strategy, or in its place, with `control`, as many
-    items of the recipe's ItemCF, or of the fit's `own` ranking.
+    `variant` is what the evaluation calls it; the list is the LLM's, of a strategy, or what stands in for it: as many items
+    of the recipe's ItemCF (`best`), or of the fit's `own` ranking.
     """
 
     fit: Run
     variant: str
-    strategy: str
-    control: Literal["itemcf", "own"] | None = None
+
+    @property
+    def strategy(self) -> str:
+        return VARIANTS[self.variant].sources[0]
+
+    @property
+    def stand_in(self) -> StandIn | None:
+        return VARIANTS[self.variant].stand_in
 
     @property
     def recommender(self) -> str:
@@ -74,14 +81,13 @@ def served_runs(recipe: Recipe) -> list[ServedRun]:
     """
     if not recipe.served:
         return []
+    declared = (
+        one for one in VARIANTS.values() if one.kind == "served" and one.sources[0] in recipe.strategies
+    )
     ranked, found = recipe.strategies.get("ranking"), []
-    for fit in runs(recipe):
-        if "next_item" in recipe.strategies and fit.variant == "observed":
-            found.append(ServedRun(fit, "served", "next_item"))
-            found.append(ServedRun(fit, "served_itemcf", "next_item", control="itemcf"))
-        if ranked and fit.variant == "observed" and fit.recommender == ranked.recommender:
-            found.append(ServedRun(fit, "served_ranking", "ranking"))
-            found.append(ServedRun(fit, "served_own", "ranking", control="own"))
-        if "next_item" in recipe.strategies and fit.variant == "discriminated":
-            found.append(ServedRun(fit, "served_discriminated", "next_item"))
+    for fit, one in product(runs(recipe), declared):
+        of_another = one.sources[0] == "ranking" and fit.recommender != ranked.recommender
+        if fit.variant == one.fitted_on and not of_another:
+            both = (one, VARIANTS[one.control])
+            found += [ServedRun(fit, each.name) for each in both if each.fitted_on == fit.variant]
     return found

@@ -4,51 +4,61 @@ from typing import get_args
 
 import pytest
 
-from longtail.evaluation.compared import (
-    CONTROL_OF,
+from longtail.recipe import Recipe
+from longtail.recommenders.training.fits import served_runs
+from longtail.variants import (
+    COLOURS,
     CONTROLS,
-    LABELS,
     LLM_VARIANTS,
-    LOG_VARIANTS,
     VARIANTS,
+    TrainedVariant,
     contrasts,
     controls_of,
     label,
 )
-from longtail.recipe import MADE, Recipe, Variant
-from longtail.recommenders.training.fits import served_runs
-from longtail.report.plots import COLOURS, MARKERS
 
 
 def test_every_variant_of_a_recipe_is_known():
-    assert set(get_args(Variant)) <= set(VARIANTS)
+    assert set(get_args(TrainedVariant)) <= set(VARIANTS)
     augment = [{"strategy": "next_item"}, {"strategy": "ranking"}]
     tasks = {"next_item": 1, "ranking": 1}
     recipe = Recipe.model_validate({"name": "r", "augment": augment, "generator": {"tasks": tasks}})
     served = {run.variant for run in served_runs(recipe)}
     assert served == {"served", "served_discriminated", "served_ranking", "served_itemcf", "served_own"}
-    assert set(VARIANTS) == set(get_args(Variant)) | served
-    assert len(set(VARIANTS)) == len(VARIANTS)
+    assert set(VARIANTS) == set(get_args(TrainedVariant)) | served
+    assert all(one.name == name for name, one in VARIANTS.items())
 
 
 def test_every_variant_but_observed_can_be_drawn_and_told_apart():
-    assert set(MARKERS) == set(VARIANTS) - {"observed"}
-    assert len({(*mark, variant in CONTROLS) for variant, mark in MARKERS.items()}) == len(MARKERS)
-    assert {kind for kind, _ in MARKERS.values()} == set(COLOURS)
+    drawn = [one for one in VARIANTS.values() if one.name != "observed"]
+    assert all(one.mark for one in drawn)
+    assert len({(one.colour, one.mark, one.is_control) for one in drawn}) == len(drawn)
+    assert {one.colour for one in drawn} == set(COLOURS)
     assert len({label(variant) for variant in VARIANTS}) == len(VARIANTS)
-    assert set(LABELS) <= set(VARIANTS)
+    assert len({one.says for one in VARIANTS.values()}) == len(VARIANTS)
+    assert all(bool(one.subject) == (one.kind == "served") for one in VARIANTS.values())
 
 
 def test_every_variant_of_an_llm_has_a_control_that_is_made_of_as_much():
-    assert set(CONTROL_OF) == set(LLM_VARIANTS) and set(CONTROL_OF.values()) <= set(CONTROLS)
-    for variant, control in CONTROL_OF.items():
-        assert variant not in CONTROLS and controls_of(variant)[0] == control
-    for variant in LOG_VARIANTS:
-        made, control = MADE[variant], MADE[CONTROL_OF[variant]]
+    assert {"observed", *LLM_VARIANTS, *CONTROLS} == set(VARIANTS)
+    for name in LLM_VARIANTS:
+        made, control = VARIANTS[name], VARIANTS[VARIANTS[name].control]
+        assert controls_of(name)[0] == control.name
+        assert control.kind == {"llm": "control", "served": "served control"}[made.kind]
         assert made.stand_in is None and control.stand_in and control.control is None
         assert control.sources == made.sources[:1], "a control copies the amount of its own strategy"
-    standing_in = {variant for variant, made in MADE.items() if made.stand_in}
-    assert standing_in == {variant for variant in CONTROLS if not variant.startswith("served")}
+    assert {one.name for one in VARIANTS.values() if one.stand_in} == set(CONTROLS)
+    assert {one.name for one in VARIANTS.values() if one.fitted_on} == {
+        one.name for one in VARIANTS.values() if one.kind.startswith("served")
+    }
+
+
+def test_what_is_written_of_next_items_is_held_against_three_controls():
+    for name in ("generated", "discriminated", "refined"):
+        assert controls_of(name) == ("itemcf", "popular", "random")
+    assert controls_of("insertion") == ("insertion_itemcf",)
+    assert controls_of("served_discriminated") == ("served_itemcf",)
+    assert controls_of("served_ranking") == ("served_own",)
 
 
 def test_a_ranked_list_is_fused_with_its_own_recommender_alone():
@@ -62,7 +72,7 @@ def test_a_ranked_list_is_fused_with_its_own_recommender_alone():
     recipe = Recipe.model_validate(values | {"variants": ["observed", "generated"]})
     found = served_runs(recipe)
     of_lists = [run for run in found if run.strategy == "ranking"]
-    assert [(run.recommender, run.variant, run.control, run.fit.variant) for run in of_lists] == [
+    assert [(run.recommender, run.variant, run.stand_in, run.fit.variant) for run in of_lists] == [
         ("swing", "served_ranking", None, "observed"),
         ("swing", "served_own", "own", "observed"),
     ]
