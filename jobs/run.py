@@ -4,7 +4,7 @@ python -m jobs.run --recipe demo --workspace runs/demo
 """
 
 from longtail.command.execute import stage_command
-from longtail.command.stages import run
+from longtail.stages import run
 
 if __name__ == "__main__":
     stage_command(run)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import longtail
+
 # Two processes share the tests: their OpenMP threads would wait for each other on busy cores, 45 s for what takes 2.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -35,6 +37,16 @@ def ray_here() -> Iterator[None]:
     connect(Resources())
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory, ray_here: None) -> longtail.Run:
+    """A finished run that asks no LLM: ItemCF, Swing and BPR on a simulated store."""
+    from tests.console import RECIPE
+
+    folder = tmp_path_factory.mktemp("small_run")
+    (folder / "tiny.yaml").write_text(RECIPE)
+    return longtail.run(folder / "tiny.yaml", workspace=folder / "run", changes=["recommenders.swing={}"])
 
 
 @pytest.fixture

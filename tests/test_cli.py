@@ -13,7 +13,7 @@ from tests.console import at_a_terminal, without_codes
 
 RECIPE = "name: tiny\ndataset: {simulation: {users: 60, items: 40, tastes: 4}}\n"
 STAGES = ("prepare", "finetune", "augment", "fuse", "train", "evaluate", "report")
-COMMANDS = ("run", "serve", "tune", "sweep", "status", "doctor", *STAGES)
+COMMANDS = ("init", "run", "serve", "export", "tune", "sweep", "status", "compare", "doctor", *STAGES)
 
 
 @pytest.fixture

@@ -12,7 +12,18 @@ PACKAGE = ROOT / "app" / "longtail"
 ROOMS = (
     *("errors", "schema", "progress", "ranking_metrics", "arrays", "variants", "registry"),
     *("workspace", "recipe", "runtime", "data", "recommenders", "llm", "augment", "fusion"),
-    *("aggregation", "evaluation", "report", "search", "serving", "api", "command", "cli", "__main__"),
+    *(
+        "aggregation",
+        "evaluation",
+        "report",
+        "search",
+        "serving",
+        "stages",
+        "api",
+        "command",
+        "cli",
+        "__main__",
+    ),
 )
 """A room imports itself and those that stand before it, never one that stands after it."""
 APART = {("search", "report"), ("serving", "search"), ("serving", "report"), ("serving", "evaluation")}

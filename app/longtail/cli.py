@@ -7,9 +7,19 @@ from typing import Annotated
 import typer
 
 from longtail import __version__
+from longtail.command.compare import TableFileOption, run_compare
 from longtail.command.execute import SetOption, StageFunction, WorkspaceOption, execute
 from longtail.command.exits import explained
+from longtail.command.export import (
+    Ending,
+    EndingOption,
+    FolderOption,
+    ManyOption,
+    OverwriteOption,
+    run_export,
+)
 from longtail.command.group import Commands
+from longtail.command.init import DataArgument, RecipeFileOption, run_init
 from longtail.command.log import Form, LogOption, results, speaking
 from longtail.command.show_sweep import SweptOption, run_sweep
 from longtail.command.show_tuning import RecommenderOption, SamplesOption, run_tuning
@@ -26,6 +36,7 @@ main = typer.Typer(
 RecipeArgument = Annotated[
     Path, typer.Argument(help="YAML file that describes the run, or the name of a shipped one, e.g. demo")
 ]
+WorkspaceArgument = Annotated[str, typer.Argument(help="Folder or URI of a run, e.g. runs/demo")]
 WHOLE, SEARCH, LOOK, STAGE = "From log to report", "Find better settings", "Look", "One stage at a time"
 
 
@@ -45,6 +56,15 @@ def longtail(
     """Recommendation where data is thin."""
 
 
+@main.command(rich_help_panel=WHOLE, epilog="Example: longtail init data/mine --to my.yaml")
+def init(data: DataArgument, to: RecipeFileOption = None) -> None:
+    """Look at raw data and write a first recipe for them, with a comment at each guess.
+
+    The recipe runs as it is and compares recommenders without any LLM. The lines that add one are there as comments.
+    """
+    run_init(data, to)
+
+
 @main.command(
     rich_help_panel=WHOLE, epilog="Example: longtail run my.yaml --workspace runs/mine --set judge.keep=3"
 )
@@ -56,7 +76,7 @@ def run(
 ) -> None:
     """Run every stage that is not up to date, from raw logs to the report."""
     from longtail.command.result import show_result
-    from longtail.command.stages import run
+    from longtail.stages import run
 
     show_result(execute([run], recipe, workspace, changes, form), recipe, workspace)
 
@@ -77,6 +97,26 @@ def serve(
     from longtail.serving import serve
 
     execute([lambda recipe, ws: serve(recipe, ws, port=port)], recipe, workspace, changes, form)
+
+
+@main.command(
+    rich_help_panel=WHOLE, epilog="Example: longtail export runs/mine --to out/mine --format csv --k 20"
+)
+def export(
+    workspace: WorkspaceArgument,
+    to: FolderOption,
+    ending: EndingOption = Ending.parquet,
+    k: ManyOption = 10,
+    overwrite: OverwriteOption = False,
+    form: LogOption = Form.text,
+) -> None:
+    """Write a finished run with the ids of your log, as Parquet or CSV.
+
+    recommendations: what serving would answer every user. neighbours: the nearest items of every item, of ItemCF, BM25
+    and Swing. log-VARIANT: the augmented log itself, each interaction with its weight and whether it was observed or
+    generated, for a recommender of your own.
+    """
+    run_export(workspace, to, ending, k, overwrite, form)
 
 
 @main.command(
@@ -108,7 +148,7 @@ def sweep(
 
 @main.command(rich_help_panel=LOOK, epilog="Example: longtail status runs/demo")
 def status(
-    workspace: Annotated[str, typer.Argument(help="Folder or URI of a run, e.g. runs/demo")],
+    workspace: WorkspaceArgument,
     form: LogOption = Form.text,
 ) -> None:
     """Show what a workspace holds: every published part, how long it took, its age and its counts."""
@@ -118,6 +158,23 @@ def status(
     with speaking(form), explained(workspace):
         found = status(workspace, console.width)
     console.print(found)
+
+
+@main.command(
+    rich_help_panel=LOOK, epilog="Example: longtail compare runs/mine runs/mine-tuned --to difference.html"
+)
+def compare(
+    first: WorkspaceArgument,
+    second: WorkspaceArgument,
+    to: TableFileOption = None,
+    form: LogOption = Form.text,
+) -> None:
+    """Put the figures of two runs side by side, with their differences.
+
+    What only one of the two has is named. A terminal sees Recall and NDCG of all users and of long-tail items; --to
+    writes every row of both reports.
+    """
+    run_compare(first, second, to, form)
 
 
 @main.command(rich_help_panel=LOOK, epilog="Example: longtail doctor")

@@ -28,10 +28,10 @@ from longtail.augment.ledger import (
     unanswered,
     write,
 )
-from longtail.command.stages import run
 from longtail.errors import InputError
 from longtail.recipe import Recipe
 from longtail.schema import ANSWERS, WORDS
+from longtail.stages import run
 from longtail.workspace import Workspace
 from longtail.workspace.place import Place
 from tests.augment.conftest import answers

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from longtail.command.exits import explained, ray_ended
+from longtail.command.exits import explained
 from longtail.command.log import Form, LogOption, speaking
-from longtail.errors import InputError
 from longtail.recipe import Recipe, load_recipe
+from longtail.runtime.ray_start import ray_ended
 from longtail.workspace import Workspace
 from longtail.workspace.lease import session
 
@@ -47,25 +47,10 @@ def execute(
     """Run `stages` in order and say how it goes; how it may end is told by `longtail.command.exits.explained`."""
     with speaking(form), explained(workspace or recipe_path), ray_ended():
         recipe = load_recipe(recipe_path, changes)
-        ws = open_workspace(recipe, workspace or f"runs/{recipe.name}")
+        ws = Workspace.of_run(workspace or f"runs/{recipe.name}", recipe.model_dump(mode="json"))
         with session():
             for stage in stages:
                 stage(recipe, ws)
-    return ws
-
-
-def open_workspace(recipe: Recipe, uri: str) -> Workspace:
-    """The workspace of this recipe; nothing is written to it yet.
-
-    Raises InputError if it holds the run of another recipe.
-    """
-    ws = Workspace(uri, recipe.model_dump(mode="json"))
-    other = ws.saved_recipe()
-    if other is not None and other.get("name") != recipe.name:
-        raise InputError(
-            f"{ws}: holds the run of recipe '{other.get('name')}', this is '{recipe.name}'. "
-            "Give another --workspace, or remove that one."
-        )
     return ws
 
 

@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import typer
 
 from longtail.errors import EngineError, InputError
+from longtail.runtime.ray_start import ray_is_here
 
 log = logging.getLogger("longtail")
 
@@ -47,24 +47,6 @@ def explained(place: Any) -> Iterator[None]:
                 log.error("What is finished stays. Ray's logs: %s", ray_logs())
             raise typer.Exit(1) from None
         raise typer.Exit(2) from None
-
-
-@contextmanager
-def ray_ended() -> Iterator[None]:
-    """A Ray that was joined within is left at the end, while what it says still comes out as our lines do."""
-    before = ray_is_here()
-    try:
-        yield
-    finally:
-        if ray_is_here() and not before:
-            import ray
-
-            ray.shutdown()
-
-
-def ray_is_here() -> bool:
-    """Whether Ray is joined; it is not imported for that, which takes seconds."""
-    return "ray" in sys.modules and sys.modules["ray"].is_initialized()
 
 
 def bad_input(error: BaseException | None) -> InputError | None:

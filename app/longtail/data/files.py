@@ -116,7 +116,7 @@ def parts(folder: Place, suffix: str) -> list[Place]:
                     "a folder of plain Parquet."
                 )
     shown = [file for file in everything if not is_hidden(folder, file)]
-    found = [file for file in shown if _plain_name(file).endswith(f".{suffix}")]
+    found = [file for file in shown if plain_name(file).endswith(f".{suffix}")]
     if found and len(found) < len(shown):
         read = {file.path for file in found}
         others = [file.name for file in shown if file.path not in read]
@@ -141,7 +141,7 @@ def only(folder: Place, suffix: str) -> list[Place]:
         return [
             file
             for file in folder.files()
-            if not is_hidden(folder, file) and _plain_name(file).endswith(f".{suffix}")
+            if not is_hidden(folder, file) and plain_name(file).endswith(f".{suffix}")
         ]
 
 
@@ -205,6 +205,6 @@ def _packed(file: Place) -> str:
     return next((file.name[-len(end) :] for end in PACKED if file.name.lower().endswith(end)), "")
 
 
-def _plain_name(file: Place) -> str:
+def plain_name(file: Place) -> str:
     """A file's name in small letters, as it would be unpacked."""
     return file.name.removesuffix(_packed(file)).lower()

@@ -22,7 +22,7 @@ from longtail.recipe.augmentation import (
 )
 from longtail.recipe.dataset import Columns, Dataset, Repeats, Simulation, TimeUnit
 from longtail.recipe.llm import LLM, Discriminator, Generator, Negative, Role, Task, Tuning
-from longtail.recipe.loading import dump_recipe, load_recipe
+from longtail.recipe.loading import check_recipe, dump_recipe, load_recipe
 from longtail.recipe.recipe import RANKING, Evaluation, Recipe, Resources, Serving
 from longtail.recipe.recommenders import (
     BM25,
@@ -90,6 +90,7 @@ __all__ = [
     "Trained",
     "Tune",
     "Tuning",
+    "check_recipe",
     "dump_recipe",
     "load_recipe",
 ]

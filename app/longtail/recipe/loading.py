@@ -30,10 +30,15 @@ def load_recipe(path: str | Path, changes: list[str] | None = None) -> Recipe:
         raise InputError(f"{path}: a recipe is a mapping of sections, this is {type(values).__name__}.")
     for change in changes or []:
         _apply(values, change)
+    return check_recipe(values, str(path))
+
+
+def check_recipe(values: dict[str, Any], where: str) -> Recipe:
+    """The recipe of these values. Raises InputError that names `where` they stand, and each wrong key with its fix."""
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise InputError("\n".join(f"{path}: {_explain(problem)}" for problem in error.errors())) from None
+        raise InputError("\n".join(f"{where}: {_explain(problem)}" for problem in error.errors())) from None
 
 
 def find_recipe(path: str | Path) -> Path:

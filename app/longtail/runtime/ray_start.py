@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
@@ -100,6 +101,24 @@ def ray_logs() -> str:
     if node is not None:
         return node.get_logs_dir_path()
     return f"{os.environ.get('RAY_TMPDIR', tempfile.gettempdir())}/ray/session_latest/logs"
+
+
+@contextmanager
+def ray_ended() -> Iterator[None]:
+    """A Ray that was joined within is left at the end, while what it says still comes out as our lines do."""
+    before = ray_is_here()
+    try:
+        yield
+    finally:
+        if ray_is_here() and not before:
+            import ray
+
+            ray.shutdown()
+
+
+def ray_is_here() -> bool:
+    """Whether Ray is joined; it is not imported for that, which takes seconds."""
+    return "ray" in sys.modules and sys.modules["ray"].is_initialized()
 
 
 def end_orphans(driver_variable: str) -> None:

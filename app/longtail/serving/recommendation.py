@@ -13,6 +13,7 @@ from longtail.aggregation.llm_lists import LLMLists
 from longtail.errors import InputError
 from longtail.recipe import Recipe, Serving
 from longtail.recommenders.interface import Histories
+from longtail.schema import NOTHING
 from longtail.serving.ids import Ids
 from longtail.serving.messages import DEFAULT_K, Health, Recommendation, RecommendedItem
 from longtail.workspace import Workspace
@@ -104,10 +105,30 @@ class Recommendations:
 
     def rank_users(self, users: list[int]) -> list[Ranked]:
         """Known users, asked with their whole histories, in one pass over the model."""
-        taken = [self._taken(user) for user in users]
-        since = [own[self._train_end[user] :] for own, user in zip(taken, users, strict=True)]
-        found = self.rank(np.array(users, np.int64), Histories.of(since))
-        return [self._filled(found.row(row), own) for row, own in enumerate(taken)]
+        found = self._asked_whole(np.array(users, np.int64))
+        return [self._filled(found.row(row), self._taken(user)) for row, user in enumerate(users)]
+
+    def best(self, users: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """What `rank_users` and `for_user` answer for users int [n], in arrays: items int32 [n, k], best first, -1 where
+        there are fewer, and scores float32.
+        """
+        found = self._asked_whole(users)
+        items, scores = (
+            np.full((len(users), k), NOTHING, np.int32),
+            np.full((len(users), k), -np.inf, np.float32),
+        )
+        width = min(k, found.columns.shape[1])
+        items[:, :width], scores[:, :width] = found.items[:, :width], found.scores[:, :width]
+        for row in np.flatnonzero((found.items < 0).all(axis=1)):
+            popular = self._popular(self._taken(users[row])).ranking
+            width = min(k, popular.columns.shape[1])
+            items[row, :width], scores[row, :width] = popular.items[0, :width], popular.scores[0, :width]
+        return items, scores
+
+    def _asked_whole(self, users: np.ndarray) -> Ranking:
+        """Users int [n], asked with their whole histories."""
+        since = [self._taken(user)[self._train_end[user] :] for user in users]
+        return self.rank(users, Histories.of(since))
 
     def rank(self, users: np.ndarray, since: Histories | None = None) -> Ranking:
         """Users int [n], asked with their training items and what they took `since`; without that, as evaluated."""

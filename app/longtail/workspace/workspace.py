@@ -132,6 +132,21 @@ class Workspace:
                     f"--workspace = {uri!r}: {folder} is a file. Give a folder, which may be a new one."
                 )
 
+    @classmethod
+    def of_run(cls, uri: str, recipe: dict[str, Any]) -> "Workspace":
+        """The workspace for a run of this resolved recipe; nothing is written to it yet.
+
+        Raises InputError if it holds the run of another recipe.
+        """
+        ws = cls(uri, recipe)
+        other = ws.saved_recipe()
+        if other is not None and other.get("name") != recipe["name"]:
+            raise InputError(
+                f"{ws}: holds the run of recipe '{other.get('name')}', this is '{recipe['name']}'. "
+                "Give another --workspace, or remove that one."
+            )
+        return ws
+
     def __str__(self) -> str:
         return self.root.path
 

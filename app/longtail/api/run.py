@@ -1,0 +1,128 @@
+"""One run of a recipe as an object: its figures, its recommendations, its neighbours, with the ids of the raw log."""
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from longtail.recipe import Recipe, load_recipe
+from longtail.runtime.ray_start import ray_ended
+from longtail.workspace import Workspace
+from longtail.workspace.lease import session
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from longtail.serving.recommendation import Recommendations
+
+Name = str | os.PathLike[str]
+
+
+def run(recipe: Name, workspace: Name | None = None, changes: list[str] | None = None) -> "Run":
+    """Run every stage that is not up to date, as `longtail run` does, and open what came of it.
+
+    recipe: a YAML file, or the name of a shipped recipe such as "demo". workspace: folder or URI for all that the run
+    makes; by default runs/NAME, the recipe's name. changes: values of the recipe, e.g. ["judge.keep=3"].
+
+    A Ray that was not there before is left at the end. How the run goes is told to the logger `longtail`, at level INFO.
+    Raises InputError for bad input, EngineError if Ray does not start.
+    """
+    from longtail.stages import run as run_stages
+
+    loaded = load_recipe(os.fspath(recipe), changes)
+    uri = f"runs/{loaded.name}" if workspace is None else os.fspath(workspace)
+    ws = Workspace.of_run(uri, loaded.model_dump(mode="json"))
+    with ray_ended(), session():
+        run_stages(loaded, ws)
+    return Run(ws, loaded)
+
+
+def open(workspace: Name) -> "Run":
+    """What an earlier run left in a folder or URI. Raises InputError if no run lies there."""
+    from longtail.serving.recommendation import read_recipe
+
+    ws = Workspace(os.fspath(workspace))
+    return Run(ws, read_recipe(ws))
+
+
+class Run:
+    """A finished run. Nothing is read before it is asked for, and nothing in the workspace changes."""
+
+    def __init__(self, ws: Workspace, recipe: Recipe) -> None:
+        self.workspace, self.recipe = ws, recipe
+
+    @cached_property
+    def metrics(self) -> "pd.DataFrame":
+        """One row for each recommender, variant, slice, metric and k: `value`, `n` users, `lift`, `ci_low`, `ci_high`, `p`.
+
+        The columns are those of `rows` in report/metrics.json; what is below `over_control` there is a column
+        `over_control.value` and so on. Raises InputError if the report has not been written.
+        """
+        import pandas as pd
+
+        return pd.json_normalize((self.workspace.require("report") / "metrics.json").read_json()["rows"])
+
+    def recommend(self, user_id: object, k: int = 10) -> "pd.DataFrame":
+        """What serving would answer: k items or fewer, best first, with item_id, title, score and where each came from.
+
+        The id is that of the raw log. Whom the workspace does not have gets the most popular items; `attrs` of the frame
+        says so: user_known, recommender, alpha, llm, interactions. Raises InputError if nothing can be served, or k is
+        beyond `serving.candidates`.
+        """
+        import pandas as pd
+
+        from longtail.api.exports import check_k
+        from longtail.serving.messages import RecommendedItem
+
+        check_k(self.recipe.serving, k)
+        here, name = self._recommendations, str(user_id)
+        user = here.user(name)
+        ranked = here.popular() if user is None else here.rank_users([user])[0]
+        answer = here.for_user(name, ranked, k, known=user is not None).model_dump()
+        found = pd.DataFrame(answer.pop("items"), columns=list(RecommendedItem.model_fields))
+        found.attrs = answer
+        return found
+
+    def recommend_all(self, k: int = 10, *, to: Name, overwrite: bool = False) -> int:
+        """Write k recommendations for every user to a .parquet or .csv file, path or URI; how many rows were written.
+
+        Columns: user_id, rank, item_id, score. Ray ranks and users pass through in batches. Raises InputError if the file
+        is there and `overwrite` does not say so.
+        """
+        from longtail.api.exports import write_recommendations
+        from longtail.api.table_file import new_file
+
+        place = new_file(to, overwrite)
+        with ray_ended():
+            return write_recommendations(self.workspace, self.recipe, k, place)
+
+    def neighbours(self, *, to: Name, overwrite: bool = False) -> int:
+        """Write the neighbours of every item in each fitted ItemCF, BM25 and Swing to a .parquet or .csv file, path or URI;
+        how many rows were written.
+
+        Columns: recommender, variant, item_id, rank, neighbour_id, similarity.
+        """
+        from longtail.api.exports import write_neighbours
+        from longtail.api.table_file import new_file
+
+        return write_neighbours(self.workspace, new_file(to, overwrite))
+
+    def training_log(self, variant: str = "observed", *, to: Name, overwrite: bool = False) -> int:
+        """Write the log that a variant is trained on, observed and generated interactions, to a .parquet or .csv file, path
+        or URI; how many rows were written.
+
+        Columns: user_id, item_id, weight, origin (observed or generated), position, timestamp. For whoever has a recommender
+        of their own.
+        """
+        from longtail.api.exports import write_training_log
+        from longtail.api.table_file import new_file
+
+        return write_training_log(self.workspace, self.recipe.dataset, variant, new_file(to, overwrite))
+
+    def __repr__(self) -> str:
+        return f"<longtail run of recipe {self.recipe.name!r} in {self.workspace}>"
+
+    @cached_property
+    def _recommendations(self) -> "Recommendations":
+        from longtail.serving.recommendation import Recommendations
+
+        return Recommendations(self.workspace, self.recipe.serving)

@@ -1,0 +1,159 @@
+"""Recommenders that fit a table of raw ids: no recipe, no Ray, no workspace."""
+
+import inspect
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from longtail.api.interaction_table import read_interactions
+from longtail.errors import InputError
+from longtail.recipe import Recommenders, RecommenderSection, check_recipe
+from longtail.recommenders import build
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from longtail.api.interaction_table import InteractionTable
+
+OF_A_RECIPE = ("variants", "judge")
+"""Settings of a recommender that mean nothing without a recipe."""
+
+
+class TableRecommender:
+    """One recommender, fitted in this process on the CPU.
+
+        swing = longtail.Swing(recency=0.7).fit(interactions)
+        swing.recommend("u42", k=10)
+        swing.similar("i7", k=10)
+
+    The settings are those of the recipe, as keywords. A trained model passes over the data `epochs` times; without
+    held-out items nothing tells it to stop earlier, which a run of a recipe has (`longtail.run`).
+    """
+
+    name: ClassVar[str]
+    """What a recipe calls it."""
+
+    def __init__(self, *, seed: int = 0, **settings: Any) -> None:
+        """Raises InputError for a setting that this recommender does not have, or a value out of range."""
+        where = f"{type(self).__name__}(…)"
+        if wrong := [key for key in OF_A_RECIPE if key in settings]:
+            raise InputError(
+                f"{where}: {wrong[0]} is a setting of a recipe, there is none here. Leave it out."
+            )
+        recipe = check_recipe({"name": self.name, "recommenders": {self.name: settings}}, where)
+        self.settings: RecommenderSection = recipe.recommenders.chosen()[self.name]
+        self.seed = seed
+        self._table: InteractionTable | None = None
+
+    def fit(
+        self,
+        interactions: Any,
+        *,
+        user: str | None = None,
+        item: str | None = None,
+        timestamp: str | None = None,
+        weight: str | None = None,
+    ) -> Self:
+        """Learn from a pandas or polars DataFrame or an Arrow Table, one row an interaction.
+
+        `user`, `item`, `timestamp` and `weight` name its columns; by default user or user_id, item or item_id, and, if they
+        are there, timestamp or time (dates or numbers) and weight (0 or more). Ids may be of any type that can be hashed.
+        Without timestamps a user's rows stand in the order of time. Of a user's rows with one item the first counts.
+        Raises InputError for a missing column and for a value that is missing or wrong, with its row.
+        """
+        named = {"user": user, "item": item, "timestamp": timestamp, "weight": weight}
+        table = read_interactions(interactions, named)
+        self._model = build(self.name, self.settings, self.seed).fit(table.train)
+        self._table = table
+        return self
+
+    def recommend(self, user: Any, k: int = 10) -> "pd.DataFrame":
+        """The k best items that this user has not taken: their ids, named as in the table, and `score`, best first.
+
+        There are fewer rows if the recommender has fewer candidates. Raises InputError for a user whom the table does
+        not have.
+        """
+        table = self._fitted()
+        code = _known(table.users.code(user), "user", user, table.users.examples())
+        items, scores = self._model.recommend(np.array([code]), _many(k))
+        return self._answer(items[0], scores[0], "score")
+
+    def similar(self, item: Any, k: int = 10) -> "pd.DataFrame":
+        """The k items nearest to this one: their ids, named as in the table, and `similarity`, nearest first.
+
+        Raises InputError for an unknown item, and of a recommender that keeps no neighbours of items.
+        """
+        table = self._fitted()
+        if not hasattr(self._model, "similar_items"):
+            raise InputError(
+                f"{type(self).__name__} keeps no neighbours of items. ItemCF, BM25 and Swing do."
+            )
+        code = _known(table.items.code(item), "item", item, table.items.examples())
+        items, scores = self._model.similar_items(np.array([code]), _many(k))
+        return self._answer(items[0], scores[0], "similarity")
+
+    def __repr__(self) -> str:
+        given = ", ".join(
+            f"{key}={getattr(self.settings, key)!r}" for key in sorted(self.settings.model_fields_set)
+        )
+        return f"{type(self).__name__}({given})"
+
+    def _fitted(self) -> "InteractionTable":
+        if self._table is None:
+            raise InputError(f"{type(self).__name__}: fit(interactions) has not run yet.")
+        return self._table
+
+    def _answer(self, items: np.ndarray, scores: np.ndarray, score: str) -> "pd.DataFrame":
+        import pandas as pd
+
+        table, there = self._fitted(), items >= 0
+        ids = _series(table.items.of(items[there].tolist()))
+        return pd.DataFrame({table.item_column: ids, score: scores[there]})
+
+
+@cache
+def recommender_class(name: str) -> type[TableRecommender]:
+    """The class of a recommender of the recipe, e.g. of `swing`: its keywords are the settings there."""
+    section = type(getattr(check_recipe({"name": name, "recommenders": {name: {}}}, name).recommenders, name))
+    keywords = [
+        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=field.get_default())
+        for key, field in section.model_fields.items()
+        if key not in OF_A_RECIPE
+    ]
+    seed = inspect.Parameter("seed", inspect.Parameter.KEYWORD_ONLY, default=0)
+    members = {
+        "name": name,
+        "__doc__": inspect.getdoc(TableRecommender),
+        "__module__": "longtail",
+        "__signature__": inspect.Signature([*keywords, seed]),
+    }
+    return type(section.__name__, (TableRecommender,), members)
+
+
+def recommender_names() -> dict[str, str]:
+    """The recommender of the recipe by the name of its class, e.g. ItemCF: itemcf."""
+    return {recommender_class(name).__name__: name for name in Recommenders.model_fields}
+
+
+def _series(ids: list[Any]) -> "pd.Series":
+    """Text and whole numbers as pandas has them, all else as it is: pandas would make 1.0 of 1 beside 2.5."""
+    import pandas as pd
+
+    kinds = {type(one) for one in ids}
+    with suppress(UnicodeEncodeError):  # half a letter, which only an object can be
+        return pd.Series(ids, dtype=None if kinds in ({int}, {str}) else object)
+    return pd.Series(ids, dtype=object)
+
+
+def _known(code: int | None, what: str, one: Any, examples: str) -> int:
+    if code is None:
+        raise InputError(f"no {what} {one!r} ({type(one).__name__}) in the table. It has {examples}.")
+    return code
+
+
+def _many(k: int) -> int:
+    if k < 1:
+        raise InputError(f"k = {k}: ask for 1 item or more.")
+    return k
