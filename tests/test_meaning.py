@@ -23,6 +23,7 @@ from longtail.llm.finetune.finetune_stage import MEANING as TUNED_LLM
 from longtail.recipe import Recipe, Trained
 from longtail.recommenders import build, train
 from longtail.recommenders.training.train_stage import MEANING as FITTED
+from longtail.registry import strategy_spec
 from longtail.report import report
 from longtail.report.report_stage import MEANING as REPORTED
 from longtail.schema import ANSWERS
@@ -79,13 +80,13 @@ def test_a_recommender(name: str) -> None:
 
 
 ASKED = {
-    "next_item": recipe.NextItem(proposals=4, tail_share=0.5),
-    "screening": recipe.Screening(),
-    "id_list": recipe.IdList(lists=2, length=5),
-    "insertion": recipe.Insertion(),
-    "pairs": recipe.Pairs(pairs=2),
-    "cold_pairs": recipe.ColdPairs(),
-    "ranking": recipe.Ranking(),
+    "next_item": {"proposals": 4, "tail_share": 0.5},
+    "screening": {},
+    "id_list": {"lists": 2, "length": 5},
+    "insertion": {},
+    "pairs": {"pairs": 2},
+    "cold_pairs": {},
+    "ranking": {},
 }
 TRAIN = [[1, 2, 3], [4, 12, 0, 7], [9, 13]]
 
@@ -93,7 +94,7 @@ TRAIN = [[1, 2, 3], [4, 12, 0, 7], [9, 13]]
 @pytest.mark.parametrize("name", ASKED)
 def test_a_strategy(name: str) -> None:
     """What it asks, token by token, and what it reads from an engine that says anything."""
-    section, rendering = ASKED[name], "token"
+    section, rendering = strategy_spec(name).settings(**ASKED[name]), "token"
     strategy = strategy_of(section, rendering, hints_of(TRAIN))
     requests, rng = asked(strategy, TRAIN, [[5, 6], [8], [10]]), np.random.default_rng(3)
     said = [
@@ -104,7 +105,7 @@ def test_a_strategy(name: str) -> None:
     output = {column: text(requests[column].to_pylist()) for column in ("prompts", "options", "shown")}
     output |= {key: text([one[key] for one in found]) for key in ("item", "against", "outcome")}
     output["likelihood"] = [one["likelihood"] for one in found]
-    where = f"class {type(section).__name__} of app/longtail/recipe/augmentation.py"
+    where = f"class {type(section).__name__} of app/longtail/augment/strategies/{name}.py"
     require_pinned(f"strategies/{name}", section.meaning, output, where)
 
 

@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "app" / "longtail"
 ROOMS = (
-    *("errors", "schema", "progress", "ranking_metrics", "arrays", "variants", "registry"),
+    *("errors", "schema", "progress", "ranking_metrics", "arrays", "registry", "variants"),
     *("workspace", "recipe", "runtime", "data", "recommenders", "llm", "augment", "fusion"),
     *(
         "aggregation",

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from longtail.registry import strategy_spec
+
 Kind = Literal["observed", "llm", "served", "control", "served control"]
 """`llm`: a training set with what an LLM wrote or said; `served`: a fit fused with an LLM's list; their controls."""
 StandIn = Literal["random", "popular", "best", "sampled", "picked", "coin", "own"]
 """What takes the LLM's place in a control: draws at random or by popularity; ItemCF's best items, items sampled from its
 list, its pick of the same candidates; a coin that says which of two items is preferred; the recommender's own order."""
-PREFERRING = ("pairs", "cold_pairs")
-"""The strategies that say which of two items is preferred: their variants add no interactions."""
 BY_ITEMCF = ("best", "sampled", "picked")
 """The stand-ins that are ItemCF."""
 
@@ -71,7 +71,7 @@ class Variant:
     @property
     def prefers(self) -> bool:
         """Whether it adds preferences and no interactions."""
-        return any(strategy in PREFERRING for strategy in self.sources)
+        return any(strategy_spec(strategy).preferring for strategy in self.sources)
 
     @property
     def by_itemcf(self) -> bool:

@@ -13,8 +13,9 @@ from jobs.benchmarks.random_llama import Shape
 from jobs.benchmarks.small_store import recipe_of, write_llms
 from longtail.augment.augment_stage import Asking
 from longtail.augment.ledger import ids_of, unanswered
+from longtail.augment.strategies.next_item import NextItemSection
 from longtail.data import Prepared, prepare
-from longtail.recipe import NextItem, Recipe
+from longtail.recipe import Recipe
 from longtail.runtime.cluster import connect
 from longtail.workspace import Workspace
 
@@ -46,7 +47,7 @@ def run(users: int, folder: str) -> dict[str, float]:
     recipe, ws = recipe_of(users), Workspace(folder)
     connect(recipe.resources)
     asked = _asked(recipe, ws)
-    Asking(recipe, ws, NextItem(users=min(users, SAMPLE)), Prepared(ws)).run()
+    Asking(recipe, ws, NextItemSection(users=min(users, SAMPLE)), Prepared(ws)).run()
     return {"asked": asked, "driver_gib": peak_gib()}
 
 

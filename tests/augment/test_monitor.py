@@ -6,9 +6,10 @@ import pyarrow.fs as pafs
 import pytest
 
 from longtail.augment.monitor import ENOUGH, Progress, Written
+from longtail.augment.strategies.next_item import NextItemSection
 from longtail.errors import InputError
 from longtail.progress import FIGURES
-from longtail.recipe import NextItem, Price, Prices
+from longtail.recipe import Price, Prices
 from longtail.workspace.place import Place
 
 LEDGER = Place(pafs.LocalFileSystem(), "/kept/here")
@@ -16,7 +17,7 @@ PRICES = Prices(currency="EUR", models={"small": Price(prompt=1.0, output=2.0, h
 
 
 def progress(useless: float = 0.5, total: int = 10_000) -> Progress:
-    return Progress(NextItem(useless=useless), PRICES, "small", total)
+    return Progress(NextItemSection(useless=useless), PRICES, "small", total)
 
 
 def test_too_many_useless_answers_stop_the_run_and_say_where_they_are():

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from longtail.augment.strategies.insertion import InsertionSection
 from longtail.fusion.controls import Best, Picked, Sampled, best_of, drawn
-from longtail.recipe import Insertion
 from longtail.recipe import ItemCF as Section
 from longtail.recommenders.interface import Histories
 from longtail.recommenders.models.itemcf import ItemCF
@@ -155,7 +155,7 @@ def test_itemcf_picks_from_the_candidates_that_the_llm_was_shown(log, data):
         for own in log
     ]
     counts = np.array(data.draw(st.lists(st.integers(0, 2), min_size=len(log), max_size=len(log))))
-    rows = asking.asked(asking.strategy_of(Insertion(candidates=6), "token"), log, held_out)
+    rows = asking.asked(asking.strategy_of(InsertionSection(candidates=6), "token"), log, held_out)
     pool = asking.catalogue_of("token").warm
     found = Picked(itemcf, pool, 6, 7).items(
         np.arange(len(log)), Histories.of(log), Histories.of(held_out), counts

@@ -18,12 +18,13 @@ from longtail.augment.ledger import AT_ONCE, Ledger, find_ledger, ids_of, open_l
 from longtail.augment.llm_content import content
 from longtail.augment.monitor import Progress, Written, written
 from longtail.augment.outcomes import publish_answers
-from longtail.augment.strategies import build
+from longtail.augment.strategies.spec import StrategySpec, Tools
 from longtail.augment.strategies.strategy import Strategy, requests
 from longtail.data import Prepared
 from longtail.llm.prompts.building import Prompts
 from longtail.llm.vllm_pool import Sampling, ask
 from longtail.recipe import Recipe, StrategySection
+from longtail.registry import strategy_spec
 from longtail.runtime.cluster import connect, fetch
 from longtail.workspace import Workspace, fingerprint
 from longtail.workspace.place import Place
@@ -80,13 +81,15 @@ class Asking:
         import ray
 
         self.recipe, self.section, self.prepared = recipe, section, prepared
-        self.strategy: Strategy = build(recipe, section, ws, prepared)
-        self.llm, self.discriminator = ws / f"llm/{self.strategy.role}", ws / "llm/discriminator"
+        spec: StrategySpec = strategy_spec(section.strategy)
+        role = spec.role_of(section)
+        self.strategy: Strategy = spec.build(section, Tools.open(recipe, role, ws, prepared))
+        self.llm, self.discriminator = ws / f"llm/{role}", ws / "llm/discriminator"
         root = open_ledger(recipe, ws)
         self.salt = _salt(self.llm, self.strategy.sampling)
         self.ledger = Ledger(root / f"{section.strategy}/{self.salt}")
         self.judging: Judging | None = None
-        if self.strategy.judged and recipe.judge.yes_no > 0:
+        if spec.judged and recipe.judge.yes_no > 0:
             tuning, items = recipe.discriminator, prepared.items
             prompts = Prompts.open(
                 self.discriminator, items, recipe.llm.items, tuning.history, tuning.context
@@ -166,7 +169,8 @@ class Asking:
     def answers(self, requests: Any) -> Any:
         """Requests that have been asked -> rows of `schema.ANSWERS`, and `unheard` (see `discriminate.finished`)."""
         drafts = _whole(self.ledger.read(requests), _read, shared=[self.shared])
-        return _whole(drafts, _finished, shared=[self.shared], heard=[self._heard()])
+        name, heard = self.section.strategy, self._heard()
+        return _whole(drafts, _finished, name=name, shared=[self.shared], heard=[heard])
 
     def _discriminated(self, drafts: Any, waiting: bool = False) -> Any:
         """Put the open proposals that it has not met to the discriminator. waiting: only rows that have some go on."""
@@ -240,6 +244,6 @@ def _put(batch: pa.Table, shared: list[Any], heard: list[Any], waiting: bool) ->
     return batch.filter(pc.greater(pc.list_value_length(batch["asked"]), 0)) if waiting else batch
 
 
-def _finished(batch: pa.Table, shared: list[Any], heard: list[Any]) -> pa.Table:
-    strategy, judging = fetch(shared[0])
-    return finished(batch, strategy.name, judging, judging and fetch(heard[0]))
+def _finished(batch: pa.Table, name: str, shared: list[Any], heard: list[Any]) -> pa.Table:
+    _, judging = fetch(shared[0])
+    return finished(batch, name, judging, judging and fetch(heard[0]))

@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from longtail.augment.judge import judge, rankings, with_agreement
 from longtail.augment.strategies.item_tokens import rare_items
-from longtail.augment.strategies.screening import kept
+from longtail.augment.strategies.spec import StrategySpec
 from longtail.data import Prepared
-from longtail.recipe import RANKING, Judge, Recipe, StrategySection
+from longtail.recipe import Judge, Recipe, StrategySection
 from longtail.recommenders.training.reading import observed_itemcf
+from longtail.registry import strategy_spec
 from longtail.runtime.cluster import added_up, fetch
 from longtail.schema import OUTCOMES
 from longtail.workspace.place import Place
@@ -31,7 +32,8 @@ def publish_answers(
     """
     import ray
 
-    settings = _judge(recipe, section)
+    spec: StrategySpec = strategy_spec(section.strategy)
+    settings = _judge(spec, recipe, section)
     fit = ray.remote(num_cpus=1)(observed_itemcf)
     settle = partial(
         _settled,
@@ -39,7 +41,7 @@ def publish_answers(
         itemcf=[fit.remote(prepared.place, recipe.itemcf) if settings else None],
         rare=rare_items(prepared.items),
         settings=settings,
-        ranked=section.strategy in RANKING,
+        ranked=spec.ranks,
         draft=draft,
     )
     counted = answers.map_batches(settle, batch_format="pyarrow", batch_size=None, zero_copy_batch=True)
@@ -60,11 +62,11 @@ def publish_answers(
     return {name: int(totals[name]) for name in (*numbers, "proposals")} | {"outcomes": outcomes}
 
 
-def _judge(recipe: Recipe, section: StrategySection) -> Judge | None:
-    """Who decides what a strategy left open; None where it leaves nothing open."""
-    if section.strategy == "screening":
-        return kept(section)
-    return recipe.judge if section.strategy == "next_item" else None
+def _judge(spec: StrategySpec, recipe: Recipe, section: StrategySection) -> Judge | None:
+    """Who decides what a strategy left open; None if it leaves nothing open."""
+    if spec.judge:
+        return spec.judge(section)
+    return recipe.judge if spec.judged else None
 
 
 def _settled(

@@ -11,6 +11,7 @@ import numpy as np
 from longtail.evaluation.held_out_lookup import Later, Said, read_said
 from longtail.evaluation.significance import share_interval
 from longtail.evaluation.slices import SLICE_NAMES
+from longtail.registry import strategy_spec
 from longtail.schema import HELD_OUT, NOTHING, OUTCOMES, UNDECIDED
 from longtail.workspace.place import Place
 
@@ -29,10 +30,10 @@ def agreement(strategy: str, answers: Place, data: Place, resamples: int, seed: 
     number: of lists `hit` (see `listed`), of rankings `held_out`, `others` and `difference` (`scored`), of pairs
     `preferred` and `undecided` (`paired`). Meant for a Ray task: it holds some numbers for every user.
     """
-    if strategy not in KINDS:
+    kind = strategy_spec(strategy).answers
+    if kind is None:
         return None
-    kind, measure = KINDS[strategy]
-    shares, more = measure(lambda: read_said(answers), Later.read(data))
+    shares, more = KINDS[kind](lambda: read_said(answers), Later.read(data))
     rng, slices = np.random.default_rng(seed), {}
     for (name, figure), (parts, wholes) in shares.items():
         if wholes.any():
@@ -159,9 +160,5 @@ def paired(read: Callable[[], Iterator[Said]], later: Later) -> tuple[Shares, di
     return shares, {}
 
 
-KINDS = {
-    **dict.fromkeys(("next_item", "id_list"), ("list", listed)),
-    **dict.fromkeys(("ranking", "screening"), ("score", scored)),
-    **dict.fromkeys(("pairs", "cold_pairs"), ("pair", paired)),
-}
-"""By strategy what its answers are and how they are measured."""
+KINDS = {"list": listed, "score": scored, "pair": paired}
+"""By what a strategy's answers are (`StrategySpec.answers`), how they are measured."""

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from longtail.augment.judge import judge, likeliest
 from longtail.recipe import Judge
 from longtail.recommenders.interface import Histories
+from longtail.registry import strategy_spec
 from longtail.schema import ACCEPTED, PREFERENCES, REJECTED
 from longtail.variants import TrainedVariant
 from longtail.workspace.place import Place
@@ -28,7 +29,7 @@ class Chosen:
 def choose(
     answers: dict[str, Place], variant: TrainedVariant, settings: Judge, rare: np.ndarray, n_users: int
 ) -> Chosen:
-    """Read the published answers of a variant's strategies; `settings` judges those of next_item anew.
+    """Read the published answers of a variant's strategies; `settings` judges anew what the recipe's judge decides.
 
     `generated` takes as many as the judge keeps of each user, but by the generator's own probability alone.
     """
@@ -39,7 +40,7 @@ def choose(
             if strategy == SCREENING:
                 dropped.append(_pairs(table, REJECTED))
                 continue
-            if strategy == "next_item":
+            if strategy_spec(strategy).judged:
                 table = judge(table, settings, rare)
                 if variant == "generated":
                     table = likeliest(table, settings, rare)

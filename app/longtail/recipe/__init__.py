@@ -4,26 +4,12 @@ Unknown keys are rejected with the nearest known key named; `--set a.b=c` change
 saved with the results.
 """
 
-from longtail.recipe.augmentation import (
-    ColdPairs,
-    IdList,
-    Insertion,
-    Judge,
-    NextItem,
-    Pairs,
-    Price,
-    Prices,
-    Ranking,
-    Screening,
-    Slice,
-    Strategy,
-    StrategySection,
-    Sweep,
-)
 from longtail.recipe.dataset import Columns, Dataset, Repeats, Simulation, TimeUnit
+from longtail.recipe.judging import ItemSlice, Judge, Slice, Sweep
 from longtail.recipe.llm import LLM, Discriminator, Generator, Negative, Role, Task, Tuning
 from longtail.recipe.loading import check_recipe, dump_recipe, load_recipe
-from longtail.recipe.recipe import RANKING, Evaluation, Recipe, Resources, Serving
+from longtail.recipe.prices import Price, Prices
+from longtail.recipe.recipe import Evaluation, Recipe, Resources, Serving
 from longtail.recipe.recommenders import (
     BM25,
     BPR,
@@ -39,21 +25,21 @@ from longtail.recipe.recommenders import (
     Swing,
     Trained,
 )
-from longtail.recipe.section import Section
+from longtail.recipe.section import Count, Positive, Section, Share
+from longtail.recipe.strategy_section import StrategySection
 from longtail.recipe.tuning import LogRange, Tune
 
 __all__ = [
     "BM25",
     "BPR",
-    "ColdPairs",
     "Columns",
+    "Count",
     "Dataset",
     "Discriminator",
     "Evaluation",
     "Generator",
-    "IdList",
-    "Insertion",
     "ItemCF",
+    "ItemSlice",
     "Judge",
     "LLM",
     "LightGCN",
@@ -61,13 +47,10 @@ __all__ = [
     "MixGCF",
     "Negative",
     "NeuMF",
-    "NextItem",
-    "Pairs",
     "Popularity",
+    "Positive",
     "Price",
     "Prices",
-    "RANKING",
-    "Ranking",
     "Recipe",
     "RecommenderSection",
     "Recommenders",
@@ -76,12 +59,11 @@ __all__ = [
     "Role",
     "SASRec",
     "SGL",
-    "Screening",
     "Section",
     "Serving",
+    "Share",
     "Simulation",
     "Slice",
-    "Strategy",
     "StrategySection",
     "Sweep",
     "Swing",

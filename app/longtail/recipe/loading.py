@@ -11,6 +11,8 @@ import longtail
 from longtail.errors import InputError
 from longtail.recipe.recipe import Recipe
 from longtail.recipe.section import Section
+from longtail.recipe.strategy_section import StrategySection
+from longtail.registry import strategies, strategy_spec
 
 SHIPPED = Path(longtail.__file__).with_name("recipes")
 """Recipes that come with the package; they are called by name."""
@@ -101,11 +103,13 @@ def _known_keys(where: list[str | int]) -> list[str]:
     for part in where:
         if isinstance(part, str) and part in getattr(section, "model_fields", {}):
             section = _section_of(section.model_fields[part].annotation)
+        elif section is StrategySection and part in strategies():
+            section = strategy_spec(part).settings
     return list(getattr(section, "model_fields", {}))
 
 
 def _section_of(annotation: Any) -> Any:
-    """The Section inside an annotation such as `Swing | None` or `list[NextItem]`."""
+    """The Section inside an annotation such as `Swing | None` or `list[StrategySection]`."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return next(

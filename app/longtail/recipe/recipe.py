@@ -4,25 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from longtail.recipe.augmentation import Judge, NextItem, Prices, Strategy, StrategySection, Sweep
 from longtail.recipe.dataset import Dataset
+from longtail.recipe.judging import Judge, Sweep
 from longtail.recipe.llm import LLM, Discriminator, Generator, Role, Task
+from longtail.recipe.prices import Prices
 from longtail.recipe.recommenders import ItemCF, Recommenders, Swing
 from longtail.recipe.section import Count, Positive, Section, Share
+from longtail.recipe.strategy_section import Strategies, StrategySection
 from longtail.recipe.tuning import Tune
+from longtail.registry import strategies, strategy_spec
 from longtail.variants import VARIANTS, TrainedVariant
-
-TAUGHT: dict[str, tuple[Role, Task]] = {
-    "next_item": ("generator", "next_item"),
-    "id_list": ("generator", "id_list"),
-    "insertion": ("generator", "next_item"),
-    "pairs": ("discriminator", "preference"),
-    "cold_pairs": ("discriminator", "preference"),
-    "screening": ("discriminator", "yes_no"),
-}
-"""Who answers a strategy, and the task that teaches it."""
-RANKING = ("next_item", "ranking")
-"""The strategies that give every user a list, the one that is rather used first."""
 
 
 class Evaluation(Section):
@@ -85,7 +76,7 @@ class Recipe(Section):
     llm: LLM = LLM()
     generator: Generator = Generator()
     discriminator: Discriminator = Discriminator()
-    augment: list[Strategy] = [NextItem()]
+    augment: Strategies = Field([{"strategy": "next_item"}], validate_default=True)
     """The strategies, each at most once."""
     ledger: str | None = None
     """Folder or URI where the LLMs' answers are kept; recipes that name the same one never ask the same question twice.
@@ -110,7 +101,7 @@ class Recipe(Section):
         """The LLMs that some strategy or the judge asks."""
         if not self.augmented:
             return ()
-        asked = {role for _, (role, _) in self._tasks_needed()}
+        asked = {role for _, role, _ in self._tasks_needed()}
         # The discriminator starts from the generator's weights, so that one is always tuned.
         return ("generator", "discriminator") if "discriminator" in asked else ("generator",)
 
@@ -122,7 +113,7 @@ class Recipe(Section):
     @property
     def ranking_strategies(self) -> tuple[str, ...]:
         """The strategies of this recipe that give every user a list, the one that is rather used first."""
-        return tuple(name for name in RANKING if name in self.strategies)
+        return tuple(name for name in strategies() if name in self.strategies and strategy_spec(name).ranks)
 
     @property
     def served(self) -> bool:
@@ -131,7 +122,8 @@ class Recipe(Section):
 
     def training_set_of(self, recommender: str, variant: TrainedVariant) -> str:
         """The name of what a recommender is trained on: the variant's, or its own where its judge is another."""
-        own = getattr(self.recommenders, recommender).judge and "next_item" in VARIANTS[variant].sources
+        judged = any(strategy_spec(name).judged for name in VARIANTS[variant].sources)
+        own = getattr(self.recommenders, recommender).judge and judged
         return f"{variant}-{recommender}" if own else variant
 
     @property
@@ -154,22 +146,21 @@ class Recipe(Section):
         """The judge of what this recommender is trained on."""
         return Judge.model_validate(self.judge.model_dump() | getattr(self.recommenders, recommender).judge)
 
-    def _tasks_needed(self) -> list[tuple[str, tuple[Role, Task]]]:
-        """By strategy what its LLM must have been taught."""
-        needed = [(name, TAUGHT[name]) for name in self.strategies if name in TAUGHT]
-        ranked = self.strategies.get("ranking")
-        if ranked:
-            listwise = ranked.mode == "listwise"
-            needed.append(("ranking", ("generator", "ranking") if listwise else ("discriminator", "yes_no")))
-        if "next_item" in self.strategies and self.judge.yes_no > 0:
-            needed.append(("next_item", ("discriminator", "yes_no")))
+    def _tasks_needed(self) -> list[tuple[str, Role, Task]]:
+        """For each strategy the LLMs that it asks, and what they must have been taught."""
+        needed: list[tuple[str, Role, Task]] = []
+        for name, section in self.strategies.items():
+            spec = strategy_spec(name)
+            needed.append((name, spec.role_of(section), spec.task_of(section)))
+            if spec.judged and self.judge.yes_no > 0:
+                needed.append((name, "discriminator", "yes_no"))
         return needed
 
     @model_validator(mode="after")
     def _one_share(self) -> "Recipe":
         """The judge keeps for the long tail what next_item reserves for it, unless it is told otherwise."""
         proposing = self.strategies.get("next_item")
-        if not isinstance(proposing, NextItem) or not proposing.tail_share or self.judge.tail_share:
+        if proposing is None or not proposing.tail_share or self.judge.tail_share:
             return self
         if "tail_share" in self.judge.model_fields_set:
             raise ValueError(
@@ -199,7 +190,7 @@ class Recipe(Section):
                 f"augment.ranking ranks the best items of {ranked.recommender} again, which recommenders does not have:"
                 f" add {ranked.recommender} there, or name another one as augment's ranking.recommender"
             )
-        for strategy, (role, task) in self._tasks_needed():
+        for strategy, role, task in self._tasks_needed():
             if role in self.roles and task not in getattr(self, role).tasks:
                 raise ValueError(
                     f"augment.{strategy} asks the {role} what {role}.tasks does not teach it: add '{task}' there"

@@ -6,13 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from longtail.augment.strategies.id_list import IdList
-from longtail.augment.strategies.insertion import Insertion
 from longtail.augment.strategies.item_tokens import Catalogue
-from longtail.augment.strategies.next_item import NextItem
-from longtail.augment.strategies.pairs import Pairs
-from longtail.augment.strategies.ranking import Listwise, Pointwise
-from longtail.augment.strategies.screening import Screening
+from longtail.augment.strategies.spec import Tools
 from longtail.augment.strategies.strategy import Strategy, requests
 from longtail.llm.prompts.building import Prompts
 from longtail.llm.prompts.hints import Hints
@@ -20,6 +15,7 @@ from longtail.llm.small_llama import build_tokenizer
 from longtail.recipe import ItemCF as ItemCFSection
 from longtail.recipe import StrategySection
 from longtail.recommenders.models.itemcf import ItemCF
+from longtail.registry import strategy_spec
 from longtail.schema import ANSWER, HISTORIES, ITEMS
 from tests.recommenders.conftest import interactions
 
@@ -66,19 +62,11 @@ def hints_of(train: list[list[int]]) -> Hints:
 def strategy_of(
     section: StrategySection, rendering: str, hints: Hints | None = None, prompts: Prompts | None = None
 ) -> Strategy:
-    """As `build` makes it, but without a workspace."""
-    prompts, catalogue = prompts or prompts_of(rendering), catalogue_of(rendering)
-    if section.strategy == "screening":
-        return Screening(section, prompts)
-    if section.strategy == "ranking" and section.mode == "pointwise":
-        return Pointwise(section, prompts, lambda: hints)
-    if section.strategy == "ranking":
-        return Listwise(section, prompts, catalogue, lambda: hints)
-    if section.strategy in ("pairs", "cold_pairs"):
-        top = section.strategy == "pairs" and section.choose == "top"
-        return Pairs(section, prompts, catalogue, (lambda: hints) if top else None)
-    kinds = {"next_item": NextItem, "id_list": IdList, "insertion": Insertion}
-    return kinds[section.strategy](section, prompts, catalogue)
+    """As a run builds it, but without a workspace."""
+    tools = Tools(
+        prompts or prompts_of(rendering), catalogue_of(rendering), lambda recommender: lambda: hints
+    )
+    return strategy_spec(section.strategy).build(section, tools)
 
 
 def histories(train: list[list[int]], held_out: list[list[int]]) -> pa.Table:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longtail.recipe import IdList
+from longtail.augment.strategies.id_list import IdListSection
 from longtail.schema import ACCEPTED, ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_CHOSEN, NOT_IN_CATALOGUE
 from tests.augment.strategies.conftest import (
     N_ITEMS,
@@ -21,7 +21,7 @@ from tests.augment.strategies.conftest import (
 
 
 def test_each_list_is_asked_with_another_order_of_the_whole_history():
-    strategy = strategy_of(IdList(lists=4, length=5), "token")
+    strategy = strategy_of(IdListSection(lists=4, length=5), "token")
     history = [*range(9)]
     rows = asked(strategy, [history]).to_pylist()
     catalogue = catalogue_of("token")
@@ -33,7 +33,7 @@ def test_each_list_is_asked_with_another_order_of_the_whole_history():
 
 
 def test_a_short_history_is_not_asked_about_twice_in_the_same_order():
-    rows = asked(strategy_of(IdList(lists=5), "token"), [[3], [3, 4]])
+    rows = asked(strategy_of(IdListSection(lists=5), "token"), [[3], [3, 4]])
     assert rows["user"].to_pylist() == [0, 1, 1]
 
 
@@ -46,7 +46,7 @@ def test_a_short_history_is_not_asked_about_twice_in_the_same_order():
 )
 def test_reading_equals_the_rule_token_by_token(tokens, share, lists, length):
     """The brute-force twin. A token is an item, -1 the end of the list, -2 or beyond the catalogue something else."""
-    strategy = strategy_of(IdList(lists=lists, length=length, share=share), "token")
+    strategy = strategy_of(IdListSection(lists=lists, length=length, share=share), "token")
     history, held_out = [0, 1, 2, 3, 4], [5, 6]
     rows = asked(strategy, [history], [held_out])
     end, first = prompts_of("token").end, catalogue_of("token").first_token
@@ -81,7 +81,7 @@ def test_reading_equals_the_rule_token_by_token(tokens, share, lists, length):
 @settings(max_examples=50)
 @given(share=st.floats(0.01, 3), lists=st.integers(1, 4), history=st.integers(1, 12))
 def test_all_lists_of_a_user_stay_within_the_share(share, lists, history):
-    strategy = strategy_of(IdList(lists=lists, length=12, share=share), "token")
+    strategy = strategy_of(IdListSection(lists=lists, length=12, share=share), "token")
     rows = asked(strategy, [[*range(history)]])
     said = written(listed("token", [*range(12, 24)]))
     found = proposals(strategy, answered(rows, [[said]] * len(rows)))
@@ -91,7 +91,7 @@ def test_all_lists_of_a_user_stay_within_the_share(share, lists, history):
 
 @pytest.mark.parametrize("rendering", ["title", "id"])
 def test_written_items_are_read_as_lists(rendering):
-    strategy = strategy_of(IdList(length=3), rendering)
+    strategy = strategy_of(IdListSection(length=3), rendering)
     rows = asked(strategy, [[0, 1], [0, 1]], [[9], []])
     said = written(listed(rendering, [7, 0, 9, 7, 12, 13, 14]), 0.9)
     found, none = proposals(strategy, answered(rows, [[said], None]))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longtail.recipe import Insertion
+from longtail.augment.strategies.insertion import InsertionSection
 from longtail.schema import ACCEPTED, HELD_OUT, NOT_CHOSEN, NOT_IN_CATALOGUE, UNPARSABLE
 from tests.augment.strategies.conftest import (
     COLD,
@@ -24,7 +24,7 @@ TRAIN = [[0, 1, 2], [3, 4]]
 
 
 def test_candidates_are_unseen_warm_items_and_the_options_of_what_comes_next():
-    strategy, prompts = strategy_of(Insertion(candidates=6), "token"), prompts_of("token")
+    strategy, prompts = strategy_of(InsertionSection(candidates=6), "token"), prompts_of("token")
     for row, history in zip(asked(strategy, TRAIN).to_pylist(), TRAIN, strict=True):
         assert len(set(row["shown"])) == 6 and not set(row["shown"]) & set(history)
         assert max(row["shown"]) < COLD
@@ -39,7 +39,7 @@ def test_candidates_are_unseen_warm_items_and_the_options_of_what_comes_next():
 )
 def test_the_likeliest_candidate_alone_is_accepted(probabilities, held_out):
     """The brute-force twin; an LLM puts most of its probability on other tokens."""
-    strategy = strategy_of(Insertion(candidates=6), "token")
+    strategy = strategy_of(InsertionSection(candidates=6), "token")
     shown = asked(strategy, TRAIN)["shown"][0].as_py()
     rows = asked(strategy, TRAIN, [[shown[place] for place in held_out], []])
     tokens = catalogue_of("token").tokens(np.array(shown))
@@ -57,7 +57,7 @@ def test_the_likeliest_candidate_alone_is_accepted(probabilities, held_out):
 
 @pytest.mark.parametrize("rendering", ["title", "id"])
 def test_the_first_written_candidate_is_accepted(rendering):
-    strategy = strategy_of(Insertion(candidates=6), rendering)
+    strategy = strategy_of(InsertionSection(candidates=6), rendering)
     rows = asked(strategy, TRAIN)
     shown = rows["shown"][0].as_py()
     strange = next(item for item in range(COLD) if item not in shown and item not in TRAIN[0])
@@ -73,7 +73,7 @@ def test_the_first_written_candidate_is_accepted(rendering):
 
 
 def test_an_id_outside_the_catalogue_is_counted_as_such():
-    strategy = strategy_of(Insertion(candidates=6), "id")
+    strategy = strategy_of(InsertionSection(candidates=6), "id")
     rows = asked(strategy, TRAIN[:1])
     tokens = prompts_of("id").tokenizer(" i999,", add_special_tokens=False)["input_ids"]
     ((found,),) = proposals(strategy, answered(rows, [[written(tokens)]]))
@@ -82,13 +82,13 @@ def test_an_id_outside_the_catalogue_is_counted_as_such():
 
 def test_a_ranking_is_asked_without_a_recommenders_hint():
     """A heading with nothing under it was never taught."""
-    strategy, prompts = strategy_of(Insertion(candidates=4), "title"), prompts_of("title")
+    strategy, prompts = strategy_of(InsertionSection(candidates=4), "title"), prompts_of("title")
     prompt = asked(strategy, TRAIN)["prompts"][0].as_py()[0]
     text = prompts.tokenizer.decode(prompt)
     assert "Rank the candidates" in text and "recommender" not in text and "similar" not in text
 
 
 def test_a_user_who_took_all_but_one_warm_item_is_not_asked_about():
-    strategy = strategy_of(Insertion(), "token")
+    strategy = strategy_of(InsertionSection(), "token")
     assert len(asked(strategy, [[*range(COLD - 1)]])) == 0
     assert len(asked(strategy, [[*range(COLD - 2)]])["shown"][0]) == 2

@@ -13,9 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from longtail.augment.strategies.cold_pairs import ColdPairsSection
+from longtail.augment.strategies.id_list import IdListSection
+from longtail.augment.strategies.insertion import InsertionSection
+from longtail.augment.strategies.next_item import NextItemSection
+from longtail.augment.strategies.pairs import PairsSection
+from longtail.augment.strategies.ranking import RankingSection
+from longtail.augment.strategies.screening import ScreeningSection
 from longtail.augment.strategies.strategy import Strategy, requests
 from longtail.llm.prompts.hints import Hints, build_hints
-from longtail.recipe import ColdPairs, IdList, Insertion, NextItem, Pairs, Ranking, Screening
+from longtail.registry import strategy_spec
 from longtail.schema import ACCEPTED, OUTCOMES
 from longtail.workspace import Workspace
 from tests.augment.strategies.conftest import (
@@ -36,15 +43,15 @@ from tests.augment.strategies.conftest import (
 )
 
 SECTIONS = {
-    "next_item": NextItem(),
-    "id_list": IdList(lists=2),
-    "pairs": Pairs(pairs=2),
-    "pairs_top": Pairs(pairs=2, choose="top"),
-    "cold_pairs": ColdPairs(pairs=2),
-    "insertion": Insertion(candidates=5),
-    "ranking": Ranking(candidates=5),
-    "pointwise": Ranking(candidates=5, mode="pointwise"),
-    "screening": Screening(),
+    "next_item": NextItemSection(),
+    "id_list": IdListSection(lists=2),
+    "pairs": PairsSection(pairs=2),
+    "pairs_top": PairsSection(pairs=2, choose="top"),
+    "cold_pairs": ColdPairsSection(pairs=2),
+    "insertion": InsertionSection(candidates=5),
+    "ranking": RankingSection(candidates=5),
+    "pointwise": RankingSection(candidates=5, mode="pointwise"),
+    "screening": ScreeningSection(),
 }
 HINTED = {"pairs_top", "ranking", "pointwise"}
 LOGS = st.lists(
@@ -95,7 +102,8 @@ def test_whatever_is_answered_nothing_held_out_or_seen_is_accepted(name, renderi
     found = proposals(
         strategy, answered(rows, [said(strategy, rendering, row, rng) for row in rows.to_pylist()])
     )
-    judged = strategy.judged or name == "screening"
+    spec = strategy_spec(SECTIONS[name].strategy)
+    judged = spec.judged or spec.judge
     for row, own in zip(rows.to_pylist(), found, strict=True):
         known = {*row["held_out"]} if name == "screening" else {*row["held_out"], *row["history"]}
         for proposal in own:

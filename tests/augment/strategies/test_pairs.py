@@ -6,7 +6,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from longtail.recipe import ColdPairs, Pairs
+from longtail.augment.strategies.cold_pairs import ColdPairsSection
+from longtail.augment.strategies.pairs import PairsSection
+from longtail.registry import strategy_spec
 from longtail.schema import ACCEPTED, HELD_OUT, UNDECIDED
 from tests.augment.strategies.conftest import (
     COLD,
@@ -26,7 +28,7 @@ ANSWERED = st.lists(st.tuples(PROBABILITY, PROBABILITY), min_size=3, max_size=3)
 
 
 def rows_of(pairs: int, held_out: list[int] | None = None):
-    strategy = strategy_of(Pairs(pairs=pairs), "token")
+    strategy = strategy_of(PairsSection(pairs=pairs), "token")
     return strategy, asked(strategy, [HISTORY], [held_out or []])
 
 
@@ -97,7 +99,7 @@ def test_an_exact_tie_is_undecided():
 
 
 def test_a_row_with_an_error_has_no_proposals_and_shifts_no_other():
-    strategy = strategy_of(Pairs(pairs=1), "token")
+    strategy = strategy_of(PairsSection(pairs=1), "token")
     rows = asked(strategy, [[0, 1], [2, 3], [4, 5]])
     said = letters([(0.9, 0.1)])
     found = proposals(strategy, answered(rows, [said, None, said]))
@@ -108,19 +110,21 @@ def test_a_row_with_an_error_has_no_proposals_and_shifts_no_other():
 
 def test_the_recommenders_best_two_are_the_first_pair():
     hints = hints_of([[0, 1, 2], [0, 1, 5, 6, 7], [1, 5, 6], [1, 5]])
-    strategy = strategy_of(Pairs(choose="top", pairs=2), "token", hints)
+    strategy = strategy_of(PairsSection(choose="top", pairs=2), "token", hints)
     best = hints.top(np.array(HISTORY), 4)
     assert asked(strategy, [HISTORY])["shown"][0].as_py() == best[: len(best) // 2 * 2].tolist()
 
 
 def test_a_user_whom_the_recommender_knows_nothing_for_is_not_asked_about():
-    strategy = strategy_of(Pairs(choose="top"), "token", hints_of([[0], [1, 2]]))
+    strategy = strategy_of(PairsSection(choose="top"), "token", hints_of([[0], [1, 2]]))
     assert len(asked(strategy, [[0]])) == 0
 
 
 def test_cold_pairs_are_of_cold_items_alone():
-    strategy = strategy_of(ColdPairs(pairs=5), "title")
+    section = ColdPairsSection(pairs=5)
+    strategy = strategy_of(section, "title")
     shown = asked(strategy, [[0, 1], [2]])["shown"].to_pylist()
     assert all(sorted(set(own)) == sorted(own) and len(own) == N_ITEMS - COLD for own in shown)
     assert all(item >= COLD for own in shown for item in own)
-    assert strategy.name == "cold_pairs" and strategy.role == "discriminator"
+    spec = strategy_spec("cold_pairs")
+    assert spec.settings is ColdPairsSection and spec.role_of(section) == "discriminator"

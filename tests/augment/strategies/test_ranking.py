@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from longtail.augment.discriminate import finished
 from longtail.augment.judge import rankings
-from longtail.recipe import Judge, Ranking
+from longtail.augment.strategies.ranking import RankingSection
+from longtail.recipe import Judge
+from longtail.registry import strategy_spec
 from longtail.schema import ACCEPTED, DUPLICATE, HELD_OUT, UNPARSABLE
 from tests.augment.strategies.conftest import (
     N_ITEMS,
@@ -29,7 +31,7 @@ PROBABILITIES = st.lists(st.floats(1e-5, 0.1), min_size=5, max_size=5, unique=Tr
 
 
 def rows_of(rendering: str, mode: str = "listwise", held_out: list[int] | None = None):
-    strategy = strategy_of(Ranking(candidates=5, mode=mode), rendering, HINTS)
+    strategy = strategy_of(RankingSection(candidates=5, mode=mode), rendering, HINTS)
     return strategy, asked(strategy, LOG, [held_out or [], [], [], [], []])
 
 
@@ -78,7 +80,7 @@ def test_pointwise_ranks_by_the_probability_of_yes(probabilities):
     assert {p["item"]: p["likelihood"] for p in found} == pytest.approx(
         dict(zip(shown, expected, strict=True)), rel=1e-4
     )
-    assert strategy.role == "discriminator"
+    assert strategy_spec("ranking").role_of(strategy.section) == "discriminator"
 
 
 @settings(max_examples=60)

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longtail.augment.judge import judge
-from longtail.augment.strategies.screening import kept
-from longtail.recipe import Screening
+from longtail.augment.strategies.screening import ScreeningSection, kept
 from longtail.schema import ACCEPTED, REJECTED
 from tests.augment.strategies.conftest import (
     answered,
@@ -20,7 +19,7 @@ from tests.augment.strategies.conftest import (
 
 
 def test_the_latest_interactions_are_asked_for_with_the_history_without_them():
-    strategy, prompts = strategy_of(Screening(latest=3), "token"), prompts_of("token")
+    strategy, prompts = strategy_of(ScreeningSection(latest=3), "token"), prompts_of("token")
     history = np.array([4, 9, 2, 7, 5])
     (row,) = asked(strategy, [history.tolist()]).to_pylist()
     assert row["shown"] == [2, 7, 5] and row["options"] == [prompts.yes, prompts.no]
@@ -30,13 +29,13 @@ def test_the_latest_interactions_are_asked_for_with_the_history_without_them():
 
 
 def test_an_only_interaction_is_not_questioned():
-    assert len(asked(strategy_of(Screening(), "token"), [[3]])) == 0
+    assert len(asked(strategy_of(ScreeningSection(), "token"), [[3]])) == 0
 
 
 @settings(max_examples=80)
 @given(said=st.lists(st.floats(0.01, 0.99), min_size=4, max_size=4), threshold=st.floats(0, 1))
 def test_what_is_kept_is_as_probable_as_the_threshold(said, threshold):
-    strategy, prompts = strategy_of(Screening(threshold=threshold), "token"), prompts_of("token")
+    strategy, prompts = strategy_of(ScreeningSection(threshold=threshold), "token"), prompts_of("token")
     rows = asked(strategy, [[1, 2], [3, 4, 5, 6]], [[], []])
     answers = [options([prompts.yes, prompts.no], [p, 1 - p]) for p in said]
     table = answered(rows, [None, answers])

@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longtail.augment.strategies.candidates import shares, unseen
+from longtail.augment.strategies.cold_pairs import ColdPairsSection
+from longtail.augment.strategies.id_list import IdListSection
+from longtail.augment.strategies.insertion import InsertionSection
+from longtail.augment.strategies.ranking import RankingSection
 from longtail.augment.strategies.strategy import Spoken
 from longtail.errors import InputError
-from longtail.recipe import ColdPairs, IdList, Insertion, Ranking
 from longtail.schema import ANSWER
 from tests.augment.strategies.conftest import asked, catalogue_of, hints_of, prompts_of, strategy_of
 
@@ -69,20 +72,20 @@ def test_shares_are_the_softmax_of_each_question(questions):
 
 def test_a_request_is_known_by_its_content():
     train = [[1, 2, 3], [1, 2, 3], [4, 5, 6]]
-    ids = asked(strategy_of(Insertion(), "token"), train)["request_id"].to_pylist()
+    ids = asked(strategy_of(InsertionSection(), "token"), train)["request_id"].to_pylist()
     assert len(set(ids)) == 3 and all(len(one) == 16 for one in ids)
-    assert ids == asked(strategy_of(Insertion(), "token"), train)["request_id"].to_pylist()
-    other = strategy_of(Insertion(candidates=9), "token")
+    assert ids == asked(strategy_of(InsertionSection(), "token"), train)["request_id"].to_pylist()
+    other = strategy_of(InsertionSection(candidates=9), "token")
     assert not set(ids) & set(asked(other, train)["request_id"].to_pylist())
 
 
 @pytest.mark.parametrize(
     ("section", "rendering", "setting"),
     [
-        (IdList(length=400), "token", "length = 400"),
-        (Ranking(candidates=10), "title", "candidates = 10"),
-        (Ranking(candidates=20), "id", "candidates = 20"),
-        (Insertion(candidates=20), "title", "candidates = 20"),
+        (IdListSection(length=400), "token", "length = 400"),
+        (RankingSection(candidates=10), "title", "candidates = 10"),
+        (RankingSection(candidates=20), "id", "candidates = 20"),
+        (InsertionSection(candidates=20), "title", "candidates = 20"),
     ],
 )
 def test_more_than_the_context_holds_is_refused_with_the_numbers(section, rendering, setting):
@@ -92,7 +95,9 @@ def test_more_than_the_context_holds_is_refused_with_the_numbers(section, render
 
 
 @pytest.mark.parametrize("rendering", ["token", "title", "id"])
-@pytest.mark.parametrize("section", [Ranking(candidates=4), Insertion(candidates=4), IdList(length=4)])
+@pytest.mark.parametrize(
+    "section", [RankingSection(candidates=4), InsertionSection(candidates=4), IdListSection(length=4)]
+)
 def test_the_smallest_context_that_is_not_refused_holds_all_of_the_longest_prompt(section, rendering):
     """What is refused is what would not fit, to the token."""
     train = [[0, 1, 2, 3], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]]
@@ -112,10 +117,10 @@ def test_the_smallest_context_that_is_not_refused_holds_all_of_the_longest_promp
 
 def test_more_options_than_an_answer_carries_are_refused():
     with pytest.raises(InputError, match="insertion: candidates = 65, .* at most 64 items"):
-        strategy_of(Insertion(candidates=65), "token")
+        strategy_of(InsertionSection(candidates=65), "token")
 
 
 def test_a_catalogue_without_two_cold_items_has_no_cold_pairs(monkeypatch):
     monkeypatch.setattr(catalogue_of("token"), "cold", np.array([3], np.int32))
     with pytest.raises(InputError, match="cold_pairs: of 30 items 1 are cold"):
-        strategy_of(ColdPairs(), "token")
+        strategy_of(ColdPairsSection(), "token")

@@ -8,9 +8,10 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from longtail.augment.strategies.ranking import RankingSection
 from longtail.llm.prompts.hints import Hints, build_hints
 from longtail.recipe import ItemCF as Section
-from longtail.recipe import Ranking, Recommenders
+from longtail.recipe import Recommenders
 from longtail.recommenders import build
 from longtail.recommenders.interface import Interactions
 from longtail.recommenders.models.itemcf import ItemCF
@@ -69,7 +70,7 @@ def test_the_similar_user_has_the_largest_cosine_and_is_somebody_else(log):
 @given(
     log=LOGS,
     count=st.integers(1, 6),
-    name=st.sampled_from(get_args(Ranking.model_fields["recommender"].annotation)),
+    name=st.sampled_from(get_args(RankingSection.model_fields["recommender"].annotation)),
     recency=st.sampled_from([1.0, 0.6]),
 )
 def test_the_top_is_that_of_the_recommender_itself(log, count, name, recency):

@@ -1,43 +1,56 @@
-"""Strategy id_list: the rest of a list of items, sampled (LLM4IDRec, 2411.02041; papers 3.2 and 3.4).
+"""Strategy id_list: the rest of a list of items, sampled (LLM4IDRec, 2411.02041).
 
 The paper filters by form alone: what is no item of the catalogue is dropped, all else joins the user's log. So there is no
 judge; what a user took already, what is held out and what a list repeats is left out here.
 """
 
 from math import factorial
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from longtail.augment.proposals import NOTHING, OPEN, Proposals
 from longtail.augment.strategies.candidates import check_context, longest_items
-from longtail.augment.strategies.item_tokens import Catalogue
+from longtail.augment.strategies.spec import StrategySpec, Tools
 from longtail.augment.strategies.strategy import Asked, Rng, Spoken
 from longtail.augment.strategies.written_lists import ListReader
-from longtail.llm.prompts.building import Prompts
 from longtail.llm.vllm_pool import Sampling
-from longtail.recipe import IdList as Section
+from longtail.recipe import Positive, StrategySection
 from longtail.schema import ACCEPTED, NOT_CHOSEN, NOT_IN_CATALOGUE
 
 SURELY_MORE = 12
 """Items that have more orders than anybody asks lists for."""
 
 
+class IdListSection(StrategySection):
+    """LLM4IDRec (2411.02041): the rest of a list of bare ids, sampled."""
+
+    strategy: Literal["id_list"] = "id_list"
+    lists: Positive = 1
+    """Lists sampled for each user."""
+    length: Positive = 10
+    """Items of a list, at most."""
+    temperature: Annotated[float, Field(gt=0)] = 0.8
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
+    share: Annotated[float, Field(gt=0)] | None = None
+    """At most this share of a user's history is added; the paper has no cap."""
+
+
 class IdList:
     """One request per list: the user's whole history, in another order each, as tuning splits it."""
 
-    name = "id_list"
-    role = "generator"
     questions = 1
-    judged = False
 
-    def __init__(self, section: Section, prompts: Prompts, catalogue: Catalogue) -> None:
-        self.section, self.prompts, self.catalogue = section, prompts, catalogue
+    def __init__(self, section: IdListSection, tools: Tools) -> None:
+        prompts = tools.prompts
+        self.section, self.prompts, self.catalogue = section, prompts, tools.catalogue
         prompts.check(["id_list"])
         self.room = section.length
-        if catalogue.rendering != "token":
-            self.reader = ListReader(prompts.tokenizer, catalogue)
+        if self.catalogue.rendering != "token":
+            self.reader = ListReader(prompts.tokenizer, self.catalogue)
             self.room = self.reader.room(section.length, prompts)
         self.sampling = Sampling(self.room, temperature=section.temperature, top_p=section.top_p)
         one = longest_items(prompts, 1)
@@ -46,7 +59,7 @@ class IdList:
         )
 
     def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
-        """Fewer than `lists` where the history has fewer orders: the same question twice gets the same answer."""
+        """Fewer than `lists` if the history has fewer orders: the same question twice gets the same answer."""
         orders: dict[bytes, np.ndarray] = {}
         while len(orders) < min(self.section.lists, factorial(min(len(history), SURELY_MORE))):
             order = rng.permutation(history)
@@ -82,3 +95,6 @@ class IdList:
         items = self.catalogue.of_tokens(said.written[listed])
         found = Proposals.open(rows, items, np.exp(said.written_logprobs[listed]))
         return found.marked(items == NOTHING, NOT_IN_CATALOGUE)
+
+
+SPEC = StrategySpec(settings=IdListSection, build=IdList, role="generator", task="id_list", answers="list")

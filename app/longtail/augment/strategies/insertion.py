@@ -1,24 +1,35 @@
-"""Strategy insertion: of some items that a user has not taken, the most likely one (Llama4Rec, 2401.13870, papers 2.2).
+"""Strategy insertion: of some items that a user has not taken, the most likely one (Llama4Rec, 2401.13870).
 
 Fusion puts it at a random place of the user's sequence.
 """
 
+from typing import Annotated, Literal
+
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from longtail.augment.proposals import NOTHING, Proposals
 from longtail.augment.strategies.candidates import check_context, longest_items, offered, unseen, written
-from longtail.augment.strategies.item_tokens import Catalogue
+from longtail.augment.strategies.spec import StrategySpec, Tools
 from longtail.augment.strategies.strategy import Asked, Rng
 from longtail.augment.strategies.written_lists import ListReader
 from longtail.errors import InputError
 from longtail.llm.prompts.building import Prompts
 from longtail.llm.vllm_pool import MAX_LOGPROBS, Sampling
-from longtail.recipe import Insertion as Section
+from longtail.recipe import StrategySection
 from longtail.schema import ACCEPTED, NOT_CHOSEN
 
 READ = 3
-"""Items of a written list: where the first is no candidate the next may be one, and more would be paid for in vain."""
+"""Items of a written list: if the first is no candidate, the next may be one, and more would be paid for in vain."""
+
+
+class InsertionSection(StrategySection):
+    """Llama4Rec, sequential: the most likely of some items the user has not taken, put at a random place."""
+
+    strategy: Literal["insertion"] = "insertion"
+    candidates: Annotated[int, Field(ge=2)] = 10
+    """Drawn for each user; the paper does not say how many."""
 
 
 class Insertion:
@@ -28,12 +39,10 @@ class Insertion:
     recommender's help.
     """
 
-    name = "insertion"
-    role = "generator"
     questions = 1
-    judged = False
 
-    def __init__(self, section: Section, prompts: Prompts, catalogue: Catalogue) -> None:
+    def __init__(self, section: InsertionSection, tools: Tools) -> None:
+        prompts, catalogue = tools.prompts, tools.catalogue
         self.section, self.prompts, self.catalogue = section, prompts, catalogue
         if catalogue.rendering == "token":
             self._check_options()
@@ -69,7 +78,7 @@ class Insertion:
         return [Asked([self._ranking(self.prompts, history, candidates)], candidates)]
 
     def read(self, answers: pa.Table) -> Proposals:
-        """Best first. The best alone is accepted, and no other in its stead where it is held out."""
+        """Best first. The best alone is accepted, and no other in its stead if it is held out."""
         token = self.catalogue.rendering == "token"
         found = offered(answers, self.catalogue) if token else written(answers, self.reader)
         candidate = found.items != NOTHING
@@ -79,3 +88,6 @@ class Insertion:
     def _ranking(self, prompts: Prompts, history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         none = candidates[:0]
         return prompts.ranking(history, candidates, hint=none, similar=none, room=self.room)
+
+
+SPEC = StrategySpec(settings=InsertionSection, build=Insertion, role="generator", task="next_item")

@@ -2,20 +2,23 @@
 
 from collections.abc import Iterable
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from transformers import PreTrainedTokenizerBase
 
 from longtail.augment.proposals import NOTHING
 from longtail.data.catalogue import COLD, TAIL
 from longtail.llm.prompts.item_text import item_texts
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 
 class Catalogue:
     """items: rows of `schema.ITEMS`; rendering: how prompts write them."""
 
-    def __init__(self, items: pa.Table, rendering: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, items: pa.Table, rendering: str, tokenizer: "PreTrainedTokenizerBase") -> None:
         self.items, self.rendering = items, rendering
         self.size = items.num_rows
         self.rare = rare_items(items)

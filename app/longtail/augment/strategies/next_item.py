@@ -4,37 +4,50 @@ With the `token` rendering one prefill proposes all items at once: the likeliest
 probabilities, nothing is decoded. With `title` and `id` the generator goes on writing the user's list.
 """
 
+from typing import Literal
+
 import numpy as np
 import pyarrow as pa
 
 from longtail.augment.proposals import NOTHING, Proposals
-from longtail.augment.strategies.item_tokens import Catalogue
+from longtail.augment.strategies.spec import StrategySpec, Tools
 from longtail.augment.strategies.strategy import Asked, Rng, Spoken
 from longtail.augment.strategies.written_lists import ListReader
-from longtail.llm.prompts.building import Prompts
 from longtail.llm.vllm_pool import MAX_LOGPROBS, Sampling
-from longtail.recipe import NextItem as Section
+from longtail.recipe import ItemSlice, Positive, Share, StrategySection
 from longtail.schema import NOT_CHOSEN, NOT_IN_CATALOGUE
+
+
+class NextItemSection(StrategySection):
+    """LLM-I2I (2512.21595): the items that a user would take next."""
+
+    strategy: Literal["next_item"] = "next_item"
+    proposals: Positive = 10
+    """So many are judged; what else the answer names is kept as the LLM's list of this user."""
+    tail_share: Share = 0.0
+    """This share of a user's proposals is reserved for long-tail and cold items, and of what the judge keeps as well."""
+    only: list[ItemSlice] | None = None
+    """Propose items of these slices alone."""
+    constrained: bool = False
+    """With titles: decode under a grammar of the catalogue (vLLM's structured outputs); nothing else can be written."""
 
 
 class NextItem:
     """One request per user, one question: the generator's prompt is the user's latest training interactions."""
 
-    name = "next_item"
-    role = "generator"
     questions = 1
-    judged = True
 
-    def __init__(self, section: Section, prompts: Prompts, catalogue: Catalogue) -> None:
-        self.section, self.prompts, self.catalogue = section, prompts, catalogue
+    def __init__(self, section: NextItemSection, tools: Tools) -> None:
+        self.section, self.prompts, self.catalogue = section, tools.prompts, tools.catalogue
         self.reserved = round(section.proposals * section.tail_share)
-        self.allowed = catalogue.in_slices(section.only)
-        if catalogue.rendering == "token":
+        self.allowed = self.catalogue.in_slices(section.only)
+        if self.catalogue.rendering == "token":
             self.sampling = Sampling(top=MAX_LOGPROBS)
         else:
-            self.reader = ListReader(prompts.tokenizer, catalogue)
+            self.reader = ListReader(self.prompts.tokenizer, self.catalogue)
             grammar = self.reader.grammar(self.allowed) if section.constrained else None
-            self.sampling = Sampling(max_tokens=self.reader.room(section.proposals, prompts), grammar=grammar)
+            room = self.reader.room(section.proposals, self.prompts)
+            self.sampling = Sampling(max_tokens=room, grammar=grammar)
 
     def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
         return [Asked([self.prompts.next_item(history)], history[:0])]
@@ -54,3 +67,14 @@ class NextItem:
         items = self.catalogue.of_tokens(said.options)
         found = Proposals.open(rows, items, np.exp(said.option_logprobs))
         return found.marked(items == NOTHING, NOT_IN_CATALOGUE)
+
+
+SPEC = StrategySpec(
+    settings=NextItemSection,
+    build=NextItem,
+    role="generator",
+    task="next_item",
+    ranks=True,
+    judged=True,
+    answers="list",
+)

@@ -1,64 +1,63 @@
-"""Strategies pairs and cold_pairs: which of two items does a user prefer?
+"""Strategy pairs: which of two items does a user prefer?
 
-Llama4Rec (2401.13870, papers 2.2) draws the two at random, its authors' code takes a recommender's best two; the cold-start
-augmenters (2402.11724, papers 4.2) draw two cold items. Each pair is asked in both orders, for an LLM leans to one letter:
-where the orders disagree it has not answered.
+Llama4Rec (2401.13870) draws the two at random, its authors' code takes a recommender's best two. Each pair is asked in both
+orders, for an LLM leans to one letter: if the orders disagree, it has not answered.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from longtail.augment.proposals import OPEN, Proposals
 from longtail.augment.strategies.candidates import shares, shown_items, unseen
-from longtail.augment.strategies.item_tokens import Catalogue
+from longtail.augment.strategies.spec import StrategySpec, Tools
 from longtail.augment.strategies.strategy import Asked, Rng, Spoken
-from longtail.errors import InputError
 from longtail.llm.prompts.building import Prompts
-from longtail.llm.prompts.hints import Hints
 from longtail.llm.vllm_pool import Sampling
-from longtail.recipe import ColdPairs
-from longtail.recipe import Pairs as Section
+from longtail.recipe import Positive, StrategySection
 from longtail.schema import ACCEPTED, UNDECIDED
+
+if TYPE_CHECKING:
+    from longtail.llm.prompts.hints import Hints
+
+
+class PairsSection(StrategySection):
+    """Llama4Rec (2401.13870), direct: which of two items does the user prefer?"""
+
+    strategy: Literal["pairs"] = "pairs"
+    pairs: Positive = 1
+    """Pairs for each user; the paper does not say how many."""
+    choose: Literal["random", "top"] = "random"
+    """Random items (the paper), or a recommender's first two (`top`, as in the authors' sister code)."""
 
 
 class Pairs:
     """One request per user: `shown` is a0, b0, a1, b1, ..., the questions are a or b, b or a, of each pair.
 
-    hints: needed where the pairs are a recommender's; read in the worker.
+    count: pairs of a user; pool int32: the items that they are drawn from, if they are not a recommender's best; hints:
+    needed for those, and read in the worker.
     """
-
-    role = "discriminator"
-    judged = False
 
     def __init__(
         self,
-        section: Section | ColdPairs,
+        count: int,
         prompts: Prompts,
-        catalogue: Catalogue,
-        hints: Callable[[], Hints] | None = None,
+        pool: np.ndarray,
+        hints: Callable[[], "Hints"] | None = None,
     ) -> None:
-        self.section, self.prompts, self.hints = section, prompts, hints
-        self.name: str = section.strategy
-        self.questions = 2 * section.pairs
+        self.count, self.prompts, self.pool, self.hints = count, prompts, pool, hints
+        self.questions = 2 * count
         self.sampling = Sampling()
-        self.pool = catalogue.cold if isinstance(section, ColdPairs) else catalogue.warm
         prompts.check(["preference"])
-        if isinstance(section, ColdPairs) and len(self.pool) < 2:
-            raise InputError(
-                f"augment, strategy cold_pairs: of {catalogue.size} items {len(self.pool)} are cold (without a training"
-                " interaction), a pair needs two. Have items that came late held out (dataset.split: temporal), or leave"
-                " cold_pairs out."
-            )
 
     def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
-        count = 2 * self.section.pairs
         if self.hints:
-            items = self.hints().top(history, count)
+            items = self.hints().top(history, 2 * self.count)
         else:
-            items = unseen(rng, self.pool, history, count)
+            items = unseen(rng, self.pool, history, 2 * self.count)
         pairs = items[: len(items) // 2 * 2].reshape(-1, 2)
         if not len(pairs):
             return []
@@ -85,3 +84,13 @@ class Pairs:
         outcomes = np.where(preferred.outcomes == OPEN, against.outcomes, preferred.outcomes)
         found = replace(preferred, outcomes=outcomes, against=against.items)
         return found.marked(~agreed[order], UNDECIDED).marked(agreed[order], ACCEPTED)
+
+
+def build(section: PairsSection, tools: Tools) -> Pairs:
+    hints = tools.hints("itemcf") if section.choose == "top" else None
+    return Pairs(section.pairs, tools.prompts, tools.catalogue.warm, hints)
+
+
+SPEC = StrategySpec(
+    settings=PairsSection, build=build, role="discriminator", task="preference", answers="pair"
+)

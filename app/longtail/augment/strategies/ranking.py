@@ -1,4 +1,4 @@
-"""Strategy ranking: a recommender's best items, ranked again by an LLM (Llama4Rec, 2401.13870, papers 2.2 to 2.4).
+"""Strategy ranking: a recommender's best items, ranked again by an LLM (Llama4Rec, 2401.13870).
 
 All of them become proposals, for what comes out is a ranking that serving reads, not interactions. A held-out item may be
 among them as any other: the recommender does not know it.
@@ -6,9 +6,11 @@ among them as any other: the recommender does not know it.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from longtail.augment.proposals import CODES, NOTHING, OPEN, Proposals
 from longtail.augment.strategies.candidates import (
@@ -19,14 +21,27 @@ from longtail.augment.strategies.candidates import (
     shown_items,
     written,
 )
-from longtail.augment.strategies.item_tokens import Catalogue
+from longtail.augment.strategies.spec import StrategySpec, Tools
 from longtail.augment.strategies.strategy import Asked, Rng, Spoken
 from longtail.augment.strategies.written_lists import ListReader
-from longtail.llm.prompts.building import Prompts
-from longtail.llm.prompts.hints import Hints
 from longtail.llm.vllm_pool import Sampling
-from longtail.recipe import Ranking as Section
+from longtail.recipe import StrategySection
 from longtail.schema import ACCEPTED, DUPLICATE
+
+if TYPE_CHECKING:
+    from longtail.llm.prompts.hints import Hints
+
+
+class RankingSection(StrategySection):
+    """Llama4Rec: a recommender's best items, ranked again by the LLM."""
+
+    strategy: Literal["ranking"] = "ranking"
+    recommender: Literal["itemcf", "bm25", "swing"] = "itemcf"
+    """Whose best items: one that is fitted on the observed log before the LLM is asked. For any other recommender the
+    list would be a stranger's, so it is fused with this one alone."""
+    mode: Literal["listwise", "pointwise"] = "listwise"
+    candidates: Annotated[int, Field(ge=2, le=64)] = 10
+    """k'; not stated, 10 in the authors' sister code."""
 
 
 class Listwise:
@@ -34,15 +49,12 @@ class Listwise:
     history of the most similar user. `shown` are the candidates as the recommender ranks them; the prompt shuffles them.
     """
 
-    name = "ranking"
-    role = "generator"
     questions = 1
-    judged = False
 
-    def __init__(
-        self, section: Section, prompts: Prompts, catalogue: Catalogue, hints: Callable[[], Hints]
-    ) -> None:
-        self.section, self.prompts, self.catalogue, self.hints = section, prompts, catalogue, hints
+    def __init__(self, section: RankingSection, tools: Tools) -> None:
+        prompts, catalogue = tools.prompts, tools.catalogue
+        self.section, self.prompts, self.catalogue = section, prompts, catalogue
+        self.hints: Callable[[], Hints] = tools.hints(section.recommender)
         prompts.check(["ranking"])
         self.room = 1
         if catalogue.rendering != "token":
@@ -59,7 +71,7 @@ class Listwise:
         )
 
     def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
-        """Nothing where the recommender has fewer than two items for a user."""
+        """Nothing if the recommender has fewer than two items for a user."""
         hints = self.hints()
         best = hints.top(history, self.section.candidates)
         if len(best) < 2:
@@ -75,10 +87,10 @@ class Listwise:
         return self._listed(answers)
 
     def _listed(self, answers: pa.Table) -> Proposals:
-        """The written list, and behind it the candidates that it leaves out, as the recommender ranks them.
+        """The written list, and after it the candidates that it leaves out, as the recommender ranks them.
 
         A list without any candidate ranks nothing. likelihood: 1 for the first of n, 1/n for the last, which is Llama4Rec's
-        utility -s C of place s (papers 2.4) within 0..1; the probability of a text does not fall along a list.
+        utility -s C of place s (2401.13870) within 0..1; the probability of a text does not fall along a list.
         """
         found = written(answers, self.reader)
         rows, items = shown_items(answers, Spoken.of(answers))
@@ -93,18 +105,15 @@ class Listwise:
 class Pointwise:
     """One request per user, a question Yes or No of each candidate; `shown` are the candidates."""
 
-    name = "ranking"
-    role = "discriminator"
-    judged = False
-
-    def __init__(self, section: Section, prompts: Prompts, hints: Callable[[], Hints]) -> None:
-        self.section, self.prompts, self.hints = section, prompts, hints
-        prompts.check(["yes_no"])
+    def __init__(self, section: RankingSection, tools: Tools) -> None:
+        self.section, self.prompts = section, tools.prompts
+        self.hints: Callable[[], Hints] = tools.hints(section.recommender)
+        self.prompts.check(["yes_no"])
         self.questions = section.candidates
         self.sampling = Sampling()
 
     def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
-        """Nothing where the recommender has fewer than two items for a user."""
+        """Nothing if the recommender has fewer than two items for a user."""
         best = self.hints().top(history, self.section.candidates)
         if len(best) < 2:
             return []
@@ -121,7 +130,7 @@ def _accepted(found: Proposals, answers: pa.Table) -> Proposals:
 
 
 def _followed(found: Proposals, rows: np.ndarray, items: np.ndarray) -> Proposals:
-    """Written proposals, and in each row behind them those of `items` that are not among them."""
+    """Written proposals, and in each row after them those of `items` that are not among them."""
     named = {*zip(found.rows.tolist(), found.items.tolist(), strict=True)}
     left = [pair not in named for pair in zip(rows.tolist(), items.tolist(), strict=True)]
     rows, items = rows[left], items[left]
@@ -134,3 +143,22 @@ def _followed(found: Proposals, rows: np.ndarray, items: np.ndarray) -> Proposal
         np.concatenate([found.outcomes, np.full(len(rows), OPEN, np.int8)])[order],
         texts=[texts[place] for place in order],
     )
+
+
+def by_mode(listwise: str, pointwise: str) -> Callable[[RankingSection], str]:
+    """What is one thing in the mode `listwise` and another one in `pointwise`."""
+    return lambda section: pointwise if section.mode == "pointwise" else listwise
+
+
+def build(section: RankingSection, tools: Tools) -> Listwise | Pointwise:
+    return (Pointwise if section.mode == "pointwise" else Listwise)(section, tools)
+
+
+SPEC = StrategySpec(
+    settings=RankingSection,
+    build=build,
+    role=by_mode(listwise="generator", pointwise="discriminator"),
+    task=by_mode(listwise="ranking", pointwise="yes_no"),
+    ranks=True,
+    answers="score",
+)

@@ -14,7 +14,6 @@ from longtail.augment.ledger import identity
 from longtail.augment.proposals import Proposals
 from longtail.llm.prompts.building import Prompts
 from longtail.llm.vllm_pool import Sampling
-from longtail.recipe import Role
 from longtail.schema import REQUESTS
 
 Rng = np.random.Generator
@@ -32,17 +31,13 @@ class Asked:
 class Strategy(Protocol):
     """One way of asking an LLM. Picklable: it travels to Ray tasks once."""
 
-    name: str
-    role: Role
     prompts: Prompts
     sampling: Sampling
     questions: int
     """Prompts of a request, about."""
-    judged: bool
-    """Whether its proposals go on to the discriminator and the judge."""
 
     def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
-        """The requests about one user; none where there is nothing to ask. rng depends on the user alone.
+        """The requests about one user; none if there is nothing to ask. rng depends on the user alone.
 
         What is held out is not given: no prompt can depend on it, not even by leaving it out.
         """

@@ -1,10 +1,10 @@
 """Written lists: where an LLM writes titles or ids, one item after the other, until a separator."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from transformers import PreTrainedTokenizerBase
 
 from longtail.augment.proposals import NOTHING, Proposals
 from longtail.augment.strategies.item_tokens import Catalogue
@@ -14,6 +14,9 @@ from longtail.llm.prompts.building import Prompts
 from longtail.llm.prompts.grammar import list_grammar
 from longtail.llm.prompts.item_text import item_texts, list_texts, separator
 from longtail.schema import NOT_IN_CATALOGUE, UNPARSABLE
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 LONG_ITEM = 0.95
 """Room for a list is measured by the item that is longer than this share of the catalogue."""
@@ -49,7 +52,7 @@ class Segments:
 class ListReader:
     """Reads lists of items of one rendering from what an LLM wrote."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, catalogue: Catalogue) -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", catalogue: Catalogue) -> None:
         self.tokenizer, self.catalogue = tokenizer, catalogue
         self.grounder = Grounder(catalogue.items, catalogue.rendering)
         self.end = separator(catalogue.rendering)

@@ -8,11 +8,10 @@ Llama4Rec (a ranking). Ids are joined here and nowhere else, so that tuning and 
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
-from transformers import PreTrainedTokenizerBase
 
 from longtail.errors import InputError
 from longtail.llm.prompts.example import LEFT_OUT, Example, answered
@@ -43,6 +42,9 @@ from longtail.llm.prompts.words import (
 from longtail.recipe import Task
 from longtail.workspace.place import Place
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 LONGEST_CONTEXT = 2048
 
 
@@ -54,7 +56,12 @@ class Prompts:
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, items: pa.Table, rendering: str, history: int, context: int
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        items: pa.Table,
+        rendering: str,
+        history: int,
+        context: int,
     ) -> None:
         self.tokenizer, self.rendering = tokenizer, rendering
         self.items = ItemTokens.build(tokenizer, items, rendering)

@@ -2,10 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from transformers import PreTrainedTokenizerBase
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MAX_TITLE = 120
 """Characters of a title that a prompt carries: enough to tell items apart, too few to fill the context."""
@@ -54,7 +57,7 @@ def separator(rendering: str) -> str:
     return {"token": "", "id": ",", "title": "\n"}[rendering]
 
 
-def titled(tokenizer: PreTrainedTokenizerBase, title: str, ending: str) -> np.ndarray:
+def titled(tokenizer: "PreTrainedTokenizerBase", title: str, ending: str) -> np.ndarray:
     """The tokens, int32, of an item whose title goes on with other words and is cut for them, separator included."""
     text = f"{title[: MAX_TITLE - 1 - len(ending)].rstrip()} {ending}{separator('title')}"
     return np.asarray(tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
@@ -68,7 +71,7 @@ class ItemTokens:
     indptr: np.ndarray
 
     @classmethod
-    def build(cls, tokenizer: PreTrainedTokenizerBase, items: pa.Table, rendering: str) -> "ItemTokens":
+    def build(cls, tokenizer: "PreTrainedTokenizerBase", items: pa.Table, rendering: str) -> "ItemTokens":
         ids = tokenizer(list_texts(items, rendering), add_special_tokens=False)["input_ids"]
         lengths = np.fromiter((len(one) for one in ids), np.int64, len(ids))
         tokens = np.fromiter((token for one in ids for token in one), np.int32, int(lengths.sum()))

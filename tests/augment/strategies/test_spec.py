@@ -1,14 +1,15 @@
-"""What `build` makes of a recipe: every strategy travels to a Ray task and asks there with the recipe's own recommender."""
+"""What a strategy declares: its file is the registry's, the recipe finds it, and what it builds travels to a Ray task."""
 
 from pathlib import Path
 
 import pytest
 
-from longtail.augment.strategies import build
+from longtail.augment.strategies.spec import Tools
 from longtail.augment.strategies.strategy import requests
 from longtail.data import Prepared
 from longtail.llm.prompts.hints import build_hints
 from longtail.recipe import Recipe
+from longtail.registry import strategy_spec
 from longtail.workspace import Workspace
 from tests.augment.strategies.conftest import histories, prompts_of, store, strategy_of
 
@@ -61,12 +62,10 @@ def test_a_built_strategy_asks_in_a_task_what_it_asks_here(ray_here, ws, section
         }
     )
     (chosen,), table = recipe.augment, histories(LOG, [[10, 11]] * len(LOG))
-    built = build(recipe, chosen, ws, Prepared(ws))
-    pointwise = section.get("mode") == "pointwise"
-    assert built.name == section["strategy"]
-    assert built.role == (
-        "discriminator" if section["strategy"] in DISCRIMINATED or pointwise else "generator"
-    )
+    spec, pointwise = strategy_spec(chosen.strategy), section.get("mode") == "pointwise"
+    role = "discriminator" if section["strategy"] in DISCRIMINATED or pointwise else "generator"
+    assert spec.role_of(chosen) == role
+    built = spec.build(chosen, Tools.open(recipe, role, ws, Prepared(ws)))
     asked_of = section.get("recommender", "itemcf")
     hints = build_hints(ws / "data", asked_of, getattr(recipe.recommenders, asked_of), recipe.seed)
     here = requests(table, strategy_of(chosen, "token", hints), "salt", 7)

@@ -1,0 +1,35 @@
+"""Strategy cold_pairs: which of two cold items would a user take next (cold-start augmenters, 2402.11724)?
+
+They are asked and read as `pairs` are.
+"""
+
+from typing import Literal
+
+from longtail.augment.strategies.pairs import Pairs
+from longtail.augment.strategies.spec import StrategySpec, Tools
+from longtail.errors import InputError
+from longtail.recipe import Positive, StrategySection
+
+
+class ColdPairsSection(StrategySection):
+    """Cold-start augmenters (2402.11724): which of two cold items would the user take next?"""
+
+    strategy: Literal["cold_pairs"] = "cold_pairs"
+    pairs: Positive = 5
+    """Pairs for each user; the paper does not say how many."""
+
+
+def build(section: ColdPairsSection, tools: Tools) -> Pairs:
+    cold = tools.catalogue.cold
+    if len(cold) < 2:
+        raise InputError(
+            f"augment, strategy cold_pairs: of {tools.catalogue.size} items {len(cold)} are cold (without a training"
+            " interaction), a pair needs two. Have items that came late held out (dataset.split: temporal), or leave"
+            " cold_pairs out."
+        )
+    return Pairs(section.pairs, tools.prompts, cold)
+
+
+SPEC = StrategySpec(
+    settings=ColdPairsSection, build=build, role="discriminator", task="preference", answers="pair"
+)
