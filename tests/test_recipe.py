@@ -29,6 +29,21 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
         ("name: x\nrecommenders: {swig: {}}", "unknown key 'recommenders.swig': did you mean 'swing'"),
         ("name: x\ndataset: {columms: {}}", "unknown key 'dataset.columms': did you mean 'columns'"),
         ("name: x\naugment: [{strategy: next_item, propsals: 3}]", "did you mean 'proposals'"),
+        (
+            "name: x\naugment: [{strategy: id_list, lenth: 3}]",
+            "unknown key 'augment.0.id_list.lenth': did you mean 'length'",
+        ),
+        ("name: x\naugment: [{strategy: insertions}]", "no strategy 'insertions': did you mean 'insertion'?"),
+        ("name: x\naugment: [{strategy: 7}]", "no strategy 7: known: next_item, id_list, insertion"),
+        (
+            "name: x\naugment: [{proposals: 3}]",
+            "augment.0 = {'proposals': 3}: Value error, no strategy None: known",
+        ),
+        ("name: x\naugment: [3]", "augment.0 = 3: Input should be a valid dictionary"),
+        (
+            "name: x\naugment: [{strategy: ranking, recommender: bpr}]",
+            "augment.0.ranking.recommender = 'bpr'",
+        ),
         ("name: x\njudge: {weight: 0}", "judge.weight = 0"),
         ("name: x\njudge: {likelihood: 0, agreement: 0, yes_no: 0}", "at least one of"),
         ("name: x\njudge: llm-i3i", "known: llm-i2i"),

@@ -3,9 +3,7 @@
 import difflib
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, SerializeAsAny
-from pydantic_core import SchemaValidator
-from pydantic_core.core_schema import tagged_union_schema
+from pydantic import BeforeValidator, SerializeAsAny, create_model
 
 from longtail.recipe.section import Positive, Section, Share
 from longtail.registry import strategies, strategy_spec
@@ -26,20 +24,16 @@ class StrategySection(Section):
 
 def _declared(given: Any) -> Any:
     """A section in the class that its strategy declares. The strategy's module is imported here, and no other one is."""
-    if isinstance(given, StrategySection):
+    if not isinstance(given, dict):
         return given
-    named = isinstance(given, dict) and "strategy" in given
-    if named and given["strategy"] not in [*strategies()]:
-        name = str(given["strategy"])
-        near = difflib.get_close_matches(name, strategies(), n=1, cutoff=0.5)
+    name = given.get("strategy")
+    if name not in [*strategies()]:
+        near = difflib.get_close_matches(str(name), strategies(), n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'? " if near else ""
-        raise ValueError(f"no strategy '{name}': {hint}known: {', '.join(strategies())}")
-    declared = {}
-    if named:
-        section = strategy_spec(given["strategy"]).settings
-        declared = {given["strategy"]: section.__pydantic_core_schema__}
-    # As pydantic checks one of several classes; it also says what is wrong with a section that names no strategy.
-    return SchemaValidator(tagged_union_schema(declared, "strategy")).validate_python(given)
+        raise ValueError(f"no strategy {name!r}: {hint}known: {', '.join(strategies())}")
+    # A model around it, so that a fault within the section is told with the strategy's name.
+    named = create_model("Strategy", __base__=Section, **{name: (strategy_spec(name).settings, ...)})
+    return getattr(named.model_validate({name: given}), name)
 
 
 Strategies = list[Annotated[SerializeAsAny[StrategySection], BeforeValidator(_declared)]]

@@ -1,15 +1,19 @@
 """What a strategy declares: its file is the registry's, the recipe finds it, and what it builds travels to a Ray task."""
 
+import pickle
+import subprocess
+import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from longtail.augment.strategies.spec import Tools
+from longtail.augment.strategies.spec import StrategySpec, Tools
 from longtail.augment.strategies.strategy import requests
 from longtail.data import Prepared
 from longtail.llm.prompts.hints import build_hints
-from longtail.recipe import Recipe
-from longtail.registry import strategy_spec
+from longtail.recipe import Recipe, Role, Task, load_recipe
+from longtail.registry import strategies, strategy_spec
 from longtail.workspace import Workspace
 from tests.augment.strategies.conftest import histories, prompts_of, store, strategy_of
 
@@ -42,6 +46,70 @@ def ws(tmp_path_factory) -> Workspace:
         folder = Path((made / f"llm/{role}").path)
         prompts_of("token").tokenizer.save_pretrained(folder)
     return made
+
+
+@pytest.mark.parametrize("name", strategies())
+def test_every_registered_strategy_declares_what_the_recipe_finds(name):
+    spec = strategy_spec(name)
+    assert isinstance(spec, StrategySpec)
+    assert Path(sys.modules[spec.settings.__module__].__file__).stem == name
+    section = spec.settings()
+    assert section.strategy == name
+    role, task = spec.role_of(section), spec.task_of(section)
+    assert role in get_args(Role) and task in get_args(Task)
+    assert not (spec.judged and spec.judge), "one judge decides"
+    taught = {"generator": {"tasks": {"next_item": 1}}, "discriminator": {"tasks": {"yes_no": 1}}}
+    taught[role]["tasks"][task] = 1
+    recipe = Recipe.model_validate(
+        {"name": "x", "augment": [{"strategy": name}], "variants": ["observed"]} | taught
+    )
+    assert recipe.augment == [section] and type(recipe.augment[0]) is spec.settings
+    assert recipe.ranking_strategies == ((name,) if spec.ranks else ())
+
+
+def test_what_is_declared_is_what_each_paper_asks():
+    """The table that stood in the recipe when all strategies were declared there."""
+    declared = {name: strategy_spec(name) for name in strategies()}
+    answered = {
+        name: (spec.role_of(spec.settings()), spec.task_of(spec.settings()))
+        for name, spec in declared.items()
+    }
+    assert answered == {
+        "next_item": ("generator", "next_item"),
+        "id_list": ("generator", "id_list"),
+        "insertion": ("generator", "next_item"),
+        "pairs": ("discriminator", "preference"),
+        "cold_pairs": ("discriminator", "preference"),
+        "ranking": ("generator", "ranking"),
+        "screening": ("discriminator", "yes_no"),
+    }
+    pointwise, ranking = declared["ranking"].settings(mode="pointwise"), declared["ranking"]
+    assert (ranking.role_of(pointwise), ranking.task_of(pointwise)) == ("discriminator", "yes_no")
+    having = {
+        field: [name for name, spec in declared.items() if getattr(spec, field)]
+        for field in ("ranks", "judged", "judge", "preferring")
+    }
+    assert having == {
+        "ranks": ["next_item", "ranking"],
+        "judged": ["next_item"],
+        "judge": ["screening"],
+        "preferring": ["pairs", "cold_pairs"],
+    }
+
+
+def test_a_recipe_is_loaded_without_pytorch_or_vllm(tmp_path):
+    """All strategies, and a recipe that travelled to a worker: either would pay seconds for what it does not use."""
+    named = ", ".join(f"{{strategy: {name}}}" for name in strategies())
+    tasks = "generator: {tasks: {next_item: 1, id_list: 1, ranking: 1}}\ndiscriminator: {tasks: {yes_no: 1, preference: 1}}"
+    path = tmp_path / "all.yaml"
+    path.write_text(f"name: all\naugment: [{named}]\n{tasks}\n")
+    (tmp_path / "recipe").write_bytes(pickle.dumps(load_recipe(path)))
+    heavy = "assert not {'torch', 'vllm', 'transformers', 'ray'} & {*sys.modules}, sorted(sys.modules)"
+    for code in (
+        f"from longtail.recipe import load_recipe; load_recipe('demo'); load_recipe({str(path)!r})",
+        f"import pickle; pickle.load(open({str(tmp_path / 'recipe')!r}, 'rb'))",
+    ):
+        subprocess.run([sys.executable, "-c", f"import sys; {code}; {heavy}"], check=True)
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda one: "-".join(map(str, one.values())))

@@ -1,4 +1,4 @@
-"""What strategies that show items to an LLM share: drawing them, whether the context holds them, what was said of them."""
+"""What strategies share: drawing the items to be shown, whether the context holds them, and reading what was said."""
 
 import sys
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from longtail.augment.strategies.written_lists import ListReader
 from longtail.errors import InputError
 from longtail.llm.prompts.building import Prompts
 from longtail.recipe import StrategySection
-from longtail.schema import UNPARSABLE
+from longtail.schema import NOT_IN_CATALOGUE, UNPARSABLE
 
 
 def unseen(rng: Rng, pool: np.ndarray, history: np.ndarray, count: int) -> np.ndarray:
@@ -83,6 +83,15 @@ def offered(answers: pa.Table, catalogue: Catalogue) -> Proposals:
     rows, likelihood = np.repeat(said.rows, np.diff(said.option_starts)), shares(said)
     order = np.lexsort((-likelihood, rows))
     return Proposals.open(rows[order], catalogue.of_tokens(said.options)[order], likelihood[order])
+
+
+def next_tokens(answers: pa.Table, catalogue: Catalogue) -> Proposals:
+    """The likeliest next tokens. A token that is no item is a proposal too, of something outside the catalogue."""
+    said = Spoken.of(answers)
+    rows = np.repeat(said.rows, np.diff(said.option_starts))
+    items = catalogue.of_tokens(said.options)
+    found = Proposals.open(rows, items, np.exp(said.option_logprobs))
+    return found.marked(items == NOTHING, NOT_IN_CATALOGUE)
 
 
 def written(answers: pa.Table, reader: ListReader) -> Proposals:

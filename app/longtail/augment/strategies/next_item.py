@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from longtail.augment.proposals import NOTHING, Proposals
+from longtail.augment.strategies.candidates import next_tokens
 from longtail.augment.strategies.spec import StrategySpec, Tools
-from longtail.augment.strategies.strategy import Asked, Rng, Spoken
+from longtail.augment.strategies.strategy import Asked, Rng
 from longtail.augment.strategies.written_lists import ListReader
 from longtail.llm.vllm_pool import MAX_LOGPROBS, Sampling
 from longtail.recipe import ItemSlice, Positive, Share, StrategySection
-from longtail.schema import NOT_CHOSEN, NOT_IN_CATALOGUE
+from longtail.schema import NOT_CHOSEN
 
 
 class NextItemSection(StrategySection):
@@ -54,19 +55,12 @@ class NextItem:
 
     def read(self, answers: pa.Table) -> Proposals:
         """Best first. The first `proposals` that can be judged are open, and the first of rare items on reserved seats."""
-        found = self._tokens(answers) if self.catalogue.rendering == "token" else self.reader.read(answers)
+        token = self.catalogue.rendering == "token"
+        found = next_tokens(answers, self.catalogue) if token else self.reader.read(answers)
         found = found.settled(answers).marked(
             ~self.allowed[found.items] & (found.items != NOTHING), NOT_CHOSEN
         )
         return found.kept(self.section.proposals - self.reserved, self.reserved, self.catalogue.rare)
-
-    def _tokens(self, answers: pa.Table) -> Proposals:
-        """The likeliest next tokens. A token that is no item is a proposal too, of something outside the catalogue."""
-        said = Spoken.of(answers)
-        rows = np.repeat(said.rows, np.diff(said.option_starts))
-        items = self.catalogue.of_tokens(said.options)
-        found = Proposals.open(rows, items, np.exp(said.option_logprobs))
-        return found.marked(items == NOTHING, NOT_IN_CATALOGUE)
 
 
 SPEC = StrategySpec(
