@@ -41,7 +41,7 @@ class Serving(Section):
 
     recommender: str | None = None
     variant: TrainedVariant | None = None
-    list: Literal["next_item", "ranking"] | None = None
+    list: str | None = None
     """The strategy whose list is fused in. That of `ranking` is of one recommender's items, and is fused with no other."""
     alpha_1: Share | None = None
     alpha_2: Share | None = None
