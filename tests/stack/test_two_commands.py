@@ -193,7 +193,7 @@ def test_a_second_command_harms_nothing(
 
 def judged(name: str, code: int, words: str, writer: int) -> str | None:
     """What the second command was told; None if that fits neither what it is nor what it found."""
-    if code == 2 and f"(process {writer}) writes here since" in words:
+    if code == 2 and f"(process {writer}) has been writing here for" in words:
         return "refused by name" if name not in ("status", "serve") else None
     if code == 2 and "holds the run of recipe 'two', this is 'other'" in words:
         return "another recipe"

@@ -59,7 +59,9 @@ def writer(tmp_path):
 
 
 def test_a_second_writer_is_refused_with_the_first_ones_name_and_age(writer, tmp_path):
-    with pytest.raises(InputError, match=rf"process {writer.pid}\) writes here since \d\.\d s\. Wait"):
+    with pytest.raises(
+        InputError, match=rf"process {writer.pid}\) has been writing here for \d\.\d s\. Wait"
+    ):
         Workspace(str(tmp_path)).stage("data", {}).publishing().__enter__()
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == [
         file.name for file in (tmp_path / FOLDER).iterdir()
@@ -81,7 +83,7 @@ def test_a_writer_that_is_stopped_lives(writer, tmp_path):
     writer.send_signal(signal.SIGSTOP)
     (claim,) = (tmp_path / FOLDER).iterdir()
     os.utime(claim, (0, 0))
-    with pytest.raises(InputError, match="writes here"), Workspace(str(tmp_path)).writing():
+    with pytest.raises(InputError, match="has been writing here"), Workspace(str(tmp_path)).writing():
         pass
 
 
@@ -94,7 +96,9 @@ def test_of_a_writer_on_another_machine_the_silence_tells(tmp_path, silent, live
     then = time.time() - silent
     os.utime(claim, (then, then))
     if lives:
-        with pytest.raises(InputError, match=r"on node-7 \(process \d+, job raysubmit_1\) writes here"):
+        with pytest.raises(
+            InputError, match=r"on node-7 \(process \d+, job raysubmit_1\) has been writing here"
+        ):
             Workspace(str(tmp_path)).stage("data", {}).publishing().__enter__()
     else:
         with Workspace(str(tmp_path)).writing():

@@ -1,4 +1,4 @@
-"""Where a run lies: places in any file system, one writer at a time, everything published whole or not at all."""
+"""The workspace of a run: files in any file system, one writer at a time, each stage published whole or not at all."""
 
 from longtail.workspace.workspace import STAGES, Stage, Workspace, fingerprint, read_manifest
 

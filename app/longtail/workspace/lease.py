@@ -1,9 +1,9 @@
-"""One writer per workspace: a lease says who writes, since when, and that he is alive.
+"""One writer per workspace: a lease records which process writes, since when, and that it is alive.
 
-A writer puts a claim of his own into the folder `_lease` and then lists it: he has the lease if no other living claim is
-there. Of two who claim at the same time the later one always sees the earlier one's claim, so two can never both have
-it; this needs no lock and holds on every file system that lists what was written. The claim is written again every few
-seconds. Readers write nothing, and need no lease.
+A process writes its own claim into the folder `_lease` and then lists the folder. It has the lease if there is no claim
+of another living process. If two processes claim at the same time, the later one always sees the claim of the earlier
+one, so they can never both have the lease. This needs no lock, and works on every file system whose listings show what
+was written. The claim is refreshed every few seconds. Readers write nothing and need no lease.
 """
 
 import getpass
@@ -31,7 +31,7 @@ from longtail.workspace.place import Place
 FOLDER = "_lease"
 BEAT_SECONDS = 10.0
 DEAD_SECONDS = 90.0
-"""An owner on another machine who was silent for so long is dead; of one on this machine the process tells."""
+"""An owner on another machine is dead if its claim is older than this. On this machine the process itself is checked."""
 _TRIES = 5
 
 log = logging.getLogger("longtail")
@@ -39,7 +39,7 @@ log = logging.getLogger("longtail")
 
 @dataclass(frozen=True)
 class Owner:
-    """Who writes. `process_space` tells whether `pid` means anything here; times are Unix seconds by his own clock."""
+    """The process that writes. Its `pid` is known here only if `process_space` is ours. Times: Unix seconds, its clock."""
 
     token: str
     command: str
@@ -71,7 +71,7 @@ class Owner:
 
 
 class Lease:
-    """The claim of this process on one workspace, once it is held; counted, so that stages may ask for it again."""
+    """The lease of this process on one workspace. Uses are counted: a stage may ask for it while the command holds it."""
 
     def __init__(self, root: Place) -> None:
         self.root, self.owner, self.uses = root, Owner.this_process(), 0
@@ -80,7 +80,7 @@ class Lease:
         self._beats = threading.Thread(target=self._beat, daemon=True, name="lease")
 
     def take(self) -> None:
-        """Raises InputError with the owner's name and age if another one writes here, or if nobody can."""
+        """Take the lease. Raises InputError if another process has it, naming that one, or if nothing can be written."""
         for _ in range(_TRIES):
             self._claim()
             others = [other for other in self._others() if other is not None]
@@ -91,18 +91,18 @@ class Lease:
             oldest = min(others, key=lambda other: other.since)
             if time.time() - oldest.since > 1:
                 break
-            time.sleep(random.uniform(0.05, 0.3))  # both began at the same moment, and both stood back
+            time.sleep(random.uniform(0.05, 0.3))  # two claimed at the same time, and both withdrew
         age = duration(max(time.time() - oldest.since, 0))
         raise InputError(
-            f"{self.root}: {oldest} writes here since {age}. Wait until it ends, or give another --workspace."
+            f"{self.root}: {oldest} has been writing here for {age}. Wait until it ends, or give another --workspace."
         )
 
     def require(self) -> None:
-        """Raise InputError if another process took this one for dead: then nothing may be published any more."""
+        """Raise InputError if another process took the lease over: then this one must not publish any more."""
         if not self._file.exists():
             raise InputError(
-                f"{self.root}: this command was silent for too long, and another one writes there now. Nothing more was "
-                "published; what is finished stays. Run it again after the other one."
+                f"{self.root}: this command did not refresh its lease in time, and another one writes there now. Nothing "
+                "more was published; finished stages stay. Run it again after the other one."
             )
 
     def release(self) -> None:
@@ -112,7 +112,7 @@ class Lease:
             self._file.delete()
 
     def _claim(self) -> None:
-        """Written under another name first: whoever lists the folder reads a whole claim."""
+        """Write the claim under another name first, then rename it, so that nobody reads half a claim."""
         data = json.dumps(asdict(self.owner)).encode()
         try:
             self._file.replace_bytes(data)
@@ -121,13 +121,13 @@ class Lease:
             raise InputError(f"{self.root}: cannot be written: {reason}. Give another --workspace.") from None
 
     def _others(self) -> Iterator[Owner | None]:
-        """The living owners but this one. The claims of dead ones go."""
+        """The other living owners. Claims of dead owners are deleted."""
         claims = {
             info.path: info.mtime_ns
             for info in (self.root / FOLDER).contents()
             if info.path.endswith(".json") and not info.base_name.startswith(".")
         }
-        now = claims.pop(self._file.path, time.time_ns())  # as the others by the clock of the file server
+        now = claims.pop(self._file.path, time.time_ns())  # like the others, by the clock of the file server
         for path, changed in claims.items():
             file = self.root.at(path)
             try:
@@ -135,9 +135,9 @@ class Lease:
             except FileNotFoundError:
                 continue
             except (ValueError, TypeError, OSError):
-                owner = None  # of another version, or cut off while it was written
+                owner = None  # of another version, or truncated
             silent = (now - changed) / 1e9
-            if _lives(owner, silent):
+            if _is_alive(owner, silent):
                 yield owner or _unknown(silent)
             else:
                 log.warning("%s: %s is dead; its lease is taken over", self.root, owner or "a writer")
@@ -147,14 +147,12 @@ class Lease:
         while not self._ended.wait(BEAT_SECONDS):
             with suppress(OSError, InputError):
                 if self.root.is_local:
-                    os.utime(
-                        self._file.path
-                    )  # never makes it again if another process took this one for dead
+                    os.utime(self._file.path)  # does not create the file again if another process deleted it
                 elif self._file.exists():
                     self._claim()
 
 
-def _lives(owner: Owner | None, silent_seconds: float) -> bool:
+def _is_alive(owner: Owner | None, silent_seconds: float) -> bool:
     if owner is None or owner.process_space != _process_space():
         return silent_seconds < DEAD_SECONDS
     try:
@@ -170,7 +168,7 @@ _session: ExitStack | None = None
 
 @contextmanager
 def held(root: Place, on_taking: Callable[[], None]) -> Iterator[Lease]:
-    """The lease of `root` for the block; `on_taking` is called if this process did not have it yet."""
+    """Hold the lease of `root` during the block. `on_taking` is called if this process did not hold it before."""
     with _lock:
         lease = _held.get(root.uri)
         if lease is None or lease.owner.pid != os.getpid():
@@ -194,14 +192,14 @@ def held(root: Place, on_taking: Callable[[], None]) -> Iterator[Lease]:
 
 
 def keep(root: Place, on_taking: Callable[[], None]) -> None:
-    """Take the lease of `root` now and keep it until the session ends; outside of one, each publishing takes it."""
+    """Take the lease of `root` and keep it until the session ends. Without a session, each publishing takes it."""
     if _session is not None:
         _session.enter_context(held(root, on_taking))
 
 
 @contextmanager
 def session() -> Iterator[None]:
-    """One command: what it keeps is released at its end, however it ends."""
+    """The time of one command. The leases that it keeps are released at its end, also after an error."""
     global _session
     with ExitStack() as stack:
         _session = stack
@@ -216,7 +214,7 @@ def _unknown(silent: float) -> Owner:
 
 
 def _process_space() -> str:
-    """Within one of these a process number means one process: the start of the machine and, in a container, its own."""
+    """Identifies where process numbers are unique: this machine since it started and, in a container, the container."""
     parts: list[Any] = [socket.gethostname()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
@@ -225,7 +223,7 @@ def _process_space() -> str:
 
 
 def _command() -> str:
-    """Without its options: a URI among them may hold a secret."""
+    """The command line without its options, because a URI there may contain a secret."""
     words = [Path(sys.argv[0]).name, *sys.argv[1:2]]
     return " ".join(word for word in words if word.replace("-", "").replace(".py", "").isalnum()) or "python"
 
@@ -238,7 +236,7 @@ def _user() -> str:
 
 
 def _job() -> str | None:
-    """The id of the submitted Ray job that this is, if it is one."""
+    """The id of the submitted Ray job, if this process is one."""
     with suppress(ValueError, AttributeError):
         config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
         return config.get("metadata", {}).get("job_submission_id")

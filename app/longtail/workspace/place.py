@@ -1,4 +1,4 @@
-"""A place: a folder or file in any file system that `pyarrow.fs` reaches, local or by URI."""
+"""Places: folders and files in any file system that `pyarrow.fs` supports, local or named by a URI."""
 
 import json
 import os
@@ -24,7 +24,7 @@ _FORMS = "s3://BUCKET/…, gs://BUCKET/…, abfss://CONTAINER@ACCOUNT/…, hdfs:
 class Place:
     """A folder or file in a file system; picklable, so that Ray tasks can read and write it from any node.
 
-    `scheme` and `options` are what its URI has around the path: `s3://` and `?region=eu-west-1&scheme=http`.
+    `scheme` and `options` are the parts of its URI before and after the path, such as `s3://` and `?region=eu-west-1`.
     """
 
     fs: pafs.FileSystem
@@ -34,9 +34,9 @@ class Place:
 
     @classmethod
     def named(cls, uri: str, setting: str) -> "Place":
-        """The place that a user named, which need not exist; `setting` is where he named it.
+        """The place that the user gave as `setting`. It need not exist.
 
-        Raises InputError for a URI that no file system reads, and for the home folder of nobody.
+        Raises InputError for a URI that no file system supports, and for `~name` if there is no user of that name.
         """
         try:
             if "://" not in uri:
@@ -69,17 +69,17 @@ class Place:
 
     @property
     def parents(self) -> list["Place"]:
-        """The folders above this one, the nearest first; a bucket is the last of them."""
+        """The folders above this one, the nearest first. A bucket is the last of them."""
         parts = self.path.split("/")[:-1]
         return [self.at("/".join(parts[:n])) for n in range(len(parts), 0, -1) if any(parts[:n])]
 
     def at(self, path: str) -> "Place":
-        """Another path of the same file system."""
+        """Another path in the same file system."""
         return replace(self, path=path)
 
     @property
     def uri(self) -> str:
-        """What opens this place on any node: the path itself if it is local, else all that the user's URI said."""
+        """Opens this place on any node: the path if it is local, else a URI with the scheme and options of the user's."""
         return f"{self.scheme}{quote(self.path)}{self.options}" if self.scheme else self.path
 
     @property
@@ -93,7 +93,7 @@ class Place:
         return self.fs.get_file_info(self.path).is_file
 
     def contents(self) -> list[pafs.FileInfo]:
-        """What the file system says of all files and folders below this one, sorted by path; [] if it is not there."""
+        """Information about all files and folders below this one, sorted by path; [] if this one does not exist."""
         found = self.fs.get_file_info(pafs.FileSelector(self.path, recursive=True, allow_not_found=True))
         return sorted(found, key=lambda info: info.path)
 
@@ -117,7 +117,7 @@ class Place:
             return stream.read()
 
     def chunks(self) -> Iterator[bytes]:
-        """The bytes of a file as they lie there, CHUNK at a time, to be hashed without holding them."""
+        """The raw bytes of a file, CHUNK at a time, so that the whole file is never in memory."""
         with self.fs.open_input_stream(self.path, compression=None) as stream:
             while chunk := stream.read(CHUNK):
                 yield chunk
@@ -128,9 +128,9 @@ class Place:
             stream.write(data)
 
     def replace_bytes(self, data: bytes) -> None:
-        """As `write_bytes`, but a reader at the same time gets the old bytes or the new ones, never a part."""
+        """Like `write_bytes`, but a concurrent reader gets the old bytes or the new ones, never a part."""
         if not self.is_local:
-            self.write_bytes(data)  # an object appears when it is whole
+            self.write_bytes(data)  # an object becomes visible only when it is complete
             return
         draft = self.parent / f".{self.name}-{os.getpid()}"
         draft.write_bytes(data)
@@ -152,7 +152,7 @@ class Place:
 
     @contextmanager
     def local(self) -> Iterator[Path]:
-        """This folder as a local path: itself, or a copy that is gone afterwards."""
+        """This folder as a local path: the folder itself, or a copy that is deleted afterwards."""
         if self.is_local:
             yield Path(self.path)
             return
@@ -171,7 +171,7 @@ class Place:
 
 
 def _scheme(address: str, kind: str) -> str:
-    """What stands before the path that `pyarrow.fs` made of an address, a URI without its options."""
+    """The part of `address`, a URI without options, before the path that `pyarrow.fs` returns for it."""
     parts = urlsplit(address)
     user, at, host = parts.netloc.rpartition("@")
     before = {

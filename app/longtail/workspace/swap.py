@@ -1,7 +1,7 @@
-"""How a draft takes the place of what is published: the old stays until the new is whole.
+"""Publishing: a draft replaces the published version, which stays until the new one is complete.
 
-A local place is exchanged with its draft in one step. An object store cannot rename: there the whole draft is marked
-first, so that whoever finds it after a kill can finish the copy.
+A local folder is exchanged with its draft in one step. An object store cannot rename. There the complete draft is marked
+first, so that the next writer can finish the copy if this process is killed.
 """
 
 import ctypes
@@ -19,35 +19,35 @@ from longtail.workspace.place import Place
 MANIFEST = "_manifest.json"
 DRAFT, OLD = ".draft-", ".old-"
 _OPEN, _WHOLE = "_open", "_whole.json"
-"""In a draft: it is written to, or it is whole and takes the place of the old one."""
+"""Files that mark a draft: it is still being written, or it is complete and replaces the published version."""
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 log = logging.getLogger("longtail")
 
 
 def begin(place: Place) -> Place:
-    """A draft beside `place` to write to."""
+    """A new draft next to `place`, to write to."""
     draft = place.parent / f"{DRAFT}{place.name}-{os.getpid()}-{time.monotonic_ns()}"
     (draft / _OPEN).write_bytes(b"")
     return draft
 
 
 def is_draft(place: Place, root: Place) -> bool:
-    """Whether a path below `root` belongs to what is not published."""
+    """Whether a path below `root` is in a draft or in a replaced version, which are not published."""
     parts = place.path.removeprefix(root.path).split("/")
     return any(part.startswith((DRAFT, OLD)) for part in parts)
 
 
 def sizes(place: Place) -> dict[str, int]:
-    """By path within a folder the bytes of every file but the manifest and the marks of a draft."""
+    """The bytes of every file in a folder, by its path in there, without the manifest and the files that mark a draft."""
     infos = [info for info in place.contents() if info.is_file]
     files = {info.path.removeprefix(place.path).strip("/"): info.size for info in infos}
     return {path: size for path, size in files.items() if path not in (MANIFEST, _OPEN, _WHOLE)}
 
 
 def publish(draft: Place, place: Place, manifest: dict[str, Any]) -> None:
-    """Put the whole `draft` where `place` is, with its manifest.
+    """Replace `place` by the complete `draft`, with its manifest.
 
-    Raises InputError if the draft was removed while it was written: what is left of it is not whole.
+    Raises InputError if the draft was removed while it was written: what is left of it is not complete.
     """
     if not (draft / _OPEN).exists():
         raise InputError(
@@ -64,13 +64,13 @@ def publish(draft: Place, place: Place, manifest: dict[str, Any]) -> None:
 
 
 def recover(root: Place) -> None:
-    """Finish each whole draft below `root` and remove the others, for their writers are dead."""
+    """Finish each complete draft below `root` and remove the others: the processes that wrote them are dead."""
     for info in root.contents():
         folder = root.at(info.path)
         if info.is_file or is_draft(folder.parent, root):
             continue
         if info.base_name.startswith(OLD) and not (place := _place_of(folder, OLD)).exists():
-            log.warning("%s: a writer was killed while it replaced this; the old one is back", place)
+            log.warning("%s: a writer was killed while it replaced this; the old version is restored", place)
             os.rename(folder.path, place.path)
         elif info.base_name.startswith(DRAFT) and (folder / _WHOLE).exists():
             _copy(folder, _place_of(folder, DRAFT))
@@ -83,7 +83,7 @@ def _place_of(folder: Place, prefix: str) -> Place:
 
 
 def _exchange(draft: Place, place: Place) -> None:
-    """One step if the file system can, else two; `recover` undoes the first of them after a kill."""
+    """Replace `place` in one step if the file system can, else in two. `recover` undoes a first step without a second."""
     if not place.exists():
         os.rename(draft.path, place.path)
         return
@@ -97,7 +97,7 @@ def _exchange(draft: Place, place: Place) -> None:
 
 
 def _exchanged(one: str, other: str) -> bool:
-    """Linux's renameat2(2), which Python does not offer. False if the file system does not know it."""
+    """Call Linux's renameat2(2), which Python does not offer. False if the file system does not support it."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False
@@ -111,7 +111,7 @@ def _exchanged(one: str, other: str) -> bool:
 
 
 def _copy(draft: Place, place: Place) -> None:
-    """The manifest goes first and comes last: whoever looks in between sees nothing, and `recover` does this again."""
+    """Delete the old manifest first and write the new one last: a kill between them is seen, and `recover` copies again."""
     manifest = (draft / _WHOLE).read_json()
     (place / MANIFEST).delete()
     place.delete()

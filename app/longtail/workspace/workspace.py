@@ -1,8 +1,8 @@
 """A workspace: everything that a run makes, in one folder or bucket, published whole or not at all.
 
-A stage writes to a draft and publishes it with a manifest; a place without a manifest does not exist for a reader. A
-stage whose manifest carries the same fingerprint (its meaning, settings and the fingerprints of its inputs) is not run
-again, as long as all its files are there. One process at a time writes to a workspace; see `longtail.workspace.lease`.
+A stage writes to a draft and publishes it with a manifest. Readers ignore a place without a manifest. A stage is not run
+again if its manifest has the same fingerprint (of its meaning, its settings and its inputs) and all its files are there.
+One process at a time writes to a workspace; see `longtail.workspace.lease`.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ log = logging.getLogger("longtail")
 
 
 def fingerprint(*parts: Any) -> str:
-    """A short hash of anything JSON can say; equal settings and inputs give equal fingerprints on every machine."""
+    """A short hash of any values that JSON can hold. Equal values give equal fingerprints on every machine."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -39,7 +39,7 @@ def fingerprint(*parts: Any) -> str:
 class Stage:
     """One unit of work that is published whole or not at all.
 
-    `meaning` is the version of what the code makes of equal settings: whoever changes the outcome raises it.
+    `meaning` is the version of the code: raise it if the code gives another outcome for equal settings.
     """
 
     ws: "Workspace"
@@ -65,14 +65,14 @@ class Stage:
             return False
         lost = sorted(set(manifest["files"].items()) - set(swap.sizes(self.place).items()))
         if lost:
-            log.warning("%s: %s is lost or cut off; it is made again", self.place, lost[0][0])
+            log.warning("%s: %s is missing or truncated; it is made again", self.place, lost[0][0])
         return not lost
 
     @contextmanager
     def publishing(self) -> Iterator[Place]:
-        """A temporary place to write to; becomes `self.place` when the block ends well, vanishes when it does not.
+        """A draft to write to. It is published as `self.place` if the block succeeds, and deleted if the block fails.
 
-        Raises InputError if another process writes to this workspace, or if the draft was removed meanwhile.
+        Raises InputError if another process writes to this workspace, or if the draft was removed in the meantime.
         """
         with self.ws.writing() as lease:
             draft = swap.begin(self.place)
@@ -111,21 +111,21 @@ def read_manifest(place: Place) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     if "meaning" not in found:
-        return None  # of a version before 0.3, whose fingerprints did not know the code
+        return None  # written before version 0.3, when fingerprints did not include `meaning`
     return found
 
 
 class Workspace:
-    """The folder or bucket of one run, and the recipe of the command that works on it, if it is one's.
+    """The folder or bucket of one run, and the recipe of the command that uses it (None: it has no recipe).
 
-    The places in it are named by the table «What happens» of the README.
+    `STAGES` lists the folders in it.
     """
 
     def __init__(self, uri: str, recipe: dict[str, Any] | None = None) -> None:
         """Raises InputError if this is the path of a file, or a URI that cannot be opened. Nothing is written yet."""
         self.root = Place.named(uri, "--workspace")
         self.recipe = recipe
-        # Above a place in a bucket there are no folders, which a file could be in the place of.
+        # A bucket has no real folders: only in a local file system a file can be in the way of one.
         for folder in [self.root, *(self.root.parents if self.root.is_local else [])]:
             if folder.is_file():
                 raise InputError(
@@ -169,7 +169,7 @@ class Workspace:
         return Stage(self, place, settings, hashes, meaning)
 
     def require(self, place: str) -> Place:
-        """A published place; InputError names the stage to run if it is not there."""
+        """A published place. Raises InputError if it is not published, naming the stage to run."""
         if read_manifest(self / place) is None:
             raise InputError(
                 f"{self}: {place} is missing. Run the stage that makes it: {_maker(self / place)}."
@@ -177,28 +177,28 @@ class Workspace:
         return self / place
 
     def manifests(self) -> dict[str, dict[str, Any]]:
-        """Every published place and its manifest, in the order of paths."""
+        """The manifest of every published place, by path, in the order of paths."""
         found = [file for file in self.root.files(MANIFEST) if not swap.is_draft(file, self.root)]
         read = {self._relative(file.parent): read_manifest(file.parent) for file in found}
         return {place: manifest for place, manifest in read.items() if manifest is not None}
 
     def claim(self) -> None:
-        """From here on this command writes: refuse another writer before any expensive work.
+        """Take the lease for the rest of this command, before any expensive work.
 
-        Raises InputError if another one writes here, if nobody can, or if the disk is nearly full.
+        Raises InputError if another process writes here, if nothing can be written, or if the disk is nearly full.
         """
         self._check_space()
         keep(self.root, self._recover)
 
     def writing(self) -> AbstractContextManager[Lease]:
-        """A block that writes: it holds the lease, and whoever takes it mends what a dead writer left behind."""
+        """Hold the lease during a block that writes. Taking it also repairs what a dead writer left unfinished."""
         return held(self.root, self._recover)
 
     def _recover(self) -> None:
         swap.recover(self.root)
 
     def save_recipe(self) -> None:
-        """`recipe.yaml` is that of the command which published last."""
+        """Write `recipe.yaml`: the recipe of the command that published last."""
         if self.recipe is None:
             return
         data = yaml.safe_dump(self.recipe, sort_keys=False).encode()
@@ -207,7 +207,7 @@ class Workspace:
             saved.replace_bytes(data)
 
     def saved_recipe(self) -> dict[str, Any] | None:
-        """What `save_recipe` wrote, None if no run published anything yet. Raises InputError if it is no recipe."""
+        """What `save_recipe` wrote; None if nothing is published yet. Raises InputError if it is not a recipe."""
         saved = self / RECIPE
         try:
             found = yaml.safe_load(saved.read_bytes())
@@ -220,7 +220,7 @@ class Workspace:
         return found
 
     def _check_space(self, needed_gib: float = 1.0) -> None:
-        """Engines die badly without space."""
+        """Raise InputError if the disk is nearly full: the errors of engines do not say so clearly."""
         if not self.root.is_local:
             return
         folder = next(folder for folder in [self.root, *self.root.parents] if folder.exists())
@@ -246,7 +246,7 @@ STAGES = {
     "evaluation": "evaluate",
     "report": "report",
 }
-"""Which stage makes what lies below each folder of a workspace, in the order of a run."""
+"""The folders of a workspace in the order of a run, and the stage that makes each."""
 
 
 def _maker(place: Place) -> str:
