@@ -1,10 +1,10 @@
-"""The errors that the command explains in one message."""
+"""Errors that the command reports in one message, without a traceback."""
 
 
 class InputError(Exception):
-    """Bad input: the message names the file, the row or key, the value, and the fix. The command exits with 2.
+    """Bad input. The message names the file, the row or key, the value, and the fix. The command exits with code 2.
 
-    Ray Data writes advice about retries into the arguments of what a task raises; the message stays as it was.
+    Ray Data adds advice about retries to the arguments of an exception that a task raises. `str` leaves that advice out.
     """
 
     def __init__(self, message: str) -> None:
@@ -16,4 +16,4 @@ class InputError(Exception):
 
 
 class EngineError(Exception):
-    """An engine that cannot be had: the message says what was tried, and where to look. The command exits with 1."""
+    """An engine cannot be started or reached. The message says what was tried and where to look. Exit code 1."""

@@ -1,4 +1,4 @@
-"""How far work is: a line for people that carries its figures for bars and machines, whichever process says it."""
+"""Progress messages: a line of text for people, with its figures for progress bars and JSON logs."""
 
 import logging
 from typing import Any
@@ -9,9 +9,9 @@ FIGURES = "figures"
 
 
 class Line(str):
-    """A line and, for machines, its `figures`: {about, done, total, unit, per_second, seconds_left} and more.
+    """A line of text with its `figures`: {about, done, total, unit, per_second, seconds_left}, and more if given.
 
-    Work that ends early has {about, ended}, a stage of a run {about, stage, stages}.
+    If work ends early, `figures` is {about, ended}. For a stage of a run it is {about, stage, stages}.
     """
 
     figures: dict[str, Any]
@@ -28,7 +28,7 @@ def ended(about: str, how: str) -> Line:
 
 
 def figures_of(line: str) -> dict[str, dict[str, Any]]:
-    """What `logging` takes as `extra` for a line."""
+    """The argument `extra` of a `logging` call about this line."""
     return {FIGURES: getattr(line, "figures", {})}
 
 
@@ -38,7 +38,7 @@ def tell(line: str) -> None:
 
 
 def called(line: str, name: str) -> str:
-    """The same line about something of another name."""
+    """The same line under another name."""
     text = f"{name}: {line.partition(': ')[2]}"
     return Line(text, line.figures | {"about": name}) if isinstance(line, Line) else text
 
@@ -54,10 +54,10 @@ def progress(
     at_most: bool = False,
     **more: float,
 ) -> Line:
-    """The line about work in equal parts, `done` of `total` of them.
+    """The line about work of `total` equal parts, of which `done` are finished.
 
-    seconds: what the parts after the first `since` have taken. note: ends the line. at_most: the work may end earlier.
-    more: further figures. per_second and seconds_left are None as long as nothing says how fast it goes.
+    seconds: the time that the parts after the first `since` took. note: text at the end of the line. at_most: the work
+    may end earlier. more: further figures. The figures per_second and seconds_left are None until the speed is known.
     """
     per_second = (done - since) / seconds if seconds > 0 and done > since else None
     left = None if per_second is None else (total - done) / per_second
@@ -70,14 +70,14 @@ def progress(
 
 
 def _rate(per_second: float) -> str:
-    """Parts a second, or what one takes if that is longer."""
+    """Parts per second, or the time of one part if it takes longer than a second."""
     if per_second < 1:
         return f"{duration(1 / per_second)} each"
     return f"{per_second:,.0f}/s" if per_second >= 10 else f"{per_second:.1f}/s"
 
 
 def duration(seconds: float) -> str:
-    """As a person says it: «0.4 s», «12 s», «3 min 20 s», «2 h 05 min», «3 d 4 h»."""
+    """A time as short text: «0.4 s», «12 s», «3 min 20 s», «2 h 05 min», «3 d 4 h»."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

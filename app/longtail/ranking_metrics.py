@@ -9,9 +9,9 @@ from scipy import special
 
 METRICS = ("recall", "hit", "ndcg", "mrr")
 SAMPLED_METRICS = ("sampled_hit", "sampled_ndcg")
-"""Of sampled ranking: they compare with tables made that way and with nothing else."""
+"""Metrics of sampled ranking. They can only be compared with metrics that were computed in the same way."""
 NO_VARIATION = 1e-9
-"""A standard error below this share of the mean is rounding: rows that are all alike."""
+"""If the standard error is below this share of the mean, all rows are equal up to rounding."""
 
 
 def per_user(users: np.ndarray, ranks: np.ndarray, ks: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -27,7 +27,7 @@ def per_user(users: np.ndarray, ranks: np.ndarray, ks: Sequence[int]) -> tuple[n
     - ndcg@k   = sum over found of 1 / log2(r + 1), over the same sum for ranks 1 .. min(T, k)
     - mrr@k    = 1 / (smallest r) if found > 0
 
-    Users are independent of each other: the values of disjoint sets of users, put together, are those of all.
+    A user's values depend on that user's rows only. So disjoint sets of users can be computed one by one.
     """
     order = np.argsort(users, kind="stable")
     codes, starts, targets = np.unique(users[order], return_index=True, return_counts=True)
@@ -51,10 +51,10 @@ def per_user(users: np.ndarray, ranks: np.ndarray, ks: Sequence[int]) -> tuple[n
 def per_user_sampled(
     users: np.ndarray, ranks: np.ndarray, ks: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Every metric of `SAMPLED_METRICS`, as `per_user` gives them; ranks int [rows] are of sampled rankings.
+    """Every metric of `SAMPLED_METRICS`, in the form that `per_user` returns; ranks int [rows] of sampled rankings.
 
-    Each target has a ranking of its own, in which it alone is relevant: hit@k = 1 if r <= k, ndcg@k = 1 / log2(r + 1)
-    if r <= k, and a user's value is the mean over the targets.
+    Each target has its own ranking, in which it is the only relevant item: hit@k = 1 if r <= k, ndcg@k = 1 / log2(r + 1)
+    if r <= k. A user's value is the mean over the targets.
     """
     codes, of_user, targets = np.unique(users, return_inverse=True, return_counts=True)
     found = ranks[:, None] <= np.asarray(ks)
@@ -66,9 +66,10 @@ def per_user_sampled(
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, mean and squared deviations of rows of any shape, without the rows; disjoint parts add up to the whole.
+    """Count, mean and squared deviations of rows of any shape, without the rows. Moments of disjoint rows can be added.
 
-    n rows; mean and deviations (sum of (x - mean)^2) float64 of the rows' shape. Chan, Golub and LeVeque (1979).
+    n: number of rows. mean and deviations (sum of (x - mean)^2): float64, in the shape of one row. The sum is that of
+    Chan, Golub and LeVeque (1979).
     """
 
     n: int
@@ -77,7 +78,7 @@ class Moments:
 
     @classmethod
     def of(cls, rows: np.ndarray) -> Self:
-        """Of rows [n, ...]."""
+        """The moments of rows [n, ...]."""
         if not len(rows):
             return cls(0, np.zeros(rows.shape[1:]), np.zeros(rows.shape[1:]))
         mean = rows.mean(axis=0, dtype=np.float64)
@@ -85,19 +86,19 @@ class Moments:
 
     def __add__(self, other: "Moments") -> "Moments":
         n = self.n + other.n
-        apart, share = other.mean - self.mean, other.n / max(n, 1)
-        deviations = self.deviations + other.deviations + apart**2 * self.n * share
-        return Moments(n, self.mean + apart * share, deviations)
+        difference, share = other.mean - self.mean, other.n / max(n, 1)
+        deviations = self.deviations + other.deviations + difference**2 * self.n * share
+        return Moments(n, self.mean + difference * share, deviations)
 
     @property
     def variance(self) -> np.ndarray:
-        """Unbiased; NaN of fewer than two rows."""
+        """The unbiased variance; NaN if there are fewer than two rows."""
         return self.deviations / (self.n - 1) if self.n > 1 else np.full(self.mean.shape, np.nan)
 
     def t_test(self) -> tuple[np.ndarray, np.ndarray]:
-        """t of the mean against 0 and its two-sided p, by Student's distribution of n - 1 degrees of freedom.
+        """t of the mean against 0 and its two-sided p, from Student's distribution with n - 1 degrees of freedom.
 
-        Of paired differences this is the paired t-test. NaN where the rows do not vary or are fewer than two.
+        For paired differences this is the paired t-test. NaN if all rows are equal or there are fewer than two.
         """
         error = np.sqrt(self.variance / max(self.n, 1))
         varies = error > NO_VARIATION * np.abs(self.mean)

@@ -1,6 +1,7 @@
-"""Arrow schemas of every table that crosses a stage.
+"""Arrow schemas of the tables that one stage writes and another one reads.
 
-Outside `data/prepare` users and items are dense int32 codes; the ids that people know stay in the first two tables.
+`prepare` gives every user and every item a dense int32 code, and later stages use these codes. The ids of the raw files
+stay in the columns `user_id` and `item_id`.
 """
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ INTERACTIONS = pa.schema(
         ("rating", pa.float32()),
     ]
 )
-"""What a source yields: one row per observed interaction, ids as their publisher wrote them."""
+"""The interactions that a source reads: one row per observed interaction, with the ids of the raw files."""
 
 ITEMS = pa.schema(
     [
@@ -28,7 +29,7 @@ ITEMS = pa.schema(
 """The catalogue, sorted by `item`; row number == item code."""
 
 NOTHING = -1
-"""In an array of item codes: no item."""
+"""Stands for "no item" in an array of item codes."""
 
 HISTORIES = pa.schema(
     [
@@ -36,27 +37,27 @@ HISTORIES = pa.schema(
         ("user_id", pa.string()),
         ("items", pa.list_(pa.int32())),  # oldest first
         ("timestamps", pa.list_(pa.int64())),
-        # An item twice, if at all, in the train part alone (dataset.repeats: all).
+        # Only the train part may have an item twice (dataset.repeats: all).
         # items[:train_end] train, [train_end:valid_end] validation, [valid_end:] test
         ("train_end", pa.int32()),
         ("valid_end", pa.int32()),
         ("slice", pa.string()),  # sparse | regular | active, by train_end
     ]
 )
-"""One row per user. A split is two cuts in a time-ordered list, so a later item can never train for an earlier one."""
+"""One row per user. The split is two positions in the list: train comes first, then validation, then test."""
 
 STRENGTHS = pa.field("strengths", pa.list_(pa.int32()))
-"""A column more of HISTORIES with `dataset.repeats: weight`: how often the user took each of `items`, of the training part
-up to what is held out. It is the weight of an observed interaction."""
+"""An extra column of HISTORIES if `dataset.repeats` is `weight`: how often the user interacted with each of `items` in the
+train part. It is the weight of the observed interaction. A held-out item has 1."""
 
 FUSED = pa.schema(
     [
         ("user", pa.int32()),
-        ("items", pa.list_(pa.int32())),  # the observed train part, oldest first, then the generated
-        # observed 1 (or as often as it was), 0 if screened out; generated as the recipe says
+        ("items", pa.list_(pa.int32())),  # the observed training items, oldest first, then the generated ones
+        # observed: 1 or its strength, 0 if it was screened out; generated: as the recipe says
         ("weights", pa.list_(pa.float32())),
         ("observed", pa.int32()),  # the first `observed` entries were observed
-        ("sequence", pa.list_(pa.int32())),  # places of the entries in the order of time; null: as they stand
+        ("sequence", pa.list_(pa.int32())),  # positions of the entries in order of time; null: as in `items`
     ]
 )
 """A variant of the training set, one row per user."""
@@ -70,7 +71,7 @@ PREFERENCES = pa.schema(
         ("confidence", pa.float32()),  # weight of the pair in the auxiliary loss
     ]
 )
-"""Which of two items a user prefers; a variant may have them beside its interactions."""
+"""Which of two items a user prefers. A variant may have such pairs in addition to its interactions."""
 
 REQUESTS = pa.schema(
     [
@@ -79,14 +80,14 @@ REQUESTS = pa.schema(
         ("user_id", pa.string()),
         ("history", pa.list_(pa.int32())),  # the training items, oldest first
         ("held_out", pa.list_(pa.int32())),
-        # the items that the questions are about, as the strategy arranges them
+        # the items that the prompts are about, in the order that the strategy gives them
         ("shown", pa.list_(pa.int32())),
         ("prompts", pa.list_(pa.list_(pa.int32()))),  # token ids, one prompt a question
-        # tokens whose log-probability is asked for; empty: the engine writes
+        # tokens whose log-probability is wanted; empty: the LLM generates text
         ("options", pa.list_(pa.int32())),
     ]
 )
-"""What an LLM is asked about one user: one row from first to last, however many questions it holds."""
+"""One request to an LLM about one user. It is one row in every step, whatever the number of its prompts."""
 
 ANSWER = pa.struct(
     [
@@ -96,20 +97,21 @@ ANSWER = pa.struct(
         ("option_logprobs", pa.list_(pa.float32())),
     ]
 )
-"""What the engine says to one prompt: the tokens it wrote, and of the first one the alternatives that were asked for,
-likeliest first, or in the order of the request's `options`."""
+"""The answer to one prompt: the generated tokens, and the alternatives to the first one with their log-probabilities.
+
+The alternatives are in the order of the request's `options`; if it has none, the likeliest comes first."""
 
 WORDS = pa.schema(
     [
         ("request_id", pa.string()),
-        ("answers", pa.list_(ANSWER)),  # one for each prompt; none where there is an error
+        ("answers", pa.list_(ANSWER)),  # one per prompt; empty if there is an error
         ("prompt_tokens", pa.int32()),
         ("output_tokens", pa.int32()),
         ("seconds", pa.float32()),  # engine time: that of a batch, shared out by tokens
         ("error", pa.string()),
     ]
 )
-"""The ledger: what the LLM of a strategy said, a row per request. What it means is read from it anew by every run."""
+"""The ledger: the answers of a strategy's LLM, one row per request. Every run interprets them again."""
 
 YES_NO = pa.schema(
     [
@@ -121,18 +123,21 @@ YES_NO = pa.schema(
         ("seconds", pa.float32()),
     ]
 )
-"""The ledger of the discriminator: what it said of proposals, a row per question."""
+"""The ledger of the discriminator: its answers about proposals, one row per question."""
 
 PROPOSAL = pa.struct(
     [
-        ("text", pa.string()),  # what the LLM wrote; null where it answered by a token that is the item
-        ("item", pa.int32()),  # null where the text names no item of the catalogue
-        ("against", pa.int32()),  # of a preference: the item that it is preferred to
+        (
+            "text",
+            pa.string(),
+        ),  # what the LLM generated; null if it answered with one token that stands for an item
+        ("item", pa.int32()),  # null if the text names no item of the catalogue
+        ("against", pa.int32()),  # for a preference: the item that the user likes less
         ("outcome", pa.string()),  # one of OUTCOMES
-        ("likelihood", pa.float32()),  # the asked LLM's own probability of this item
+        ("likelihood", pa.float32()),  # probability of this item by the LLM that proposed it
         ("yes_no", pa.float32()),  # P(Yes) / (P(Yes) + P(No)) of the discriminator
         ("agreement", pa.float32()),  # an independent collaborative score
-        ("confidence", pa.float32()),  # the blend of the three, by the recipe's judge
+        ("confidence", pa.float32()),  # weighted blend of the three, as the recipe's judge says
     ]
 )
 
@@ -152,7 +157,7 @@ ANSWERS = pa.schema(
         ("proposals", pa.list_(PROPOSAL)),
     ]
 )
-"""What a recipe makes of the ledger: one row per request, every proposal with its outcome."""
+"""The ledger after the recipe's judge has decided: one row per request, every proposal with its outcome."""
 
 ACCEPTED = "accepted"
 NOT_IN_CATALOGUE = "not_in_catalogue"
@@ -162,9 +167,9 @@ DUPLICATE = "duplicate"
 REJECTED = "rejected_by_discriminator"
 UNPARSABLE = "unparsable"
 NOT_CHOSEN = "not_chosen"
-"""Beyond the number that was asked for, or a candidate that the LLM did not pick."""
+"""More than the number that was asked for, or a candidate that the LLM did not choose."""
 UNDECIDED = "undecided"
-"""A preference on which the two orders of asking disagree."""
+"""A pair of items that was asked about in both orders and got different answers."""
 OUTCOMES = (
     *(ACCEPTED, NOT_IN_CATALOGUE, ALREADY_SEEN, HELD_OUT, DUPLICATE, REJECTED, UNPARSABLE),
     *(NOT_CHOSEN, UNDECIDED),
@@ -175,19 +180,19 @@ RANKINGS = pa.schema(
     [
         ("user", pa.int32()),
         ("items", pa.list_(pa.int32())),  # best first, none of them in the user's history
-        ("scores", pa.list_(pa.float32())),  # falling, 0..1
+        ("scores", pa.list_(pa.float32())),  # descending, 0..1
     ]
 )
-"""The LLM's list for each user: what serving fuses with a recommender's, or injects into it."""
+"""The LLM's ranking for each user. Serving fuses it with a recommender's ranking, or injects its items there."""
 
 RANKS = pa.schema(
     [
         ("user", pa.int32()),
         ("item", pa.int32()),  # the held-out target
-        # 1-based place of the target in the full ranking; 0 where it is below the largest k
+        # 1-based rank of the target in the full ranking; 0 if it is larger than the largest k
         ("rank", pa.int32()),
         ("targets", pa.int32()),  # how many targets this user has
-        ("sampled_rank", pa.int32()),  # its place among random items; null where none were drawn
+        ("sampled_rank", pa.int32()),  # its rank among random items; null if none were drawn
     ]
 )
-"""What an evaluation keeps: one row per user and target, so that any metric and slice can be computed afterwards."""
+"""The result of an evaluation: one row per user and target, from which any metric of any slice can be computed."""
