@@ -8,8 +8,12 @@ import pytest
 
 from longtail import registry
 from longtail.errors import InputError
-from longtail.recipe import dump_recipe, load_recipe
+from longtail.recipe import Recipe, dump_recipe, load_recipe
+from longtail.recommenders import build, load
+from longtail.report.summary import title
 from longtail.schema import ACCEPTED, ALREADY_SEEN, HELD_OUT, NOT_CHOSEN
+from longtail.search.spaces import draw
+from longtail.workspace import Workspace
 from tests.augment.strategies.conftest import (
     answered,
     asked,
@@ -21,6 +25,7 @@ from tests.augment.strategies.conftest import (
     written,
 )
 from tests.conftest import ROOT
+from tests.recommenders.conftest import interactions
 
 EXAMPLES = ROOT / "docs" / "examples"
 
@@ -81,3 +86,45 @@ def test_a_strategy_of_another_package(installed: Callable[[str, str], None], tm
 
 def test_the_example_of_a_strategy_is_short() -> None:
     assert len((EXAMPLES / "latest_items.py").read_text().splitlines()) < 60
+
+
+def test_a_recommender_of_another_package(installed: Callable[[str, str], None], tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("name: x\nvariants: [observed]\nrecommenders: {markov: {damping: 0}, itemcf: {}}\n")
+    with pytest.raises(
+        InputError, match=r"unknown key 'recommenders.markov': known here: popularity, .*sasrec"
+    ):
+        load_recipe(path)
+    installed("longtail.recommenders", "markov")
+    recipe = load_recipe(path)
+    assert list(recipe.recommenders) == ["itemcf", "markov"] and title("markov") == "Markov"
+
+    # Everybody takes 0, 1, 2, 3 in this order, from another item on; the second has 5 generated after 3.
+    train = interactions([[0, 1, 2], [1, 2, 3], [2, 3]], 6, [[], [5], []])
+    model = build("markov", recipe.recommenders["markov"], recipe.seed).fit(train)
+    items, scores = model.recommend(np.arange(3), 2)
+    np.testing.assert_array_equal(items, [[3, -1], [5, -1], [5, -1]])
+    np.testing.assert_allclose(scores[:, 0], [2, 0.3, 0.3])
+    model.save(Workspace(str(tmp_path)) / "model")
+    again = load(Workspace(str(tmp_path)) / "model")
+    np.testing.assert_array_equal(
+        again.recommend_history([np.array([0])], 3), model.recommend_history([[0]], 3)
+    )
+
+    assert {section.damping for section in draw(recipe, "markov")} == {0.0, 0.25, 0.5, 0.75}
+    path.write_text(dump_recipe(recipe))
+    assert load_recipe(path) == recipe
+    with pytest.raises(InputError, match=r"recommenders.markov.dampin': did you mean 'damping'"):
+        load_recipe(path, ["recommenders.markov.dampin=0.1"])
+    with pytest.raises(InputError, match=r"recommenders.markov.damping = 2: .*less than or equal to 1"):
+        load_recipe(path, ["recommenders.markov.damping=2"])
+
+
+def test_the_example_of_a_recommender_is_short() -> None:
+    assert len((EXAMPLES / "markov.py").read_text().splitlines()) < 60
+
+
+def test_what_is_installed_but_not_named_changes_no_recipe(installed: Callable[[str, str], None]) -> None:
+    before = Recipe(name="x").model_dump(mode="json")
+    installed("longtail.recommenders", "markov")
+    assert Recipe(name="x").model_dump(mode="json") == before

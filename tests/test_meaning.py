@@ -20,8 +20,9 @@ from longtail.evaluation.evaluate_stage import MEANING as EVALUATED
 from longtail.fusion import fuse, fuse_stage
 from longtail.llm.finetune.finetune_stage import EXAMPLES_MEANING as EXAMPLES
 from longtail.llm.finetune.finetune_stage import MEANING as TUNED_LLM
-from longtail.recipe import Recipe, Trained
+from longtail.recipe import Recipe
 from longtail.recommenders import build, train
+from longtail.recommenders.trained_section import TrainedSection
 from longtail.recommenders.training.train_stage import MEANING as FITTED
 from longtail.registry import strategy_spec
 from longtail.report import report
@@ -67,7 +68,7 @@ RECIPE = Recipe.model_validate(
 def test_a_recommender(name: str) -> None:
     """A fit with generated items, and preferences for those that learn from them."""
     section = SECTIONS[name]
-    if isinstance(section, Trained):  # far enough from where it starts that its losses show
+    if isinstance(section, TrainedSection):  # far enough from where it starts that its losses show
         section = section.model_copy(update={"epochs": 6, "lr": 0.03})
     model = build(name, section, seed=3).fit(clusters(), cold_preferences(), None)
     scores = model.score(model.seen.take(USERS), USERS)
@@ -75,7 +76,7 @@ def test_a_recommender(name: str) -> None:
         f"recommenders/{name}",
         section.meaning,
         {"scores": np.where(np.isfinite(scores), scores, np.nan)},
-        f"class {type(section).__name__} of app/longtail/recipe/recommenders.py",
+        f"class {type(section).__name__} of app/longtail/recommenders/models/{name}.py",
     )
 
 

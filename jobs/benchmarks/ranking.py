@@ -13,8 +13,8 @@ from longtail.evaluation.ranks import rank_targets
 from longtail.evaluation.targets import USERS_AT_ONCE
 from longtail.ranking_metrics import per_user
 from longtail.recipe import RecommenderSection
-from longtail.recommenders.interface import Histories, Interactions, Preferences, Targets
-from longtail.recommenders.scoring.dot_products import DotRanker
+from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
+from longtail.recommenders.scoring.dot_products import DotRecommender
 
 KS = [3, 5, 10, 20, 50]
 DIMENSIONS = 64
@@ -38,13 +38,12 @@ def measure(quick: bool = False) -> dict[str, float]:
     return {"ranking_over_implicit": theirs / ours, "ranking_rss_gib": rss}
 
 
-class Vectors(DotRanker):
+class Vectors(DotRecommender):
     """Vectors in place of a fit."""
 
-    name = "vectors"
     users: np.ndarray
 
-    def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+    def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         self.warm = np.ones(train.n_items, bool)
 
     def queries(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
@@ -79,7 +78,7 @@ class Store:
             observed=np.full(users, HISTORY),
             n_items=items,
         )
-        model = Vectors(RecommenderSection()).fit(train)
+        model = Vectors("vectors", RecommenderSection()).fit(train)
         model.restore({"users": queries, "items": vectors})
         return cls(model, targets)
 

@@ -8,9 +8,9 @@ import torch
 
 from jobs.benchmarks.plain_sasrec import PlainSASRec, plain_batch, plain_step
 from jobs.benchmarks.timing import paired
-from longtail.recipe import SASRec as Section
-from longtail.recommenders.interface import Histories, Interactions, Preferences, Targets
-from longtail.recommenders.models.sasrec import SASRec, SASRecLearner
+from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
+from longtail.recommenders.models.sasrec import SASRecSection as Section
+from longtail.recommenders.models.sasrec_model import SASRec, SASRecLearner
 from longtail.recommenders.training.validation import Validation
 
 LEARNT = {"users": 1500, "epochs": 12, "seeds": 2, "max_length": 50}
@@ -84,7 +84,7 @@ def _quality(sequences: list[np.ndarray], n_items: int, epochs: int) -> float:
         for epoch in range(epochs):
             learner.epoch(np.random.default_rng([seed, epoch]))
             plain.epoch(np.random.default_rng([seed, epoch]))
-        model = SASRec(section, seed)
+        model = SASRec("sasrec", section, seed)
         model.n_items, model.seen = n_items, Histories.observed(train)
         model.warm = np.bincount(train.items, minlength=n_items) > 0
         validate = Validation.of(model, targets, seed)
@@ -117,7 +117,7 @@ def _interactions(rows: list[np.ndarray], n_items: int) -> Interactions:
 
 
 def _arrays(train: Interactions) -> dict[str, np.ndarray]:
-    return SASRec(Section()).prepared(train, Preferences.none())
+    return SASRec("sasrec", Section()).prepared(train, Preferences.none())
 
 
 def _settings(section: Section, train: Interactions, seed: int) -> dict[str, object]:

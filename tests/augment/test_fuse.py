@@ -5,7 +5,7 @@ import pytest
 
 from longtail.fusion.fuse_stage import fuse
 from longtail.recipe import Recipe
-from longtail.recommenders.interface import Interactions, Preferences
+from longtail.recommenders.interactions import Interactions, Preferences
 from longtail.schema import ACCEPTED, NOT_CHOSEN, UNDECIDED
 from longtail.variants import VARIANTS
 from longtail.workspace import Workspace, read_manifest

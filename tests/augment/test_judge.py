@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from longtail.augment.judge import SCORES, blend, judge, likeliest, rankings, select, with_agreement
-from longtail.recipe import ItemCF as Section
 from longtail.recipe import Judge
-from longtail.recommenders.interface import Histories
+from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.itemcf import ItemCF
+from longtail.recommenders.models.itemcf import ItemCFSection as Section
 from longtail.schema import ACCEPTED, ALREADY_SEEN, HELD_OUT, NOT_CHOSEN, NOT_IN_CATALOGUE, REJECTED
 from tests.augment.conftest import answers
 from tests.recommenders.conftest import clusters
@@ -206,7 +206,7 @@ def test_nobody_knows_what_is_held_out_when_a_list_is_served():
 
 def test_agreement_is_the_score_of_itemcf_after_the_training_history():
     train = clusters(users=30)
-    itemcf = ItemCF(Section()).fit(train)
+    itemcf = ItemCF("itemcf", Section()).fit(train)
     rows = [
         [
             {"item": item, "likelihood": 0.5, "outcome": [None, HELD_OUT, NOT_CHOSEN][item % 3]}

@@ -11,7 +11,7 @@ from longtail.evaluation import evaluate
 from longtail.evaluation.ranks import rank_targets
 from longtail.recipe import Recipe
 from longtail.recommenders import build
-from longtail.recommenders.interface import Interactions
+from longtail.recommenders.interactions import Interactions
 from longtail.recommenders.training.fits import runs
 from longtail.schema import FUSED, RANKINGS
 from longtail.serving.recommendation import Recommendations
@@ -55,7 +55,7 @@ def ws(ray_here: None, tmp_path_factory: pytest.TempPathFactory, write_data) -> 
             (draft / "interactions/0.parquet").write_table(table)
         for run in runs(RECIPE):
             if run.variant == variant:
-                section = getattr(RECIPE.recommenders, run.recommender)
+                section = RECIPE.recommenders[run.recommender]
                 model = build(run.recommender, section, run.seed_index)
                 model.fit(Interactions.from_table(table, N_ITEMS))
                 with ws.stage(run.place, {}, [data]).publishing() as draft:

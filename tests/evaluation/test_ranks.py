@@ -15,7 +15,7 @@ from longtail.evaluation.list_parts import entries_between
 from longtail.evaluation.ranks import Protocol, Ranked, rank_all, rank_part, rank_targets
 from longtail.evaluation.sampled_ranks import draw_negatives, sampled_ranks
 from longtail.evaluation.targets import split_parts
-from longtail.recommenders.interface import Histories
+from longtail.recommenders.interactions import Histories
 from longtail.workspace import Workspace
 
 

@@ -11,9 +11,9 @@ from longtail.evaluation.ranks import Protocol, rank_part
 from longtail.evaluation.served_validation import GRID, UNTRIED, Tried, try_fit, try_fused
 from longtail.evaluation.targets import read_targets, split_parts
 from longtail.ranking_metrics import METRICS, per_user
-from longtail.recipe import ItemCF
 from longtail.recommenders import build
-from longtail.recommenders.interface import Histories
+from longtail.recommenders.interactions import Histories
+from longtail.recommenders.models.itemcf import ItemCFSection
 from longtail.recommenders.training.reading import read_observed
 from longtail.schema import HISTORIES
 from longtail.workspace import Workspace
@@ -42,7 +42,7 @@ def store(tmp_path, write_data):
     pairs = zip(histories, others, strict=True)
     rows = [np.append(items[-2], other[: user % 5]) for user, (items, other) in enumerate(pairs)]
     rows[3] = rows[3][:0]
-    model = build("itemcf", ItemCF()).fit(read_observed(data))
+    model = build("itemcf", ItemCFSection()).fit(read_observed(data))
     return histories, data, model, lists_of(rows)
 
 

@@ -8,9 +8,9 @@ from scipy.stats import chisquare
 
 from longtail.augment.strategies.insertion import InsertionSection
 from longtail.fusion.controls import Best, Picked, Sampled, best_of, drawn
-from longtail.recipe import ItemCF as Section
-from longtail.recommenders.interface import Histories
+from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.itemcf import ItemCF
+from longtail.recommenders.models.itemcf import ItemCFSection as Section
 from tests.augment.strategies import conftest as asking
 from tests.recommenders.conftest import clusters, interactions
 
@@ -94,7 +94,7 @@ def test_best_of_is_the_head_of_the_recommenders_list_without_what_is_held_out(d
         assert found.items[found.indptr[row] : found.indptr[row + 1]].tolist() == expected
 
 
-ITEMCF = ItemCF(Section()).fit(clusters(users=12))
+ITEMCF = ItemCF("itemcf", Section()).fit(clusters(users=12))
 
 
 def test_a_list_is_sampled_from_itemcfs_as_the_llms_is():
@@ -149,7 +149,7 @@ def test_a_sampled_list_has_what_is_possible_and_its_surest_form_is_the_best(dat
     data=st.data(),
 )
 def test_itemcf_picks_from_the_candidates_that_the_llm_was_shown(log, data):
-    itemcf = ItemCF(Section(recency=0.7)).fit(interactions(log, asking.N_ITEMS))
+    itemcf = ItemCF("itemcf", Section(recency=0.7)).fit(interactions(log, asking.N_ITEMS))
     held_out = [
         [item for item in data.draw(st.lists(st.integers(0, 23), max_size=4, unique=True)) if item not in own]
         for own in log

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from longtail.fusion.chosen import Chosen
 from longtail.fusion.controls import Best, Control, Drawn, Picked, Sampled
 from longtail.fusion.fuse_stage import fused_rows
-from longtail.recipe import ItemCF as ItemCFSection
-from longtail.recipe import Recipe, SASRec
-from longtail.recommenders.interface import Histories, Interactions
-from longtail.recommenders.models.itemcf import ItemCF
-from longtail.recommenders.models.sasrec import SASRec as SASRecModel
+from longtail.recipe import Recipe
+from longtail.recommenders.interactions import Histories, Interactions
+from longtail.recommenders.models.itemcf import ItemCF, ItemCFSection
+from longtail.recommenders.models.sasrec import SASRecSection
+from longtail.recommenders.models.sasrec_model import SASRec as SASRecModel
 from longtail.schema import FUSED, STRENGTHS
 from tests.recommenders.conftest import clusters
 
 N_ITEMS, WEIGHT = 24, 0.25
-ITEMCF = ItemCF(ItemCFSection()).fit(clusters(n_items=N_ITEMS))
+ITEMCF = ItemCF("itemcf", ItemCFSection()).fit(clusters(n_items=N_ITEMS))
 POOL = np.arange(N_ITEMS, dtype=np.int32)
 
 
@@ -146,7 +146,7 @@ def test_sasrec_reads_a_sequence_in_its_order():
     }
     later = {"user": 1, "items": [1, 2], "weights": [1.0, 1.0], "observed": 2, "sequence": [0, 1]}
     train = Interactions.from_table(pa.Table.from_pylist([later, row], FUSED), N_ITEMS)
-    arrays = SASRecModel(SASRec(dim=8), seed=0).loop_arrays(train)
+    arrays = SASRecModel("sasrec", SASRecSection(dim=8), seed=0).loop_arrays(train)
     assert arrays["sequences"].tolist() == [5, 9, 6, 7, 1, 2]
     np.testing.assert_allclose(arrays["sequence_weights"], [1, WEIGHT, 1, 1, 1, 1])
     assert not len(arrays["added"])

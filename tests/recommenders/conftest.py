@@ -3,21 +3,30 @@
 import numpy as np
 import pytest
 
-from longtail import recipe
 from longtail.recipe import RecommenderSection
-from longtail.recommenders.interface import Interactions
+from longtail.recommenders.interactions import Interactions
+from longtail.recommenders.models.bm25 import BM25Section
+from longtail.recommenders.models.bpr import BPRSection
+from longtail.recommenders.models.itemcf import ItemCFSection
+from longtail.recommenders.models.lightgcn import LightGCNSection
+from longtail.recommenders.models.mixgcf import MixGCFSection
+from longtail.recommenders.models.neumf import NeuMFSection
+from longtail.recommenders.models.popularity import PopularitySection
+from longtail.recommenders.models.sasrec import SASRecSection
+from longtail.recommenders.models.sgl import SGLSection
+from longtail.recommenders.models.swing import SwingSection
 
 SECTIONS: dict[str, RecommenderSection] = {
-    "popularity": recipe.Popularity(),
-    "itemcf": recipe.ItemCF(recency=0.8),
-    "bm25": recipe.BM25(recency=0.8),
-    "swing": recipe.Swing(recency=0.8),
-    "bpr": recipe.BPR(dim=8, epochs=5, lr=0.01, batch=64),
-    "lightgcn": recipe.LightGCN(dim=8, epochs=5, lr=0.01, batch=64),
-    "sgl": recipe.SGL(dim=8, epochs=5, lr=0.01, batch=64),
-    "mixgcf": recipe.MixGCF(dim=8, epochs=5, lr=0.01, batch=64, negatives=4),
-    "neumf": recipe.NeuMF(dim=4, hidden=[8, 4], epochs=5, lr=0.01, batch=64),
-    "sasrec": recipe.SASRec(dim=8, epochs=2, batch=16, max_length=6, layers=1),
+    "popularity": PopularitySection(),
+    "itemcf": ItemCFSection(recency=0.8),
+    "bm25": BM25Section(recency=0.8),
+    "swing": SwingSection(recency=0.8),
+    "bpr": BPRSection(dim=8, epochs=5, lr=0.01, batch=64),
+    "lightgcn": LightGCNSection(dim=8, epochs=5, lr=0.01, batch=64),
+    "sgl": SGLSection(dim=8, epochs=5, lr=0.01, batch=64),
+    "mixgcf": MixGCFSection(dim=8, epochs=5, lr=0.01, batch=64, negatives=4),
+    "neumf": NeuMFSection(dim=4, hidden=[8, 4], epochs=5, lr=0.01, batch=64),
+    "sasrec": SASRecSection(dim=8, epochs=2, batch=16, max_length=6, layers=1),
 }
 """Every model, as small as it goes."""
 

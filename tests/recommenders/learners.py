@@ -3,18 +3,18 @@
 import numpy as np
 import torch
 
-from longtail.recipe import Trained
 from longtail.recommenders import build
-from longtail.recommenders.interface import Interactions, Preferences
+from longtail.recommenders.interactions import Interactions, Preferences
+from longtail.recommenders.trained_section import TrainedSection
 from longtail.recommenders.training.training_loop import Learner
 
 CPU = torch.device("cpu")
 
 
 def learner(
-    name: str, section: Trained, train: Interactions, preferences: Preferences | None = None
+    name: str, section: TrainedSection, train: Interactions, preferences: Preferences | None = None
 ) -> Learner:
-    """As `TrainedRanker` would make it, with seed 1."""
+    """As `TrainedRecommender` would make it, with seed 1."""
     preferences = preferences or Preferences.none()
     taken = train.matrix
     arrays = {

@@ -5,20 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtail.recipe import LightGCN, MixGCF, NeuMF, SASRec, Trained
 from longtail.recommenders import build
+from longtail.recommenders.models.lightgcn import LightGCNSection
+from longtail.recommenders.models.mixgcf import MixGCFSection
+from longtail.recommenders.models.neumf import NeuMFSection
+from longtail.recommenders.models.sasrec import SASRecSection
+from longtail.recommenders.trained_section import TrainedSection
 from longtail.recommenders.training.compute import Compute
 from longtail.recommenders.training.epoch_checkpoints import Checkpoints
 from longtail.workspace import Workspace
 from tests.recommenders.conftest import clusters
 from tests.recommenders.learners import cold_preferences
 
-MODELS: dict[str, Trained] = {
+MODELS: dict[str, TrainedSection] = {
     # 5 columns on 2 workers: the odd column out, the sum of partial scores and the gathering are all exercised.
-    "lightgcn": LightGCN(dim=5, epochs=3, lr=0.01, batch=50),
-    "mixgcf": MixGCF(dim=5, epochs=2, lr=0.01, batch=50, negatives=4),
-    "neumf": NeuMF(dim=4, hidden=[8, 4], epochs=2, lr=0.01, batch=51),
-    "sasrec": SASRec(dim=8, epochs=2, batch=9, dropout=0.0, max_length=6, layers=1),
+    "lightgcn": LightGCNSection(dim=5, epochs=3, lr=0.01, batch=50),
+    "mixgcf": MixGCFSection(dim=5, epochs=2, lr=0.01, batch=50, negatives=4),
+    "neumf": NeuMFSection(dim=4, hidden=[8, 4], epochs=2, lr=0.01, batch=51),
+    "sasrec": SASRecSection(dim=8, epochs=2, batch=9, dropout=0.0, max_length=6, layers=1),
 }
 
 

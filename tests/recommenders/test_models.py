@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from longtail.errors import InputError
-from longtail.recipe import Popularity
 from longtail.recommenders import build, load
-from longtail.recommenders.interface import Histories
+from longtail.recommenders.interactions import Histories
+from longtail.recommenders.models.popularity import PopularitySection
+from longtail.registry import recommender_spec
 from longtail.workspace import Workspace
 from tests.recommenders.conftest import SECTIONS, clusters
 
@@ -85,7 +86,7 @@ def test_a_later_item_is_asked_with_or_the_model_says_that_it_keeps_its_users(na
     assert np.isnan(scores[1][np.arange(len(users))[:, None], later]).all(), "what was taken since is masked"
     both = ~np.isnan(scores).any(axis=0)
     follows = not np.allclose(scores[0][both], scores[1][both], rtol=1e-4, atol=1e-6)
-    assert follows == (not section.keeps_users and name != "popularity")
+    assert follows == (not recommender_spec(name).keeps_users and name != "popularity")
 
 
 def test_a_user_whose_items_all_came_since_the_fit_is_ranked_as_an_ad_hoc_one(name: str) -> None:
@@ -122,7 +123,7 @@ def test_popularity_counts_weights() -> None:
     train = clusters()
     expected = np.bincount(train.items, train.weights, minlength=train.n_items)
     items, scores = (
-        build("popularity", Popularity()).fit(train).recommend(np.array([0]), 24, exclude_seen=False)
+        build("popularity", PopularitySection()).fit(train).recommend(np.array([0]), 24, exclude_seen=False)
     )
     found = items[0] >= 0
     assert found.sum() == (expected > 0).sum()
@@ -131,6 +132,6 @@ def test_popularity_counts_weights() -> None:
 
 def test_an_unknown_name_or_empty_folder_is_an_input_error(tmp_path) -> None:
     with pytest.raises(InputError, match="ease.*Known: popularity"):
-        build("ease", Popularity())
+        build("ease", PopularitySection())
     with pytest.raises(InputError, match="longtail train"):
         load(Workspace(str(tmp_path)) / "nothing")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from longtail.recipe import Trained
 from longtail.recommenders import build
-from longtail.recommenders.interface import Interactions
+from longtail.recommenders.interactions import Interactions
+from longtail.recommenders.trained_section import TrainedSection
 from tests.recommenders.conftest import SECTIONS
 
 USERS, ITEMS, STEPS = 30, 25, 12
@@ -23,7 +23,7 @@ def test_a_history_with_repeats_is_learnt_from_and_masked(name: str) -> None:
         n_items=ITEMS,
     )
     section = SECTIONS[name]
-    if isinstance(section, Trained):
+    if isinstance(section, TrainedSection):
         section = section.model_copy(update={"epochs": 2})
     histories = [train.history(user) for user in range(USERS)]
     offered, _ = build(name, section, seed=1).fit(train).recommend_history(histories, ITEMS)

@@ -12,9 +12,8 @@ import pytest
 from longtail.command.exits import bad_input
 from longtail.errors import InputError
 from longtail.llm.finetune.tuning_loop import Job, tune
-from longtail.recipe import BPR as Section
-from longtail.recommenders.models.bpr import BPR
-from longtail.recommenders.models.factors import FactorsLearner
+from longtail.recommenders.models.bpr import BPRSection as Section
+from longtail.recommenders.models.factors import Factors, FactorsLearner
 from longtail.recommenders.training.compute import Compute
 from longtail.recommenders.training.training_loop import workers
 from longtail.runtime.workers import on_workers
@@ -108,14 +107,14 @@ class Complaining(FactorsLearner):
         return super().epoch(rng)
 
 
-class ComplainingBPR(BPR):
+class ComplainingBPR(Factors):
     learner = Complaining
 
 
 def test_bad_input_on_the_second_worker_of_a_recommender_reaches_the_user() -> None:
     section = Section(dim=6, epochs=4, batch=50, validate_every=0)
     with pytest.raises(InputError, match=f"^{ADVICE}$"):
-        ComplainingBPR(section, 3, Compute(workers=2)).fit(clusters())
+        ComplainingBPR("bpr", section, 3, Compute(workers=2)).fit(clusters())
 
 
 def test_bad_input_on_the_second_worker_of_an_llm_under_deepspeed_reaches_the_user(tmp_path: Path) -> None:

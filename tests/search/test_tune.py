@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtail.errors import InputError
-from longtail.recipe import LogRange, Recipe, Recommenders, Trained, load_recipe
+from longtail.recipe import LogRange, Recipe, load_recipe
 from longtail.recommenders import build
+from longtail.recommenders.trained_section import TrainedSection
 from longtail.recommenders.training.reading import read_observed, read_validation
 from longtail.recommenders.training.validation import Validation
-from longtail.search.spaces import SPACES, draw, space_of
+from longtail.registry import recommender_spec, recommenders
+from longtail.search.spaces import draw, space_of
 from longtail.search.tune import tune
 from longtail.workspace import Workspace
 
@@ -55,7 +57,7 @@ def test_the_saved_recipe_is_as_good_as_the_search_says(tuned: Workspace, name: 
     assert rows[0]["ndcg"] == max(row["ndcg"] for row in rows) >= own["ndcg"]
 
     best = load_recipe(f"{tuned}/tuning/{name}.yaml")
-    section = best.recommenders.chosen()[name]
+    section = best.recommenders[name]
     assert json.loads(rows[0]["settings"]).items() <= section.model_dump().items()
     others = best.recommenders.model_dump() | {name: recipe().recommenders.model_dump()[name]}
     assert others == recipe().recommenders.model_dump(), "nothing else of the recipe has changed"
@@ -154,7 +156,9 @@ def test_data_without_validation_items_cannot_be_tuned_on(tmp_path: Path, ray_he
         tune(recipe(dataset=dataset), Workspace(str(tmp_path)))
 
 
-@given(st.integers(0, 2**31), st.integers(1, 40), st.sampled_from(sorted(set(SPACES) - {"popularity"})))
+@given(
+    st.integers(0, 2**31), st.integers(1, 40), st.sampled_from(sorted(set(recommenders()) - {"popularity"}))
+)
 def test_trials_are_distinct_within_the_space_and_the_same_again(seed: int, samples: int, name: str) -> None:
     asked = recipe(
         seed=seed,
@@ -162,7 +166,7 @@ def test_trials_are_distinct_within_the_space_and_the_same_again(seed: int, samp
         tune={"samples": samples, "space": {"bpr.batch": {"log": [9, 99]}}},
     )
     drawn, space = draw(asked, name), space_of(asked, name)
-    assert drawn == draw(asked, name) and drawn[0] == asked.recommenders.chosen()[name]
+    assert drawn == draw(asked, name) and drawn[0] == asked.recommenders[name]
     assert len({section.model_dump_json() for section in drawn}) == len(drawn) <= samples
     fixed = {setting for setting in drawn[0].model_dump() if setting not in space}
     for section in drawn[1:]:
@@ -178,7 +182,7 @@ def test_trials_are_distinct_within_the_space_and_the_same_again(seed: int, samp
 
 
 def test_a_small_space_is_searched_whole() -> None:
-    space = {f"swing.{setting}": [1.0] for setting in SPACES["swing"]}
+    space = {f"swing.{setting}": [1.0] for setting in recommender_spec("swing").space}
     space |= {"swing.neighbours": [5, 6], "swing.recency": [0.5, 0.9]}
     drawn = draw(recipe(recommenders={"swing": {}}, tune={"samples": 50, "space": space}), "swing")
     assert {(section.neighbours, section.recency) for section in drawn[1:]} == {
@@ -202,8 +206,6 @@ def test_log_ranges_are_drawn_evenly_by_their_logarithm() -> None:
 
 
 def test_every_recommender_has_a_space_of_settings_that_it_knows() -> None:
-    assert set(SPACES) == set(Recommenders.model_fields)
-    for name, space in SPACES.items():
-        section = getattr(Recommenders.model_validate({name: {}}), name)
-        assert set(space) <= set(type(section).model_fields) - {"variants", "dim", "epochs"}
-        assert bool(space) or not isinstance(section, Trained)
+    for spec in map(recommender_spec, recommenders()):
+        assert set(spec.space) <= set(spec.settings.model_fields) - {"variants", "dim", "epochs"}
+        assert bool(spec.space) or not issubclass(spec.settings, TrainedSection)

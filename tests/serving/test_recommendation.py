@@ -8,9 +8,10 @@ import pytest
 
 from longtail.aggregation.choice import FIGURES, write_figures
 from longtail.errors import InputError
-from longtail.recipe import ItemCF, Serving
+from longtail.recipe import Serving
 from longtail.recommenders import build
-from longtail.recommenders.interface import Interactions
+from longtail.recommenders.interactions import Interactions
+from longtail.recommenders.models.itemcf import ItemCFSection
 from longtail.schema import FUSED, HISTORIES, ITEMS, RANKINGS
 from longtail.serving.messages import Recommendation
 from longtail.serving.recommendation import BadQuestion, Recommendations, read_recipe
@@ -66,7 +67,7 @@ def ws(tmp_path: Path) -> Workspace:
             for user, items in enumerate(TRAIN)
         ]
         train = Interactions.from_table(pa.Table.from_pylist(rows, FUSED), n_items=8)
-        build("itemcf", ItemCF()).fit(train).save(draft)
+        build("itemcf", ItemCFSection()).fit(train).save(draft)
     evaluated(ws)
     return ws
 

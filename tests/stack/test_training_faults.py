@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from longtail.recipe import BPR as Section
-from longtail.recommenders.interface import Interactions
-from longtail.recommenders.models.bpr import BPR
-from longtail.recommenders.models.factors import FactorsLearner
+from longtail.recommenders.interactions import Interactions
+from longtail.recommenders.models.bpr import BPRSection as Section
+from longtail.recommenders.models.factors import Factors, FactorsLearner
 from longtail.recommenders.training.compute import Compute
 from longtail.recommenders.training.epoch_checkpoints import Checkpoints
 from longtail.recommenders.training.training_loop import Arrays, workers
@@ -37,7 +36,7 @@ class Killed(FactorsLearner):
         return super().epoch(rng)
 
 
-class KilledBPR(BPR):
+class KilledBPR(Factors):
     learner = Killed
     marker: Path
 
@@ -47,7 +46,7 @@ class KilledBPR(BPR):
 
 def test_a_killed_worker_costs_no_result(ray_here: None, tmp_path: Path) -> None:
     section = Section(dim=6, epochs=6, lr=0.01, batch=50, validate_every=0)
-    whole = BPR(section, seed=3).fit(clusters())
+    whole = Factors("bpr", section, seed=3).fit(clusters())
     marker, said = tmp_path / "killed", tmp_path / "said"
     checkpoints = Checkpoints(Workspace(str(tmp_path)) / "kept", seconds=0)
 
@@ -55,7 +54,7 @@ def test_a_killed_worker_costs_no_result(ray_here: None, tmp_path: Path) -> None
         with said.open("a") as file:
             file.write(line + "\n")
 
-    model = KilledBPR(section, 3, Compute(workers=2, checkpoints=checkpoints, say=say))
+    model = KilledBPR("bpr", section, 3, Compute(workers=2, checkpoints=checkpoints, say=say))
     model.marker = marker
     model.fit(clusters())
     assert marker.exists(), "the worker was killed"

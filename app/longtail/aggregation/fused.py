@@ -7,8 +7,8 @@ import numpy as np
 
 from longtail.aggregation.formulas import Trust, Union, Utility
 from longtail.aggregation.llm_lists import LLMLists
-from longtail.recommenders.interface import Histories
-from longtail.recommenders.scoring.ranker import Ranker
+from longtail.recommenders.interactions import Histories
+from longtail.recommenders.recommender import Recommender
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,15 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Fused:
-    """A fitted recommender fused with a list of each user; it ranks as a `Ranker` does.
+    """A fitted recommender fused with a list of each user; it ranks as a `Recommender` does.
 
     Of the recommender's own ranking `candidates` items take part. With `control` its list stands in for the LLM's, as
     long as that. N(u) is the length of the history that is asked with; l_min and l_max are those of the training users.
     """
 
-    model: Ranker
+    model: Recommender
     lists: LLMLists
-    control: Ranker | None
+    control: Recommender | None
     candidates: int
     choice: Choice = ALONE
 
@@ -109,7 +109,7 @@ class Fused:
         return found.items, found.scores
 
     def score_pairs(self, histories: Histories, users: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-        """As `Ranker.score_pairs`: what neither list holds stands below what one does, in the recommender's order."""
+        """As `Recommender.score_pairs`: what neither list holds stands below what one does, in the recommender's order."""
         found = self.ranked(users, 0, _since(histories, self.trained[users]))
         union, utility = found.union, found.utility
         rows = np.repeat(np.arange(len(users)), candidates.shape[1])

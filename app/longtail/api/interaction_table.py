@@ -11,7 +11,7 @@ from longtail.data.arrow_types import plain
 from longtail.data.columns import as_ratings
 from longtail.data.times import as_times
 from longtail.errors import InputError
-from longtail.recommenders.interface import Interactions
+from longtail.recommenders.interactions import Interactions
 
 USUAL = {
     "user": ("user", "user_id"),

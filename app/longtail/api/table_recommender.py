@@ -9,8 +9,9 @@ import numpy as np
 
 from longtail.api.interaction_table import read_interactions
 from longtail.errors import InputError
-from longtail.recipe import Recommenders, RecommenderSection, check_recipe
+from longtail.recipe import RecommenderSection, check_recipe
 from longtail.recommenders import build
+from longtail.registry import recommender_spec, recommenders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ class TableRecommender:
                 f"{where}: {wrong[0]} is a setting of a recipe, there is none here. Leave it out."
             )
         recipe = check_recipe({"name": self.name, "recommenders": {self.name: settings}}, where)
-        self.settings: RecommenderSection = recipe.recommenders.chosen()[self.name]
+        self.settings: RecommenderSection = recipe.recommenders[self.name]
         self.seed = seed
         self._table: InteractionTable | None = None
 
@@ -116,7 +117,7 @@ class TableRecommender:
 @cache
 def recommender_class(name: str) -> type[TableRecommender]:
     """The class of a recommender of the recipe, e.g. of `swing`: its keywords are the settings there."""
-    section = type(getattr(check_recipe({"name": name, "recommenders": {name: {}}}, name).recommenders, name))
+    section = recommender_spec(name).settings
     keywords = [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=field.get_default())
         for key, field in section.model_fields.items()
@@ -129,12 +130,12 @@ def recommender_class(name: str) -> type[TableRecommender]:
         "__module__": "longtail",
         "__signature__": inspect.Signature([*keywords, seed]),
     }
-    return type(section.__name__, (TableRecommender,), members)
+    return type(section.__name__.removesuffix("Section"), (TableRecommender,), members)
 
 
 def recommender_names() -> dict[str, str]:
     """The recommender of the recipe by the name of its class, e.g. ItemCF: itemcf."""
-    return {recommender_class(name).__name__: name for name in Recommenders.model_fields}
+    return {recommender_class(name).__name__: name for name in recommenders()}
 
 
 def _series(ids: list[Any]) -> "pd.Series":

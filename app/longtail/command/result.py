@@ -9,8 +9,9 @@ from rich.text import Text
 
 from longtail.command.log import results
 from longtail.progress import duration
+from longtail.registry import recommenders
 from longtail.report import choice_words
-from longtail.report.summary import NAMES, compare, headline, nearest_ten, signed
+from longtail.report.summary import compare, headline, nearest_ten, signed
 from longtail.variants import LLM_VARIANTS, label
 from longtail.workspace import Workspace
 from longtail.workspace.place import Place
@@ -103,7 +104,7 @@ def following(metrics: dict[str, Any], recipe: Path, workspace: str | None) -> l
     lines = [f"longtail serve {where}     (recommendations over HTTP)"] if served else []
     variants = metrics["recipe"]["variants"]
     chosen = metrics["recipe"]["recommenders"]
-    name = next((one for one in NAMES if one != "popularity" and chosen.get(one) is not None), None)
+    name = next((one for one in recommenders() if one != "popularity" and chosen.get(one) is not None), None)
     if "discriminated" in variants and name:
         lines.append(f"longtail sweep {where} --recommender {name}     (the best judge, without an LLM call)")
     if name:

@@ -21,7 +21,7 @@ from longtail.evaluation.served_validation import GRID, Tried, try_fit, try_fuse
 from longtail.evaluation.targets import Part, split_parts
 from longtail.progress import progress, tell
 from longtail.recipe import Recipe
-from longtail.recommenders.scoring.ranker import Ranker
+from longtail.recommenders.recommender import Recommender
 from longtail.recommenders.training.fits import Run, ServedRun, runs, served_runs
 from longtail.recommenders.training.reading import observed_itemcf
 from longtail.runtime.cluster import connect, side_by_side
@@ -204,7 +204,7 @@ def _over_parts(
             ray.wait(list(working), num_returns=len(working))
 
 
-def _load(recommender: Place, n_items: int) -> Ranker:
+def _load(recommender: Place, n_items: int) -> Recommender:
     from longtail.recommenders import load
 
     model = load(recommender)
@@ -216,14 +216,16 @@ def _read_lists(rankings: Place, n_users: int) -> LLMLists:
     return LLMLists.read(rankings, n_users)
 
 
-def _try_fused(model: Ranker, lists: LLMLists, control: Ranker | None, candidates: int, part: Part) -> Tried:
+def _try_fused(
+    model: Recommender, lists: LLMLists, control: Recommender | None, candidates: int, part: Part
+) -> Tried:
     return try_fused(Fused(model, lists, control, candidates), part)
 
 
 def _rank_fused(
-    model: Ranker,
+    model: Recommender,
     lists: LLMLists,
-    control: Ranker | None,
+    control: Recommender | None,
     candidates: int,
     choice: Choice,
     part: Part,

@@ -18,7 +18,7 @@ from longtail.errors import InputError
 from longtail.evaluation.list_bias import count_exposure
 from longtail.evaluation.sampled_ranks import sampled_ranks
 from longtail.evaluation.targets import HeldOut, Part, read_targets, split_parts
-from longtail.recommenders.scoring.ranker import Ranker
+from longtail.recommenders.recommender import Recommender
 from longtail.schema import RANKS
 from longtail.workspace.place import Place
 
@@ -79,7 +79,7 @@ def catalogue_size(data: Place) -> int:
     return pq.read_metadata(items.path, filesystem=items.fs).num_rows
 
 
-def check_catalogue(model: Ranker, n_items: int) -> None:
+def check_catalogue(model: Recommender, n_items: int) -> None:
     """Raise InputError where `model` was fitted on another catalogue than that of `n_items`."""
     if model.n_items != n_items:
         raise InputError(
@@ -88,7 +88,7 @@ def check_catalogue(model: Ranker, n_items: int) -> None:
         )
 
 
-def rank_part(model: Ranker | Fused, part: Part, to: Place, protocol: Protocol) -> Ranked:
+def rank_part(model: Recommender | Fused, part: Part, to: Place, protocol: Protocol) -> Ranked:
     """Rank the catalogue for every user of `part` with a target: rows of RANKS in `to`/ranks/`part.name`.
 
     Users are taken in blocks, so memory does not grow with their number.
@@ -111,7 +111,9 @@ def rank_part(model: Ranker | Fused, part: Part, to: Place, protocol: Protocol) 
     return total
 
 
-def rank_all(model: Ranker, data: Place, to: Place, depth: int, held_out: HeldOut = "test") -> dict[str, int]:
+def rank_all(
+    model: Recommender, data: Place, to: Place, depth: int, held_out: HeldOut = "test"
+) -> dict[str, int]:
     """Rank all parts of a store in this process: `ranks/` and `exposure.parquet` in `to`.
 
     Lists are `depth` long; `held_out` says whether the test or the validation items are the targets. Returns how

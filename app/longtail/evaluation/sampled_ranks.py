@@ -6,15 +6,15 @@ Rendle, KDD 2020).
 
 import numpy as np
 
-from longtail.recommenders.interface import Histories
-from longtail.recommenders.scoring.ranker import Ranker
+from longtail.recommenders.interactions import Histories
+from longtail.recommenders.recommender import Recommender
 
 TARGETS_AT_ONCE = 2048
 """Targets whose candidates are scored together: 50 MiB of item vectors at 100 negatives and 64 dimensions."""
 
 
 def sampled_ranks(
-    model: Ranker, users: np.ndarray, targets: np.ndarray, since: Histories, negatives: int, seed: int
+    model: Recommender, users: np.ndarray, targets: np.ndarray, since: Histories, negatives: int, seed: int
 ) -> np.ndarray:
     """The 1-based place of each target among `negatives` items drawn for it: int32 [n].
 

@@ -13,7 +13,7 @@ from longtail.aggregation.fused import ALONE, Choice, Fused
 from longtail.evaluation.ranks import rank_targets
 from longtail.evaluation.targets import Part, read_targets
 from longtail.ranking_metrics import METRICS, per_user
-from longtail.recommenders.scoring.ranker import Ranker
+from longtail.recommenders.recommender import Recommender
 
 K = 10
 """The choice is by NDCG at it."""
@@ -68,7 +68,7 @@ class Tried:
         return found
 
 
-def try_fit(model: Ranker, part: Part) -> Tried:
+def try_fit(model: Recommender, part: Part) -> Tried:
     """The recommender alone on the validation items of the users of `part`; the training items are masked."""
     total = Tried.none()
     for users, rows, targets, _ in read_targets(part, "valid"):

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from longtail.evaluation.list_parts import entries_between
-from longtail.recommenders.interface import Histories
+from longtail.recommenders.interactions import Histories
 from longtail.workspace.place import Place
 
 HeldOut = Literal["valid", "test"]

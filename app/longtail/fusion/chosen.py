@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from longtail.augment.judge import judge, likeliest
 from longtail.recipe import Judge
-from longtail.recommenders.interface import Histories
+from longtail.recommenders.interactions import Histories
 from longtail.registry import strategy_spec
 from longtail.schema import ACCEPTED, PREFERENCES, REJECTED
 from longtail.variants import TrainedVariant

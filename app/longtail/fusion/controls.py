@@ -9,9 +9,9 @@ import numpy as np
 
 from longtail.augment.strategies.candidates import unseen
 from longtail.augment.strategies.strategy import rng_of
-from longtail.recommenders.interface import Histories
+from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.neighbours import Neighbours
-from longtail.recommenders.scoring.ranker import Ranker
+from longtail.recommenders.recommender import Recommender
 
 SCORES_AT_ONCE = 2**22
 """So many scores (users x items) of `Sampled` exist at a time: 16 MiB of float32."""
@@ -47,7 +47,7 @@ class Drawn:
 class Best:
     """A recommender's own best. Of ItemCF the strongest control: all that the log says by itself."""
 
-    model: Ranker
+    model: Recommender
 
     def items(
         self, users: np.ndarray, train: Histories, held_out: Histories, counts: np.ndarray
@@ -59,7 +59,7 @@ class Best:
 class Sampled:
     """Of a recommender's list, as `id_list` samples an LLM's: an item's share of all scores is its probability."""
 
-    model: Ranker
+    model: Recommender
     temperature: float
     top_p: float
     seed: int
@@ -152,7 +152,7 @@ def drawn(
     return Histories.of(found)
 
 
-def best_of(model: Ranker, histories: Histories, held_out: Histories, counts: np.ndarray) -> Histories:
+def best_of(model: Recommender, histories: Histories, held_out: Histories, counts: np.ndarray) -> Histories:
     """A recommender's own best items for each user, `counts` of them as far as there are any, none of them held out."""
     depth = int(counts.max(initial=0)) + int(held_out.lengths.max(initial=0))
     rows = [

@@ -16,7 +16,7 @@ from longtail.data import Prepared
 from longtail.fusion.chosen import Chosen, choose, preferences
 from longtail.fusion.controls import Best, Control, Drawn, Picked, Sampled
 from longtail.recipe import Judge, Recipe
-from longtail.recommenders.interface import Histories
+from longtail.recommenders.interactions import Histories
 from longtail.recommenders.training.reading import observed_itemcf, observed_weights
 from longtail.runtime.cluster import added_up, connect, fetch
 from longtail.schema import FUSED, STRENGTHS

@@ -10,55 +10,31 @@ from longtail.recipe.llm import LLM, Discriminator, Generator, Negative, Role, T
 from longtail.recipe.loading import check_recipe, dump_recipe, load_recipe
 from longtail.recipe.prices import Price, Prices
 from longtail.recipe.recipe import Evaluation, Recipe, Resources, Serving
-from longtail.recipe.recommenders import (
-    BM25,
-    BPR,
-    SGL,
-    ItemCF,
-    LightGCN,
-    MixGCF,
-    NeuMF,
-    Popularity,
-    Recommenders,
-    RecommenderSection,
-    SASRec,
-    Swing,
-    Trained,
-)
+from longtail.recipe.recommender_section import RecommenderSection
 from longtail.recipe.section import Count, Positive, Section, Share
 from longtail.recipe.strategy_section import StrategySection
 from longtail.recipe.tuning import LogRange, Tune
 
 __all__ = [
-    "BM25",
-    "BPR",
     "Columns",
     "Count",
     "Dataset",
     "Discriminator",
     "Evaluation",
     "Generator",
-    "ItemCF",
     "ItemSlice",
     "Judge",
     "LLM",
-    "LightGCN",
     "LogRange",
-    "MixGCF",
     "Negative",
-    "NeuMF",
-    "Popularity",
     "Positive",
     "Price",
     "Prices",
     "Recipe",
     "RecommenderSection",
-    "Recommenders",
     "Repeats",
     "Resources",
     "Role",
-    "SASRec",
-    "SGL",
     "Section",
     "Serving",
     "Share",
@@ -66,10 +42,8 @@ __all__ = [
     "Slice",
     "StrategySection",
     "Sweep",
-    "Swing",
     "Task",
     "TimeUnit",
-    "Trained",
     "Tune",
     "Tuning",
     "check_recipe",

@@ -12,7 +12,7 @@ from longtail.errors import InputError
 from longtail.recipe.recipe import Recipe
 from longtail.recipe.section import Section
 from longtail.recipe.strategy_section import StrategySection
-from longtail.registry import strategies, strategy_spec
+from longtail.registry import recommender_spec, recommenders, strategies, strategy_spec
 
 SHIPPED = Path(longtail.__file__).with_name("recipes")
 """Recipes that come with the package; they are called by name."""
@@ -100,6 +100,10 @@ def _explain(problem: dict[str, Any]) -> str:
 def _known_keys(where: list[str | int]) -> list[str]:
     """The field names of the section at `where`."""
     section: Any = Recipe
+    if where[:1] == ["recommenders"]:
+        if not where[1:]:
+            return list(recommenders())
+        section, where = recommender_spec(where[1]).settings, where[2:]
     for part in where:
         if isinstance(part, str) and part in getattr(section, "model_fields", {}):
             section = _section_of(section.model_fields[part].annotation)
@@ -109,7 +113,7 @@ def _known_keys(where: list[str | int]) -> list[str]:
 
 
 def _section_of(annotation: Any) -> Any:
-    """The Section inside an annotation such as `Swing | None` or `list[StrategySection]`."""
+    """The Section inside an annotation such as `Dataset` or `list[StrategySection]`."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return next(

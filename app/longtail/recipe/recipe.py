@@ -8,11 +8,11 @@ from longtail.recipe.dataset import Dataset
 from longtail.recipe.judging import Judge, Sweep
 from longtail.recipe.llm import LLM, Discriminator, Generator, Role, Task
 from longtail.recipe.prices import Prices
-from longtail.recipe.recommenders import ItemCF, Recommenders, Swing
+from longtail.recipe.recommender_section import Recommenders, RecommenderSection
 from longtail.recipe.section import Count, Positive, Section, Share
 from longtail.recipe.strategy_section import Strategies, StrategySection
 from longtail.recipe.tuning import Tune
-from longtail.registry import strategies, strategy_spec
+from longtail.registry import recommender_spec, strategies, strategy_spec
 from longtail.variants import VARIANTS, TrainedVariant
 
 
@@ -86,7 +86,7 @@ class Recipe(Section):
     sweep: Sweep = Sweep()
     prices: Prices = Prices()
     variants: list[TrainedVariant] = ["observed", "generated", "discriminated", "random", "popular", "itemcf"]
-    recommenders: Recommenders = Recommenders(itemcf=ItemCF(), swing=Swing())
+    recommenders: Recommenders = Field({"itemcf": {}, "swing": {}}, validate_default=True)
     tune: Tune = Tune()
     evaluation: Evaluation = Evaluation()
     serving: Serving = Serving()
@@ -123,28 +123,28 @@ class Recipe(Section):
     def training_set_of(self, recommender: str, variant: TrainedVariant) -> str:
         """The name of what a recommender is trained on: the variant's, or its own where its judge is another."""
         judged = any(strategy_spec(name).judged for name in VARIANTS[variant].sources)
-        own = getattr(self.recommenders, recommender).judge and judged
+        own = self.recommenders[recommender].judge and judged
         return f"{variant}-{recommender}" if own else variant
 
     @property
     def training_sets(self) -> dict[str, tuple[TrainedVariant, Judge]]:
         """All of them by name, with the judge of each."""
         found: dict[str, tuple[TrainedVariant, Judge]] = {}
-        for name, section in self.recommenders.chosen().items():
+        for name, section in self.recommenders.items():
             for variant in section.variants or self.variants:
                 own = self.training_set_of(name, variant)
                 found[own] = variant, self.judge if own == variant else self.judge_of(name)
         return found
 
     @property
-    def itemcf(self) -> ItemCF:
+    def itemcf(self) -> RecommenderSection:
         """The ItemCF that controls, hints and the judge's independent signal use: the recipe's own, tuned as that is."""
-        own = self.recommenders.itemcf or ItemCF()
+        own = self.recommenders.get("itemcf") or recommender_spec("itemcf").settings()
         return own.model_copy(update={"variants": None, "judge": {}})
 
     def judge_of(self, recommender: str) -> Judge:
         """The judge of what this recommender is trained on."""
-        return Judge.model_validate(self.judge.model_dump() | getattr(self.recommenders, recommender).judge)
+        return Judge.model_validate(self.judge.model_dump() | self.recommenders[recommender].judge)
 
     def _tasks_needed(self) -> list[tuple[str, Role, Task]]:
         """For each strategy the LLMs that it asks, and what they must have been taught."""
@@ -185,7 +185,7 @@ class Recipe(Section):
                     f"variants: '{variant}' is made of {sorted(missing)}, which augment does not have"
                 )
         ranked = self.strategies.get("ranking")
-        if ranked and ranked.recommender not in self.recommenders.chosen():
+        if ranked and ranked.recommender not in self.recommenders:
             raise ValueError(
                 f"augment.ranking ranks the best items of {ranked.recommender} again, which recommenders does not have:"
                 f" add {ranked.recommender} there, or name another one as augment's ranking.recommender"
@@ -210,7 +210,7 @@ class Recipe(Section):
             raise ValueError(
                 "generator.lora needs a pretrained llm.base; 'small' is trained from scratch, set it to 0"
             )
-        for name, section in self.recommenders.chosen().items():
+        for name, section in self.recommenders.items():
             try:
                 self.judge_of(name)
             except ValidationError as error:
@@ -232,7 +232,7 @@ class Recipe(Section):
     def _check_serving(self) -> None:
         """Raise ValueError where `serving` names what this recipe does not make."""
         asked = self.serving
-        trained = {name: own.variants or self.variants for name, own in self.recommenders.chosen().items()}
+        trained = {name: own.variants or self.variants for name, own in self.recommenders.items()}
         if asked.recommender and asked.recommender not in trained:
             raise ValueError(
                 f"serving.recommender = {asked.recommender!r}: the recipe trains {', '.join(trained)}"
@@ -267,7 +267,7 @@ class Recipe(Section):
         """Raise ValueError where something would be asked at the test as if the validation item were not there."""
         if not self.evaluation.after_validation:
             return
-        kept = [name for name, section in self.recommenders.chosen().items() if section.keeps_users]
+        kept = [name for name in self.recommenders if recommender_spec(name).keeps_users]
         if kept:
             raise ValueError(
                 f"evaluation.after_validation: {', '.join(kept)} rank by the user vectors of their fit, which know"

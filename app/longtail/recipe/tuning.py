@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from longtail.recipe.recommenders import Recommenders
 from longtail.recipe.section import Positive, Section
+from longtail.registry import recommender_spec, recommenders
 
 
 class LogRange(Section):
@@ -23,32 +23,24 @@ class LogRange(Section):
 
 Axis = Annotated[list[Any], Field(min_length=1)] | LogRange
 """The values that a setting may take."""
+Space = dict[str, Axis]
+"""Settings and their values."""
 
 
 class Tune(Section):
     samples: Positive = 20
     """At most so many trials of a recommender; the first has the recipe's own settings."""
-    space: dict[str, Axis] = {}
-    """`recommender.setting` to its values, in place of the defaults in recommenders/spaces.py or beside them; a list of
+    space: Space = {}
+    """`recommender.setting` to its values, in place of the defaults in its `SPEC` or beside them; a list of
     one value fixes a setting."""
 
     @field_validator("space")
     @classmethod
-    def _known(cls, space: dict[str, Axis]) -> dict[str, Axis]:
-        known = settings_by_recommender()
+    def _known(cls, space: Space) -> Space:
         for key in space:
             name, _, setting = key.partition(".")
-            if setting in known.get(name, ()):
-                continue
-            if name in known:
-                keys = [f"{name}.{one}" for one in known[name]]
-            else:
-                keys = [f"{one}.SETTING" for one in known]
-            near = difflib.get_close_matches(
-                key, [f"{a}.{b}" for a in known for b in known[a]], n=1, cutoff=0.8
-            )
-            hint = f"did you mean '{near[0]}'? " if near else ""
-            raise ValueError(f"unknown key '{key}': {hint}known here: {', '.join(keys)}")
+            if name not in recommenders() or setting not in _settings(name):
+                raise ValueError(f"unknown key '{key}': {_known_keys(key)}")
         return space
 
 
@@ -56,9 +48,17 @@ NOT_TUNED = ("variants", "judge")
 """What a recommender is trained on, no setting of its own."""
 
 
-def settings_by_recommender() -> dict[str, list[str]]:
-    """The names of all settings that can be tuned, by recommender."""
-    return {
-        name: [setting for setting in field.annotation.__args__[0].model_fields if setting not in NOT_TUNED]
-        for name, field in Recommenders.model_fields.items()
-    }
+def _settings(recommender: str) -> list[str]:
+    """The names of all its settings that can be tuned."""
+    return [one for one in recommender_spec(recommender).settings.model_fields if one not in NOT_TUNED]
+
+
+def _known_keys(key: str) -> str:
+    """The nearest to a misspelt `recommender.setting`, and what is known in its place."""
+    name, known = key.partition(".")[0], {one: _settings(one) for one in recommenders()}
+    near = difflib.get_close_matches(
+        key, [f"{one}.{own}" for one in known for own in known[one]], n=1, cutoff=0.8
+    )
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    keys = [f"{name}.{own}" for own in known[name]] if name in known else [f"{one}.SETTING" for one in known]
+    return f"{hint}known here: {', '.join(keys)}"

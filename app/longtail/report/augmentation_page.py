@@ -7,9 +7,10 @@ from markupsafe import Markup
 
 from longtail.evaluation.categories import NONE, OTHERS
 from longtail.evaluation.slices import ITEM_SLICES
+from longtail.registry import recommenders
 from longtail.report.augmentation_words import bias_sentences, cost_sentences, label_sentences, unit_of
 from longtail.report.plots import share_bars
-from longtail.report.summary import NAMES, judged
+from longtail.report.summary import judged, title
 from longtail.variants import CONTROLS, VARIANTS, label
 
 COSTS = {
@@ -76,7 +77,7 @@ def _lifts(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     lines: dict[tuple[str, str], dict[str, Any]] = {}
     for one in found:
         lines.setdefault((one["recommender"], one["variant"]), {})[one["metric"]] = one
-    order = sorted(lines, key=lambda fit: (list(NAMES).index(fit[0]), list(VARIANTS).index(fit[1])))
+    order = sorted(lines, key=lambda fit: (list(recommenders()).index(fit[0]), list(VARIANTS).index(fit[1])))
     return [{"recommender": fit[0], "variant": fit[1], "cells": lines[fit]} for fit in order]
 
 
@@ -87,7 +88,7 @@ def _gains(training_sets: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str,
         added = parts["added"] if parts["added"]["interactions"] else parts.get("preferred", {})
         if added.get("interactions"):
             variant, _, recommender = name.partition("-")
-            words = label(variant) + (f", for {NAMES[recommender]}" if recommender else "")
+            words = label(variant) + (f", for {title(recommender)}" if recommender else "")
             yield {"words": words, "variant": variant, "observed": parts["observed"], "added": added} | {
                 "after": parts["after"],
                 "reached": training_sets[name]["reached"],
@@ -132,7 +133,7 @@ def _exposed(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     if variant is None:
         return None
     values = {(row["recommender"], row["variant"], row["slice"]): row["value"] for row in rows}
-    names = [name for name in NAMES if any(key[:2] == (name, variant) for key in values)]
+    names = [name for name in recommenders() if any(key[:2] == (name, variant) for key in values)]
     lines = [
         {
             "words": _category(group),
@@ -140,7 +141,7 @@ def _exposed(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
         }
         for group in dict.fromkeys(row["slice"] for row in rows)
     ]
-    return {"variant": variant, "recommenders": [NAMES[name] for name in names], "lines": lines}
+    return {"variant": variant, "recommenders": [title(name) for name in names], "lines": lines}
 
 
 def _label_lines(one: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from longtail.report.summary import NAMES, signed
+from longtail.report.summary import signed, title
 from longtail.variants import label
 
 
@@ -34,7 +34,7 @@ def cost_sentences(metrics: Mapping[str, Any]) -> Iterator[str]:
         best = max(sure, key=lambda one: one["per_unit"])
         lift, low, high = (signed(100 * best[name], ".3g") for name in ("per_unit", "ci_low", "ci_high"))
         yield (
-            f"Of the lifts whose interval lies above 0, most for its cost: {NAMES[best['recommender']]},"
+            f"Of the lifts whose interval lies above 0, most for its cost: {title(best['recommender'])},"
             f" {label(best['variant'])}, {lift} % NDCG@{best['k']} for each {unit} ({low} to {high} %)."
         )
     elif known:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from longtail.report.summary import NAMES
+from longtail.report.summary import title
 from longtail.variants import label
 
 Choice = Mapping[str, Any]
@@ -18,7 +18,7 @@ def headline(choice: Choice, rows: Sequence[Mapping[str, Any]], k: int) -> str:
         return "Nobody was evaluated."
     if not best:
         return "No user has a validation item, so no recommender is called best."
-    return ": ".join([f"{NAMES[best['recommender']]} is best on validation", *_on_test(best, rows, k)]) + "."
+    return ": ".join([f"{title(best['recommender'])} is best on validation", *_on_test(best, rows, k)]) + "."
 
 
 def sentences(choice: Choice, rows: Sequence[Mapping[str, Any]], k: int) -> list[str]:
@@ -34,7 +34,7 @@ def sentences(choice: Choice, rows: Sequence[Mapping[str, Any]], k: int) -> list
     if best and served != best:
         found.append(f"Best on validation is {_described(best)}, NDCG@10 {best['ndcg']:.4f}.")
     if control and best and mean_ndcg(choice, control) > mean_ndcg(choice, best):
-        name = f"{NAMES[control['recommender']]}, {label(control['variant'])}"
+        name = f"{title(control['recommender'])}, {label(control['variant'])}"
         ndcg = f"NDCG@10 {mean_ndcg(choice, control):.4f}"
         found.append(f"A control is better on validation: {name}, {ndcg}. Controls are not served.")
     return found
@@ -64,7 +64,7 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _described(one: Mapping[str, Any]) -> str:
-    fit = f"{NAMES[one['recommender']]} of {label(one['trained_on'])}"
+    fit = f"{title(one['recommender'])} of {label(one['trained_on'])}"
     fit += f", seed {one['seed_index']}" if one["seed_index"] else ""
     if not one["list"]:
         return fit

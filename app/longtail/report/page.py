@@ -9,13 +9,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from longtail.ranking_metrics import SAMPLED_METRICS
+from longtail.registry import recommenders
 from longtail.report import choice_words
 from longtail.report.augmentation_page import augmentation
 from longtail.report.augmentation_words import interval
 from longtail.report.llm_words import lines, sentences
 from longtail.report.plots import Estimate, Group, forest, loss_curve, reliability_diagram
 from longtail.report.summary import (
-    NAMES,
     SLICES,
     Comparison,
     chance,
@@ -24,6 +24,7 @@ from longtail.report.summary import (
     headline,
     nearest_ten,
     signed,
+    title,
 )
 from longtail.variants import COLOURS, CONTROLS, VARIANTS, label
 
@@ -47,6 +48,7 @@ def render(metrics: Mapping[str, Any]) -> str:
         "difference": _difference,
         "over_control": _over_control,
         "label": label,
+        "recommender": title,
         "figure": _figure,
         "lift": _per_unit,
     }
@@ -58,7 +60,6 @@ def render(metrics: Mapping[str, Any]) -> str:
     return environment.get_template("page.html").render(
         metrics=metrics,
         k=k,
-        names=NAMES,
         controls=CONTROLS,
         colours=COLOURS,
         by_itemcf=any(VARIANTS[row["variant"]].by_itemcf for row in rows),
@@ -101,7 +102,7 @@ def _order(one: Comparison) -> tuple[int, int]:
 
 def _place(recommender: str, variant: str) -> tuple[int, int]:
     """Where a fit stands in tables and plots."""
-    return list(NAMES).index(recommender), list(VARIANTS).index(variant)
+    return list(recommenders()).index(recommender), list(VARIANTS).index(variant)
 
 
 def _group(members: list[Comparison]) -> Group:

@@ -60,7 +60,7 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     """The content of `metrics.json`; needs a joined Ray."""
     import ray
 
-    rows = [task for name in recipe.recommenders.chosen() for task in _measure(name, recipe, ws)]
+    rows = [task for name in recipe.recommenders for task in _measure(name, recipe, ws)]
     data, augmentations = ws / "data", _augmentations(recipe, ws)
     tallies = {place.name: _over_files(tally, place / "answers") for place in augmentations}
     labels, training_sets = _labels(recipe, augmentations, data), _training_sets(recipe, ws)

@@ -4,22 +4,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from longtail.registry import recommender_spec
 from longtail.variants import LLM_VARIANTS, VARIANTS, controls_of, label
 
 SLICES = {"all": "all users", "items:tail": "long-tail items", "users:sparse": "sparse users"}
 """The slices that are spoken of and plotted."""
-NAMES = {
-    "popularity": "Popularity",
-    "itemcf": "ItemCF",
-    "bm25": "BM25",
-    "swing": "Swing",
-    "bpr": "BPR",
-    "neumf": "NeuMF",
-    "lightgcn": "LightGCN",
-    "sgl": "SGL",
-    "mixgcf": "MixGCF",
-    "sasrec": "SASRec",
-}
+
+
+def title(recommender: str) -> str:
+    """What tables, plots and sentences call it."""
+    return recommender_spec(recommender).title
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,7 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        return NAMES[self.recommender]
+        return title(self.recommender)
 
     @property
     def sign(self) -> int:

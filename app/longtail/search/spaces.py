@@ -5,48 +5,8 @@ from pydantic import ValidationError
 
 from longtail.errors import InputError
 from longtail.recipe import LogRange, Recipe, RecommenderSection
-from longtail.recipe.tuning import Axis
-
-Space = dict[str, Axis]
-
-_RECENCY: Axis = [0.6, 0.7, 0.8, 0.9, 1.0]
-_NEIGHBOURS: Axis = [20, 50, 100, 200]
-_LEARNING: Space = {"lr": LogRange(log=(3e-4, 1e-2)), "l2": LogRange(log=(1e-6, 1e-2))}
-_GRAPH: Space = _LEARNING | {"layers": [1, 2, 3, 4]}
-
-SPACES: dict[str, Space] = {
-    "popularity": {},
-    "itemcf": {
-        "normalisation": [0.3, 0.4, 0.5],
-        "user_weight": ["none", "log"],
-        "neighbours": _NEIGHBOURS,
-        "recency": _RECENCY,
-    },
-    "bm25": {"neighbours": _NEIGHBOURS, "recency": _RECENCY},
-    "swing": {
-        "alpha": [0.0, 1.0, 5.0, 20.0],
-        "user_weight": [0.0, 0.5, 1.0],
-        "neighbours": _NEIGHBOURS,
-        "recency": _RECENCY,
-    },
-    "bpr": _LEARNING,
-    "neumf": _LEARNING | {"negatives": [2, 4, 8], "dropout": [0.0, 0.2, 0.5]},
-    "lightgcn": _GRAPH,
-    "sgl": _GRAPH
-    | {
-        "contrast_weight": LogRange(log=(0.005, 0.5)),
-        "temperature": [0.1, 0.2, 0.5],
-        "dropout": [0.1, 0.2, 0.4],
-    },
-    "mixgcf": _GRAPH | {"negatives": [16, 32, 64]},
-    "sasrec": {
-        "lr": LogRange(log=(3e-4, 5e-3)),
-        "layers": [1, 2, 3],
-        "dropout": [0.1, 0.2, 0.3, 0.5],
-        "l2": [0.0, 1e-6, 1e-5, 1e-4],
-    },
-}
-"""The defaults, by recommender. The size (`dim`) and the length of a training stay the recipe's."""
+from longtail.recipe.tuning import Axis, Space
+from longtail.registry import recommender_spec
 
 _DRAWS_PER_TRIAL = 100
 
@@ -54,7 +14,9 @@ _DRAWS_PER_TRIAL = 100
 def space_of(recipe: Recipe, name: str) -> Space:
     """The default space of a recommender with the recipe's changes."""
     own = {key.partition("."): axis for key, axis in recipe.tune.space.items()}
-    return SPACES[name] | {setting: axis for (model, _, setting), axis in own.items() if model == name}
+    return recommender_spec(name).space | {
+        setting: axis for (model, _, setting), axis in own.items() if model == name
+    }
 
 
 def draw(recipe: Recipe, name: str) -> list[RecommenderSection]:
@@ -62,7 +24,7 @@ def draw(recipe: Recipe, name: str) -> list[RecommenderSection]:
 
     Drawn by the recipe's seed. Raises InputError for a value that the recommender does not take.
     """
-    section, space = recipe.recommenders.chosen()[name], space_of(recipe, name)
+    section, space = recipe.recommenders[name], space_of(recipe, name)
     _check(recipe, name, section)
     rng = np.random.default_rng(recipe.seed)
     trials = [section]

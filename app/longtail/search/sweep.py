@@ -15,7 +15,8 @@ import yaml
 
 from longtail.augment.judge import SCORES
 from longtail.errors import InputError
-from longtail.recipe import Judge, Recipe, Slice, Trained
+from longtail.recipe import Judge, Recipe, Slice
+from longtail.recommenders.trained_section import TrainedSection
 from longtail.runtime.cluster import connect
 from longtail.search.sweep_plots import draw
 from longtail.search.sweep_points import MEASURES, OBSERVED, Point, Points, Setting, capped
@@ -66,7 +67,7 @@ def sweep(recipe: Recipe, ws: Workspace, only: str | None = None) -> dict[str, P
 
 
 def _names(recipe: Recipe, only: str | None) -> list[str]:
-    chosen = recipe.recommenders.chosen()
+    chosen = recipe.recommenders
     if only is not None and only not in chosen:
         raise InputError(f"--recommender {only}: the recipe has {', '.join(chosen)}.")
     names = [only] if only else list(chosen)
@@ -97,7 +98,7 @@ def _swept(recipe: Recipe, ws: Workspace, name: str, inputs: list[Place], judged
             points = Points(recipe, ws, name)
             points.check()
             search = Search(points, recipe.judge_of(name), axes, recipe.sweep.slice)
-            trained = isinstance(getattr(recipe.recommenders, name), Trained)
+            trained = isinstance(recipe.recommenders[name], TrainedSection)
             best, control = search.run(near=trained)
             table = search.table(best, control)
             (draft / "points.parquet").write_table(table)

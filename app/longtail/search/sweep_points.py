@@ -22,9 +22,10 @@ from longtail.fusion.chosen import choose
 from longtail.fusion.controls import Best
 from longtail.fusion.fuse_stage import fused_rows
 from longtail.ranking_metrics import METRICS, Moments, per_user
-from longtail.recipe import Judge, Recipe, RecommenderSection, Trained
+from longtail.recipe import Judge, Recipe, RecommenderSection
 from longtail.recommenders import build
-from longtail.recommenders.interface import Interactions, Targets
+from longtail.recommenders.interactions import Interactions, Targets
+from longtail.recommenders.trained_section import TrainedSection
 from longtail.recommenders.training.compute import Compute
 from longtail.recommenders.training.reading import observed_itemcf, read_observed, read_validation
 from longtail.runtime.cluster import fetch, side_by_side
@@ -91,7 +92,7 @@ class Points:
             name=name,
             section=section,
             seed=recipe.seed,
-            use_gpu=isinstance(section, Trained) and recipe.resources.accelerator == "gpu",
+            use_gpu=isinstance(section, TrainedSection) and recipe.resources.accelerator == "gpu",
             data=prepared.place,
             answers=ws / "augmentation/next_item/answers",
             slice=slice_named(recipe.sweep.slice),
@@ -175,9 +176,9 @@ class Points:
 
 def capped(recipe: Recipe, name: str) -> RecommenderSection:
     """A recommender's settings as a sweep fits it, without what says on which training sets."""
-    section = getattr(recipe.recommenders, name)
+    section = recipe.recommenders[name]
     changes: dict[str, Any] = {"variants": None, "judge": {}}
-    if isinstance(section, Trained) and recipe.sweep.epochs:
+    if isinstance(section, TrainedSection) and recipe.sweep.epochs:
         changes["epochs"] = min(section.epochs, recipe.sweep.epochs)
     return section.model_copy(update=changes)
 

@@ -15,12 +15,14 @@ from typing import Any
 import pyarrow as pa
 
 from longtail.errors import InputError
-from longtail.recipe import Recipe, RecommenderSection, Trained, dump_recipe
+from longtail.recipe import Recipe, RecommenderSection, dump_recipe
 from longtail.recommenders import build
+from longtail.recommenders.trained_section import TrainedSection
 from longtail.recommenders.training.compute import Compute
 from longtail.recommenders.training.reading import read_observed, read_validation
+from longtail.registry import recommender_spec, recommenders
 from longtail.runtime.cluster import connect, fetch
-from longtail.search.spaces import SPACES, draw, space_of
+from longtail.search.spaces import draw, space_of
 from longtail.workspace import Workspace, read_manifest
 from longtail.workspace.place import Place
 
@@ -73,12 +75,12 @@ def tune(recipe: Recipe, ws: Workspace, only: str | None = None) -> dict[str, Pl
 
 
 def _names(recipe: Recipe, only: str | None) -> list[str]:
-    chosen = recipe.recommenders.chosen()
+    chosen = recipe.recommenders
     if only is not None and only not in chosen:
         raise InputError(f"--recommender {only}: the recipe has {', '.join(chosen)}.")
     names = [name for name in ([only] if only else chosen) if space_of(recipe, name)]
     if not names:
-        able = [name for name, space in SPACES.items() if space]
+        able = [name for name in recommenders() if recommender_spec(name).space]
         raise InputError(f"{only or 'the recipe'}: nothing to tune. Settings has: {', '.join(able)}.")
     return names
 
@@ -132,7 +134,7 @@ def _search(
     import ray.tune
 
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    use_gpu = isinstance(trials[0], Trained) and recipe.resources.accelerator == "gpu"
+    use_gpu = isinstance(trials[0], TrainedSection) and recipe.resources.accelerator == "gpu"
     read = [ray.remote(reader).remote(data) for reader in (read_observed, read_validation)]
     described = [
         {key: value for key, value in trial.model_dump(mode="json").items() if key in searched}
@@ -169,7 +171,7 @@ def _asha(trials: list[RecommenderSection]) -> Any:
     """None where a model is fitted in one go."""
     from ray.tune.schedulers import ASHAScheduler
 
-    if not isinstance(trials[0], Trained):
+    if not isinstance(trials[0], TrainedSection):
         return None
     epochs = max(trial.epochs for trial in trials)
     return ASHAScheduler(

@@ -12,7 +12,8 @@ from longtail.aggregation.fused import ALONE, Choice, Fused, Ranking
 from longtail.aggregation.llm_lists import LLMLists
 from longtail.errors import InputError
 from longtail.recipe import Recipe, Serving
-from longtail.recommenders.interface import Histories
+from longtail.recommenders.interactions import Histories
+from longtail.registry import recommender_spec
 from longtail.schema import NOTHING
 from longtail.serving.ids import Ids
 from longtail.serving.messages import DEFAULT_K, Health, Recommendation, RecommendedItem
@@ -77,7 +78,7 @@ class Recommendations:
             **{name: getattr(chosen, name) for name in FUSION},
             validation_ndcg=chosen.ndcg,
             chosen_by="recipe" if named else "validation",
-            history="masked" if self._fused.model.section.keeps_users else "asked",
+            history="masked" if recommender_spec(self._fused.model.name).keeps_users else "asked",
             users=len(self.users),
             items=len(self.items),
             users_with_llm_ranking=int(np.count_nonzero(self._fused.lists.lengths)),

@@ -12,9 +12,8 @@ from longtail.augment.strategies.strategy import Strategy, requests
 from longtail.llm.prompts.building import Prompts
 from longtail.llm.prompts.hints import Hints
 from longtail.llm.small_llama import build_tokenizer
-from longtail.recipe import ItemCF as ItemCFSection
 from longtail.recipe import StrategySection
-from longtail.recommenders.models.itemcf import ItemCF
+from longtail.recommenders.models.itemcf import ItemCF, ItemCFSection
 from longtail.registry import strategy_spec
 from longtail.schema import ANSWER, HISTORIES, ITEMS
 from tests.recommenders.conftest import interactions
@@ -55,7 +54,7 @@ def catalogue_of(rendering: str) -> Catalogue:
 def hints_of(train: list[list[int]]) -> Hints:
     """What `build_hints` makes of these training histories."""
     log = interactions(train, N_ITEMS)
-    similarity = ItemCF(ItemCFSection()).fit(log).similarity
+    similarity = ItemCF("itemcf", ItemCFSection()).fit(log).similarity
     return Hints(log.indptr, log.items, log.matrix.T.tocsr(), similarity)
 
 

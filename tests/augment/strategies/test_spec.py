@@ -135,7 +135,7 @@ def test_a_built_strategy_asks_in_a_task_what_it_asks_here(ray_here, ws, section
     assert spec.role_of(chosen) == role
     built = spec.build(chosen, Tools.open(recipe, role, ws, Prepared(ws)))
     asked_of = section.get("recommender", "itemcf")
-    hints = build_hints(ws / "data", asked_of, getattr(recipe.recommenders, asked_of), recipe.seed)
+    hints = build_hints(ws / "data", asked_of, recipe.recommenders[asked_of], recipe.seed)
     here = requests(table, strategy_of(chosen, "token", hints), "salt", 7)
     there = ray.get(ray.remote(requests).remote(table, ray.put(built), "salt", 7))
     assert len(here) and there.equals(here)

@@ -12,9 +12,9 @@ from longtail.llm.prompts.building import Prompts
 from longtail.llm.prompts.example import Example
 from longtail.llm.prompts.hints import Hints
 from longtail.llm.small_llama import build_tokenizer
-from longtail.recipe import ItemCF as Section
 from longtail.recipe import Tuning
 from longtail.recommenders.models.itemcf import ItemCF
+from longtail.recommenders.models.itemcf import ItemCFSection as Section
 from tests.recommenders.conftest import interactions
 
 TASKS = ["next_item", "yes_no", "id_list", "preference", "ranking"]
@@ -34,7 +34,7 @@ def prompts(catalogue) -> Prompts:
 def hints() -> Hints:
     rng = np.random.default_rng(0)
     train = interactions([rng.permutation(np.arange(1, 40))[:8].tolist() for _ in range(30)], 40)
-    similarity = ItemCF(Section()).fit(train).similarity
+    similarity = ItemCF("itemcf", Section()).fit(train).similarity
     return Hints(train.indptr, train.items, train.matrix.T.tocsr(), similarity)
 
 

@@ -1,20 +1,18 @@
 """Hints are what a recommender would say had the user not taken the targets, and never show the user's own history."""
 
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longtail.augment.strategies.ranking import RankingSection
 from longtail.llm.prompts.hints import Hints, build_hints
-from longtail.recipe import ItemCF as Section
-from longtail.recipe import Recommenders
 from longtail.recommenders import build
-from longtail.recommenders.interface import Interactions
+from longtail.recommenders.interactions import Interactions
 from longtail.recommenders.models.itemcf import ItemCF
+from longtail.recommenders.models.itemcf import ItemCFSection as Section
+from longtail.registry import recommender_spec, recommenders
 from longtail.schema import HISTORIES
 from longtail.workspace import Workspace
 from tests.recommenders.conftest import interactions
@@ -26,7 +24,7 @@ LOGS = st.lists(
 
 
 def hints_of(train: Interactions) -> Hints:
-    similarity = ItemCF(Section()).fit(train).similarity
+    similarity = ItemCF("itemcf", Section()).fit(train).similarity
     return Hints(train.indptr, train.items, train.matrix.T.tocsr(), similarity)
 
 
@@ -38,7 +36,7 @@ def test_a_hint_equals_that_of_an_itemcf_that_never_saw_the_targets(log, seed):
     items = np.array(log[0], np.int32)
     before, targets = items[: -(len(items) // 2)], items[-(len(items) // 2) :]
     candidates = rng.permutation(np.append(targets, np.setdiff1d(np.arange(N_ITEMS), items)[:4]))
-    without = ItemCF(Section()).fit(interactions([before.tolist(), *log[1:]], N_ITEMS))
+    without = ItemCF("itemcf", Section()).fit(interactions([before.tolist(), *log[1:]], N_ITEMS))
     scores = np.asarray(without.similarity.toarray()[before][:, candidates].sum(axis=0)).round(6)
     expected = candidates[np.argsort(-scores, kind="stable")]
     found = hints_of(interactions(log, N_ITEMS)).ranked(before, candidates, targets)
@@ -70,11 +68,11 @@ def test_the_similar_user_has_the_largest_cosine_and_is_somebody_else(log):
 @given(
     log=LOGS,
     count=st.integers(1, 6),
-    name=st.sampled_from(get_args(RankingSection.model_fields["recommender"].annotation)),
+    name=st.sampled_from([name for name in recommenders() if recommender_spec(name).item_to_item]),
     recency=st.sampled_from([1.0, 0.6]),
 )
 def test_the_top_is_that_of_the_recommender_itself(log, count, name, recency):
-    train, section = interactions(log, N_ITEMS), getattr(Recommenders.model_validate({name: {}}), name)
+    train, section = interactions(log, N_ITEMS), recommender_spec(name).settings()
     section = section.model_copy(update={"recency": recency})
     model = build(name, section).fit(train)
     hints = Hints(train.indptr, train.items, train.matrix.T.tocsr(), model.similarity, section.recency)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from longtail.recipe import BM25 as Section
 from longtail.recommenders.models.bm25 import BM25, K1, B
+from longtail.recommenders.models.bm25 import BM25Section as Section
 from tests.recommenders.conftest import clusters
 
 
@@ -18,5 +18,5 @@ def test_similarities_are_the_formula() -> None:
     weighted = ratings * (K1 + 1) / (K1 * norm[:, None] + ratings) * users_idf
     expected = weighted @ weighted.T
     np.fill_diagonal(expected, 0)
-    found = BM25(Section(neighbours=24)).fit(train).similarity.toarray()
+    found = BM25("bm25", Section(neighbours=24)).fit(train).similarity.toarray()
     np.testing.assert_allclose(found, np.where(expected > 0, expected, 0), rtol=1e-4, atol=1e-6)

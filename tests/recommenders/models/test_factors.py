@@ -6,9 +6,12 @@ import torch
 from torch.nn import functional
 
 from longtail.errors import InputError
-from longtail.recipe import BPR, SGL, LightGCN, MixGCF
 from longtail.recommenders import build
-from longtail.recommenders.interface import Interactions, Preferences
+from longtail.recommenders.interactions import Interactions, Preferences
+from longtail.recommenders.models.bpr import BPRSection
+from longtail.recommenders.models.lightgcn import LightGCNSection
+from longtail.recommenders.models.mixgcf import MixGCFSection
+from longtail.recommenders.models.sgl import SGLSection
 from longtail.recommenders.training.sampling import Batch
 from tests.recommenders.conftest import SECTIONS, clusters, interactions
 from tests.recommenders.learners import cold_preferences, dense, every_layer, learner
@@ -19,8 +22,10 @@ MODELS = ("bpr", "lightgcn", "sgl", "mixgcf", "neumf")
 @pytest.mark.parametrize("layers", [0, 1, 2])
 def test_the_gradient_is_that_of_the_loss_as_published(layers: int) -> None:
     train = clusters()
-    section = LightGCN(dim=4, layers=layers, batch=40, l2=0.1) if layers else BPR(dim=4, batch=40, l2=0.1)
-    ours = learner(section.__class__.__name__.lower(), section, train, cold_preferences())
+    name, section = "bpr", BPRSection(dim=4, batch=40, l2=0.1)
+    if layers:
+        name, section = "lightgcn", LightGCNSection(dim=4, layers=layers, batch=40, l2=0.1)
+    ours = learner(name, section, train, cold_preferences())
     batch: Batch = next(iter(ours.batches.epoch(np.random.default_rng(0))))
     loss = ours.learn(batch, np.random.default_rng(5))
 
@@ -38,7 +43,7 @@ def test_the_gradient_is_that_of_the_loss_as_published(layers: int) -> None:
 
 
 def test_a_step_sums_one_float_for_each_pair() -> None:
-    ours = learner("lightgcn", LightGCN(dim=4, batch=64), clusters())
+    ours = learner("lightgcn", LightGCNSection(dim=4, batch=64), clusters())
     ours.epoch(np.random.default_rng(0))
     assert ours.exchanged == len(ours.batches.users)
 
@@ -52,7 +57,7 @@ def test_generated_interactions_teach_less_than_observed_ones() -> None:
     gains = []
     for weight in (1.0, 0.3, 1e-6):
         train = interactions(observed, 10, generated, weight)
-        model = build("bpr", BPR(dim=8, epochs=40, lr=0.02, l2=0.0), seed=5).fit(train)
+        model = build("bpr", BPRSection(dim=8, epochs=40, lr=0.02, l2=0.0), seed=5).fit(train)
         margin = [model.users[u] @ (model.items[8 + u % 2] - model.items[9 - u % 2]) for u in range(40)]
         gains.append(np.mean(margin))
     assert gains[0] > gains[1] > gains[2]
@@ -62,7 +67,7 @@ def test_generated_interactions_teach_less_than_observed_ones() -> None:
 def test_preferences_rank_cold_items(name: str) -> None:
     """Without them no cold item is offered; with a weight of 0 they make one a candidate, but say nothing of its place."""
     section = SECTIONS[name].model_copy(update={"epochs": 30, "lr": 0.02})
-    if isinstance(section, SGL):  # its contrast drives items apart, which tells nothing in 60 users
+    if isinstance(section, SGLSection):  # its contrast drives items apart, which tells nothing in 60 users
         section = section.model_copy(update={"contrast_weight": 0.01})
     cold = build(name, section, seed=1).fit(clusters())
     assert not np.isin(cold.recommend(np.arange(1, 60), 24)[0], [22, 23]).any()
@@ -100,7 +105,9 @@ def test_a_training_set_without_any_interaction_offers_nothing(name: str) -> Non
     assert (preferred.recommend_history([np.array([22])], 3)[0] == [23, -1, -1]).all()
 
 
-@pytest.mark.parametrize(("name", "section"), [("bpr", BPR), ("lightgcn", LightGCN), ("mixgcf", MixGCF)])
+@pytest.mark.parametrize(
+    ("name", "section"), [("bpr", BPRSection), ("lightgcn", LightGCNSection), ("mixgcf", MixGCFSection)]
+)
 def test_a_loss_that_explodes_is_an_input_error(name: str, section: type) -> None:
     with pytest.raises(InputError, match="lower lr"):
         build(name, section(dim=4, epochs=30, lr=1e30)).fit(clusters())

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longtail.recipe import BM25
-from longtail.recipe import ItemCF as Section
 from longtail.recommenders import build
-from longtail.recommenders.interface import Histories
+from longtail.recommenders.interactions import Histories
+from longtail.recommenders.models.bm25 import BM25Section
 from longtail.recommenders.models.itemcf import ItemCF
+from longtail.recommenders.models.itemcf import ItemCFSection as Section
 from tests.recommenders.conftest import clusters, interactions
 
 
@@ -19,7 +19,7 @@ def test_cosine_is_the_formula() -> None:
     norms = np.maximum(np.linalg.norm(ratings, axis=0), 1e-30)
     expected = ratings.T @ ratings / np.outer(norms, norms)
     np.fill_diagonal(expected, 0)
-    found = ItemCF(Section(neighbours=24)).fit(train).similarity.toarray()
+    found = ItemCF("itemcf", Section(neighbours=24)).fit(train).similarity.toarray()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
 
 
@@ -35,7 +35,7 @@ def test_tuned_normalisation_is_the_formula(normalisation: float, user_weight: s
     np.fill_diagonal(expected, 0)
     section = Section(neighbours=24, normalisation=normalisation, user_weight=user_weight)
     np.testing.assert_allclose(
-        ItemCF(section).fit(train).similarity.toarray(), expected, rtol=1e-5, atol=1e-9
+        ItemCF("itemcf", section).fit(train).similarity.toarray(), expected, rtol=1e-5, atol=1e-9
     )
 
 
@@ -43,7 +43,7 @@ def test_an_item_of_generated_interactions_only_has_full_similarity() -> None:
     """What the class says of its limit, so that nobody relies on the contrary."""
     observed = [[0, 1], [0, 1], [0, 1]]
     fitted = [
-        ItemCF(Section()).fit(interactions(observed, 3, [[2], [2], []], weight)).similarity[0, 2]
+        ItemCF("itemcf", Section()).fit(interactions(observed, 3, [[2], [2], []], weight)).similarity[0, 2]
         for weight in (0.3, 1.0)
     ]
     assert fitted[0] == pytest.approx(fitted[1])
@@ -51,7 +51,7 @@ def test_an_item_of_generated_interactions_only_has_full_similarity() -> None:
 
 @pytest.mark.parametrize("name", ["itemcf", "bm25"])
 def test_at_most_so_many_neighbours_and_never_oneself(name: str) -> None:
-    section = {"itemcf": Section, "bm25": BM25}[name]
+    section = {"itemcf": Section, "bm25": BM25Section}[name]
     found = build(name, section(neighbours=3)).fit(clusters()).similarity
     whole = build(name, section(neighbours=24)).fit(clusters()).similarity.toarray()
     assert (np.diff(found.indptr) <= 3).all() and not found.diagonal().any()
@@ -69,14 +69,16 @@ def test_an_interaction_of_vanishing_weight_is_as_good_as_removed(item: int, use
     nothing: list[list[int]] = [[] for _ in observed]
     more = [[item] if u == user else [] for u in range(60)]
     fitted = [
-        ItemCF(Section()).fit(interactions(observed, 24, generated, weight=1e-12)).similarity.toarray()
+        ItemCF("itemcf", Section())
+        .fit(interactions(observed, 24, generated, weight=1e-12))
+        .similarity.toarray()
         for generated in (more, nothing)
     ]
     np.testing.assert_allclose(fitted[0], fitted[1], atol=1e-5)
 
 
 def test_a_score_is_the_recency_weighted_sum() -> None:
-    model = ItemCF(Section(recency=0.5, neighbours=24)).fit(clusters())
+    model = ItemCF("itemcf", Section(recency=0.5, neighbours=24)).fit(clusters())
     items, scores = model.recommend_history([np.array([1, 4, 2])], 24, exclude_seen=False)
     dense = model.similarity.toarray()
     expected = 0.25 * dense[1] + 0.5 * dense[4] + dense[2]
@@ -87,7 +89,7 @@ def test_a_score_is_the_recency_weighted_sum() -> None:
 
 def test_affinities_are_the_scores_of_single_items() -> None:
     """Of none too: a batch of answers may hold no proposal at all."""
-    model = ItemCF(Section(recency=0.5, neighbours=24)).fit(clusters())
+    model = ItemCF("itemcf", Section(recency=0.5, neighbours=24)).fit(clusters())
     histories = Histories.of([np.array([1, 4, 2]), np.array([3])])
     rows, items = np.array([0, 1, 0]), np.array([5, 1, 7])
     scores = np.maximum(model.score(histories, None), 0)

@@ -8,15 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from longtail.recipe import LightGCN
 from longtail.recommenders import build
-from longtail.recommenders.interface import Interactions
+from longtail.recommenders.interactions import Interactions
+from longtail.recommenders.models.lightgcn import LightGCNSection
 from tests.recommenders.conftest import clusters, interactions
 from tests.recommenders.learners import dense, learner
 
 
 def both_ways(
-    train: Interactions, section: LightGCN, epochs: int, steps: int
+    train: Interactions, section: LightGCNSection, epochs: int, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The losses of PyG's model and of ours over the same batches, from the same start; the embeddings must agree too.
     PyG's regulariser is lambda |E0|^2 / batch where ours is l2 / 2 |E0|^2 / batch.
@@ -57,7 +57,7 @@ def test_the_learning_curve_is_that_of_pyg(layers: int) -> None:
     train = Interactions(
         train.indptr, train.items, np.ones_like(train.weights), train.observed, train.n_items
     )
-    section = LightGCN(dim=8, layers=layers, lr=0.01, l2=0.01, batch=100)
+    section = LightGCNSection(dim=8, layers=layers, lr=0.01, l2=0.01, batch=100)
     theirs, ours = both_ways(train, section, epochs=5, steps=100)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
     assert theirs[-1] < 0.9 * theirs[0]
@@ -69,7 +69,7 @@ def test_the_first_steps_on_gowalla_are_those_of_pyg(real_data: Callable[[str], 
     items = table["item"].to_numpy().astype(np.int32)
     ones = np.ones(len(items), np.float32)
     train = Interactions(np.concatenate([[0], np.cumsum(counts)]), items, ones, counts, items.max() + 1)
-    theirs, ours = both_ways(train, LightGCN(dim=8, layers=2, lr=0.01), epochs=1, steps=3)
+    theirs, ours = both_ways(train, LightGCNSection(dim=8, layers=2, lr=0.01), epochs=1, steps=3)
     np.testing.assert_allclose(ours, theirs, rtol=1e-3)
 
 
@@ -77,7 +77,7 @@ def test_the_first_steps_on_gowalla_are_those_of_pyg(real_data: Callable[[str], 
 def test_an_ad_hoc_user_is_what_the_graph_would_give_one_without_an_embedding(layers: int) -> None:
     """e_u = mean over k of sum_i e_i^(k-1) / sqrt(|N_u| |N_i|), up to a scale, which ranks alike."""
     train, history = clusters(), np.array([1, 4, 7])
-    section = LightGCN(dim=6, layers=layers, epochs=1)
+    section = LightGCNSection(dim=6, layers=layers, epochs=1)
     start = learner("lightgcn", section, train)
     model = build("lightgcn", section).fit(train)
     model.restore(start.weights())
@@ -92,7 +92,7 @@ def test_an_ad_hoc_user_is_what_the_graph_would_give_one_without_an_embedding(la
 
 def test_folding_in_a_known_history_finds_the_user_again() -> None:
     train = clusters(users=200, n_items=60)
-    model = build("lightgcn", LightGCN(dim=16, epochs=40, lr=0.01, batch=256), seed=3).fit(train)
+    model = build("lightgcn", LightGCNSection(dim=16, epochs=40, lr=0.01, batch=256), seed=3).fit(train)
     users = np.arange(1, 200)
     known, _ = model.recommend(users, 10)
     folded, _ = model.recommend_history(train.histories(users), 10)
@@ -108,7 +108,8 @@ def test_weights_are_edges() -> None:
     light, heavy = (interactions([[0], [0, 2], [1, 2], [3]], 4, [[1], [], [], []], w) for w in (0.1, 1.0))
     plain = interactions(rows, 4)
     found = [
-        learner("lightgcn", LightGCN(dim=4), train).weights()["users"][0] for train in (light, heavy, plain)
+        learner("lightgcn", LightGCNSection(dim=4), train).weights()["users"][0]
+        for train in (light, heavy, plain)
     ]
     np.testing.assert_allclose(found[1], found[2], rtol=1e-5)
     assert np.abs(found[0] - found[1]).max() > 1e-3

@@ -4,14 +4,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from longtail.recipe import MixGCF
+from longtail.recommenders.models.mixgcf import MixGCFSection
 from tests.recommenders.conftest import clusters
 from tests.recommenders.learners import cold_preferences, dense, every_layer, learner
 
 
 def test_the_gradient_is_that_of_the_loss_as_published() -> None:
     train = clusters()
-    section = MixGCF(dim=4, layers=2, batch=40, negatives=5, l2=0.1)
+    section = MixGCFSection(dim=4, layers=2, batch=40, negatives=5, l2=0.1)
     ours = learner("mixgcf", section, train, cold_preferences())
     batch = next(iter(ours.batches.epoch(np.random.default_rng(0))))
     loss = ours.learn(batch, np.random.default_rng(5))
@@ -42,7 +42,7 @@ def test_mixed_negatives_are_harder_than_drawn_ones() -> None:
     losses = []
     for negatives in (1, 4, 16):
         ours = learner(
-            "mixgcf", MixGCF(dim=8, batch=64, negatives=negatives), clusters(users=300, n_items=60)
+            "mixgcf", MixGCFSection(dim=8, batch=64, negatives=negatives), clusters(users=300, n_items=60)
         )
         ours.embeddings *= 10
         batches = ours.batches.epoch(np.random.default_rng(0))

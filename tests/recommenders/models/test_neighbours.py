@@ -10,23 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtail.errors import InputError
-from longtail.recipe import ItemCF as ItemCFSection
-from longtail.recipe import Swing as SwingSection
-from longtail.recommenders.interface import Histories
-from longtail.recommenders.models.itemcf import ItemCF
+from longtail.recommenders import build
+from longtail.recommenders.interactions import Histories
+from longtail.recommenders.models.itemcf import ItemCFSection
 from longtail.recommenders.models.neighbours import Neighbours
-from longtail.recommenders.models.swing import Swing
-from longtail.recommenders.scoring.ranker import Ranker
+from longtail.recommenders.models.swing import SwingSection
+from longtail.recommenders.recommender import Recommender
 from longtail.workspace import Workspace
 from tests.recommenders.conftest import clusters, interactions
 
-MODELS = {"itemcf": (ItemCF, ItemCFSection), "swing": (Swing, SwingSection)}
+MODELS = {"itemcf": ItemCFSection, "swing": SwingSection}
 
 
 @pytest.fixture(scope="module", params=list(MODELS))
 def model(request: pytest.FixtureRequest) -> Neighbours:
-    kind, section = MODELS[request.param]
-    return kind(section(recency=0.8, neighbours=5)).fit(clusters())
+    return build(request.param, MODELS[request.param](recency=0.8, neighbours=5)).fit(clusters())
 
 
 def test_neighbours_stand_best_first(model: Neighbours) -> None:
@@ -45,7 +43,9 @@ def test_sparse_lists_equal_those_of_whole_rows(
 ) -> None:
     """Repeated items, empty histories and k beyond the catalogue included."""
     asked = Histories.of([np.array(own, np.int32) for own in histories])
-    found, expected = (way(model, asked, None, k, exclude_seen) for way in (Neighbours._top, Ranker._top))
+    found, expected = (
+        way(model, asked, None, k, exclude_seen) for way in (Neighbours._top, Recommender._top)
+    )
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])
 
@@ -91,7 +91,7 @@ def test_the_file_of_neighbours_reads_without_us(model: Neighbours, tmp_path: Pa
 def test_a_loaded_model_is_the_saved_one(model: Neighbours, tmp_path: Path) -> None:
     place = Workspace(str(tmp_path)) / "model"
     model.save(place)
-    loaded = type(model)(model.section).load(place)
+    loaded = type(model)(model.name, model.section).load(place)
     for name in ("indptr", "indices", "data"):
         np.testing.assert_array_equal(getattr(loaded.similarity, name), getattr(model.similarity, name))
     users = np.arange(60)
@@ -102,9 +102,8 @@ def test_a_loaded_model_is_the_saved_one(model: Neighbours, tmp_path: Path) -> N
 @pytest.mark.parametrize("kind", list(MODELS))
 def test_thin_data(kind: str) -> None:
     """k beyond the catalogue, items without users, a user without items and one whose items come twice."""
-    model_class, section = MODELS[kind]
     train = interactions([[0, 1, 0], [0, 1, 2], [1, 2], []], 6)
-    model = model_class(section(neighbours=50)).fit(train)
+    model = build(kind, MODELS[kind](neighbours=50)).fit(train)
     items, scores = model.recommend(np.arange(4), 10)
     assert set(items[0]) == {2, -1} and (items[3] == -1).all()
     assert ((items == -1) == np.isneginf(scores)).all()

@@ -5,14 +5,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from longtail.recipe import NeuMF
 from longtail.recommenders import build
-from longtail.recommenders.models import neumf
-from longtail.recommenders.models.neumf import Network
+from longtail.recommenders.models import neumf_model
+from longtail.recommenders.models.neumf import NeuMFSection
+from longtail.recommenders.models.neumf_model import Network
 from tests.recommenders.conftest import clusters, interactions
 from tests.recommenders.learners import cold_preferences, learner
 
-SECTION = NeuMF(dim=3, hidden=[8, 5, 2], negatives=2, epochs=3, batch=40, lr=0.01, l2=0.1)
+SECTION = NeuMFSection(dim=3, hidden=[8, 5, 2], negatives=2, epochs=3, batch=40, lr=0.01, l2=0.1)
 
 
 def logit(network: Network, user: np.ndarray, item: np.ndarray) -> float:
@@ -32,7 +32,7 @@ def test_scores_are_the_logits_of_all_pairs_whatever_the_block(monkeypatch: pyte
     whole = model.score(model.seen.take(asked), asked)
     np.testing.assert_allclose(whole[:, :22], expected[1:, :22], rtol=1e-4, atol=1e-5)
     assert np.isneginf(whole[:, 22:]).all()
-    monkeypatch.setattr(neumf, "ACTIVATIONS_AT_ONCE", 24 * 8 * 7)
+    monkeypatch.setattr(neumf_model, "ACTIVATIONS_AT_ONCE", 24 * 8 * 7)
     np.testing.assert_allclose(model.score(model.seen.take(asked), asked), whole, rtol=1e-5)
 
 
@@ -86,7 +86,7 @@ def test_an_ad_hoc_user_is_the_mean_of_those_who_took_the_items() -> None:
 
 def test_tastes_are_learnt_and_folded_in() -> None:
     train = clusters()
-    section = NeuMF(dim=8, hidden=[16, 8], epochs=60, lr=0.02, batch=64, l2=0.0)
+    section = NeuMFSection(dim=8, hidden=[16, 8], epochs=60, lr=0.02, batch=64, l2=0.0)
     model = build("neumf", section, seed=1).fit(train)
     known, _ = model.recommend(np.arange(1, 60), 4)
     assert ((known >= 11) == (np.arange(1, 60) % 2 == 1)[:, None])[known >= 0].mean() > 0.9
@@ -97,4 +97,4 @@ def test_tastes_are_learnt_and_folded_in() -> None:
 @pytest.mark.parametrize("hidden", [[7, 4], [8]])
 def test_a_perceptron_that_cannot_be_built_is_refused(hidden: list[int]) -> None:
     with pytest.raises(ValidationError, match="hidden"):
-        NeuMF(hidden=hidden)
+        NeuMFSection(hidden=hidden)

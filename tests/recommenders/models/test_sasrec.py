@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtail.errors import InputError
-from longtail.recipe import SASRec as Section
 from longtail.recommenders import build
-from longtail.recommenders.interface import Interactions, Preferences, latest
+from longtail.recommenders.interactions import Interactions, Preferences, latest
 from longtail.recommenders.models.losses import NextItemLoss
-from longtail.recommenders.models.sasrec import Batches, SASRec
+from longtail.recommenders.models.sasrec import SASRecSection as Section
+from longtail.recommenders.models.sasrec_model import Batches, SASRec
 from longtail.recommenders.models.transformer import Layout, Transformer
 from tests.recommenders.conftest import clusters, interactions
 
@@ -79,7 +79,7 @@ def asked_in_training(
     """Of an epoch of this worker all that is asked with a weight: what was read, target, weight; what was read,
     preferred, rejected, confidence; and the negatives.
     """
-    arrays, found, pairs, negatives = SASRec(section).prepared(train, preferences), [], [], []
+    arrays, found, pairs, negatives = SASRec("sasrec", section).prepared(train, preferences), [], [], []
     batches = Batches(arrays, train.n_items, section)
     for (items, layout, places, targets, weights, others, said), n in batches.epoch(
         np.random.default_rng(seed), CPU
@@ -137,7 +137,9 @@ def test_all_that_is_asked_in_training(data, n_users, batch, n_workers, max_leng
     with pytest.MonkeyPatch.context() as patch:
         parts = []
         for rank in range(n_workers):
-            patch.setattr("longtail.recommenders.models.sasrec.workers", lambda rank=rank: (rank, n_workers))
+            patch.setattr(
+                "longtail.recommenders.models.sasrec_model.workers", lambda rank=rank: (rank, n_workers)
+            )
             parts.append(asked_in_training(train, pairs, section))
     assert sorted(one for found, *_ in parts for one in found) == sorted(expected)
     assert sorted(one for _, found, _ in parts for one in found) == sorted(preferring)
@@ -152,7 +154,7 @@ def test_every_target_has_a_negative_that_its_user_never_took() -> None:
     rows, generated = [[0, 1, 2], [4, 5, 6]] * 10, [[3], [7]] * 10
     section = Section(batch=7, max_length=5, loss="bce")
     train = interactions(rows, 8, generated)
-    batches = Batches(SASRec(section).prepared(train, Preferences.none()), 8, section)
+    batches = Batches(SASRec("sasrec", section).prepared(train, Preferences.none()), 8, section)
     for (items, _, places, targets, _, negatives, _), _ in batches.epoch(np.random.default_rng(0), CPU):
         lower = items[places] < 4
         assert (lower == (targets < 4)).all() and (lower != (negatives < 4)).all()

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtail.recipe import SGL
 from longtail.recommenders import build
-from longtail.recommenders.models.sgl import info_nce, without_edges
+from longtail.recommenders.models.sgl import SGLSection
+from longtail.recommenders.models.sgl_model import info_nce, without_edges
 from longtail.recommenders.training.compute import Compute
 from tests.recommenders.conftest import clusters
 from tests.recommenders.learners import every_layer, learner
@@ -33,7 +33,7 @@ def test_info_nce_is_its_definition() -> None:
 
 def test_the_gradient_adds_the_contrast_of_the_batch_to_that_of_lightgcn() -> None:
     train = clusters()
-    section = SGL(dim=4, layers=2, batch=40, contrast_weight=0.3, dropout=0.2)
+    section = SGLSection(dim=4, layers=2, batch=40, contrast_weight=0.3, dropout=0.2)
     ours, plain = (learner(name, section, train) for name in ("sgl", "lightgcn"))
     ours.epoch(np.random.default_rng(1))  # draws the views
     plain.embeddings.copy_(ours.embeddings)
@@ -51,7 +51,7 @@ def test_the_gradient_adds_the_contrast_of_the_batch_to_that_of_lightgcn() -> No
 
 
 def test_without_contrast_it_is_lightgcn() -> None:
-    section = SGL(dim=4, contrast_weight=0.0, batch=64)
+    section = SGLSection(dim=4, contrast_weight=0.0, batch=64)
     ours, plain = (learner(name, section, clusters()) for name in ("sgl", "lightgcn"))
     ours.epoch(np.random.default_rng(0))
     rng = np.random.default_rng(0)
@@ -62,5 +62,5 @@ def test_without_contrast_it_is_lightgcn() -> None:
 
 
 def test_one_worker_trains_it() -> None:
-    assert build("sgl", SGL(), compute=Compute(workers=4)).most_workers() == 1
-    assert build("sgl", SGL(), compute=Compute(workers=0)).most_workers() == 0
+    assert build("sgl", SGLSection(), compute=Compute(workers=4)).most_workers() == 1
+    assert build("sgl", SGLSection(), compute=Compute(workers=0)).most_workers() == 0

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.sparse import csr_matrix
 
-from longtail.recipe import Swing as Section
-from longtail.recommenders.interface import Interactions
+from longtail.recommenders.interactions import Interactions
 from longtail.recommenders.models import swing as module
 from longtail.recommenders.models.swing import Swing, capped, swing, swing_block
+from longtail.recommenders.models.swing import SwingSection as Section
 from longtail.recommenders.models.swing_log import Formula
 from longtail.recommenders.training.compute import Compute
 from tests.recommenders.conftest import clusters, interactions
@@ -188,7 +188,7 @@ def test_nobody_shares_two_items(rows: np.ndarray) -> None:
 
 def test_a_repeated_item_counts_once() -> None:
     once, twice = interactions([[0, 1], [0, 1]], 3), interactions([[0, 1, 0], [1, 0, 1]], 3)
-    found = [Swing(Section()).fit(train).similarity.toarray() for train in (once, twice)]
+    found = [Swing("swing", Section()).fit(train).similarity.toarray() for train in (once, twice)]
     np.testing.assert_array_equal(found[0], found[1])
 
 
@@ -222,7 +222,7 @@ def test_the_sample_depends_on_the_seed_alone() -> None:
 def test_caps_are_the_formula_on_what_they_keep_and_are_told() -> None:
     said: list[str] = []
     section = Section(max_users=6, max_items=5, neighbours=24)
-    model = Swing(section, seed=3, compute=Compute(say=said.append)).fit(clusters())
+    model = Swing("swing", section, seed=3, compute=Compute(say=said.append)).fit(clusters())
     kept = capped(clusters(), 6, 5, seed=3)[0].toarray()
     np.testing.assert_allclose(model.similarity.toarray(), by_dicts(kept, Formula()), rtol=1e-5, atol=1e-7)
     assert model.counts["interactions dropped"] == clusters().matrix.nnz - np.count_nonzero(kept)
@@ -233,5 +233,5 @@ def test_an_empty_training_set() -> None:
     empty = Interactions(
         np.zeros(3, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(2, np.int64), 4
     )
-    model = Swing(Section()).fit(empty)
+    model = Swing("swing", Section()).fit(empty)
     assert (model.recommend(np.arange(2), 3)[0] == -1).all()

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtail.recipe import SASRec as Section
 from longtail.recommenders.models.dropping import dropout, dropping_attention, kept
+from longtail.recommenders.models.sasrec import SASRecSection as Section
 from longtail.recommenders.models.transformer import Layout, Transformer
 
 CPU = torch.device("cpu")

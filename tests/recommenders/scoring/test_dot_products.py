@@ -6,27 +6,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtail.recipe import RecommenderSection
-from longtail.recommenders.interface import Histories
+from longtail.recommenders.interactions import Histories
+from longtail.recommenders.recommender import Recommender
 from longtail.recommenders.scoring import dot_products as dot
 from longtail.recommenders.scoring.best_k import top_k
-from longtail.recommenders.scoring.dot_products import DotRanker, best_products
-from longtail.recommenders.scoring.ranker import Ranker
+from longtail.recommenders.scoring.dot_products import DotRecommender, best_products
 from tests.recommenders.conftest import clusters, interactions
 
 # Small whole numbers: products are exact in float32 whatever the order of summation, and ties are many.
 NUMBERS = [-2.0, -1.0, 0.0, 1.0, 2.0, np.nan, np.inf]
 
 
-class Vectors(DotRanker):
+class Vectors(DotRecommender):
     """Fixed vectors in place of trained ones."""
 
-    name = "vectors"
-
     def __init__(self, users: np.ndarray, items: np.ndarray, warm: np.ndarray) -> None:
-        super().__init__(RecommenderSection())
+        super().__init__("vectors", RecommenderSection())
         self.users, self.items, self.warm = users, items, warm
 
-    def _fit(self, train, preferences, validation) -> None: ...
+    def learn(self, train, preferences, validation) -> None: ...
 
     def queries(self, histories, users):
         return self.users[users] if users is not None else np.ones((len(histories), 2), np.float32)
@@ -93,7 +91,7 @@ def test_recommend_equals_the_dense_way_of_every_other_ranker(model, exclude_see
     users = np.array([3, 0, 59, 3, 1])
     tiled = model.recommend(users, 7, exclude_seen=exclude_seen)
     assert (tiled[0][1] == -1).all(), "user 0 has no history"
-    monkeypatch.setattr(DotRanker, "_top", Ranker._top)
+    monkeypatch.setattr(DotRecommender, "_top", Recommender._top)
     np.testing.assert_array_equal(tiled, model.recommend(users, 7, exclude_seen=exclude_seen))
 
 
@@ -110,8 +108,8 @@ def test_pairs_have_the_scores_of_whole_rows(model, monkeypatch) -> None:
     candidates = np.random.default_rng(1).integers(0, model.n_items, (3, 6))
     expected = np.take_along_axis(model.score(asked, users), candidates, axis=1)
     np.testing.assert_array_equal(model.score_pairs(asked, users, candidates), expected)
-    monkeypatch.setattr(DotRanker, "rows_at_once", 2)
-    np.testing.assert_array_equal(Ranker.score_pairs(model, asked, users, candidates), expected)
+    monkeypatch.setattr(DotRecommender, "rows_at_once", 2)
+    np.testing.assert_array_equal(Recommender.score_pairs(model, asked, users, candidates), expected)
 
 
 def test_more_asked_than_there_is() -> None:

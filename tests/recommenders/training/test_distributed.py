@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtail.recipe import SASRec as Section
 from longtail.recommenders import build
-from longtail.recommenders.interface import Preferences
+from longtail.recommenders.interactions import Preferences
+from longtail.recommenders.models.sasrec import SASRecSection as Section
 from longtail.recommenders.training.compute import Compute
 from longtail.recommenders.training.epoch_checkpoints import Checkpoints
 from longtail.workspace import Workspace

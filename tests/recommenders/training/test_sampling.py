@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from longtail.recipe import BPR
+from longtail.recommenders.models.bpr import BPRSection
 from longtail.recommenders.training.sampling import Negatives
 from tests.recommenders.conftest import clusters, interactions
 from tests.recommenders.learners import cold_preferences, learner
@@ -37,7 +37,7 @@ def test_negatives_are_uniform_and_repeat_by_seed() -> None:
 
 def test_an_epoch_is_one_pass_over_interactions_and_preferences() -> None:
     train, preferences = clusters(), cold_preferences()
-    section = BPR(dim=4, batch=50, preference_weight=0.5)
+    section = BPRSection(dim=4, batch=50, preference_weight=0.5)
     batches = list(learner("bpr", section, train, preferences).batches.epoch(np.random.default_rng(3)))
     assert len(batches) == -(-train.matrix.nnz // 50)
     main = [np.stack([batch.users, batch.preferred, batch.weights])[:, : batch.size] for batch in batches]
@@ -55,13 +55,13 @@ def test_an_epoch_is_one_pass_over_interactions_and_preferences() -> None:
 
 
 def test_a_user_who_took_everything_has_no_part() -> None:
-    batches = learner("bpr", BPR(dim=4), interactions([[0, 1, 2], [0, 1]], 3)).batches
+    batches = learner("bpr", BPRSection(dim=4), interactions([[0, 1, 2], [0, 1]], 3)).batches
     (batch,) = batches.epoch(np.random.default_rng(0))
     assert batch.users.tolist() == [1, 1] and batches.divisor == 2
 
 
 def test_preferences_alone_can_be_learnt_from() -> None:
-    found = learner("bpr", BPR(dim=4), interactions([[], []], 24), cold_preferences(users=2))
+    found = learner("bpr", BPRSection(dim=4), interactions([[], []], 24), cold_preferences(users=2))
     (batch,) = found.batches.epoch(np.random.default_rng(0))
     assert batch.size == 0 and batch.divisor == 2
     assert found.epoch(np.random.default_rng(0)) > found.epoch(np.random.default_rng(0)) > 0

@@ -107,7 +107,7 @@ def test_every_unit_is_published_once(trained: Workspace) -> None:
 
 def test_a_published_model_is_the_one_fitted_here(trained: Workspace) -> None:
     users, recipe = np.arange(60), _recipe()
-    here = build("itemcf", recipe.recommenders.itemcf).fit(clusters())
+    here = build("itemcf", recipe.recommenders["itemcf"]).fit(clusters())
     there = load(trained / "recommenders/generated/itemcf-0")
     np.testing.assert_array_equal(there.recommend(users, 6), here.recommend(users, 6))
     lists = [load(trained / f"recommenders/observed/bpr-{s}").recommend(users, 6)[0] for s in (0, 1)]

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtail.recipe import Trained
 from longtail.recommenders import build
-from longtail.recommenders.interface import Targets
+from longtail.recommenders.interactions import Targets
+from longtail.recommenders.trained_section import TrainedSection
 from longtail.recommenders.training.compute import Compute
 from longtail.recommenders.training.epoch_checkpoints import Checkpoint, Checkpoints
 from longtail.workspace import Workspace
 from tests.recommenders.conftest import SECTIONS, clusters
 
-TRAINED = [name for name, section in SECTIONS.items() if isinstance(section, Trained)]
+TRAINED = [name for name, section in SECTIONS.items() if isinstance(section, TrainedSection)]
 
 
 class Cut(Exception):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from longtail.augment.proposals import CODES, NOTHING, OPEN, Proposals
 from longtail.augment.strategies.candidates import (
@@ -26,6 +26,7 @@ from longtail.augment.strategies.strategy import Asked, Rng, Spoken
 from longtail.augment.strategies.written_lists import ListReader
 from longtail.llm.vllm_pool import Sampling
 from longtail.recipe import StrategySection
+from longtail.registry import recommender_spec, recommenders
 from longtail.schema import ACCEPTED, DUPLICATE
 
 if TYPE_CHECKING:
@@ -36,12 +37,20 @@ class RankingSection(StrategySection):
     """Llama4Rec: a recommender's best items, ranked again by the LLM."""
 
     strategy: Literal["ranking"] = "ranking"
-    recommender: Literal["itemcf", "bm25", "swing"] = "itemcf"
+    recommender: str = "itemcf"
     """Whose best items: one that is fitted on the observed log before the LLM is asked. For any other recommender the
     list would be a stranger's, so it is fused with this one alone."""
     mode: Literal["listwise", "pointwise"] = "listwise"
     candidates: Annotated[int, Field(ge=2, le=64)] = 10
     """k'; not stated, 10 in the authors' sister code."""
+
+    @field_validator("recommender")
+    @classmethod
+    def _item_to_item(cls, name: str) -> str:
+        if name not in recommenders() or not recommender_spec(name).item_to_item:
+            able = [one for one in recommenders() if recommender_spec(one).item_to_item]
+            raise ValueError(f"give a recommender that ranks by neighbours of items: {', '.join(able)}")
+        return name
 
 
 class Listwise:

@@ -82,6 +82,6 @@ def _hints(recipe: Recipe, prepared: "Prepared", recommender: str) -> Callable[[
     from longtail.llm.prompts.hints import build_hints
     from longtail.runtime.cluster import fetch
 
-    section = recipe.itemcf if recommender == "itemcf" else recipe.recommenders.chosen()[recommender]
+    section = recipe.itemcf if recommender == "itemcf" else recipe.recommenders[recommender]
     task = ray.remote(num_cpus=1)(build_hints)
     return partial(fetch, task.remote(prepared.place, recommender, section, recipe.seed))

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from longtail.recipe import BM25, ItemCF, Swing
+from longtail.recipe import RecommenderSection
 from longtail.recommenders import build
+from longtail.recommenders.models.itemcf import ItemCFSection
 from longtail.recommenders.training.reading import read_observed
 from longtail.workspace.place import Place
 
@@ -77,11 +78,11 @@ class Hints:
 
 
 def build_hints(
-    data: Place, recommender: str = "itemcf", section: ItemCF | BM25 | Swing | None = None, seed: int = 0
+    data: Place, recommender: str = "itemcf", section: RecommenderSection | None = None, seed: int = 0
 ) -> Hints:
     """From the training part of a published `data/`, with the recommender of the recipe's `section` fitted on it. By default
     an ItemCF that is a plain cosine, as tuning needs.
     """
-    section, train = section or ItemCF(), read_observed(data)
+    section, train = section or ItemCFSection(), read_observed(data)
     similarity = build(recommender, section, seed).fit(train).similarity
     return Hints(train.indptr, train.items, csr_matrix(train.matrix.T), similarity, section.recency)

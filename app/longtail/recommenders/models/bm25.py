@@ -1,25 +1,43 @@
 """BM25 as an item-to-item model, one of LLM-I2I's recommenders (papers 5.2), found by the `implicit` library."""
 
+from typing import Annotated
+
 import numpy as np
 from implicit.nearest_neighbours import bm25_weight
+from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from longtail.recipe import BM25 as Section
-from longtail.recommenders.interface import Interactions, Preferences, Targets
+from longtail.recipe import RecommenderSection
+from longtail.recipe.section import Positive
+from longtail.recommenders.declaration import RecommenderSpec
+from longtail.recommenders.interactions import Interactions, Preferences, Targets
 from longtail.recommenders.models.itemcf import nearest_items
-from longtail.recommenders.models.neighbours import Neighbours
+from longtail.recommenders.models.neighbours import NEIGHBOURS, RECENCY, Neighbours
 
 K1, B = 1.2, 0.75
+
+
+class BM25Section(RecommenderSection):
+    neighbours: Positive = 100
+    recency: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class BM25(Neighbours):
     """Dot products of the BM25-weighted item x user matrix, the interaction weights as term frequencies."""
 
-    name = "bm25"
-    section: Section
+    section: BM25Section
 
-    def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+    def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         ratings = train.matrix.astype(np.float64)
         ratings.eliminate_zeros()
         weighted = csr_matrix(bm25_weight(ratings.T, K1=K1, B=B).T)
         self.similarity = nearest_items(weighted, self.section.neighbours)
+
+
+SPEC = RecommenderSpec(
+    title="BM25",
+    settings=BM25Section,
+    model=BM25,
+    space={"neighbours": NEIGHBOURS, "recency": RECENCY},
+    item_to_item=True,
+)

@@ -1,10 +1,17 @@
 """BPR-MF (Rendle et al., arXiv 1205.2618): matrix factorisation, pairwise; LightGCN without layers."""
 
-from longtail.recipe import BPR as Section
-from longtail.recommenders.models.factors import Factors, FactorsLearner
+from longtail.recommenders.declaration import RecommenderSpec
+from longtail.recommenders.trained_section import LEARNING, TrainedSection
 
 
-class BPR(Factors):
-    name = "bpr"
-    learner = FactorsLearner
-    section: Section
+class BPRSection(TrainedSection):
+    pass
+
+
+SPEC = RecommenderSpec(
+    title="BPR",
+    settings=BPRSection,
+    model="longtail.recommenders.models.factors.Factors",
+    space=LEARNING,
+    keeps_users=True,
+)

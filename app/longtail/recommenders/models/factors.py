@@ -1,4 +1,4 @@
-"""Embeddings of users and items, trained pairwise: what BPR-MF, LightGCN, MixGCF and SGL share.
+"""Embeddings of users and items, trained pairwise: BPR-MF and LightGCN, and what MixGCF and SGL share with them.
 
 Split by embedding dimension: everything here is linear in the embeddings but the loss, and the loss needs only the
 score differences of a batch. So each of W workers holds D / W columns of all embeddings, propagates them over the whole
@@ -14,53 +14,15 @@ import torch
 import torch.distributed as dist
 from torch.nn import functional
 
-from longtail.recipe import BPR, LightGCN
-from longtail.recommenders.interface import Histories
+from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.propagation import Propagation
-from longtail.recommenders.scoring.dot_products import DotRanker
+from longtail.recommenders.scoring.dot_products import DotRecommender
 from longtail.recommenders.training.sampling import Batch, Batches
-from longtail.recommenders.training.trained import TrainedRanker
+from longtail.recommenders.training.trained import TrainedRecommender
 from longtail.recommenders.training.training_loop import Arrays, Learner, sum_over_workers, workers
 
 INITIAL_SCALE = 0.1
 """Standard deviation of the embeddings at the start, as in the LightGCN authors' code."""
-
-
-class Factors(TrainedRanker, DotRanker):
-    """Scores are dot products of the embeddings that training ended with.
-
-    A user of the training set keeps the vector of the fit, whatever the history that is asked with. An ad-hoc user, or
-    one who had no item then, is folded in: the sum of what the items of the history give a user of theirs (`folds`),
-    scaled to the mean norm of the known users; the ranking does not depend on that scale.
-    """
-
-    section: BPR | LightGCN
-    users: np.ndarray
-    """float32 [users, dim]."""
-    folds: np.ndarray
-    """float32 [items, dim]."""
-
-    def most_workers(self) -> int:
-        return min(self.compute.workers, self.section.dim)  # each holds a column at least
-
-    def queries(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
-        return self.kept_or_folded(self.users, self._folded, histories, users)
-
-    def _folded(self, histories: Histories) -> np.ndarray:
-        """float32 [rows, dim]."""
-        ones = np.ones(len(histories.items), np.float32)
-        found = histories.matrix(ones, self.n_items) @ self.folds
-        norms = np.linalg.norm(found, axis=1, keepdims=True)
-        known = np.linalg.norm(self.users[self.seen.lengths > 0], axis=1)
-        return found / np.maximum(norms, 1e-12) * np.float32(known.mean() if len(known) else 1)
-
-    def arrays(self) -> Arrays:
-        return {"users": self.users, "items": self.items, "folds": self.folds, "warm": self.warm}
-
-    def restore(self, arrays: Arrays) -> None:
-        self.users, self.items, self.folds = arrays["users"], arrays["items"], arrays["folds"]
-        if "warm" in arrays:
-            self.warm = arrays["warm"]
 
 
 class FactorsLearner(Learner):
@@ -161,6 +123,43 @@ class FactorsLearner(Learner):
         self.embeddings.copy_(held.pop("embeddings"))
         if held:
             self.adam.state[self.embeddings] = held | {"step": torch.tensor(state["steps"]).to(self.device)}
+
+
+class Factors(TrainedRecommender, DotRecommender):
+    """Scores are dot products of the embeddings that training ended with.
+
+    A user of the training set keeps the vector of the fit, whatever the history that is asked with. An ad-hoc user, or
+    one who had no item then, is folded in: the sum of what the items of the history give a user of theirs (`folds`),
+    scaled to the mean norm of the known users; the ranking does not depend on that scale.
+    """
+
+    learner = FactorsLearner
+    users: np.ndarray
+    """float32 [users, dim]."""
+    folds: np.ndarray
+    """float32 [items, dim]."""
+
+    def most_workers(self) -> int:
+        return min(self.compute.workers, self.section.dim)  # each holds a column at least
+
+    def queries(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
+        return self.kept_or_folded(self.users, self._folded, histories, users)
+
+    def _folded(self, histories: Histories) -> np.ndarray:
+        """float32 [rows, dim]."""
+        ones = np.ones(len(histories.items), np.float32)
+        found = histories.matrix(ones, self.n_items) @ self.folds
+        norms = np.linalg.norm(found, axis=1, keepdims=True)
+        known = np.linalg.norm(self.users[self.seen.lengths > 0], axis=1)
+        return found / np.maximum(norms, 1e-12) * np.float32(known.mean() if len(known) else 1)
+
+    def arrays(self) -> Arrays:
+        return {"users": self.users, "items": self.items, "folds": self.folds, "warm": self.warm}
+
+    def restore(self, arrays: Arrays) -> None:
+        self.users, self.items, self.folds = arrays["users"], arrays["items"], arrays["folds"]
+        if "warm" in arrays:
+            self.warm = arrays["warm"]
 
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

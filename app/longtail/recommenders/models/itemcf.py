@@ -1,12 +1,27 @@
 """ItemCF: item-to-item neighbours from who took both (papers 5.2), found by the `implicit` library."""
 
+from typing import Annotated, Literal
+
 import numpy as np
 from implicit.nearest_neighbours import ItemItemRecommender
+from pydantic import Field
 from scipy.sparse import csr_matrix, diags
 
-from longtail.recipe import ItemCF as Section
-from longtail.recommenders.interface import Interactions, Preferences, Targets
-from longtail.recommenders.models.neighbours import Neighbours, own_threads
+from longtail.recipe import RecommenderSection
+from longtail.recipe.section import Positive
+from longtail.recommenders.declaration import RecommenderSpec
+from longtail.recommenders.interactions import Interactions, Preferences, Targets
+from longtail.recommenders.models.neighbours import NEIGHBOURS, RECENCY, Neighbours, own_threads
+
+
+class ItemCFSection(RecommenderSection):
+    neighbours: Positive = 100
+    normalisation: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """What two items share is divided by (n_i n_j)^normalisation. Lower lets popular neighbours pass."""
+    user_weight: Literal["none", "log"] = "none"
+    """`log` lets a user of n items count 1 / log(1 + n)."""
+    recency: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """A query item that lies k steps back weighs recency^k."""
 
 
 class ItemCF(Neighbours):
@@ -18,10 +33,9 @@ class ItemCF(Neighbours):
     `user_weight: log, normalisation: 0.3` it is .160.
     """
 
-    name = "itemcf"
-    section: Section
+    section: ItemCFSection
 
-    def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+    def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         ratings = train.matrix.astype(np.float64)
         ratings.eliminate_zeros()
         self.similarity = nearest_items(_scaled(ratings, self.section), self.section.neighbours)
@@ -35,7 +49,7 @@ def nearest_items(ratings: csr_matrix, k: int) -> csr_matrix:
     return _nearest(model.similarity, k)
 
 
-def _scaled(ratings: csr_matrix, section: Section) -> csr_matrix:
+def _scaled(ratings: csr_matrix, section: ItemCFSection) -> csr_matrix:
     """The matrix whose plain dot products of columns are the similarities."""
     squares = np.asarray(ratings.multiply(ratings).sum(axis=0)).ravel()
     per_item = np.maximum(squares, np.finfo(float).tiny) ** -section.normalisation
@@ -58,3 +72,17 @@ def _nearest(similarity: csr_matrix, k: int) -> csr_matrix:
     lengths = np.bincount(rows[near], minlength=similarity.shape[0])
     indptr = np.concatenate([[0], np.cumsum(lengths)])
     return csr_matrix((values[near].astype(np.float32), columns[near], indptr), shape=similarity.shape)
+
+
+SPEC = RecommenderSpec(
+    title="ItemCF",
+    settings=ItemCFSection,
+    model=ItemCF,
+    space={
+        "normalisation": [0.3, 0.4, 0.5],
+        "user_weight": ["none", "log"],
+        "neighbours": NEIGHBOURS,
+        "recency": RECENCY,
+    },
+    item_to_item=True,
+)

@@ -1,10 +1,20 @@
 """LightGCN (He et al., arXiv 2002.02126): embeddings averaged over linear graph convolutions."""
 
-from longtail.recipe import LightGCN as Section
-from longtail.recommenders.models.factors import Factors, FactorsLearner
+from longtail.recipe.section import Positive
+from longtail.recipe.tuning import Space
+from longtail.recommenders.declaration import RecommenderSpec
+from longtail.recommenders.trained_section import LEARNING, TrainedSection
 
 
-class LightGCN(Factors):
-    name = "lightgcn"
-    learner = FactorsLearner
-    section: Section
+class LightGCNSection(TrainedSection):
+    layers: Positive = 2
+
+
+GRAPH: Space = LEARNING | {"layers": [1, 2, 3, 4]}
+SPEC = RecommenderSpec(
+    title="LightGCN",
+    settings=LightGCNSection,
+    model="longtail.recommenders.models.factors.Factors",
+    space=GRAPH,
+    keeps_users=True,
+)

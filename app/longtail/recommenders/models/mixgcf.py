@@ -1,63 +1,20 @@
 """MixGCF (Huang et al., KDD 2021, 10.1145/3447548.3467408): LightGCN with negatives mixed from several candidates."""
 
-from typing import Any
-
-import numpy as np
-import torch
-
-from longtail.recipe import MixGCF as Section
-from longtail.recommenders.models.factors import Factors, FactorsLearner
-from longtail.recommenders.training.sampling import Batch
-from longtail.recommenders.training.training_loop import Arrays
+from longtail.recipe.section import Positive
+from longtail.recommenders.declaration import RecommenderSpec
+from longtail.recommenders.models.lightgcn import GRAPH, LightGCNSection
 
 
-class MixGCFLearner(FactorsLearner):
-    """BPR against a negative that no item is.
-
-    Positive mixing (equation 6): e'_k = a_k e_k(positive) + (1 - a_k) e_k(candidate), a_k uniform in [0, 1), for each
-    layer k. Hop mixing (equations 7, 8): each layer takes the candidate whose e'_k has the largest inner product with
-    the user's final embedding; the negative is the mean over the layers. As all candidates of a layer share a_k, that
-    candidate is the one of the largest inner product before mixing, so only the chosen are mixed.
-
-    Beside the differences, layers + 1 inner products for each candidate are summed over workers.
-    """
-
-    def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
-        super().__init__(arrays, settings, device)
-        self.candidates = settings["negatives"]
-
-    def learn(self, batch: Batch, rng: np.random.Generator) -> torch.Tensor:
-        n_layers = self.propagation.layers + 1
-        drawn = self.batches.negatives.draw(np.repeat(batch.users[: batch.size], self.candidates), rng)
-        shares = torch.from_numpy(rng.random((n_layers, batch.size, 1), np.float32)).to(self.device)
-        items = (batch.preferred, batch.rejected, drawn)
-        nodes, (users, preferred, rejected, candidates) = self.compact(
-            batch.users, *(part + self.n_users for part in items)
-        )
-        layers = self.propagation.at(self.embeddings, nodes).requires_grad_()
-        final = layers.mean(0)
-        asked = final.index_select(0, users)
-        chosen = self.hardest(layers.detach(), asked[: batch.size].detach(), candidates)
-        mixed = [
-            share * layer.index_select(0, preferred[: batch.size])
-            + (1 - share) * layer.index_select(0, choice)
-            for layer, share, choice in zip(layers, shares, chosen, strict=True)
-        ]
-        negative = torch.cat([sum(mixed) / n_layers, final.index_select(0, rejected)])
-        loss = self.pairwise((asked * (final.index_select(0, preferred) - negative)).sum(1), batch)
-        regularised = torch.cat([users, preferred, rejected, chosen[0]])
-        self.back(layers.grad, nodes, regularised, batch.divisor)
-        return loss
-
-    def hardest(self, layers: torch.Tensor, asked: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-        """Each layer's choice for the users asked [n, d] among candidates [n x negatives]: int64 [layers + 1, n]."""
-        candidates = candidates.view(len(asked), self.candidates)
-        scores = [(layer[candidates] @ asked[:, :, None])[:, :, 0] for layer in layers]
-        best = self.summed(torch.stack(scores)).argmax(2)
-        return torch.stack([candidates.gather(1, choice[:, None])[:, 0] for choice in best])
+class MixGCFSection(LightGCNSection):
+    layers: Positive = 3
+    negatives: Positive = 64
+    """Candidates of which each layer's negative is chosen."""
 
 
-class MixGCF(Factors):
-    name = "mixgcf"
-    learner = MixGCFLearner
-    section: Section
+SPEC = RecommenderSpec(
+    title="MixGCF",
+    settings=MixGCFSection,
+    model="longtail.recommenders.models.mixgcf_model.MixGCF",
+    space=GRAPH | {"negatives": [16, 32, 64]},
+    keeps_users=True,
+)

@@ -14,21 +14,24 @@ import pyarrow as pa
 from scipy.sparse import csr_matrix
 
 from longtail.errors import InputError
-from longtail.recipe import BM25, ItemCF, Swing
-from longtail.recommenders.interface import Histories
-from longtail.recommenders.scoring.ranker import Ranker
+from longtail.recipe.tuning import Axis
+from longtail.recommenders.interactions import Histories
+from longtail.recommenders.recommender import Recommender
 from longtail.workspace.place import Place
 
+NEIGHBOURS: Axis = [20, 50, 100, 200]
+RECENCY: Axis = [0.6, 0.7, 0.8, 0.9, 1.0]
+"""What of these settings is worth a search."""
 
-class Neighbours(Ranker):
+
+class Neighbours(Recommender):
     """Scores by an item x item CSR matrix whose row j holds the neighbours of j, best first.
 
     An item that is no neighbour of any item of the history is no candidate. The similarities are kept once, in
     `neighbours.parquet`: item int32, neighbours list<int32>, scores list<float32>, one row per item, best first.
-    Whatever serves recommendations elsewhere can read that.
+    Whatever serves recommendations elsewhere can read that. The section of such a model has `neighbours` and `recency`.
     """
 
-    section: ItemCF | BM25 | Swing
     similarity: csr_matrix
 
     def similar_items(self, items: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,183 +1,33 @@
 """NeuMF (He et al., arXiv 1708.05031): generalised matrix factorisation beside a multi-layer perceptron, trained jointly."""
 
-from typing import Any
+from typing import Annotated
 
-import numpy as np
-import torch
-from scipy.sparse import csr_matrix, diags_array
-from torch import nn
-from torch.nn import functional
+from pydantic import Field, model_validator
 
-from longtail.recipe import NeuMF as Section
-from longtail.recommenders.interface import Histories
-from longtail.recommenders.training.sampling import Batches
-from longtail.recommenders.training.trained import TrainedRanker
-from longtail.recommenders.training.training_loop import Arrays, Learner, sum_over_workers, workers
-
-ACTIVATIONS_AT_ONCE = 2**22
-"""So many floats of one hidden layer exist at a time while ranking: 16 MiB."""
+from longtail.recipe.section import Positive
+from longtail.recommenders.declaration import RecommenderSpec
+from longtail.recommenders.trained_section import LEARNING, TrainedSection
 
 
-class Network(nn.Module):
-    """Logit of a user and an item (equation 12). A vector is the factorisation's `dim` columns, then the perceptron's."""
+class NeuMFSection(TrainedSection):
+    dim: Positive = 32
+    hidden: Annotated[list[Positive], Field(min_length=2)] = [64, 32, 16]
+    """Widths of the perceptron's layers, first its input: half of it is the user's embedding, half the item's."""
+    negatives: Positive = 4
+    """Uniform negatives per positive."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
-    def __init__(self, shape: tuple[int, int], settings: dict[str, Any]) -> None:
-        super().__init__()
-        self.dim, widths = settings["dim"], settings["hidden"]
-        self.users, self.items = (nn.Embedding(size, self.dim + widths[0] // 2) for size in shape)
-        self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
-        self.out = nn.Linear(self.dim + widths[-1], 1)
-        self.dropout = nn.Dropout(settings["dropout"])
-        for table in (self.users, self.items):
-            nn.init.normal_(table.weight, std=0.01)  # as in the authors' code
-
-    def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """Vectors [..., width] of both, which broadcast: [...].
-
-        What is linear in one of them is computed once for it and not once a pair: the first layer's two halves.
-        """
-        first, *others = self.hidden
-        (of_user, asked), (of_item, offered) = (
-            vectors.split([self.dim, first.in_features // 2], -1) for vectors in (users, items)
-        )
-        for_user, for_item = first.weight.chunk(2, 1)
-        state = functional.linear(asked, for_user, first.bias) + functional.linear(offered, for_item)
-        state = self.dropout(functional.relu(state))
-        for layer in others:
-            state = self.dropout(functional.relu(layer(state)))
-        of_product, of_state = self.out.weight.split([self.dim, state.shape[-1]], 1)
-        product = torch.einsum("...d,...d->...", of_user * of_product[0], of_item)
-        return product + functional.linear(state, of_state, self.out.bias)[..., 0]
+    @model_validator(mode="after")
+    def _halves(self) -> "NeuMFSection":
+        if self.hidden[0] % 2:
+            raise ValueError(f"the first of hidden must be even, got {self.hidden[0]}")
+        return self
 
 
-class NeuMFLearner(Learner):
-    """Adam on binary cross-entropy: sum over a batch of r_ui (softplus(-y_ui) + sum over n uniform negatives j of
-    softplus(y_uj)) / batch, plus the preferences' loss and l2 / 2 of the squared vectors looked up / batch. Workers
-    share each batch and sum their gradients.
-    """
-
-    def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
-        self.batches, self.settings, self.device = Batches(arrays, settings), settings, device
-        torch.manual_seed(settings["seed"])  # equal weights on all workers at the start
-        self.network = Network(settings["shape"], settings).to(device)
-        self.adam = torch.optim.Adam(self.network.parameters(), lr=settings["lr"], fused=True)
-
-    def epoch(self, rng: np.random.Generator) -> float:
-        total, negatives = (
-            torch.zeros((), dtype=torch.float64, device=self.device),
-            self.settings["negatives"],
-        )
-        rank, n_workers = workers()
-        self.network.train()
-        for batch in self.batches.epoch(rng):
-            drawn = self.batches.negatives.draw(np.repeat(batch.users[: batch.size], negatives), rng)
-            main, rest = slice(rank, batch.size, n_workers), slice(batch.size + rank, None, n_workers)
-            pointwise = (batch.users[main], batch.preferred[main], drawn.reshape(-1, negatives)[main])
-            pairwise = (batch.users[rest], batch.preferred[rest], batch.rejected[rank::n_workers])
-            loss = self.loss(pointwise, batch.weights[main], False) + self.loss(
-                pairwise, batch.weights[rest], True
-            )
-            total += self.descend(loss, batch.divisor)
-        return sum_over_workers(total).item() / self.batches.divisor
-
-    def loss(self, parts: tuple[np.ndarray, ...], weights: np.ndarray, pairwise: bool) -> torch.Tensor:
-        """float32 [2]: the sum of the losses of users [n], preferred [n] and rejected [n] or [n, negatives]; the sum of
-        the squared vectors.
-        """
-        users, preferred, rejected = (torch.from_numpy(part).to(self.device) for part in parts)
-        asked, liked, other = (
-            self.network.users(users),
-            self.network.items(preferred),
-            self.network.items(rejected),
-        )
-        high = self.network(asked, liked)
-        low = self.network(asked if pairwise else asked[:, None], other)
-        each = (
-            functional.softplus(low - high)
-            if pairwise
-            else functional.softplus(-high) + functional.softplus(low).sum(1)
-        )
-        squares = sum(vectors.square().sum() for vectors in (asked, liked, other))
-        return torch.stack([(torch.from_numpy(weights).to(self.device) * each).sum(), squares])
-
-    def descend(self, loss: torch.Tensor, divisor: int) -> torch.Tensor:
-        self.adam.zero_grad()
-        ((loss[0] + self.settings["l2"] / 2 * loss[1]) / divisor).backward()
-        gradients = [parameter.grad for parameter in self.network.parameters()]
-        together = sum_over_workers(torch.cat([gradient.flatten() for gradient in gradients]))
-        for gradient, part in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
-        self.adam.step()
-        return loss[0].detach()
-
-    def weights(self) -> Arrays:
-        """The network, and `folds`: for each item the mean vector of the users who took it, by weight."""
-        found = {name: tensor.cpu().numpy().copy() for name, tensor in self.network.state_dict().items()}
-        by_item = self.batches.ratings.T
-        totals = np.maximum(np.asarray(by_item.sum(axis=1)).ravel(), np.finfo(np.float32).tiny)
-        return found | {
-            "folds": (diags_array(1 / totals) @ by_item @ found["users.weight"]).astype(np.float32)
-        }
-
-    def state(self) -> Arrays:
-        parts = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
-        for name, parameter in self.network.named_parameters():
-            for what, tensor in self.adam.state[parameter].items():
-                parts[f"{what}/{name}"] = tensor
-        return {name: tensor.cpu().numpy().copy() for name, tensor in parts.items()}
-
-    def restore(self, state: Arrays) -> None:
-        kept: dict[str, dict[str, torch.Tensor]] = {}
-        for place, array in state.items():
-            what, _, name = place.partition("/")
-            kept.setdefault(name, {})[what] = torch.tensor(array).to(self.device)
-        self.network.load_state_dict({name: parts.pop("network") for name, parts in kept.items()})
-        for name, parameter in self.network.named_parameters():
-            self.adam.state[parameter] = kept[name]
-
-
-class NeuMF(TrainedRanker):
-    """A user of the training set keeps the vector of the fit, whatever the history that is asked with. An ad-hoc
-    user, or one who had no item then, is folded in: the mean over the history of the mean vector of the users who took
-    the item. An item's own vector is of no use for that, for the perceptron's users and items live in different spaces.
-    """
-
-    name = "neumf"
-    learner = NeuMFLearner
-    section: Section
-    network: Network
-    folds: np.ndarray
-    """float32 [items, width]."""
-
-    def score(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
-        asked = torch.from_numpy(self._vectors(histories, users))
-        scores = np.empty((len(asked), self.n_items), np.float32)
-        step = max(1, ACTIVATIONS_AT_ONCE // (self.n_items * max(self.section.hidden)))
-        with torch.no_grad():
-            for start in range(0, len(asked), step):
-                rows = slice(start, start + step)
-                scores[rows] = self.network(asked[rows, None], self.network.items.weight).numpy()
-        scores[:, ~self.warm] = -np.inf
-        scores[histories.lengths == 0] = -np.inf
-        return scores
-
-    def _vectors(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
-        """float32 [rows, width]."""
-        kept = self.network.users.weight.detach().numpy()
-        return self.kept_or_folded(kept, self._folded, histories, users)
-
-    def _folded(self, histories: Histories) -> np.ndarray:
-        """float32 [rows, width]."""
-        taken: csr_matrix = histories.matrix(np.ones(len(histories.items), np.float32), self.n_items)
-        return taken @ self.folds / np.maximum(taken.sum(axis=1), 1).reshape(-1, 1)
-
-    def arrays(self) -> Arrays:
-        weights = {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
-        return weights | {"folds": self.folds, "warm": self.warm}
-
-    def restore(self, arrays: Arrays) -> None:
-        arrays = dict(arrays)
-        self.folds, self.warm = arrays.pop("folds"), arrays.pop("warm", self.__dict__.get("warm"))
-        shape = (len(arrays["users.weight"]), self.n_items)
-        self.network = Network(shape, self.section.model_dump()).eval()
-        self.network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+SPEC = RecommenderSpec(
+    title="NeuMF",
+    settings=NeuMFSection,
+    model="longtail.recommenders.models.neumf_model.NeuMF",
+    space=LEARNING | {"negatives": [2, 4, 8], "dropout": [0.0, 0.2, 0.5]},
+    keeps_users=True,
+)

@@ -2,16 +2,21 @@
 
 import numpy as np
 
-from longtail.recommenders.interface import Histories, Interactions, Preferences, Targets
-from longtail.recommenders.scoring.ranker import Ranker
+from longtail.recipe import RecommenderSection
+from longtail.recommenders.declaration import RecommenderSpec
+from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
+from longtail.recommenders.recommender import Recommender
 
 
-class Popularity(Ranker):
-    name = "popularity"
+class PopularitySection(RecommenderSection):
+    pass
+
+
+class Popularity(Recommender):
     popularity: np.ndarray
     """float32 [n_items]."""
 
-    def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+    def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         self.popularity = np.asarray(train.matrix.sum(axis=0), np.float32).ravel()
 
     def score(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
@@ -23,3 +28,6 @@ class Popularity(Ranker):
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         self.popularity = arrays["popularity"]
+
+
+SPEC = RecommenderSpec(title="Popularity", settings=PopularitySection, model=Popularity)

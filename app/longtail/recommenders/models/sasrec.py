@@ -1,221 +1,51 @@
 """SASRec (Kang, McAuley, arXiv 1808.09781): a causal transformer predicts a user's next item."""
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, ClassVar, Literal
 
-import numpy as np
-import torch
-from scipy.sparse import csr_matrix
+from pydantic import Field, model_validator
 
-from longtail.recipe import SASRec as Section
-from longtail.recommenders.interface import Histories, Interactions, latest
-from longtail.recommenders.models.losses import NextItemLoss
-from longtail.recommenders.models.transformer import Layout, Transformer
-from longtail.recommenders.scoring.dot_products import DotRanker
-from longtail.recommenders.training.distributed import engine_for
-from longtail.recommenders.training.sampling import Negatives
-from longtail.recommenders.training.trained import TrainedRanker
-from longtail.recommenders.training.training_loop import Arrays, Learner, sum_over_workers, workers
-
-ROWS_AT_ONCE = 1024
-"""Histories that are turned into states at a time."""
+from longtail.recipe import LogRange
+from longtail.recipe.section import Count, Positive
+from longtail.recommenders.declaration import RecommenderSpec
+from longtail.recommenders.trained_section import TrainedSection
 
 
-class SASRecLearner(Learner):
-    """Adam on the next item of every position, or its weighted loss; an epoch passes once over all users.
+class SASRecSection(TrainedSection):
+    meaning: ClassVar[int] = 2
+    dim: Positive = 50
+    epochs: Positive = 200
+    lr_drops: Count = 1
+    batch: Positive = 128
+    """Users per step."""
+    l2: Annotated[float, Field(ge=0)] = 0.0
+    layers: Positive = 2
+    heads: Positive = 1
+    max_length: Positive = 50
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    loss: Literal["bce", "sampled", "full"] = "bce"
+    """`bce` as published: one uniform negative per position. `sampled`: cross-entropy against `negatives` shared uniform
+    ones; `full`: against the whole catalogue."""
+    negatives: Positive = 256
+    """Of the sampled loss."""
+    engine: Literal["ddp", "deepspeed"] = "ddp"
+    """`deepspeed` splits weights, gradients and optimiser state between workers (ZeRO 3), for catalogues whose
+    embedding does not fit."""
 
-    The loss of a batch is divided by its targets over all workers, so that more workers make the gradient of one
-    (dropout apart). What is said of a user's future, generated items and preferences, is asked of the state after the
-    user's whole history: the one that recommends.
-    """
-
-    def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
-        settings = dict(settings)
-        (_, n_items), seed = settings.pop("shape"), settings.pop("seed")
-        self.section, self.device = Section.model_validate(settings), device
-        torch.manual_seed(seed)  # equal weights on all workers at the start
-        model = Transformer(n_items, self.section).to(device)
-        binary = self.section.loss == "bce"
-        self.engine = engine_for(
-            self.section, NextItemLoss(model, binary, self.section.preference_weight), device
-        )
-        self.adam = self.engine.adam
-        self.batches = Batches(arrays, n_items, self.section)
-
-    def epoch(self, rng: np.random.Generator) -> float:
-        total = torch.zeros(2, dtype=torch.float64, device=self.device)
-        n_workers = workers()[1]
-        for batch, targets in self.batches.epoch(rng, self.device):
-            loss, auxiliary = self.engine.loss(*batch)
-            # Gradients are averaged over workers: times their number makes that the sum.
-            self.engine.step((loss + auxiliary) * (n_workers / max(targets, 1)))
-            total += torch.stack([loss.detach().double(), total.new_tensor(targets / n_workers)])
-        sum_over_workers(total)
-        return (total[0] / total[1].clamp(min=1)).item()
-
-    def weights(self) -> Arrays:
-        return self.engine.weights()
-
-    def state(self) -> Arrays:
-        return self.engine.state()
-
-    def restore(self, state: Arrays) -> None:
-        self.engine.restore(state)
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "SASRecSection":
+        if self.dim % self.heads:
+            raise ValueError(f"dim must be a multiple of heads, got {self.dim} and {self.heads}")
+        return self
 
 
-class Batches:
-    """Flat positions of some users at a time. What is drawn does not depend on the number of workers."""
-
-    def __init__(self, arrays: Arrays, n_items: int, section: Section) -> None:
-        self.arrays, self.section, self.n_items = arrays, section, n_items
-        lengths, asked, added = (np.diff(arrays[name]) for name in ("starts", "asked_starts", "added_starts"))
-        parts = (arrays["weights"], arrays["indices"], arrays["indptr"])
-        self.negatives = Negatives(csr_matrix(parts, shape=(len(lengths), n_items)))
-        order = np.argsort(arrays["preference_users"], kind="stable")
-        self.preferences = [arrays[name][order] for name in ("preferred", "rejected", "confidences")]
-        self.preference_starts = np.searchsorted(
-            arrays["preference_users"][order], np.arange(len(lengths) + 1)
-        )
-        self.told = (asked > 0) & ((added > 0) | (np.diff(self.preference_starts) > 0))
-        """bool [users]: something is said of their future, and they have a history to ask with."""
-        enough = (lengths > 1) | self.told
-        self.users = np.flatnonzero(enough & self.negatives.possible if section.loss == "bce" else enough)
-
-    def epoch(self, rng: np.random.Generator, device: torch.device) -> Iterator[tuple[tuple, int]]:
-        """This worker's part of each batch, as `NextItemLoss` takes it, and the batch's targets over all workers."""
-        order = rng.permutation(self.users)
-        for start in range(0, len(order), self.section.batch):
-            users = order[start : start + self.section.batch]
-            yield self._batch(users, rng, device)
-
-    def _batch(self, users: np.ndarray, rng: np.random.Generator, device: torch.device) -> tuple[tuple, int]:
-        """Two kinds of sequences: each user's items but the last, to predict what follows each of them; behind these, of
-        the users of whom something is said, the whole history.
-        """
-        arrays, most = self.arrays, self.section.max_length
-        place, lengths = latest(arrays["starts"], users, most + 1)
-        ends = np.cumsum(lengths)
-        first, last = np.zeros((2, len(place)), bool)
-        first[ends - lengths] = last[ends - 1] = True
-        told = np.flatnonzero(self.told[users])
-        whole, whole_lengths = latest(arrays["asked_starts"], users[told], most)
-        added, counts = latest(arrays["added_starts"], users[told])
-        # Sequences in the order in which they lie flat: their users, as places in `users`, and their lengths.
-        owners = np.concatenate([np.arange(len(users)), told])
-        inputs = np.concatenate([lengths - 1, whole_lengths])
-        states = np.cumsum(inputs)[len(users) :] - 1  # of the whole histories, that is: those that are asked
-        places = np.concatenate([np.arange(np.sum(lengths - 1)), np.repeat(states, counts)])
-        targets, weights = (
-            np.concatenate([arrays[taken][place[~first]], arrays[more][added]])
-            for taken, more in (("sequences", "added"), ("sequence_weights", "added_weights"))
-        )
-        predicting = np.repeat(owners, inputs)  # the user of every input
-        negatives = self._negatives(users[predicting[places]], rng)
-        own = _share(np.bincount(owners, inputs, len(users)))
-        heard = own[told]
-        if not own.any():  # a batch of fewer users than workers: take part, without weight
-            own[0], weights = True, np.zeros_like(weights)
-        read, mine = own[predicting], own[predicting[places]]
-        moved = np.cumsum(read) - 1  # where an input of the whole batch lies among this worker's
-        items = np.concatenate([arrays["sequences"][place[~last]], arrays["asked"][whole]])
-        tensors = [
-            torch.from_numpy(array).to(device)
-            for array in (
-                items[read].astype(np.int64),
-                moved[places[mine]],
-                targets[mine].astype(np.int64),
-                weights[mine],
-                negatives[mine] if self.section.loss == "bce" else negatives,
-            )
-        ]
-        layout = Layout.of(inputs[own[owners] & (inputs > 0)], most, device)
-        preferences = self._preferences(users[told[heard]], moved[states[heard]], device)
-        return (tensors[0], layout, *tensors[1:], preferences), len(places)
-
-    def _negatives(self, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One for each target, or those that all targets share."""
-        warm = self.negatives.warm
-        if self.section.loss == "bce":
-            return self.negatives.draw(users, rng)
-        if self.section.loss == "full":
-            return warm.astype(np.int64)
-        return rng.choice(warm, min(self.section.negatives, len(warm)), replace=False).astype(np.int64)
-
-    def _preferences(
-        self, users: np.ndarray, states: np.ndarray, device: torch.device
-    ) -> tuple[torch.Tensor, ...]:
-        """Those of some users, as `NextItemLoss` takes them; of each user the place of the state that is asked."""
-        place, counts = latest(self.preference_starts, users)
-        parts = [np.repeat(states, counts), *(array[place] for array in self.preferences)]
-        return tuple(torch.from_numpy(part).to(device) for part in parts)
-
-
-def _share(targets: np.ndarray) -> np.ndarray:
-    """This worker's sequences, bool [sequences]: dealt out by their targets, so that all workers have as much to do."""
-    rank, n_workers = workers()
-    place = np.empty(len(targets), np.int64)
-    place[np.argsort(-targets, kind="stable")] = np.arange(len(targets))
-    return place % n_workers == rank
-
-
-class SASRec(TrainedRanker, DotRanker):
-    """Asked with the observed items, so trained on these alone as inputs. What was generated is what the state after all of
-    them, the one that is asked, is to predict.
-
-    That state needs a sequence of its own. In the one that learns the next items it would take the last place, which
-    is the one that is asked, and no next item would be learnt there any more. Nor may generated items be read: the last
-    place would only ever have learnt what follows a generated item. On ML-1M that took almost half of its validation
-    NDCG@10. Those that were inserted (papers 2.2) are inputs at their places.
-    """
-
-    name = "sasrec"
-    learner = SASRecLearner
-    section: Section
-    model: Transformer
-
-    @property
-    def items(self) -> np.ndarray:
-        return self.model.items.weight.detach().numpy()
-
-    def loop_arrays(self, train: Interactions) -> Arrays:
-        """sequences: what is read to learn the next items; asked: what is read when it is asked; added: what is said to
-        come after that.
-        """
-        observed = train.was_observed
-        read, added, lengths = np.flatnonzero(observed), np.flatnonzero(~observed), train.observed
-        asked = Histories.observed(train)
-        if train.sequence is not None:  # what was added has its place among the observed
-            read, added, lengths = train.sequence, added[:0], np.diff(train.indptr)
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        return {
-            "starts": starts,
-            "sequences": train.items[read],
-            "sequence_weights": train.weights[read],
-            "asked_starts": asked.indptr,
-            "asked": asked.items,
-            "added_starts": train.indptr - starts,
-            "added": train.items[added],
-            "added_weights": train.weights[added],
-        }
-
-    def queries(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
-        found = np.zeros((len(histories), self.section.dim), np.float32)
-        asked = np.flatnonzero(histories.lengths)
-        for start in range(0, len(asked), ROWS_AT_ONCE):
-            rows = asked[start : start + ROWS_AT_ONCE]
-            place, lengths = latest(histories.indptr, rows, self.section.max_length)
-            layout = Layout.of(lengths, self.section.max_length, torch.device("cpu"))
-            with torch.no_grad():
-                states = self.model(torch.from_numpy(histories.items[place].astype(np.int64)), layout)
-            found[rows] = states[layout.last].numpy()
-        return found
-
-    def arrays(self) -> Arrays:
-        weights = {name: tensor.numpy() for name, tensor in self.model.state_dict().items()}
-        return weights | {"warm": self.warm}
-
-    def restore(self, arrays: Arrays) -> None:
-        arrays = dict(arrays)
-        self.warm = arrays.pop("warm", self.__dict__.get("warm"))
-        self.model = Transformer(self.n_items, self.section).eval()
-        self.model.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+SPEC = RecommenderSpec(
+    title="SASRec",
+    settings=SASRecSection,
+    model="longtail.recommenders.models.sasrec_model.SASRec",
+    space={
+        "lr": LogRange(log=(3e-4, 5e-3)),
+        "layers": [1, 2, 3],
+        "dropout": [0.1, 0.2, 0.3, 0.5],
+        "l2": [0.0, 1e-6, 1e-5, 1e-4],
+    },
+)

@@ -1,81 +1,31 @@
 """SGL (Wu et al., arXiv 2010.10783), edge dropout: LightGCN with a contrastive loss between two views of the graph."""
 
-from typing import Any
+from typing import Annotated
 
-import numpy as np
-import torch
-from scipy.sparse import csr_matrix
-from torch.nn import functional
+from pydantic import Field
 
-from longtail.recipe import SGL as Section
-from longtail.recommenders.models.factors import Factors, FactorsLearner
-from longtail.recommenders.models.propagation import Propagation
-from longtail.recommenders.training.sampling import Batch
-from longtail.recommenders.training.training_loop import Arrays
+from longtail.recipe import LogRange
+from longtail.recommenders.declaration import RecommenderSpec
+from longtail.recommenders.models.lightgcn import GRAPH, LightGCNSection
 
 
-class SGLLearner(FactorsLearner):
-    """BPR + lambda (InfoNCE of the batch's users + InfoNCE of its positive items), each user and item once.
-
-    Two views are drawn anew for every epoch; each leaves out its own `dropout` of the edges (equation 8).
-    """
-
-    def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
-        super().__init__(arrays, settings, device)
-        self.contrast_weight, self.temperature = settings["contrast_weight"], settings["temperature"]
-        self.dropout = settings["dropout"]
-
-    def epoch(self, rng: np.random.Generator) -> float:
-        ratings, layers = self.batches.ratings, self.propagation.layers
-        self.views = [
-            Propagation(without_edges(ratings, self.dropout, rng), layers, self.device) for _ in range(2)
-        ]
-        return super().epoch(rng)
-
-    def learn(self, batch: Batch, rng: np.random.Generator) -> torch.Tensor:
-        loss = super().learn(batch, rng)
-        if batch.size and self.contrast_weight:
-            self.contrast(batch)
-        return loss
-
-    def contrast(self, batch: Batch) -> None:
-        """Add the contrastive loss to the gradient."""
-        users = np.unique(batch.users[: batch.size])
-        nodes = np.concatenate([users, np.unique(batch.preferred[: batch.size]) + self.n_users])
-        sides = [view.at(self.embeddings, nodes).requires_grad_() for view in self.views]
-        parts = zip(
-            *(side.mean(0).split([len(users), len(nodes) - len(users)]) for side in sides), strict=True
-        )
-        loss = sum(info_nce(one, other, self.temperature) for one, other in parts)
-        (self.contrast_weight * loss).backward()
-        for view, side in zip(self.views, sides, strict=True):
-            self.embeddings.grad += view.back(side.grad, nodes, self.embeddings)
+class SGLSection(LightGCNSection):
+    contrast_weight: Annotated[float, Field(ge=0)] = 0.1
+    """lambda of the contrastive loss."""
+    temperature: Annotated[float, Field(gt=0)] = 0.2
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the edges that each of the two views leaves out."""
 
 
-def info_nce(one: torch.Tensor, other: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Mean over n of -ln (exp(s_nn / temperature) / sum_m exp(s_nm / temperature)), s the cosines between two views
-    [n, d] (equation 10).
-    """
-    cosines = functional.normalize(one, dim=1) @ functional.normalize(other, dim=1).T
-    return functional.cross_entropy(cosines / temperature, torch.arange(len(one), device=one.device))
-
-
-def without_edges(ratings: csr_matrix, share: float, rng: np.random.Generator) -> csr_matrix:
-    """Leave out this share of the entries, drawn uniformly."""
-    kept = rng.permutation(ratings.nnz) >= round(share * ratings.nnz)
-    rows = np.repeat(np.arange(ratings.shape[0]), np.diff(ratings.indptr))
-    cells = (rows[kept], ratings.indices[kept])
-    return csr_matrix((ratings.data[kept], cells), shape=ratings.shape)
-
-
-class SGL(Factors):
-    """Cosines are not linear in the columns of the embeddings: to split them, workers would have to exchange the
-    similarities of a batch, batch x batch floats a step. So one worker trains it.
-    """
-
-    name = "sgl"
-    learner = SGLLearner
-    section: Section
-
-    def most_workers(self) -> int:
-        return min(self.compute.workers, 1)
+SPEC = RecommenderSpec(
+    title="SGL",
+    settings=SGLSection,
+    model="longtail.recommenders.models.sgl_model.SGL",
+    space=GRAPH
+    | {
+        "contrast_weight": LogRange(log=(0.005, 0.5)),
+        "temperature": [0.1, 0.2, 0.5],
+        "dropout": [0.1, 0.2, 0.4],
+    },
+    keeps_users=True,
+)

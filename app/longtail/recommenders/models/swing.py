@@ -3,13 +3,24 @@
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from scipy.sparse import csr_matrix, vstack
 
-from longtail.recipe import Swing as Section
-from longtail.recommenders.interface import Interactions, Preferences, Targets
-from longtail.recommenders.models.neighbours import Neighbours, insert, neighbour_matrix, own_threads
+from longtail.recipe import RecommenderSection
+from longtail.recipe.section import Positive
+from longtail.recommenders.declaration import RecommenderSpec
+from longtail.recommenders.interactions import Interactions, Preferences, Targets
+from longtail.recommenders.models.neighbours import (
+    NEIGHBOURS,
+    RECENCY,
+    Neighbours,
+    insert,
+    neighbour_matrix,
+    own_threads,
+)
 from longtail.recommenders.models.swing_kernel import compiled, fill_tables
 from longtail.recommenders.models.swing_log import Formula, Log, ordered
 
@@ -23,11 +34,25 @@ CHUNKS = 16
 """So many pieces of even work per thread; the last ones to end then end nearly together."""
 
 
-class Swing(Neighbours):
-    name = "swing"
-    section: Section
+class SwingSection(RecommenderSection):
+    alpha: Annotated[float, Field(ge=0)] = 1.0
+    neighbours: Positive = 100
+    user_weight: Annotated[float, Field(ge=0)] = 0.5
+    """w_u = (user_offset + |I_u|)^-user_weight (papers 5.1: 0.5 is the weighted form, 0 the basic one)."""
+    user_offset: Annotated[float, Field(ge=0)] = 0.0
+    """Flink ML has 15, with user_weight 0.3 and alpha 0."""
+    max_users: Positive | None = None
+    """A sample of so many users per item; the cost grows with their square, so a log with items that a large part of
+    all users took needs this."""
+    max_items: Positive | None = None
+    """The latest so many interactions per user."""
+    recency: Annotated[float, Field(gt=0, le=1)] = 1.0
 
-    def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+
+class Swing(Neighbours):
+    section: SwingSection
+
+    def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         section = self.section
         ratings, left_out = capped(train, section.max_users, section.max_items, self.seed)
         if left_out:
@@ -192,3 +217,17 @@ def _in_tasks(parts: list[np.ndarray], settings: tuple) -> list[csr_matrix]:
     task = ray.remote(num_cpus=1)(swing_block)
     shared = [ray.put(value) for value in settings]
     return ray.get([task.remote(part, *shared) for part in parts])
+
+
+SPEC = RecommenderSpec(
+    title="Swing",
+    settings=SwingSection,
+    model=Swing,
+    space={
+        "alpha": [0.0, 1.0, 5.0, 20.0],
+        "user_weight": [0.0, 0.5, 1.0],
+        "neighbours": NEIGHBOURS,
+        "recency": RECENCY,
+    },
+    item_to_item=True,
+)

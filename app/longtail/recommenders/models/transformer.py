@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional
 
 from longtail.arrays import Groups, steps
-from longtail.recipe import SASRec as Section
 from longtail.recommenders.models.dropping import Dropout, dropout, dropping_attention
+from longtail.recommenders.models.sasrec import SASRecSection
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Layout:
 class Transformer(nn.Module):
     """Items int64 [N] in a layout -> states [N, dim]; a state depends on the items of its sequence up to its own."""
 
-    def __init__(self, n_items: int, section: Section) -> None:
+    def __init__(self, n_items: int, section: SASRecSection) -> None:
         super().__init__()
         self.scale = section.dim**0.5
         self.items = nn.Embedding(n_items, section.dim)
@@ -62,7 +62,7 @@ class Transformer(nn.Module):
 class Block(nn.Module):
     """x + Dropout(f(LayerNorm(x))) for f = self-attention, then the point-wise network (section 3.2)."""
 
-    def __init__(self, section: Section) -> None:
+    def __init__(self, section: SASRecSection) -> None:
         super().__init__()
         dim = section.dim
         self.heads, self.drop = section.heads, section.dropout

@@ -14,9 +14,9 @@ import numba
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from longtail.recommenders.interface import Histories
+from longtail.recommenders.interactions import Histories
+from longtail.recommenders.recommender import Recommender
 from longtail.recommenders.scoring.best_k import merge
-from longtail.recommenders.scoring.ranker import Ranker
 
 TILE_USERS = 256
 """sgemm copies each tile of items into its own layout first; this many users share the copy."""
@@ -26,8 +26,8 @@ USERS_AT_ONCE = 2**13
 """So many users' queries exist at a time: 2 MiB at 64 dimensions, and enough tiles for the threads of a machine."""
 
 
-class DotRanker(Ranker):
-    """A `Ranker` whose score is the dot product of a user's query with an item's vector.
+class DotRecommender(Recommender):
+    """A `Recommender` whose score is the dot product of a user's query with an item's vector.
 
     A user without history has no candidate, nor is an item that is not `warm` one.
     """
@@ -51,7 +51,7 @@ class DotRanker(Ranker):
     def score_pairs(
         self, histories: Histories, users: np.ndarray | None, candidates: np.ndarray
     ) -> np.ndarray:
-        """As `Ranker.score_pairs`; the vectors of all candidates, float32 [rows, m, d], exist meanwhile."""
+        """As `Recommender.score_pairs`; the vectors of all candidates, float32 [rows, m, d], exist meanwhile."""
         scores = np.einsum("rd,rmd->rm", self.queries(histories, users), self.items[candidates])
         scores[~self.warm[candidates]] = -np.inf
         scores[histories.lengths == 0] = -np.inf

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from longtail.recipe import SASRec as Section
+from longtail.recommenders.models.sasrec import SASRecSection
 from longtail.recommenders.training.training_loop import Arrays, workers
 
 BETAS = (0.9, 0.98)
@@ -40,7 +40,7 @@ class Engine(ABC):
     def restore(self, state: Arrays) -> None: ...
 
 
-def engine_for(section: Section, module: nn.Module, device: torch.device) -> Engine:
+def engine_for(section: SASRecSection, module: nn.Module, device: torch.device) -> Engine:
     """As the section says; `deepspeed` needs workers of Ray Train, or a process group of another kind."""
     if section.engine == "deepspeed" and workers()[1] > 1:
         return ZeroEngine(section, module)
@@ -50,7 +50,7 @@ def engine_for(section: Section, module: nn.Module, device: torch.device) -> Eng
 class PlainEngine(Engine):
     """One process, or DDP where there are several."""
 
-    def __init__(self, section: Section, module: nn.Module) -> None:
+    def __init__(self, section: SASRecSection, module: nn.Module) -> None:
         self.module = module
         self.parallel = DistributedDataParallel(module) if workers()[1] > 1 else module
         self.adam = torch.optim.Adam(
@@ -100,7 +100,7 @@ def _load(model: nn.Module, state: Arrays) -> None:
 class ZeroEngine(Engine):
     """DeepSpeed ZeRO 3: each worker keeps its part of weights, gradients and moments; layers are gathered when used."""
 
-    def __init__(self, section: Section, module: nn.Module) -> None:
+    def __init__(self, section: SASRecSection, module: nn.Module) -> None:
         import deepspeed
 
         # The losses read the embedding itself, outside its own forward pass.

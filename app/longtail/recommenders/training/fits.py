@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from itertools import product
 
-from longtail.recipe import Recipe, Trained
+from longtail.recipe import Recipe
+from longtail.recommenders.trained_section import TrainedSection
 from longtail.variants import VARIANTS, StandIn, TrainedVariant
 
 
@@ -34,9 +35,9 @@ def runs(recipe: Recipe) -> list[Run]:
     """Every fit of the recipe: models that draw random numbers `evaluation.seeds` times, others once."""
     return [
         Run(name, variant, seed_index)
-        for name, section in recipe.recommenders.chosen().items()
+        for name, section in recipe.recommenders.items()
         for variant in section.variants or recipe.variants
-        for seed_index in range(recipe.evaluation.seeds if isinstance(section, Trained) else 1)
+        for seed_index in range(recipe.evaluation.seeds if isinstance(section, TrainedSection) else 1)
     ]
 
 

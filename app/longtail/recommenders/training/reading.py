@@ -8,13 +8,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from longtail.data import read_histories
-from longtail.recipe import ItemCF
-from longtail.recommenders.interface import Interactions, Targets
+from longtail.recipe import RecommenderSection
+from longtail.recommenders.interactions import Interactions, Targets
 from longtail.schema import STRENGTHS
 from longtail.workspace.place import Place
 
 if TYPE_CHECKING:
-    from longtail.recommenders.scoring.ranker import Ranker
+    from longtail.recommenders.recommender import Recommender
 
 
 def read_observed(data: Place) -> Interactions:
@@ -43,7 +43,7 @@ def observed_weights(histories: pa.Table, which: np.ndarray) -> np.ndarray:
     return histories[STRENGTHS.name].combine_chunks().flatten().to_numpy()[which].astype(np.float32)
 
 
-def observed_itemcf(data: Place, section: ItemCF) -> "Ranker":
+def observed_itemcf(data: Place, section: RecommenderSection) -> "Recommender":
     """ItemCF fitted on the observed training log of `data`."""
     from longtail.recommenders import build
 

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 
 from longtail.errors import InputError
 from longtail.progress import called
-from longtail.recipe import Recipe, RecommenderSection, Trained
-from longtail.recommenders.interface import Interactions, Preferences
+from longtail.recipe import Recipe, RecommenderSection
+from longtail.recommenders.interactions import Interactions, Preferences
+from longtail.recommenders.trained_section import TrainedSection
 from longtail.recommenders.training.compute import Compute
 from longtail.recommenders.training.epoch_checkpoints import Checkpoints
 from longtail.recommenders.training.fits import Run, runs
@@ -43,7 +44,7 @@ def fit_all(recipe: Recipe, ws: Workspace) -> None:
 
 
 def _unit(recipe: Recipe, ws: Workspace, run: Run) -> Stage:
-    settings = recipe.recommenders.chosen()[run.recommender].of_fit()
+    settings = recipe.recommenders[run.recommender].of_fit()
     settings["seed"] = _seed(recipe, run)
     return ws.stage(run.place, settings, [_training_set(recipe, ws, run), ws / "data"], MEANING)
 
@@ -60,8 +61,8 @@ def _publish(recipe: Recipe, ws: Workspace, run: Run, unit: Stage, say: Callable
     import ray
     from ray.exceptions import RayTaskError
 
-    section = recipe.recommenders.chosen()[run.recommender]
-    trained = isinstance(section, Trained)
+    section = recipe.recommenders[run.recommender]
+    trained = isinstance(section, TrainedSection)
     # By fingerprint: a training with other settings or data must not go on from this one's state.
     checkpoints = Checkpoints(ws / f"checkpoints/{run.name}-{unit.fingerprint}")
     compute = Compute(
@@ -107,7 +108,7 @@ def fit(
     train = Interactions.from_table((fused / "interactions").read_table(), n_items)
     preferences = fused / "preferences"
     pairs = Preferences.from_table(preferences.read_table()) if preferences.exists() else Preferences.none()
-    validation = read_validation(data) if isinstance(section, Trained) else None
+    validation = read_validation(data) if isinstance(section, TrainedSection) else None
     model = build(name, section, seed, compute).fit(train, pairs, validation)
     model.save(to)
     return {

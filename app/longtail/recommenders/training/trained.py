@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from longtail.recommenders.interface import Histories, Interactions, Preferences, Targets
-from longtail.recommenders.scoring.ranker import Ranker
+from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
+from longtail.recommenders.recommender import Recommender
 from longtail.recommenders.training.training_loop import Arrays, Fitted, Learner, Training, train_loop
 from longtail.recommenders.training.validation import Validation
 from longtail.runtime.workers import on_workers
@@ -18,7 +18,7 @@ from longtail.workspace.place import Place
 LEARNING_CURVE = "learning_curve.parquet"
 
 
-class TrainedRanker(Ranker):
+class TrainedRecommender(Recommender):
     """A model adds `learner`, `loop_arrays`, and `restore` of what its learner calls weights."""
 
     learner: ClassVar[type[Learner]]
@@ -27,7 +27,7 @@ class TrainedRanker(Ranker):
     curve: Arrays | None = None
     """Of the fit in this process: epoch, loss, seconds and ndcg, each [epochs]."""
 
-    def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+    def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         section, compute = self.section, self.compute
         arrays = self.prepared(train, preferences)
         self.warm = np.zeros(train.n_items, bool)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from longtail.ranking_metrics import METRICS, per_user
-from longtail.recommenders.interface import Targets
-from longtail.recommenders.scoring.ranker import Ranker
+from longtail.recommenders.interactions import Targets
+from longtail.recommenders.recommender import Recommender
 
 K = 10
 USERS_AT_MOST = 10_000
@@ -17,11 +17,11 @@ USERS_AT_MOST = 10_000
 class Validation:
     """The metric of some weights: larger is better."""
 
-    model: Ranker
+    model: Recommender
     targets: Targets
 
     @classmethod
-    def of(cls, model: Ranker, targets: Targets, seed: int) -> "Validation":
+    def of(cls, model: Recommender, targets: Targets, seed: int) -> "Validation":
         """At most USERS_AT_MOST users, drawn by `seed`."""
         users = np.unique(targets.users)
         if len(users) > USERS_AT_MOST:

@@ -1,11 +1,11 @@
 """What all recommenders share: histories as arrays, full ranking in blocks, saving and loading.
 
-A model adds `_fit`, `score` (all items for some users), `arrays` and `restore` (what it must remember).
+A model adds `learn`, `score` (all items for some users), `arrays` and `restore` (what it must remember).
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import safetensors.numpy
@@ -13,7 +13,7 @@ import safetensors.numpy
 from longtail import __version__
 from longtail.errors import InputError
 from longtail.recipe import RecommenderSection
-from longtail.recommenders.interface import Histories, Interactions, Preferences, Targets
+from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
 from longtail.recommenders.scoring.best_k import top_k
 from longtail.recommenders.training.compute import Compute
 from longtail.workspace.place import Place
@@ -22,17 +22,19 @@ SCORES_AT_ONCE = 2**23
 """So many scores (users x items) exist at a time: 32 MiB of float32."""
 
 
-class Ranker(ABC):
-    """A `Recommender` (see base.py) that scores whole rows of the catalogue.
+class Recommender(ABC):
+    """One model, which scores whole rows of the catalogue. Fitting is deterministic by `seed`; a saved model answers as
+    the fitted one.
 
     An item without any training interaction is never ranked, and a user without history gets -1 everywhere
     (but from popularity): a caller that must answer asks popularity instead.
     """
 
-    name: ClassVar[str]
-
-    def __init__(self, section: RecommenderSection, seed: int = 0, compute: Compute | None = None) -> None:
-        self.section, self.seed, self.compute = section, seed, compute or Compute()
+    def __init__(
+        self, name: str, section: RecommenderSection, seed: int = 0, compute: Compute | None = None
+    ) -> None:
+        """`name` is what the recipe calls it."""
+        self.name, self.section, self.seed, self.compute = name, section, seed, compute or Compute()
         self.n_items = 0
         self.seen = Histories.of([])
         self.counts: dict[str, Any] = {}
@@ -41,18 +43,20 @@ class Ranker(ABC):
     def fit(
         self, train: Interactions, preferences: Preferences | None = None, validation: Targets | None = None
     ) -> Self:
+        """Learn from `train`; trained models also from `preferences`, and stop where `validation` is best."""
         self.n_items, self.seen = train.n_items, Histories.observed(train)
-        self._fit(train, preferences or Preferences.none(), validation)
+        self.learn(train, preferences or Preferences.none(), validation)
         return self
 
     @abstractmethod
-    def _fit(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None: ...
+    def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+        """Find out what `score` needs. `n_items` and `seen`, the observed histories, are known by now."""
 
     @abstractmethod
     def score(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
         """A new array float32 [rows, n_items], -inf for no candidate.
 
-        `users` int [rows] are their codes where they are known ones.
+        `users` int [rows] are the codes of the users if they are in the training set.
         """
 
     @abstractmethod
@@ -66,6 +70,11 @@ class Ranker(ABC):
     def recommend(
         self, users: np.ndarray, k: int, *, exclude_seen: bool = True, since: Histories | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
+        """Full ranking over the catalogue: items int32 [n, k], best first, -1 where there are fewer; scores float32.
+
+        `since` holds what each of the users took since the fit: it belongs to the history that is asked with and is
+        masked. A model whose `RecommenderSpec` says `keeps_users` only masks it.
+        """
         users = np.asarray(users, np.int64)
         if len(users) and not 0 <= users.min() <= users.max() < len(self.seen):
             raise InputError(
@@ -77,6 +86,7 @@ class Ranker(ABC):
     def recommend_history(
         self, histories: list[np.ndarray], k: int, *, exclude_seen: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
+        """The same for ad-hoc users given by their histories (int32, oldest first), without training again."""
         asked = Histories.of(histories)
         if len(asked.items) and not 0 <= asked.items.min() <= asked.items.max() < self.n_items:
             lowest, highest = asked.items.min(), asked.items.max()
@@ -124,6 +134,7 @@ class Ranker(ABC):
         return (np.arange(start, min(start + step, rows)) for start in range(0, rows, step))
 
     def save(self, place: Place) -> None:
+        """Write safetensors and JSON to `place`, never a pickle."""
         arrays = {"seen_indptr": self.seen.indptr, "seen_items": self.seen.items} | self.arrays()
         tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         (place / "model.safetensors").write_bytes(safetensors.numpy.save(tensors))

@@ -1,19 +1,18 @@
-"""The border of a recommender: dense int32 codes in arrays, no ids and no Parquet.
+"""What crosses the border of a recommender: dense int32 codes in arrays, no ids and no Parquet.
 
-`Interactions` is a training set, `Recommender` the interface that every model keeps.
+`Interactions` is a training set, `Histories` what users took, `Preferences` pairs of items, `Targets` what is held out.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_matrix
 
 from longtail.errors import InputError
-from longtail.workspace.place import Place
 
 
 @dataclass(frozen=True)
@@ -211,36 +210,3 @@ class Targets:
 
     users: np.ndarray
     items: np.ndarray
-
-
-class Recommender(Protocol):
-    """One model. Fitting is deterministic by `seed`; a saved model answers as the fitted one."""
-
-    def fit(
-        self,
-        train: Interactions,
-        preferences: Preferences | None = None,
-        validation: Targets | None = None,
-    ) -> Self:
-        """Learn from `train`; trained models also from `preferences`, and stop where `validation` is best."""
-        ...
-
-    def recommend(
-        self, users: np.ndarray, k: int, *, exclude_seen: bool = True, since: Histories | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Full ranking over the catalogue: items int32 [n, k], best first, -1 where there are fewer; scores float32.
-
-        `since` holds what each of the users took since the fit: it belongs to the history that is asked with and is
-        masked. A model whose section says `keeps_users` only masks it.
-        """
-        ...
-
-    def recommend_history(
-        self, histories: list[np.ndarray], k: int, *, exclude_seen: bool = True
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The same for ad-hoc users given by their histories (int32, oldest first), without training again."""
-        ...
-
-    def save(self, place: Place) -> None:
-        """safetensors, JSON or Parquet; never pickle."""
-        ...

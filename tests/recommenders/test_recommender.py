@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from longtail.errors import InputError
-from longtail.recipe import Popularity as Section
-from longtail.recommenders.interface import Histories
+from longtail.recommenders import recommender
+from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.popularity import Popularity
-from longtail.recommenders.scoring import ranker
+from longtail.recommenders.models.popularity import PopularitySection as Section
 from longtail.recommenders.scoring.best_k import top_k
 from longtail.workspace import Workspace
 from tests.recommenders.conftest import clusters
@@ -64,11 +64,11 @@ def test_the_later_of_two_equal_items_counts(rows: list[list[int]]) -> None:
 
 
 def test_blocks_of_users_do_not_change_the_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Popularity(Section()).fit(clusters())
+    model = Popularity("popularity", Section()).fit(clusters())
     whole = model.recommend(np.arange(60), 5)
     users, candidates = np.arange(60), np.random.default_rng(0).integers(0, 24, (60, 7))
     pairs = model.score_pairs(model.seen, users, candidates)
-    monkeypatch.setattr(ranker, "SCORES_AT_ONCE", 100)
+    monkeypatch.setattr(recommender, "SCORES_AT_ONCE", 100)
     np.testing.assert_array_equal(model.recommend(np.arange(60), 5), whole)
     np.testing.assert_array_equal(model.score_pairs(model.seen, users, candidates), pairs)
     scores = model.score(model.seen, users)
@@ -76,7 +76,7 @@ def test_blocks_of_users_do_not_change_the_ranking(monkeypatch: pytest.MonkeyPat
 
 
 def test_more_items_asked_than_the_catalogue_has() -> None:
-    model = Popularity(Section()).fit(clusters())
+    model = Popularity("popularity", Section()).fit(clusters())
     lists, scores = model.recommend(np.arange(60), 30)
     assert lists.shape == scores.shape == (60, 30)
     assert (lists[:, 24:] == -1).all() and np.isneginf(scores[lists == -1]).all()
@@ -86,20 +86,20 @@ def test_more_items_asked_than_the_catalogue_has() -> None:
 def test_a_model_of_another_version_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, fits: bool
 ) -> None:
-    monkeypatch.setattr(ranker, "__version__", "0.1.5")
-    place, model = Workspace(str(tmp_path)) / "model", Popularity(Section()).fit(clusters())
+    monkeypatch.setattr(recommender, "__version__", "0.1.5")
+    place, model = Workspace(str(tmp_path)) / "model", Popularity("popularity", Section()).fit(clusters())
     model.save(place)
     (place / "model.json").write_json((place / "model.json").read_json() | {"version": version})
     if fits:
-        loaded = Popularity(Section()).load(place)
+        loaded = Popularity("popularity", Section()).load(place)
         np.testing.assert_array_equal(loaded.recommend(np.arange(9), 3), model.recommend(np.arange(9), 3))
     else:
         with pytest.raises(InputError, match=f"{version}.*0.1.5.*longtail train"):
-            Popularity(Section()).load(place)
+            Popularity("popularity", Section()).load(place)
 
 
 def test_unknown_users_and_items_are_named() -> None:
-    model = Popularity(Section()).fit(clusters())
+    model = Popularity("popularity", Section()).fit(clusters())
     with pytest.raises(InputError, match="60.*0..59"):
         model.recommend(np.array([0, 60]), 3)
     with pytest.raises(InputError, match="24.*0..23"):
