@@ -3,7 +3,7 @@
 A pool of actors that grows and shrinks, each with an engine of its own. Rows carry token ids, so that the engine sees
 exactly what tuning saw, and columns stay Arrow arrays: one row stays one row, whatever number of questions it asks, so
 that no crash can tear an answer. `ray.data.llm` does the same a row at a time in asyncio; with small models that costs
-several times what the engine itself takes (docs/results.md, "Augmentation").
+several times what the engine itself takes (docs/results/speed.md, "Augmentation").
 """
 
 import logging
