@@ -10,7 +10,7 @@ export TORCH_EXTENSIONS_DIR := $(CURDIR)/$(VENV)/torch_extensions
 # Two files at a time, for an engine's start leaves a processor idle; in the order of tests/conftest.py.
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo test faults benchmarks doctor lint clean
+.PHONY: help setup demo test faults benchmarks doctor lint docs clean
 
 help:  ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ doctor: setup  ## what this machine has, and how to mend what it lacks
 lint: setup  ## ruff
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 
+docs: build/docs-environment/.ready  ## the documents as a site, build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 build/docs-environment/bin/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	@echo "build/site/index.html"
+
 clean:  ## remove the environment and everything made by runs
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache .hypothesis
 
@@ -56,4 +60,9 @@ $(VENV)/.ready: requirements/torch-cpu.txt requirements/cpu.txt pyproject.toml
 	@DS_ACCELERATOR=cpu $(VENV)/bin/python -c \
 	    'from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder as Builder; Builder().load()' >$(VENV)/setup.log 2>&1 \
 	    || { cat $(VENV)/setup.log >&2; exit 1; }
+	@touch $@
+
+build/docs-environment/.ready: requirements/docs.txt
+	@python3 -m venv build/docs-environment
+	@build/docs-environment/bin/python -m pip --disable-pip-version-check install -qq --progress-bar off --no-deps -r $<
 	@touch $@
