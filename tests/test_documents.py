@@ -8,7 +8,6 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 import typer
 import yaml
@@ -85,7 +84,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_links_of_the_site_stay_in_the_site(page: Path) -> None:
     docs = ROOT / "docs"
     if page.is_relative_to(docs):
-        targets = [one for one in LINK.findall(INLINE.sub("", prose(page))) if not re.match(r"[a-z]+:|#", one)]
+        targets = [
+            one for one in LINK.findall(INLINE.sub("", prose(page))) if not re.match(r"[a-z]+:|#", one)
+        ]
         assert all((page.parent / one).resolve().is_relative_to(docs) for one in targets)
 
 
@@ -100,7 +101,9 @@ def test_lines_are_short(page: Path) -> None:
 def test_paths_exist(page: Path) -> None:
     for code in INLINE.findall(prose(page)):
         first = code.split("/")[0]
-        if (first in PLACES and "/" in code) or (re.fullmatch(r"[\w-]+\.(md|toml)", code) and code[0].isupper()):
+        if (first in PLACES and "/" in code) or (
+            re.fullmatch(r"[\w-]+\.(md|toml)", code) and code[0].isupper()
+        ):
             assert (ROOT / code).exists(), f"{page}: {code}"
 
 
@@ -108,17 +111,13 @@ def test_paths_exist(page: Path) -> None:
 def test_commands_are_understood(page: Path) -> None:
     """By the command's own parser; nothing is run. A mere name in the text needs no arguments."""
     group = typer.main.get_command(main)
-    assert isinstance(group, click.Group)
     for words in commands(page, "longtail"):
         if words[0].startswith("-"):
-            group.make_context("longtail", [words[0], "status"]) if words[0] != "--version" else None
+            assert words == ["--version"], f"{page}: longtail {shlex.join(words)}"
             continue
         assert words[0] in group.commands, f"{page}: longtail {shlex.join(words)}"
         if words[1:]:
-            try:
-                group.commands[words[0]].make_context(words[0], words[1:])
-            except click.ClickException as error:
-                pytest.fail(f"{page}: longtail {shlex.join(words)}: {error.message}")
+            group.commands[words[0]].make_context(words[0], words[1:])
 
 
 @every_page
@@ -181,7 +180,9 @@ def test_site_has_every_page() -> None:
 
 def test_what_the_site_needs_is_pinned() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    pins = dict(line.split("==") for line in (ROOT / "requirements/docs.txt").read_text().split() if "==" in line)
+    pins = dict(
+        line.split("==") for line in (ROOT / "requirements/docs.txt").read_text().split() if "==" in line
+    )
     assert all(need.specifier.contains(pins.get(need.name, "0")) for need in map(Requirement, extras["docs"]))
 
 

@@ -23,7 +23,8 @@ Arrays = dict[str, np.ndarray]
 SAY_SECONDS = 1.0
 """Progress is told so often, and at the end; who looks at it may want less (see app/longtail/command/log.py)."""
 LR_DROP = 0.2
-"""What the learning rate is multiplied by when it falls: worth a tenth of SASRec's NDCG on validation (docs/results/recommenders.md)."""
+"""What the learning rate is multiplied by when it falls: worth a tenth of SASRec's NDCG on validation
+(docs/results/recommenders.md)."""
 
 
 class Learner(ABC):
