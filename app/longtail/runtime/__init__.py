@@ -1,1 +1,1 @@
-"""What a run needs of the machine and of Ray: starting or joining it, its workers, and what `doctor` looks at."""
+"""Ray and the machine: starting or joining Ray, its workers, memory limits, and the checks of `longtail doctor`."""

@@ -1,4 +1,4 @@
-"""How much memory a container's limit leaves: psutil sees the machine's."""
+"""The memory that the limit of a container leaves free: psutil sees only that of the whole machine."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ OWN = Path("/proc/self/cgroup")
 
 
 def memory_left(available: int, mount: Path = MOUNT, own: Path = OWN) -> int:
-    """Bytes that this process may still take: `available` of the machine, or less where a cgroup (1 or 2) limits it.
+    """Bytes that this process may still allocate: `available` of the machine, or less if a cgroup (v1 or v2) limits it.
 
-    Every group above the own one counts too. Pages that merely cache files can be taken back and are not counted as used.
+    The limits of all parent groups count too. Pages that only cache files can be reclaimed, so they do not count as used.
     """
     left = available
     for folder in _groups(mount, own):
@@ -24,7 +24,7 @@ def memory_left(available: int, mount: Path = MOUNT, own: Path = OWN) -> int:
 
 
 def _groups(mount: Path, own: Path) -> list[Path]:
-    """The folders of the own memory groups and of all above them; the mount's root is a container's own group."""
+    """The folders of this process's memory groups and their parents. In a container the root of the mount is its group."""
     found = [mount, mount / "memory"]
     lines = own.read_text().splitlines() if own.exists() else []
     for line in lines:
@@ -37,7 +37,7 @@ def _groups(mount: Path, own: Path) -> list[Path]:
 
 
 def _number(file: Path) -> int | None:
-    """The file's one number; None where it is not there or says `max`."""
+    """The number in the file; None if the file does not exist or says `max`."""
     try:
         return int(file.read_text())
     except (OSError, ValueError):

