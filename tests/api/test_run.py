@@ -72,7 +72,7 @@ def test_a_workspace_is_opened_again(small_run: longtail.Run) -> None:
 def test_what_cannot_be_had_says_why(small_run: longtail.Run, tmp_path: Path) -> None:
     (tmp_path / "old.csv").write_text("precious")
     for call, message in [
-        (lambda: longtail.open(tmp_path), "no run lies here"),
+        (lambda: longtail.open(tmp_path), "there is no run here"),
         (lambda: longtail.run("dmo", workspace=tmp_path / "x"), "no such recipe. Shipped.*demo"),
         (lambda: longtail.run("demo", workspace=str(small_run.workspace)), "holds the run of recipe 'tiny'"),
         (lambda: small_run.recommend("u1", 51), r"k = 51: ask for 1 to 50 items \(serving.candidates"),

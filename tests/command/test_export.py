@@ -37,4 +37,4 @@ def test_it_writes_recommendations_neighbours_and_every_training_log(
 
 def test_nothing_is_written_of_what_is_no_run(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["export", str(tmp_path / "none"), "--to", str(tmp_path / "out")])
-    assert done.exit_code == 2 and "no run lies here" in done.output and not (tmp_path / "out").exists()
+    assert done.exit_code == 2 and "there is no run here" in done.output and not (tmp_path / "out").exists()

@@ -14,7 +14,7 @@ from longtail.recommenders.interactions import Interactions
 from longtail.recommenders.models.itemcf import ItemCFSection
 from longtail.schema import FUSED, HISTORIES, ITEMS, RANKINGS
 from longtail.serving.messages import Recommendation
-from longtail.serving.recommendation import BadQuestion, Recommendations, read_recipe
+from longtail.serving.recommendation import BadRequest, Recommendations, read_recipe
 from longtail.workspace import Workspace
 from tests.aggregation.test_choice import figure
 
@@ -209,9 +209,9 @@ def test_somebody_unknown_gets_the_popular_list_and_is_told_so(here: Recommendat
 
 
 def test_faults_are_named(here: Recommendations) -> None:
-    with pytest.raises(BadQuestion, match="none of these items"):
+    with pytest.raises(BadRequest, match="none of these items"):
         here.history(["x", "y"])
-    with pytest.raises(BadQuestion, match="at most 6"):
+    with pytest.raises(BadRequest, match="at most 6"):
         here.length(7)
     assert here.length(None) == 6, "the default is cut to the candidates"
 

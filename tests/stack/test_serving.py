@@ -233,5 +233,5 @@ def test_the_config_file_route(ws: Workspace) -> None:
     alone = {"workspace": str(ws), "serving": {"recommender": "itemcf", "variant": "popular"}}
     with pytest.raises(InputError, match="'popular': nothing of the kind was evaluated"):
         call_user_app_builder_with_args_if_necessary(application, alone)
-    with pytest.raises(InputError, match="no run lies here"):
+    with pytest.raises(InputError, match="there is no run here"):
         call_user_app_builder_with_args_if_necessary(application, {"workspace": str(ws / "nothing")})

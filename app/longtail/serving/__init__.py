@@ -1,4 +1,4 @@
-"""Serving: a ranking that trusts the LLM more the sparser the user is, over HTTP.
+"""Serving over HTTP: the fewer interactions a user has, the more the LLM's ranking counts.
 
 `serve` runs it on this machine; `serve build` and KubeRay import `longtail.serving.deployments:application`.
 """

@@ -17,13 +17,13 @@ from ray import serve
 from longtail import __version__
 from longtail.recipe import Serving
 from longtail.serving.messages import Fault, Health, Recommendation, RecommendRequest
-from longtail.serving.recommendation import BadQuestion, Ranked, Recommendations, read_recipe, to_serve
+from longtail.serving.recommendation import BadRequest, Ranked, Recommendations, read_recipe, to_serve
 from longtail.workspace import Workspace
 
 http = FastAPI(
     title="Longtail",
     version=__version__,
-    description="Recommendations that trust the LLM more the sparser the user is.",
+    description="Recommendations: the fewer interactions a user has, the more the LLM's ranking counts.",
 )
 
 
@@ -35,18 +35,18 @@ class Arguments(BaseModel):
     workspace: str
     """Folder or URI of a finished run; every node must reach it."""
     serving: Serving | None = None
-    """What is served; by default the `serving` of the run's recipe, and so what validation chose."""
+    """What to serve. By default the `serving` of the run's recipe; validation chooses what it does not name."""
 
 
 @http.exception_handler(RequestValidationError)
 async def _unprocessable(_: Request, error: RequestValidationError) -> Response:
-    """What was wrong and where, without the input: it may hold what JSON cannot say (NaN, half a letter)."""
+    """What is wrong and where, without the input: it may contain values that JSON cannot hold (NaN, half a character)."""
     faults = [f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in error.errors()]
     return _fault(422, "; ".join(faults))
 
 
-@http.exception_handler(BadQuestion)
-async def _refused(_: Request, error: BadQuestion) -> Response:
+@http.exception_handler(BadRequest)
+async def _refused(_: Request, error: BadRequest) -> Response:
     return _fault(422, str(error))
 
 
@@ -71,7 +71,7 @@ class Longtail:
         responses={
             422: {
                 "model": Fault,
-                "description": "Not one of user_id and history, k out of range, no known item in the history.",
+                "description": "Both or neither of user_id and history, k out of range, or no known item in the history.",
             },
         },
     )
@@ -101,7 +101,7 @@ class Longtail:
 
 
 def application(arguments: Arguments) -> Any:
-    """The application of a Serve config, `args: {workspace: …}`. InputError where the run is not finished."""
+    """The application of a Serve config, `args: {workspace: …}`. Raises InputError if the run is not finished."""
     ws = Workspace(arguments.workspace)
     serving = arguments.serving or read_recipe(ws).serving
     to_serve(ws, serving)

@@ -1,4 +1,4 @@
-"""Ids that people know to dense codes, without a Python object per id."""
+"""From the ids of the raw files to dense codes, without one Python object per id."""
 
 from bisect import bisect_left
 
@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 
 class Ids:
-    """The ids of users or items, row number == code; looked up by binary search over 4 bytes each."""
+    """The ids of users or items, row number == code. A binary search finds them; its index takes 4 bytes per id."""
 
     def __init__(self, ids: pa.Array | pa.ChunkedArray) -> None:
         """`ids` must be distinct strings, sorted by code."""
@@ -25,7 +25,7 @@ class Ids:
         return self._ids[code].as_py()
 
     def code(self, one: str) -> int | None:
-        """The code of an id, None where there is no such id."""
+        """The code of an id; None if there is no such id."""
         place = bisect_left(self._order, one, key=lambda code: self[int(code)])
         if place < len(self) and self[int(self._order[place])] == one:
             return int(self._order[place])

@@ -1,4 +1,4 @@
-"""Serving on this machine, for as long as the command runs."""
+"""Serving on this machine while the command runs."""
 
 import json
 import logging
@@ -19,8 +19,8 @@ HOST = "127.0.0.1"
 def serve(recipe: Recipe, ws: Workspace, port: int = 8000, block: bool = True) -> None:
     """Serve the finished workspace on http://127.0.0.1:port; with `block`, until Ctrl-C.
 
-    Of the recipe only `serving` counts. Raises InputError, before Ray starts, where the workspace is not finished or
-    the port is taken.
+    Only the `serving` of the recipe says what is served. Raises InputError, before Ray starts, if the workspace is not
+    finished or the port is taken.
     """
     from longtail.serving.recommendation import to_serve
 

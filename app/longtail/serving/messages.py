@@ -1,4 +1,4 @@
-"""What goes over the wire, with the words of the OpenAPI page."""
+"""Requests and responses of the HTTP endpoint, with the descriptions on its OpenAPI page."""
 
 from typing import Annotated, Literal, Self
 
@@ -19,11 +19,11 @@ class RecommendRequest(BaseModel):
 
     user_id: Annotated[str, Field(min_length=1, max_length=MAX_ID)] | None = Field(
         None,
-        description="A user of the workspace, by the id of the raw logs, asked with all that the workspace knows of"
-        " this user, validation and test items too. Anybody else gets the most popular items.",
+        description="Id of a user in the raw logs. The ranking uses the whole history of this user in the workspace,"
+        " validation and test items included. An unknown user gets the most popular items.",
     )
     history: Annotated[list[str], Field(min_length=1, max_length=MAX_HISTORY)] | None = Field(
-        None, description="Item ids of somebody who is not in the workspace, oldest first."
+        None, description="Item ids of a user who is not in the workspace, oldest first."
     )
     k: Annotated[int, Field(ge=1)] | None = Field(
         None, description=f"How many items; at most the recipe's serving.candidates, by default {DEFAULT_K}."
@@ -37,13 +37,13 @@ class RecommendRequest(BaseModel):
 
 
 class RecommendedItem(BaseModel):
-    """One item of the ranking; null where a list lacks the item."""
+    """One item of the ranking. The score and rank of a list are null if the list does not have the item."""
 
     item_id: str
     title: str | None
     score: float = Field(
-        description="U = alpha * U_LLM + (1 - alpha) * U_Rec, where U of a list is minus the place, or with"
-        " serving.utility: score the share of the list's largest score."
+        description="U = alpha * U_LLM + (1 - alpha) * U_Rec. U of a list is minus the rank; if serving.utility is score,"
+        " it is the score divided by the largest score of the list."
     )
     recommender_score: float | None = Field(description="The recommender's own score.")
     llm_score: float | None = Field(description="The score in the LLM's list, 0..1.")
@@ -52,49 +52,49 @@ class RecommendedItem(BaseModel):
 
 
 class Recommendation(BaseModel):
-    """Items by falling score; fewer than k where there are no more candidates."""
+    """Items by descending score; fewer than k if there are not enough candidates."""
 
     user: str | None = Field(description="The user_id of the request; null for a history.")
     user_known: bool | None = Field(
-        description="Whether the workspace has this user; null for a history. Whoever it does not have gets the most"
+        description="Whether the workspace has this user; null for a history. An unknown user gets the most"
         " popular items."
     )
-    interactions: int = Field(description="N(u): length of the history that was asked with.")
-    alpha: float = Field(description="Weight of the LLM's list; 0 where there is none.")
+    interactions: int = Field(description="N(u): length of the history that the ranking used.")
+    alpha: float = Field(description="Weight of the LLM's list; 0 if there is none.")
     llm: Literal["ranking", "none"] = Field(
-        description="Whether the LLM ranked for this user. It did so beforehand, by the training items, so never for a"
-        " history; what the user took since is left out of its list."
+        description="Whether the LLM ranked items for this user. It did so before serving, from the training items, so never"
+        " for a history. Items that the user interacted with later are left out of its list."
     )
     recommender: str = Field(
-        description="The model that made the candidates; popularity where neither it nor the LLM has any."
+        description="The recommender that made the candidates; popularity if neither it nor the LLM has any."
     )
     unknown_items: list[str] = Field(
-        [], description="Ids of the history that the catalogue lacks; they were ignored."
+        [], description="Ids of the history that are not in the catalogue; they were ignored."
     )
     items: list[RecommendedItem]
 
 
 class Health(BaseModel):
-    """What is served: the fit, how a list is fused with it (null where none is), and who chose that."""
+    """What is served: the trained recommender, how a list is fused with it (null if none is), and what chose that."""
 
     status: Literal["ok"] = "ok"
     recommender: str
-    variant: str = Field(description="The training set of the fit.")
+    variant: str = Field(description="The training set of the recommender.")
     seed_index: int
     list: str | None = Field(description="The strategy whose list is fused in; null: the recommender alone.")
     alpha_1: float | None
     alpha_2: float | None
     utility: Literal["rank", "score"] | None
     validation_ndcg: float | None = Field(
-        description="NDCG@10 on validation, as evaluated: with the fusion that validation chose, also if the recipe"
-        " names another."
+        description="NDCG@10 on validation, from the evaluation: with the fusion that validation chose, even if the"
+        " recipe names another one."
     )
     chosen_by: Literal["validation", "recipe"] = Field(
-        description="recipe: it names some of this in `serving`."
+        description="recipe: its `serving` names some of these values."
     )
     history: Literal["asked", "masked"] = Field(
-        description="What the whole history of a user is good for. asked: the recommender ranks from it. masked: the"
-        " recommender keeps the user vector of its fit; later items are only left out of its ranking."
+        description="How the whole history of a user is used. asked: the recommender ranks from it. masked: the"
+        " recommender keeps the user vector of its training; later items are only left out of its ranking."
     )
     users: int
     items: int

@@ -1,4 +1,4 @@
-"""From a finished workspace to a recommendation; knows nothing of Ray and HTTP."""
+"""Recommendations from a finished workspace; without Ray and HTTP."""
 
 from dataclasses import dataclass
 
@@ -23,13 +23,13 @@ POPULARITY = "popularity"
 _NOTHING = np.zeros((1, 0), np.int32), np.zeros((1, 0), np.float32)
 
 
-class BadQuestion(Exception):
-    """A request that no answer fits; the message says why."""
+class BadRequest(Exception):
+    """A request that cannot be answered. The message says why."""
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """The ranking of one request, as a `Ranking` of one row, and who made the candidates."""
+    """The ranking of one request, as a `Ranking` of one row, and the recommender that made the candidates."""
 
     ranking: Ranking
     recommender: str
@@ -38,12 +38,12 @@ class Ranked:
 class Recommendations:
     """The recommender, the LLM's lists and the aggregator of one workspace, ready to answer.
 
-    What ranks is `Fused`, as in the evaluation, but for the history: there a user is asked with the training items,
-    here with all that the workspace knows.
+    `Fused` makes the ranking, as in the evaluation. Only the history is different: the evaluation uses the training items
+    of a user, serving uses the whole history.
     """
 
     def __init__(self, ws: Workspace, serving: Serving) -> None:
-        """Raises InputError where the workspace lacks what is served, naming the stage to run."""
+        """Raises InputError if the workspace does not have what is to be served, naming the stage to run."""
         from longtail.recommenders import load
 
         self.serving, self.chosen = serving, to_serve(ws, serving)
@@ -62,7 +62,7 @@ class Recommendations:
             load(ws.require(self.chosen.fit)),
             _lists(ws, self.chosen, len(self.users)),
             None,
-            max(self.chosen.candidates, serving.candidates),  # of a list's fusion no more, see choose
+            max(self.chosen.candidates, serving.candidates),  # `choose` refuses more if a list is fused
             _fusion(self.chosen),
         )
 
@@ -85,27 +85,27 @@ class Recommendations:
         )
 
     def user(self, user_id: str) -> int | None:
-        """The code of a user, None where the workspace has no such user."""
+        """The code of a user; None if the workspace has no such user."""
         return self.users.code(user_id)
 
     def history(self, item_ids: list[str]) -> tuple[np.ndarray, list[str]]:
-        """Codes int32 of the known items, in order, and the unknown ids. BadQuestion where all are."""
+        """Codes int32 of the known items, in order, and the unknown ids. Raises BadRequest if all are unknown."""
         codes = [self.items.code(one) for one in item_ids]
         unknown = [one for one, code in zip(item_ids, codes, strict=True) if code is None]
         known = np.array([code for code in codes if code is not None], np.int32)
         if not len(known):
-            raise BadQuestion("history: the catalogue has none of these items")
+            raise BadRequest("history: the catalogue has none of these items")
         return known, unknown
 
     def length(self, k: int | None) -> int:
-        """How many items to answer with. BadQuestion where k is beyond the candidates."""
+        """How many items to recommend. Raises BadRequest if k is larger than the number of candidates."""
         most = self.serving.candidates
         if k is not None and k > most:
-            raise BadQuestion(f"k = {k}: at most {most} (serving.candidates of the recipe)")
+            raise BadRequest(f"k = {k}: at most {most} (serving.candidates of the recipe)")
         return k or min(DEFAULT_K, most)
 
     def rank_users(self, users: list[int]) -> list[Ranked]:
-        """Known users, asked with their whole histories, in one pass over the model."""
+        """Rank for known users, from their whole histories, in one pass over the model."""
         found = self._asked_whole(np.array(users, np.int64))
         return [self._filled(found.row(row), self._taken(user)) for row, user in enumerate(users)]
 
@@ -132,32 +132,32 @@ class Recommendations:
         return self.rank(users, Histories.of(since))
 
     def rank(self, users: np.ndarray, since: Histories | None = None) -> Ranking:
-        """Users int [n], asked with their training items and what they took `since`; without that, as evaluated."""
+        """Rank for users int [n] from their training items and their later items `since`; without these as evaluated."""
         return self._fused.ranked(users, self._fused.n_items, since)
 
     def rank_histories(self, histories: list[np.ndarray]) -> list[Ranked]:
-        """The recommender's candidates for ad-hoc histories of item codes: nobody has asked the LLM about these."""
+        """The recommender's candidates for ad-hoc histories of item codes, for which there is no LLM ranking."""
         items, scores = self._fused.model.recommend_history(histories, self._fused.candidates)
         rows = zip(items, scores, histories, strict=True)
         return [self._filled(_alone(own, worth, len(asked)), asked) for own, worth, asked in rows]
 
     def popular(self) -> Ranked:
-        """For somebody of whom nothing is known."""
+        """The ranking for a user of whom nothing is known."""
         return self._popular(np.zeros(0, np.int32))
 
     def for_user(self, user_id: str, ranked: Ranked, k: int, known: bool) -> Recommendation:
-        """The k items of highest final utility; the sparser the user, the more the LLM's list counts."""
+        """The k items of highest final utility. The fewer interactions a user has, the more the LLM's list counts."""
         return self._answer(ranked, k, user=user_id, user_known=known)
 
     def for_history(self, unknown: list[str], ranked: Ranked, k: int) -> Recommendation:
-        """The recommender's k best."""
+        """The k best items of the recommender."""
         return self._answer(ranked, k, user=None, user_known=None, unknown_items=unknown)
 
     def _taken(self, user: int) -> np.ndarray:
         return self._histories[user].values.to_numpy()
 
     def _filled(self, ranking: Ranking, taken: np.ndarray) -> Ranked:
-        """The most popular items stand in for a ranking without any."""
+        """The ranking, or the most popular items if it has none."""
         return Ranked(ranking, self._fused.name) if (ranking.items >= 0).any() else self._popular(taken)
 
     def _popular(self, taken: np.ndarray) -> Ranked:
@@ -179,8 +179,8 @@ class Recommendations:
                     item_id=self.items[int(union.items[0, column])],
                     title=self._titles[int(union.items[0, column])].as_py(),
                     score=float(ranking.utility[0, column]),
-                    recommender_score=_where(union.recommender_place, union.recommender_score, column),
-                    llm_score=_where(union.llm_place, union.llm_score, column),
+                    recommender_score=_score_of(union.recommender_place, union.recommender_score, column),
+                    llm_score=_score_of(union.llm_place, union.llm_score, column),
                     recommender_rank=int(union.recommender_place[0, column]) or None,
                     llm_rank=int(union.llm_place[0, column]) or None,
                 )
@@ -191,7 +191,7 @@ class Recommendations:
 
 
 def to_serve(ws: Workspace, serving: Serving) -> Figure:
-    """What is served; see `choose`. InputError where `evaluate` has not run, or has not since."""
+    """What is served; see `choose`. Raises InputError if `evaluate` has not run, or not since the last training."""
     ws.require("data")
     chosen = choose(read_figures(ws), serving)
     check_measured(ws, chosen)
@@ -199,11 +199,11 @@ def to_serve(ws: Workspace, serving: Serving) -> Figure:
 
 
 def read_recipe(ws: Workspace) -> Recipe:
-    """The resolved recipe that the run saved. InputError where there was no run, or one of another version."""
+    """The resolved recipe that the run saved. Raises InputError if there is no run, or one of another version."""
     saved = ws.saved_recipe()
     if saved is None:
         raise InputError(
-            f"{ws}: no recipe.yaml, so no run lies here. Start one: longtail run RECIPE --workspace {ws}."
+            f"{ws}: no recipe.yaml, so there is no run here. Start one: longtail run RECIPE --workspace {ws}."
         )
     try:
         return Recipe.model_validate(saved)
@@ -226,11 +226,11 @@ def _fusion(chosen: Figure) -> Choice:
 
 
 def _alone(items: np.ndarray, scores: np.ndarray, asked: int) -> Ranking:
-    """The ranking of one recommender without any list: items int32 [n], scores float32 [n], best first."""
+    """The ranking of a recommender without an LLM's list: items int32 [n], scores float32 [n], best first."""
     union = Union.of((items[None], scores[None]), _NOTHING)
     return Ranking.of(union, np.zeros(1), ALONE.utility, len(items), np.array([asked]))
 
 
-def _where(places: np.ndarray, scores: np.ndarray, column: int) -> float | None:
-    """The score of a column, None where that list lacks the item."""
+def _score_of(places: np.ndarray, scores: np.ndarray, column: int) -> float | None:
+    """The score of a column; None if that list does not have the item."""
     return float(scores[0, column]) if places[0, column] else None
