@@ -28,7 +28,7 @@ SHIPPED = {file.stem for file in (ROOT / "app/longtail/recipes").glob("*.yaml")}
 LONGEST = 120
 SCREEN = 45
 """Lines that are seen at a time."""
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^```([^`\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INDENTED = re.compile(r"^(?:    .*\n)+", re.MULTILINE)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
