@@ -124,10 +124,10 @@ def test_other_targets_than_observed_are_an_error(store, tmp_path, write_ranks):
     strange = write_ranks(
         Workspace(str(tmp_path)), "evaluation/s", [[(0, 3, 1)], [(1, 2, 1)]], [1, 0, 0, 0, 0, 0]
     )
-    with pytest.raises(ValueError, match="other targets"):
+    with pytest.raises(ValueError, match="on different targets"):
         measure("swing", {"observed": [place("o", [0] * 6)], "random": [strange]}, data, SETTINGS, seed=1)
     fewer = write_ranks(Workspace(str(tmp_path)), "evaluation/f", [[(0, 3, 1)]], [1, 0, 0, 0, 0, 0])
-    with pytest.raises(ValueError, match="other parts"):
+    with pytest.raises(ValueError, match="on different parts"):
         measure("swing", {"observed": [place("p", [0] * 6)], "random": [fewer]}, data, SETTINGS, seed=1)
 
 

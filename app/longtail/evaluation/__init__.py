@@ -1,4 +1,4 @@
-"""Evaluation: what augmentation did to each recommender, slice by slice, and how sure that is."""
+"""Evaluation: how augmentation changed each recommender, slice by slice, and how certain each change is."""
 
 from longtail.evaluation.evaluate_stage import evaluate
 

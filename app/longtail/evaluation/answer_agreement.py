@@ -1,6 +1,6 @@
-"""What LLMs said, against what users really did later: their validation and test items, which no LLM was taught.
+"""Agreement of the LLMs' answers with the held-out items: the validation and test items, which no LLM was tuned on.
 
-Later is only what the log has of it: an item that a user never met is counted as not taken.
+The log is all that is known of a user: an item that the user never saw counts as not taken.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from longtail.evaluation.held_out_lookup import Later, Said, read_said
+from longtail.evaluation.held_out_lookup import HeldOutItems, Proposals, read_proposals
 from longtail.evaluation.significance import share_interval
 from longtail.evaluation.slices import SLICE_NAMES
 from longtail.registry import strategy_spec
@@ -16,24 +16,25 @@ from longtail.schema import HELD_OUT, NOTHING, OUTCOMES, UNDECIDED
 from longtail.workspace.place import Place
 
 LIKELIHOODS = np.geomspace(1e-12, 1, 4001)
-"""Edges between which likelihoods are counted to find their deciles, which are so known to 0.7 %."""
+"""Edges of the bins that count likelihoods. A decile's edge is one of them, so it is known to 0.7 %."""
 DECILES = 10
 FIGURE = ("value", "ci_low", "ci_high", "n")
 Shares = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
-"""By slice and figure: parts and wholes of every user, float or int [users]."""
+"""By slice and figure, the numerators and the denominators of the users' shares: float or int [users] each."""
 
 
 def agreement(strategy: str, answers: Place, data: Place, resamples: int, seed: int) -> dict[str, Any] | None:
-    """How one strategy's answers agree with later interactions, None where they cannot say.
+    """How one strategy's answers agree with the held-out items. None if the answers cannot tell.
 
-    `slices` has by slice what the strategy's kind can tell, each with its 95 % bootstrap interval over users and their
-    number: of lists `hit` (see `listed`), of rankings `held_out`, `others` and `difference` (`scored`), of pairs
-    `preferred` and `undecided` (`paired`). Meant for a Ray task: it holds some numbers for every user.
+    `slices` maps each slice to its figures, each with a 95 % bootstrap interval over users and the number of users.
+    The figures depend on the strategy's kind: `hit` for lists (see `listed`), `held_out`, `others` and `difference` for
+    scores (see `scored`), `preferred` and `undecided` for pairs (see `paired`). Meant for a Ray task: it holds some
+    numbers for every user.
     """
     kind = strategy_spec(strategy).answers
     if kind is None:
         return None
-    shares, more = KINDS[kind](lambda: read_said(answers), Later.read(data))
+    shares, more = KINDS[kind](lambda: read_proposals(answers), HeldOutItems.read(data))
     rng, slices = np.random.default_rng(seed), {}
     for (name, figure), (parts, wholes) in shares.items():
         if wholes.any():
@@ -46,21 +47,23 @@ def agreement(strategy: str, answers: Place, data: Place, resamples: int, seed: 
     return {"kind": kind, "slices": slices} | more if slices else None
 
 
-def listed(read: Callable[[], Iterator[Said]], later: Later) -> tuple[Shares, dict[str, Any]]:
-    """hit: of the users with a held-out item (of the slice) that were asked, the share whose list names one, in any place
-    and with any outcome. by_chance: by slice what so long lists of random items would reach on average.
+def listed(read: Callable[[], Iterator[Proposals]], later: HeldOutItems) -> tuple[Shares, dict[str, Any]]:
+    """The figures of strategies whose answer is a list of items.
 
-    deciles: of likelihood, over all proposals: the share that the user took later, beside the mean likelihood.
+    hit: among the users about whom the LLM was asked and who have a held-out item (of the slice), the share whose list
+    names such an item, at any place and with any outcome. by_chance: by slice, the hit that lists of the same length
+    with random items would reach on average. deciles: all proposals in ten parts by likelihood; for each part the mean
+    likelihood and the share of proposals that are held-out items of their user.
     """
     n_users, n_items = len(later.user_slices), len(later.item_slices)
     asked, named = np.zeros(n_users, bool), np.zeros(len(later.keys), bool)
     length, likelihoods = np.zeros(n_users), np.zeros(len(LIKELIHOODS) + 1, np.int64)
-    for said in read():
-        asked[said.asked] = True
-        places = later.find(said.users, said.items)
+    for part in read():
+        asked[part.asked] = True
+        places = later.find(part.users, part.items)
         named[places[places != NOTHING]] = True
-        length += later.per_user(said.users)
-        known = said.likelihood[~np.isnan(said.likelihood)]
+        length += later.per_user(part.users)
+        known = part.likelihood[~np.isnan(part.likelihood)]
         likelihoods += np.bincount(np.searchsorted(LIKELIHOODS, known), minlength=len(likelihoods))
     shares: Shares = {}
     by_chance: dict[str, float] = {}
@@ -78,9 +81,12 @@ def listed(read: Callable[[], Iterator[Said]], later: Later) -> tuple[Shares, di
 
 
 def _calibrated(
-    read: Callable[[], Iterator[Said]], later: Later, likelihoods: np.ndarray
+    read: Callable[[], Iterator[Proposals]], later: HeldOutItems, likelihoods: np.ndarray
 ) -> tuple[list[dict[str, Any]], Shares]:
-    """Deciles from counts between LIKELIHOODS; what each holds, and by user how much of it was taken."""
+    """The deciles of likelihood, and by decile how many proposals of each user are held-out items.
+
+    likelihoods int [len(LIKELIHOODS) + 1]: the number of proposals in each bin.
+    """
     ends = np.cumsum(likelihoods)
     if not ends[-1]:
         return [], {}
@@ -89,14 +95,14 @@ def _calibrated(
     n = len(edges) + 1
     total, summed = np.zeros(n, np.int64), np.zeros(n)
     parts, wholes = (np.zeros((n, len(later.user_slices)), np.float32) for _ in range(2))
-    for said in read():
-        known = ~np.isnan(said.likelihood)
-        users, likelihood = said.users[known], said.likelihood[known]
+    for part in read():
+        known = ~np.isnan(part.likelihood)
+        users, likelihood = part.users[known], part.likelihood[known]
         decile = np.searchsorted(edges, likelihood)
         total += np.bincount(decile, minlength=n)
         summed += np.bincount(decile, likelihood, n)
         np.add.at(wholes, (decile, users), 1)
-        np.add.at(parts, (decile, users), later.find(users, said.items[known]) != NOTHING)
+        np.add.at(parts, (decile, users), later.find(users, part.items[known]) != NOTHING)
     bounds = [0.0, *edges.tolist(), 1.0]
     deciles = [
         {"low": low, "high": high, "mean": float(mean), "proposals": int(count)}
@@ -107,15 +113,18 @@ def _calibrated(
     return deciles, {("deciles", str(place)): (parts[place], wholes[place]) for place in range(n)}
 
 
-def scored(read: Callable[[], Iterator[Said]], later: Later) -> tuple[Shares, dict[str, Any]]:
-    """held_out: mean of what the LLM gave the held-out items among what it was asked about; others: all else that it was
-    asked about the same users; difference: the former less the latter. Means of users' means, of those who have both.
+def scored(read: Callable[[], Iterator[Proposals]], later: HeldOutItems) -> tuple[Shares, dict[str, Any]]:
+    """The figures of strategies that give every item of a question a likelihood.
+
+    held_out: the mean likelihood of the held-out items in the questions; others: that of all other items in the
+    questions about the same users; difference: held_out - others. Each is the mean of the users' means, over the users
+    who have items of both groups.
     """
     n_users = len(later.user_slices)
     sums = {name: np.zeros((4, n_users)) for name in SLICE_NAMES}
-    for said in read():
-        known = ~np.isnan(said.likelihood)
-        users, items, likelihood = said.users[known], said.items[known], said.likelihood[known]
+    for part in read():
+        known = ~np.isnan(part.likelihood)
+        users, items, likelihood = part.users[known], part.items[known], part.likelihood[known]
         taken = later.find(users, items) != NOTHING
         for name in SLICE_NAMES:
             inside = taken & later.members(name, users, items)
@@ -134,26 +143,29 @@ def scored(read: Callable[[], Iterator[Said]], later: Later) -> tuple[Shares, di
     return shares, {}
 
 
-def paired(read: Callable[[], Iterator[Said]], later: Later) -> tuple[Shares, dict[str, Any]]:
-    """preferred: of the pairs with one held-out item (of the slice), the share in which it has more of the mean
-    probability of both orders, whether they agree or not. undecided: of the pairs without any, the share on which they
-    disagree; the outcome of the others says that something is held out, not this.
+def paired(read: Callable[[], Iterator[Proposals]], later: HeldOutItems) -> tuple[Shares, dict[str, Any]]:
+    """The figures of strategies that ask which item of a pair the user prefers, once in each order of the two items.
+
+    preferred: among the pairs with exactly one held-out item (of the slice), the share in which this item has the
+    higher mean probability over both orders, whether the two answers agree or not. undecided: among the pairs without
+    a held-out item, the share whose two answers disagree. Pairs with a held-out item are left out there: their outcome
+    says only that an item is held out.
     """
     n_users = len(later.user_slices)
     sums = {name: np.zeros((4, n_users)) for name in SLICE_NAMES}
-    for said in read():
-        first, second = (later.find(said.users, one) != NOTHING for one in (said.items, said.against))
-        held_out, one = np.where(first, said.items, said.against), first != second
-        free = said.outcomes != OUTCOMES.index(HELD_OUT)
-        undecided = said.outcomes == OUTCOMES.index(UNDECIDED)
+    for part in read():
+        first, second = (later.find(part.users, one) != NOTHING for one in (part.items, part.against))
+        held_out, one = np.where(first, part.items, part.against), first != second
+        free = part.outcomes != OUTCOMES.index(HELD_OUT)
+        undecided = part.outcomes == OUTCOMES.index(UNDECIDED)
         for name in SLICE_NAMES:
-            inside = one & later.members(name, said.users, held_out)
+            inside = one & later.members(name, part.users, held_out)
             for row, which in ((0, inside & first), (1, inside)):
-                sums[name][row] += later.per_user(said.users[which])
+                sums[name][row] += later.per_user(part.users[which])
             if not name.startswith("items:"):
-                inside = free & later.members(name, said.users, said.items)
+                inside = free & later.members(name, part.users, part.items)
                 for row, which in ((2, inside & undecided), (3, inside)):
-                    sums[name][row] += later.per_user(said.users[which])
+                    sums[name][row] += later.per_user(part.users[which])
     shares: Shares = {}
     for name, (preferred, pairs, undecided, others) in sums.items():
         shares |= {(name, "preferred"): (preferred, pairs), (name, "undecided"): (undecided, others)}
@@ -161,4 +173,4 @@ def paired(read: Callable[[], Iterator[Said]], later: Later) -> tuple[Shares, di
 
 
 KINDS = {"list": listed, "score": scored, "pair": paired}
-"""By what a strategy's answers are (`StrategySpec.answers`), how they are measured."""
+"""For each kind of answers (`StrategySpec.answers`), the function that measures them."""

@@ -1,4 +1,4 @@
-"""Categories of the catalogue: the values of its first attribute, the ten with most training interactions and the rest."""
+"""Categories of items: the ten values of the first attribute with most training interactions, and all others together."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,15 @@ from longtail.workspace.place import Place
 
 NAMED = 10
 OTHERS, NONE = "categories:others", "categories:none"
-"""All other values of the attribute; items without any."""
+"""Names of two more categories: all other values of the attribute, and items without a value."""
 
 
 @dataclass(frozen=True)
 class Categories:
-    """attribute: its name; names: `category:<value>` of the named ones, most interactions first, then OTHERS and NONE, those
-    of them that have items; codes int32 [items]: of each item the place in names.
+    """The category of every item.
+
+    attribute: the name of the attribute. names: `category:<value>`, most interactions first, then OTHERS and NONE; only
+    categories that have items. codes int32 [items]: the index in `names` of each item's category.
     """
 
     attribute: str
@@ -24,7 +26,7 @@ class Categories:
 
 
 def read_categories(data: Place) -> Categories | None:
-    """Of a published `data/`; None where no item has an attribute."""
+    """The categories of a published `data/`. None if no item has an attribute."""
     items = (data / "items.parquet").read_table(["attributes", "train_count"])
     attributes = items["attributes"].combine_chunks()
     if not len(attributes.keys):
@@ -35,7 +37,7 @@ def read_categories(data: Place) -> Categories | None:
     stated = codes >= 0
     counts = np.bincount(codes[stated], weights=items["train_count"].to_numpy()[stated], minlength=len(texts))
     named = np.lexsort((texts, -counts))[:NAMED]
-    place = np.full(len(texts) + 1, len(named))  # the last is that of items without a value
+    place = np.full(len(texts) + 1, len(named))  # the last entry is for items without a value
     place[named] = np.arange(len(named))
     place[-1] = len(named) + 1
     names = [*(f"category:{texts[code]}" for code in named), OTHERS, NONE]

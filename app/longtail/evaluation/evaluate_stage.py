@@ -1,7 +1,7 @@
-"""The stage `evaluate`: the ranks of every published recommender on the test, alone and as it would be served.
+"""The stage `evaluate`: ranks of the test items by every published recommender, alone and as it would be served.
 
-The users of one run are split over Ray tasks, each of which writes its own file of ranks and answers sums; the run is
-published when all are there. The driver holds the sums of one run, whose size is the catalogue's.
+The users of one run are split over Ray tasks. Each task writes its own file of ranks and returns sums. The run is
+published after all tasks have ended. The driver holds only the sums of one run: one number per item.
 """
 
 import time
@@ -30,17 +30,17 @@ from longtail.workspace import Stage, Workspace, fingerprint, read_manifest
 from longtail.workspace.place import Place
 
 MEANING = 2
-"""The version of the ranks and figures that equal settings and inputs give: raised whenever they change."""
+"""The version of this stage's output. Raise it if equal settings and inputs give different ranks or figures."""
 TASKS_AT_ONCE = 64
-"""Tasks of one run that wait or work: enough for a large cluster, and what they answer stays small."""
+"""Tasks of one run that wait or work at a time: enough for a large cluster, and their results stay small."""
 
 
 def evaluate(recipe: Recipe, ws: Workspace) -> None:
-    """Write `evaluation/<variant>/<recommender>-<seed>/` for every run of the recipe, and what validation says of all.
+    """Write `evaluation/<variant>/<recommender>-<seed>/` for every run of the recipe, and all validation figures.
 
-    What is written allows any metric up to the largest k, so a recipe that only changes smaller ks ranks
-    nothing again. The protocol is that of `longtail.evaluation.ranks`. Raises InputError where a recommender is
-    not trained yet, or was on another catalogue.
+    The ranks allow any metric up to the largest k, so a recipe that only changes smaller ks ranks nothing again. The
+    protocol is that of `longtail.evaluation.ranks`. Raises InputError if a recommender is not trained yet, or was
+    trained on a different catalogue.
     """
     units = [(run, _unit(recipe, ws, run)) for run in evaluated(recipe)]
     units = [(run, unit) for run, unit in units if not unit.up_to_date]
@@ -54,7 +54,7 @@ def evaluate(recipe: Recipe, ws: Workspace) -> None:
 
 
 def evaluated(recipe: Recipe) -> list[Run | ServedRun]:
-    """All that the recipe evaluates: its fits, then what serving makes of them."""
+    """All runs that the recipe evaluates: its fits, then the same fits fused with a list as in serving."""
     return [*runs(recipe), *served_runs(recipe)]
 
 
@@ -70,7 +70,7 @@ def _inputs(run: Run | ServedRun) -> list[str]:
 
 
 def _publish_figures(recipe: Recipe, ws: Workspace) -> None:
-    """What is served is chosen from these, see `longtail.aggregation.choice`."""
+    """Publish the validation figures, from which `longtail.aggregation.choice` chooses what is served."""
     found = evaluated(recipe)
     unit = ws.stage(
         FIGURES, [run.evaluation for run in found], [ws / run.evaluation for run in found], MEANING
@@ -100,7 +100,7 @@ def _figure(ws: Workspace, run: Run | ServedRun) -> Figure:
 
 
 def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
-    """What a published evaluation was made with, as its manifest says."""
+    """The settings of one evaluation that its manifest records."""
     protocol = _protocol(recipe)
     sampled = {"negatives": protocol.negatives, "seed": protocol.seed} if protocol.negatives else None
     settings = {
@@ -129,7 +129,7 @@ def _protocol(recipe: Recipe) -> Protocol:
 
 @dataclass(frozen=True)
 class _Shared:
-    """What the runs have in common. Lists and ItemCF are read once; the tasks of a node share them in the object store."""
+    """What all runs use. Lists and ItemCF are read once; the tasks of a node share them in Ray's object store."""
 
     n_items: int
     parts: list[Part]
@@ -156,7 +156,7 @@ class _Shared:
 
 
 def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) -> None:
-    """Rank one run in tasks and publish it; how a list is fused is chosen before the test is looked at."""
+    """Rank one run in tasks and publish it. How a list is fused is chosen on validation, before the test is ranked."""
     recommender = ws / run.place
     with unit.publishing() as draft:
         model = _task(_load)(recommender, shared.n_items)
@@ -176,7 +176,7 @@ def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) 
 
 
 def _task(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as a Ray task; called, it gives a reference to its answer."""
+    """The function as a Ray task: a call returns a reference to its result."""
     import ray
 
     return ray.remote(num_cpus=1)(function).remote
@@ -185,7 +185,7 @@ def _task(function: Callable[..., Any]) -> Callable[..., Any]:
 def _over_parts(
     task: Callable[[Part], Any], parts: list[Part], recommender: Place, about: str
 ) -> Iterator[Any]:
-    """What a Ray task answers for each part, in their order; at most TASKS_AT_ONCE wait or work."""
+    """The result of a Ray task for each part, in the order of parts. At most TASKS_AT_ONCE tasks wait or work."""
     import ray
 
     began = time.monotonic()
@@ -199,7 +199,7 @@ def _over_parts(
             done = len(parts) - len(waiting) - len(working)
             tell(progress(about, done, len(parts), "parts", time.monotonic() - began))
     finally:
-        # Not cancelled: where a task ends just then, Ray 2.60 ends the driver. What they write belongs to a draft that goes.
+        # Not cancelled: Ray 2.60 ends the driver if a task ends at that moment. The draft with their files is deleted.
         if working:
             ray.wait(list(working), num_returns=len(working))
 
@@ -236,7 +236,7 @@ def _rank_fused(
 
 
 def _answer(done: Any, recommender: Place) -> Ranked | Tried:
-    """What a task answers; its InputError is the user's."""
+    """The result of a task. An InputError of the task is raised here as an InputError that names the recommender."""
     import ray
     from ray.exceptions import RayTaskError
 

@@ -1,4 +1,4 @@
-"""The held-out items that users took later, and what LLMs said before: both as flat arrays, for Ray tasks."""
+"""Held-out items and LLM proposals as flat arrays, to look up which proposals are held-out items. For Ray tasks."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,16 +15,20 @@ from longtail.workspace.place import Place
 
 
 @dataclass(frozen=True)
-class Later:
-    """The held-out items of all users. keys int64 [targets], ascending: user << 32 | item."""
+class HeldOutItems:
+    """The held-out items of all users.
+
+    keys int64 [targets], ascending: user << 32 | item. item_slices int32 [items] and user_slices int32 [users]: indices
+    in ITEM_SLICES and USER_SLICES.
+    """
 
     keys: np.ndarray
     item_slices: np.ndarray
     user_slices: np.ndarray
 
     @classmethod
-    def read(cls, data: Place) -> "Later":
-        """Of a published `data/`; only for Ray tasks."""
+    def read(cls, data: Place) -> "HeldOutItems":
+        """The held-out items of a published `data/`. Only for Ray tasks: it holds all of them."""
         keys = [np.zeros(0, np.int64)]
         for file in (data / "histories").files(".parquet"):
             table = file.read_table(["user", "items", "train_end"])
@@ -41,7 +45,7 @@ class Later:
         return self.keys & 0xFFFFFFFF
 
     def find(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Of pairs [n] their places in `keys`, NOTHING for a pair that is not there: int64 [n]."""
+        """The index in `keys` of each pair (users [n], items [n]), NOTHING if it is not there: int64 [n]."""
         wanted = _keys(users, items)
         places = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         if not len(self.keys):
@@ -49,7 +53,7 @@ class Later:
         return np.where(self.keys[places] == wanted, places, NOTHING)
 
     def members(self, name: str, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """bool [n]: the pairs that are in a slice, one of SLICE_NAMES."""
+        """Which pairs (users [n], items [n]) are in slice `name`, one of SLICE_NAMES: bool [n]."""
         kind, _, part = name.partition(":")
         if kind == "items":
             return self.item_slices[items] == ITEM_SLICES.index(part)
@@ -58,15 +62,16 @@ class Later:
         return np.ones(len(users), bool)
 
     def per_user(self, users: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
-        """Sums, or counts, by user: [users]."""
+        """The sum of values [n] by user, or the number of entries if no values are given: [users]."""
         return np.bincount(users, values, len(self.user_slices))
 
 
 @dataclass(frozen=True)
-class Said:
-    """The proposals of one file of answers that name an item, each once an answer; arrays [n].
+class Proposals:
+    """The proposals of one file of answers that name an item, each once per answer: arrays [n].
 
-    asked: the users of all its answers, also of those that name nothing; outcomes: places in OUTCOMES.
+    asked int [answers]: the users of all answers, also of answers without a proposal. against: the other item of a
+    pair, NOTHING if there is none. likelihood: NaN if it is not known. outcomes: indices in OUTCOMES.
     """
 
     asked: np.ndarray
@@ -77,8 +82,8 @@ class Said:
     outcomes: np.ndarray
 
 
-def read_said(answers: Place) -> Iterator[Said]:
-    """What an LLM said, file by file. What users had taken before is left out: it cannot be taken later."""
+def read_proposals(answers: Place) -> Iterator[Proposals]:
+    """The proposals, file by file. Items that the user already has are left out: they cannot be held-out items."""
     for file in answers.files(".parquet"):
         table = file.read_table(["user", "proposals"])
         lists, users = table["proposals"].combine_chunks(), table["user"].to_numpy()
@@ -92,7 +97,7 @@ def read_said(answers: Place) -> Iterator[Said]:
             for name in ("item", "against")
         )
         likelihood = flat.field("likelihood").fill_null(np.nan).to_numpy(zero_copy_only=False)[used]
-        yield Said(users, users[rows[used]], items, against, likelihood, outcomes[used])
+        yield Proposals(users, users[rows[used]], items, against, likelihood, outcomes[used])
 
 
 def _keys(users: np.ndarray, items: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the lists look like as a whole: how much of the catalogue they show, and how evenly."""
+"""Bias of all recommended lists together: how much of the catalogue they show, and how evenly."""
 
 from collections.abc import Sequence
 
@@ -10,25 +10,25 @@ from longtail.evaluation.slices import ITEM_SLICES
 ITEM_GROUPS = tuple(f"items:{name}" for name in ITEM_SLICES)
 
 EXPOSURE_K = 10
-"""Bias is measured on the first ten places of every list."""
+"""The number of places of every list, from the first, on which bias is measured."""
 
 
 def count_exposure(lists: np.ndarray, n_items: int) -> np.ndarray:
     """How often each item stands in the first `EXPOSURE_K` places of a list: int64 [items].
 
-    lists int [users, k], -1 where a list has no more.
+    lists int [users, k], best first; -1 marks a place without an item.
     """
     shown = lists[:, :EXPOSURE_K]
     return np.bincount(shown[shown >= 0], minlength=n_items)
 
 
 def coverage(exposure: np.ndarray) -> float:
-    """Share of the catalogue that at least one list shows; exposure int [items]."""
+    """The share of the catalogue that at least one list shows, in 0..1; exposure int [items]."""
     return float((exposure > 0).mean())
 
 
 def gini(exposure: np.ndarray) -> float:
-    """Gini index of the exposure over the whole catalogue: 0 where all are shown alike, towards 1 where few.
+    """The Gini index of exposure int [items]: 0 if all items are shown equally often, near 1 if only a few are shown.
 
     G = sum_i (2 i - n - 1) x_i / (n sum_i x_i), x ascending, i = 1 .. n. At least one item must be shown.
     """
@@ -38,12 +38,12 @@ def gini(exposure: np.ndarray) -> float:
 
 
 def average_popularity(exposure: np.ndarray, train_count: np.ndarray) -> float:
-    """Mean number of training interactions of a recommended item; both int [items]."""
+    """The mean number of training interactions of a recommended item; exposure and train_count int [items]."""
     return float(exposure @ train_count.astype(np.int64) / exposure.sum())
 
 
 def shares(counts: np.ndarray, groups: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    """What part of `counts` int [n] each group has, by its name; groups int [n] are places in names.
+    """The share of the sum of `counts` int [n] that each group has, by its name; groups int [n]: indices in `names`.
 
     At least one count must be above 0.
     """
@@ -57,9 +57,9 @@ def measure_bias(
     item_slices: np.ndarray,
     categories: Categories | None = None,
 ) -> dict[tuple[str, str], float]:
-    """Every bias figure of one recommender by (metric, slice); arrays [items].
+    """Every bias figure of one recommender, by (metric, slice); arrays [items]. Empty if no list shows an item.
 
-    Empty where no list shows anything. `exposure` is the share of all places that an item slice, or a category, takes.
+    The metric `exposure` is the share of all places that the items of a slice or of a category take.
     """
     if not exposure.sum():
         return {}

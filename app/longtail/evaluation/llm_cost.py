@@ -1,4 +1,4 @@
-"""What asking the LLMs cost, by strategy, and what it bought: sums over the files of the answers."""
+"""The cost of asking the LLMs, by strategy, and the lift per cost: sums over the files of answers."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -17,12 +17,16 @@ SUMS = (
     *("judge_questions", "judge_tokens", "judge_seconds"),
 )
 LIFTED = ("ndcg", "recall")
-"""The metrics whose lift is divided by what it cost."""
+"""The metrics whose lift is divided by the cost."""
 
 
 @dataclass
 class Tally:
-    """Sums over answers; tallies add up. `seconds` and `judge_seconds` are the engines', of requests that overlap."""
+    """Sums over answers; two tallies can be added.
+
+    `seconds` and `judge_seconds` are seconds of the requests in the engines. Requests overlap, so the sum can be larger
+    than the time that passed.
+    """
 
     requests: int = 0
     errors: int = 0
@@ -30,7 +34,7 @@ class Tally:
     proposals: Counter[str] = field(default_factory=Counter)
 
     def __add__(self, other: "Tally") -> "Tally":
-        # `Counter + Counter` would drop what is 0.
+        # `Counter + Counter` would drop every key whose count is 0.
         sums, proposals = Counter(self.sums), Counter(self.proposals)
         sums.update(other.sums)
         proposals.update(other.proposals)
@@ -40,7 +44,7 @@ class Tally:
 def tally(file: Place) -> Tally:
     """The sums of one file of answers (`schema.ANSWERS`), read row group by row group.
 
-    Raises ValueError where a proposal has no known outcome: then the counts would not add up.
+    Raises ValueError if a proposal has an unknown outcome: the counts of outcomes would then not add up.
     """
     total = Tally(proposals=Counter(dict.fromkeys(OUTCOMES, 0)))
     with file.fs.open_input_file(file.path) as source:
@@ -62,18 +66,18 @@ def tally(file: Place) -> Tally:
 
 
 def cost(total: Tally, wall_seconds: float, price: Price | None) -> dict[str, float | int | None]:
-    """The cost of an augmentation and of each accepted proposal, null where none was; money in the price table's currency,
-    null without a price.
+    """The cost of an augmentation, and its cost per accepted proposal (None if none was accepted).
 
-    What the answers cost whoever asked: those that a shared ledger had already are not free. `failed_requests` got no answer
-    from the engine; the `judge_` figures are the discriminator's, about the proposals.
+    Money is in the price table's currency, None without a price. All answers count, also those that a shared ledger
+    already had from an earlier run. `failed_requests`: requests without an answer from the engine. `judge_…`: the
+    questions to the discriminator about the proposals.
     """
     accepted, sums = total.proposals[ACCEPTED], total.sums
     tokens = sums["prompt_tokens"] + sums["output_tokens"] + sums["judge_tokens"]
     engine_seconds = sums["seconds"] + sums["judge_seconds"]
     money = None
     if price:
-        # The judge writes one token a question: nearly all of its tokens are its prompts'.
+        # The judge writes one token per question, so nearly all of its tokens are prompt tokens.
         prompts = sums["prompt_tokens"] + sums["judge_tokens"]
         money = price.spent(prompts, sums["output_tokens"], engine_seconds)
 
@@ -108,11 +112,11 @@ def lift_per_cost(
     costs: Mapping[str, Mapping[str, Any]],
     k: int,
 ) -> list[dict[str, Any]]:
-    """The relative lift over all users that each variant gives each recommender, divided by what its strategies cost.
+    """The relative lift over all users of each variant and recommender, per cost of the variant's strategies.
 
-    rows: of `metrics.json`; sources: by variant the strategies that it needs; costs: by strategy its `cost`. The unit is
-    one of the price table's currency, or a million tokens where there is no price; null where nothing was spent. The ends
-    of the interval are those of the difference from observed, over the observed value and the same cost.
+    rows: those of `metrics.json`. sources: the strategies that each variant needs. costs: the `cost` of each strategy.
+    The lift is per unit of the price table's currency, or per million tokens if there is no price; None if nothing was
+    spent. The interval is that of the difference from observed, divided by the observed value and by the same cost.
     """
     found = []
     for row in rows:
@@ -136,7 +140,7 @@ def lift_per_cost(
 
 
 def _amount(spent: Mapping[str, Any]) -> float:
-    """Money, or million tokens where there is no price."""
+    """Money, or million tokens if there is no price."""
     if spent["money"] is not None:
         return spent["money"]
     return (spent["prompt_tokens"] + spent["output_tokens"] + spent["judge_tokens"]) / 1e6

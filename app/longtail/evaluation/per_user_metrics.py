@@ -15,10 +15,11 @@ from longtail.workspace.place import Place
 
 @dataclass
 class Compared:
-    """What one slice says about each variant; parts add up.
+    """The metrics of each variant on one slice; the parts of a slice can be added.
 
-    values by variant and differences by (variant, base), as `contrasts` orders them, are Moments over users of [metrics,
-    ks]; moved float64 [users with any difference, contrasts, metrics, ks] are the differences that are not all 0.
+    values, by variant, and differences, by (variant, base) in the order of `contrasts`, are Moments over users, of
+    shape [metrics, ks]. moved float64 [users, contrasts, metrics, ks]: the differences of the users who have one that
+    is not 0.
     """
 
     values: dict[str, Moments]
@@ -54,10 +55,10 @@ class Compared:
 def compare_slice(
     name: str, variants: dict[str, list[Place]], data: Place, settings: Evaluation
 ) -> Compared | None:
-    """What slice `name` says, None where no user is in it.
+    """The metrics of each variant on slice `name`. None if no user is in it.
 
-    `variants` maps each variant, `observed` among them, to its evaluation places, one per seed. Values are averaged
-    over the seeds, per user. Raises ValueError where the evaluations are not of the same targets.
+    `variants` maps each variant, `observed` among them, to its evaluation places, one per seed. The values of a user
+    are averaged over the seeds. Raises ValueError if the evaluations have different targets.
     """
     is_member, found = members(name, data), None
     for tables in _parts(variants):
@@ -80,13 +81,13 @@ def _parts(variants: dict[str, list[Place]]) -> Iterator[dict[str, list[pa.Table
     names = [file.name for file in files["observed"][0]]
     for variant, seeds in files.items():
         if any([file.name for file in own] != names for own in seeds):
-            raise ValueError(f"{variant} was evaluated on other parts of the store than observed")
+            raise ValueError(f"{variant} and observed were evaluated on different parts of the data")
     for number, name in enumerate(names):
         tables = {variant: [own[number].read_table() for own in seeds] for variant, seeds in files.items()}
         base = tables["observed"][0].select(["user", "item"])
         for variant, seeds in tables.items():
             if not all(table.select(["user", "item"]).equals(base) for table in seeds):
-                raise ValueError(f"{variant} was evaluated on other targets than observed, in {name}")
+                raise ValueError(f"{variant} and observed were evaluated on different targets, in {name}")
         yield tables
 
 

@@ -1,10 +1,12 @@
-"""Full ranking: where a user's held-out items stand among all items of the catalogue.
+"""Full ranking: the place of a user's held-out items among all items of the catalogue.
 
-The protocol of papers 2.6: every item is a candidate; a user's observed training items are masked, the
-validation item is not; a target without any training interaction counts, as a miss unless the model ranks it.
-With `Protocol.after_validation` a user is asked for the test with the validation item as the latest of the history, as
-SASRec's authors do; it is masked then. A recipe may want this only of recommenders that rank from the history that is
-asked with, and of no list of an LLM: else half of what is ranked would stay as it was without that item.
+The protocol is that of Llama4Rec (arXiv 2401.13870), whose details are in the code of its authors' RecRanker
+(sichunluo/RecRanker): every item is a candidate, the user's observed training items are masked, the validation item is
+not masked. One difference: a target without a training interaction also counts. It is a miss unless the model ranks it.
+
+With `Protocol.after_validation` the validation item is the latest item of the history for the test, as in the code of
+SASRec's authors (arXiv 1808.09781). It is then masked. A recipe may ask for this only if all of its recommenders rank
+from the history that they are given, and if no LLM list is fused: other lists would not use that item.
 """
 
 from dataclasses import dataclass
@@ -23,12 +25,16 @@ from longtail.schema import RANKS
 from longtail.workspace.place import Place
 
 EXPOSURE = pa.schema([("item", pa.int32()), ("count", pa.int64())])
-"""One row per item of the catalogue: in how many users' first ten places it stands."""
+"""One row per item of the catalogue: the number of users whose first ten places hold it."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How targets are ranked: lists are `depth` long; with `negatives` also among so many items drawn by `seed`."""
+    """How targets are ranked.
+
+    depth: the length of the lists. negatives: if above 0, targets are also ranked among this number of items, drawn by
+    `seed`. after_validation: whether the validation item belongs to the history for the test.
+    """
 
     depth: int
     held_out: HeldOut = "test"
@@ -39,9 +45,9 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Ranked:
-    """What the ranking of some users adds up to; parts add up to the whole, in any order.
+    """The counts and the exposure of some users' ranking; the results of parts can be added in any order.
 
-    exposure int64 [items] as `count_exposure` gives it.
+    exposure int64 [items], see `count_exposure`.
     """
 
     users: int
@@ -66,9 +72,9 @@ class Ranked:
 
 
 def rank_targets(lists: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """The 1-based place of each target in its user's list, 0 where it is not there: int32 [targets].
+    """The 1-based place of each target in its user's list, 0 if the list lacks it: int32 [targets].
 
-    lists int [users, k]; rows int [targets] says whose list, targets int [targets] which item.
+    lists int [users, k]; rows int [targets]: the row in `lists` of each target; targets int [targets]: its item.
     """
     found = lists[rows] == targets[:, None]
     return np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0).astype(np.int32)
@@ -80,7 +86,7 @@ def catalogue_size(data: Place) -> int:
 
 
 def check_catalogue(model: Recommender, n_items: int) -> None:
-    """Raise InputError where `model` was fitted on another catalogue than that of `n_items`."""
+    """Raise InputError if `model` was not fitted on a catalogue of `n_items` items."""
     if model.n_items != n_items:
         raise InputError(
             f"{model.name} was fitted on {model.n_items} items, the catalogue now has {n_items}. Fit it again: "
@@ -89,9 +95,9 @@ def check_catalogue(model: Recommender, n_items: int) -> None:
 
 
 def rank_part(model: Recommender | Fused, part: Part, to: Place, protocol: Protocol) -> Ranked:
-    """Rank the catalogue for every user of `part` with a target: rows of RANKS in `to`/ranks/`part.name`.
+    """Rank the catalogue for every user of `part` with a target, and write rows of RANKS to `to`/ranks/`part.name`.
 
-    Users are taken in blocks, so memory does not grow with their number.
+    Users are ranked in blocks, so memory does not grow with their number.
     """
     total, file = Ranked.none(model.n_items), to / "ranks" / part.name
     (to / "ranks").make_folder()
@@ -114,10 +120,10 @@ def rank_part(model: Recommender | Fused, part: Part, to: Place, protocol: Proto
 def rank_all(
     model: Recommender, data: Place, to: Place, depth: int, held_out: HeldOut = "test"
 ) -> dict[str, int]:
-    """Rank all parts of a store in this process: `ranks/` and `exposure.parquet` in `to`.
+    """Rank all parts of `data` in this process, and write `ranks/` and `exposure.parquet` to `to`.
 
-    Lists are `depth` long; `held_out` says whether the test or the validation items are the targets. Returns how
-    many users and targets there were. Raises InputError where the catalogue is not the one of the fit.
+    depth: the length of the lists; held_out: whether the test or the validation items are the targets. Returns the
+    numbers of users and targets. Raises InputError if the model was fitted on a different catalogue.
     """
     check_catalogue(model, catalogue_size(data))
     total = Ranked.none(model.n_items)
@@ -130,7 +136,7 @@ def rank_all(
 def _ranks_table(
     users: np.ndarray, targets: np.ndarray, ranks: np.ndarray, sampled: np.ndarray | None
 ) -> pa.Table:
-    """Rows of RANKS; all rows of a user are here."""
+    """Rows of RANKS. All targets of a user must be in one call, because a row has their number."""
     _, of_user, many = np.unique(users, return_inverse=True, return_counts=True)
     columns = [column.astype(np.int32) for column in (users, targets, ranks, many[of_user])]
     last = pa.nulls(len(users), pa.int32()) if sampled is None else sampled.astype(np.int32)

@@ -1,4 +1,4 @@
-"""The rows of the report: every metric of one recommender on every variant and slice, with its interval."""
+"""The rows of `metrics.json`: every metric of one recommender for every variant and slice, with its interval."""
 
 from dataclasses import dataclass, replace
 from itertools import product
@@ -19,10 +19,10 @@ from longtail.workspace.place import Place
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of the paired differences of users from those of the variant `base`.
+    """The mean over users of a variant's value minus the value of the variant `base` for the same user.
 
-    [ci_low, ci_high] is its 95 % bootstrap interval, `t` and `p` (two-sided) are of the paired t-test over users; null
-    where no user differs from another.
+    [ci_low, ci_high]: its 95 % bootstrap interval. `t` and `p` (two-sided): the paired t-test over users, None if all
+    users have the same difference.
     """
 
     base: str
@@ -35,11 +35,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure; `n` counts the users behind it.
+    """One figure, of `n` users.
 
-    `lift` is value / observed - 1, null for `observed` and where observed is 0. ci_low, ci_high, t and p are those of the
-    `Difference` from observed; null for `observed` and for bias metrics, no means over users. `over_control` is that from
-    the control of an LLM's variant (see `longtail.variants`), null where there is none.
+    `lift` is value / observed - 1, None for `observed` and if the observed value is 0. ci_low, ci_high, t and p belong
+    to the `Difference` from observed. They are None for `observed`, and for bias metrics, which are not means over
+    users. `over_control`: the `Difference` of an LLM variant from its control (see `longtail.variants`), None if there
+    is none.
     """
 
     recommender: str
@@ -65,11 +66,11 @@ def measure_slice(
     settings: Evaluation,
     seed: int,
 ) -> list[Row]:
-    """The rows of one recommender on slice `name`, none where it has no user.
+    """The rows of one recommender on slice `name`. Empty if the slice has no user.
 
-    `variants` maps each variant, `observed` among them, to its evaluation places, one per seed. Values are
-    averaged over the seeds, per user, before any variant is compared with `observed`. Meant for a Ray task: it holds
-    the differences of one slice.
+    `variants` maps each variant, `observed` among them, to its evaluation places, one per seed. The values of a user
+    are averaged over the seeds before a variant is compared with `observed`. Meant for a Ray task: it holds the
+    differences of one slice.
     """
     found = compare_slice(name, variants, data, settings)
     rng = np.random.default_rng([seed, SLICE_NAMES.index(name)])
@@ -104,7 +105,7 @@ def _slice_rows(
 def _differences(
     found: Compared, settings: Evaluation, rng: np.random.Generator
 ) -> dict[tuple[str, str], dict[tuple[int, ...], Difference]]:
-    """Of each variant and its base the `Difference` in every cell of [metrics, ks]. All meet the same resamples of users."""
+    """By (variant, base), the `Difference` in every cell of [metrics, ks]. All use the same resamples of users."""
     moved = np.concatenate(found.moved)
     flat = moved.reshape(len(moved), np.prod(moved.shape[1:]))
     low, high = paired_interval(flat, settings.bootstrap, rng, found.n)
@@ -127,7 +128,7 @@ def _differences(
 
 
 def measure_lists(recommender: str, variants: dict[str, list[Place]], data: Place) -> list[Row]:
-    """The bias rows of one recommender, each the mean over the seeds of its variant."""
+    """The bias rows of one recommender. Each value is the mean over the seeds of a variant."""
     bias = {variant: _mean_bias(places, data) for variant, places in variants.items()}
     n_users = read_manifest(variants["observed"][0])["counts"]["users"]
     rows = []

@@ -1,7 +1,7 @@
-"""Sampled ranking, the protocol of older tables: a target among a few random items instead of the whole catalogue.
+"""Sampled ranking, the protocol of older tables: a target is ranked among a few random items, not the whole catalogue.
 
-Its figures compare only with such tables, never with full ranking, and can order recommenders wrongly (Krichene and
-Rendle, KDD 2020).
+Its figures can be compared only with figures of the same protocol, never with full ranking, and they can order
+recommenders wrongly (Krichene and Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020).
 """
 
 import numpy as np
@@ -18,9 +18,9 @@ def sampled_ranks(
 ) -> np.ndarray:
     """The 1-based place of each target among `negatives` items drawn for it: int32 [n].
 
-    users and targets int [n], since [n]: what a user is asked with beside the training items. An item of an equal score
-    stands before the target, so that a model that tells nothing apart finds nothing (the reference code of SASRec leaves
-    ties to the sort).
+    users and targets int [n]; since [n]: items that follow a user's training items in the history. An item with the
+    same score as the target stands before it, so a model that gives every item one score has no hit. (In the SASRec
+    authors' code, kang205/SASRec, the sort decides between equal scores.)
     """
     ranks = np.empty(len(users), np.int32)
     for start in range(0, len(users), TARGETS_AT_ONCE):
@@ -36,10 +36,12 @@ def sampled_ranks(
 def draw_negatives(
     seen: Histories, users: np.ndarray, targets: np.ndarray, n_items: int, negatives: int, seed: int
 ) -> np.ndarray:
-    """Items int64 [n, negatives], uniform and with replacement among those not in row r of `seen` nor targets[r].
+    """Draw the negatives of each target: int64 [n, negatives].
 
-    A function of seed, user and target alone, so every recommender meets the same. Where nothing is left to draw the
-    target itself is given. The j-th item outside a sorted set e_0 < e_1 < ... is j + the number of e_i <= j + i.
+    Row r is drawn uniformly, with replacement, from the items that are neither in row r of `seen` nor targets[r]. The
+    draw depends only on seed, user and target, so every recommender gets the same negatives. If no item is left to
+    draw, the row holds the target itself. The j-th item outside a sorted set e_0 < e_1 < ... is j + the number of e_i
+    <= j + i.
     """
     n = len(users)
     pairs = np.concatenate([seen.rows * n_items + seen.items, np.arange(n) * n_items + targets])
@@ -55,7 +57,9 @@ def draw_negatives(
 
 
 def _uniform(seed: int, users: np.ndarray, targets: np.ndarray, draws: int) -> np.ndarray:
-    """Numbers float64 [n, draws] in [0, 1): a hash of seed, user, target and draw (splitmix64, Steele et al. 2014)."""
+    """Numbers float64 [n, draws] in [0, 1): a hash of seed, user, target and draw number (splitmix64, Steele et al.
+    2014).
+    """
     state = _mix(np.full(len(users), seed, np.uint64))
     for key in (users, targets):
         state = _mix(state ^ key.astype(np.uint64))

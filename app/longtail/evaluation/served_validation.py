@@ -1,6 +1,6 @@
-"""What validation says of a fit: alone, and fused with the LLM's list or, as a control, with a recommender's.
+"""NDCG on validation of a fit: alone, fused with the LLM's list, and, as a control, fused with a recommender's list.
 
-How much the list counts is chosen on the validation items, per fit, and the test is ranked once with what was chosen.
+The weight of the list is chosen on the validation items, for each fit. The test is then ranked once, with this choice.
 """
 
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from longtail.ranking_metrics import METRICS, per_user
 from longtail.recommenders.recommender import Recommender
 
 K = 10
-"""The choice is by NDCG at it."""
+"""The choice is made by NDCG at this k."""
 
 GRID = (
     ALONE,
@@ -27,16 +27,18 @@ GRID = (
         )
     ),
 )
-"""Llama4Rec's values of alpha_1, some of alpha_2 and 1 (the same weight for everybody), and alpha_1 = 0: the list only fills
-what the recommender's ranking leaves free."""
+"""The choices that are tried: Llama4Rec's values of alpha_1 (arXiv 2401.13870); for alpha_2 two of its values and 1,
+which gives every user the same weight; and alpha_1 = 0, with which the list only fills places that the recommender
+leaves free."""
 UNTRIED = Choice(0.5, 0.5, "rank")
+"""The choice if no user has a validation item."""
 
 
 @dataclass(frozen=True)
 class Tried:
-    """Sums of NDCG@10 over the users with a validation item; parts add up.
+    """Sums of NDCG@10 over the users with a validation item; the sums of parts can be added.
 
-    ndcg float64 [len(GRID)] of every choice, alone that of the recommender without any list.
+    ndcg float64 [len(GRID)]: the sum for each choice. alone: the sum for the recommender without a list.
     """
 
     users: int
@@ -51,12 +53,14 @@ class Tried:
         return cls(0, np.zeros(len(GRID)), 0.0)
 
     def best(self) -> Choice:
-        """The best on validation, of equals the first in GRID; UNTRIED where nobody has a validation item."""
+        """The best choice on validation, the first in GRID if several are equal. UNTRIED without validation items."""
         return GRID[int(self.ndcg.argmax())] if self.users else UNTRIED
 
     def counts(self, chosen: Choice | None = None) -> dict[str, Any]:
-        """What the manifest tells of validation: the users and mean NDCG@10 of what was `chosen`, or of the recommender
-        alone; and what was chosen, with its NDCG@10 beside that of the recommender alone.
+        """The validation entries of the manifest.
+
+        `validation`: the number of users, and the mean NDCG@10 of the `chosen` choice or else of the recommender alone.
+        `serving`, only with a choice: the choice, its NDCG@10 and that of the recommender alone.
         """
         total = self.alone if chosen is None else self.ndcg[GRID.index(chosen)]
         ndcg, alone = (float(value) / self.users if self.users else None for value in (total, self.alone))
@@ -69,7 +73,7 @@ class Tried:
 
 
 def try_fit(model: Recommender, part: Part) -> Tried:
-    """The recommender alone on the validation items of the users of `part`; the training items are masked."""
+    """The sums of the recommender alone, for the users of `part`. Their training items are masked."""
     total = Tried.none()
     for users, rows, targets, _ in read_targets(part, "valid"):
         lists, _ = model.recommend(users, min(K, model.n_items))
@@ -79,7 +83,7 @@ def try_fit(model: Recommender, part: Part) -> Tried:
 
 
 def try_fused(fused: Fused, part: Part) -> Tried:
-    """Every choice of GRID, and the recommender alone, in the same way."""
+    """The sums of every choice of GRID and of the recommender alone, for the users of `part`; see `try_fit`."""
     total = Tried.none()
     for users, rows, targets, _ in read_targets(part, "valid"):
         union, asked, ndcg = fused.union(users, None), fused.interactions(users, None), np.zeros(len(GRID))
@@ -92,6 +96,9 @@ def try_fused(fused: Fused, part: Part) -> Tried:
 
 
 def _ndcg(rows: np.ndarray, places: np.ndarray) -> float:
-    """The sum over users of NDCG@10, from the place of each target and its user's row."""
+    """The sum over users of NDCG@10.
+
+    rows int [targets]: the user of each target; places int [targets]: its 1-based place, 0 if it was not found.
+    """
     _, values = per_user(rows, places, [K])
     return float(values[:, METRICS.index("ndcg"), 0].sum())

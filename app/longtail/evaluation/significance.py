@@ -1,7 +1,8 @@
-"""How sure a difference is: the bootstrap over users.
+"""Confidence intervals of means and differences: the bootstrap over users.
 
-Users are the independent unit (papers 2.6: repeats of the training do not lessen the noise of the sample of
-users), so a resample draws users with replacement and keeps everything that belongs to one together.
+Users are the independent unit. To train again with a new seed, as Llama4Rec (arXiv 2401.13870) does five times, does
+not reduce the noise that comes from the sample of users. So a resample draws users with replacement and keeps all
+values of one user together.
 """
 
 import numpy as np
@@ -19,10 +20,10 @@ def resampled_means(
 ) -> np.ndarray:
     """Column means of bootstrap samples of the rows of `values` [rows, columns]: float64 [resamples, columns].
 
-    How often each row is drawn is multinomial. Rows that are zero in every column add nothing to any mean, so
-    they are drawn together as one: with most users unmoved this saves most of the work and changes no
-    distribution. They need not be given at all where `n` says how many rows there are with them. Rows that are alike
-    may be given once, with `times` int [rows] how often they stand, for the same reason.
+    The number of times that each row is drawn is multinomial. Rows that are zero in every column add nothing to a mean,
+    so they are drawn together as one row. Most users have no difference, so this saves most of the work, and the
+    distribution stays the same. For the same reason the zero rows may be left out if `n` gives the number of all rows,
+    and equal rows may be given once, with their number in `times` int [rows].
     """
     n = len(values) if n is None else n
     moves = (values != 0).any(axis=1)
@@ -36,10 +37,10 @@ def resampled_means(
 def paired_interval(
     differences: np.ndarray, resamples: int, rng: np.random.Generator, n: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of the interval of the mean of paired per-user differences [rows, columns]: each [columns].
+    """The two ends of the 95 % interval of the mean of paired per-user differences [rows, columns]: each [columns].
 
-    They are percentiles of the resampled means (Efron 1979). With `n` >= 1 users of which those left out did not
-    differ in any column.
+    They are percentiles of the resampled means (Efron 1979). `n` >= 1 is the number of all users; those without a row
+    in `differences` have no difference in any column.
     """
     low, high = _percentiles(resampled_means(differences, resamples, rng, n))
     return low, high
@@ -48,7 +49,10 @@ def paired_interval(
 def share_interval(
     parts: np.ndarray, wholes: np.ndarray, resamples: int, rng: np.random.Generator
 ) -> tuple[float, float, float]:
-    """sum(parts) / sum(wholes) over users [n] and its interval's ends; needs sum(wholes) > 0."""
+    """sum(parts) / sum(wholes), and the two ends of its 95 % bootstrap interval over users.
+
+    parts and wholes [users]; sum(wholes) must be above 0.
+    """
     pairs, times = np.unique(np.column_stack([parts, wholes]), axis=0, return_counts=True)
     means = resampled_means(pairs.astype(np.float64), resamples, rng, len(parts), times)
     means = means[means[:, 1] > 0]

@@ -1,4 +1,4 @@
-"""How many generated interactions are right, where the truth is known: in the simulated store."""
+"""Precision of generated interactions in the simulated store, the only data for which every user's taste is known."""
 
 from dataclasses import asdict, dataclass
 
@@ -15,7 +15,7 @@ PAIRS_AT_ONCE = 2**16
 
 @dataclass(frozen=True)
 class Precision:
-    """Share of a variant's generated interactions that the user truly likes, with its 95 % interval."""
+    """The share of a variant's `n` generated interactions that the user truly likes, with its 95 % interval."""
 
     value: float
     n: int
@@ -24,11 +24,10 @@ class Precision:
 
 
 def precision(fused: Place, data: Place, resamples: int, seed: int) -> dict[str, float] | None:
-    """The `Precision` of a variant as a dict, None where it generated nothing.
+    """The `Precision` of a variant as a dict. None if it has no generated interaction.
 
-    fused: a published variant; data: the prepared simulated store with its `truth/`. The bootstrap draws
-    users, since the proposals of one user are right or wrong together. Meant for a Ray task: it holds
-    all tastes.
+    fused: a published variant; data: the prepared simulated store with its `truth/`. The bootstrap draws users, because
+    the interactions of one user are not independent of each other. Meant for a Ray task: it holds all tastes.
     """
     user_taste = read_taste(data / "truth/users", "user")
     item_taste = read_taste(data / "truth/items.parquet", "item")
@@ -51,13 +50,17 @@ def precision(fused: Place, data: Place, resamples: int, seed: int) -> dict[str,
 
 
 def read_taste(place: Place, key: str) -> np.ndarray:
-    """The tastes of users or items: float32 [rows, tastes], row number == code, which column `key` has."""
+    """The tastes of users or items: float32 [rows, tastes]. Row i is that of the user or item with code i in column
+    `key`.
+    """
     table = place.read_table().sort_by(key)
     return table["taste"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
 
 
 def read_generated(fused: Place) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs of a variant beyond each user's `observed` ones: users int32 [n], items int32 [n]."""
+    """The generated interactions of a variant, those after each user's `observed` ones: users int32 [n], items int32
+    [n].
+    """
     folder = fused / "interactions"
     table = ds.dataset(folder.path, filesystem=folder.fs).to_table(columns=["user", "items", "observed"])
     rows, items = entries_between(table["items"].combine_chunks(), table["observed"].to_numpy())

@@ -1,7 +1,7 @@
-"""Slices of the test: which targets, and so which users, a figure is about.
+"""Slices of the test: the targets, and so the users, from which a figure is computed.
 
-`all` is everything. `items:tail` keeps the targets that are long-tail items, and only the users who have one;
-`users:sparse` keeps the users with short histories.
+`all` has every target. `items:tail` has the targets that are long-tail items, and only the users with such a target.
+`users:sparse` has the users with short histories.
 """
 
 from collections.abc import Callable
@@ -24,17 +24,17 @@ SLICE_NAMES = (
 
 
 def slice_named(part: str) -> str:
-    """The one of SLICE_NAMES that a recipe calls by its last part alone: `tail` is `items:tail`."""
+    """The full name, one of SLICE_NAMES, of a slice that a recipe calls by its last part: `tail` is `items:tail`."""
     return next(name for name in SLICE_NAMES if name.rpartition(":")[2] == part)
 
 
 def read_item_slices(data: Place) -> np.ndarray:
-    """Of each item of the catalogue the place of its slice in `ITEM_SLICES`: int32 [items]."""
+    """The slice of each item of the catalogue, as index in `ITEM_SLICES`: int32 [items]."""
     return _codes((data / "items.parquet").read_table(["slice"])["slice"], ITEM_SLICES)
 
 
 def read_user_slices(data: Place) -> np.ndarray:
-    """Of each user the place of the slice in `USER_SLICES`: int32 [users]."""
+    """The slice of each user, as index in `USER_SLICES`: int32 [users]."""
     histories = data / "histories"
     table = ds.dataset(histories.path, filesystem=histories.fs).to_table(columns=["user", "slice"])
     codes = np.empty(len(table), np.int32)
@@ -45,7 +45,7 @@ def read_user_slices(data: Place) -> np.ndarray:
 def members(name: str, data: Place) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A function that tells which targets are in slice `name`, one of SLICE_NAMES.
 
-    It takes users and items int [rows], a target each, and answers bool [rows].
+    It takes the users int [targets] and items int [targets] of the targets, and returns bool [targets].
     """
     kind, _, part = name.partition(":")
     if kind == "items":
@@ -61,5 +61,5 @@ def _codes(names: pa.ChunkedArray, known: tuple[str, ...]) -> np.ndarray:
     codes = pc.index_in(names, value_set=pa.array(known))
     if codes.null_count:
         strange = pc.unique(names.filter(pc.is_null(codes))).to_pylist()
-        raise ValueError(f"slices {strange} are none of {list(known)}")
+        raise ValueError(f"unknown slices {strange}; known are {list(known)}")
     return codes.to_numpy()

@@ -1,4 +1,4 @@
-"""The held-out items of a store, part by part: what one task of an evaluation ranks."""
+"""The held-out items of a data set, in parts: each task of an evaluation ranks the targets of one part."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from longtail.workspace.place import Place
 
 HeldOut = Literal["valid", "test"]
 USERS_AT_ONCE = 2048
-"""Users ranked together: their lists and their candidates of a sampled ranking take some tens of MiB."""
+"""Users ranked together: their lists and the candidates of sampled ranking take some tens of MiB."""
 USERS_PER_PART = 2**14
-"""Users of one task: seconds of work, so that to load the recommender costs little beside it."""
+"""Users of one task: their ranking takes seconds, much longer than loading the recommender."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Row groups of the histories, as (file, number); what is found for them lies in one file `name`."""
+    """Row groups of the histories, as (file, number of the row group). Their ranks are written to one file, `name`."""
 
     name: str
     groups: tuple[tuple[Place, int], ...]
 
 
 def split_parts(data: Place) -> list[Part]:
-    """The histories of `data` in parts of at least USERS_PER_PART users, the last may have fewer.
+    """The histories of `data` in parts of at least USERS_PER_PART users; the last part may have fewer.
 
-    Parts depend on the data alone: part by part, all evaluations of one store hold the same targets.
+    Parts depend only on the data, so the same part has the same targets in all evaluations of one data set.
     """
     parts: list[list[tuple[Place, int]]] = [[]]
     users = 0
@@ -47,10 +47,11 @@ def split_parts(data: Place) -> list[Part]:
 def read_targets(
     part: Part, held_out: HeldOut
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Histories]]:
-    """The held-out items of all users who have one, in blocks: users [n], rows [targets], targets [targets], and what
-    lies between the training items and the targets [n].
+    """The held-out items of all users who have one, in blocks of (users, rows, targets, since).
 
-    Row r of a block is the user users[r]; rows says whose target each is.
+    users int [n]: the users of the block. targets int [targets]: their held-out items. rows int [targets]: target t
+    belongs to users[rows[t]]. since [n]: each user's items between the training items and the targets, which are the
+    validation items for the test and none for validation.
     """
     for file, group in part.groups:
         with file.fs.open_input_file(file.path) as source:

@@ -1,4 +1,4 @@
-"""What an augmentation does to the training log: whom and what it adds to, beside what was observed."""
+"""Bias of a training set: which users and items the added interactions belong to, compared with the observed ones."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,10 @@ Pairs = tuple[np.ndarray, np.ndarray]
 
 
 class Groups:
-    """What parts of a training set are described by: popularity, slices and categories. Only for Ray tasks."""
+    """Popularity, slices and categories of all items and users, by which parts of a training set are described.
+
+    Only for Ray tasks: it holds some numbers for every item and user.
+    """
 
     def __init__(self, data: Place) -> None:
         self.train_count = (data / "items.parquet").read_table(["train_count"])["train_count"].to_numpy()
@@ -26,10 +29,11 @@ class Groups:
         self.categories: Categories | None = read_categories(data)
 
     def describe(self, items: np.ndarray, users: np.ndarray) -> dict[str, Any]:
-        """A part that has so many interactions of each item [items] and of each user slice [len(USER_GROUPS)].
+        """Describe a part by its number of interactions of each item: items int [items], users int [len(USER_GROUPS)].
 
-        popularity: mean number of training interactions of its items; coverage: share of the catalogue that it holds;
-        shares: of its interactions, by item slice, user slice and category. Null, or empty, where it has none.
+        `users` counts them by user slice. interactions: their number; popularity: the mean number of training
+        interactions of their items, None if there are none; coverage: the share of the catalogue among their items;
+        shares: the share of the interactions in each item slice, user slice and category, empty if there are none.
         """
         if not items.sum():
             return {"interactions": 0, "popularity": None, "coverage": 0.0, "shares": {}}
@@ -46,11 +50,12 @@ class Groups:
 
 
 def measure_training_set(fused: Place, data: Place) -> dict[str, Any]:
-    """One published training set, `parts` as `Groups.describe` has them, `reached` the share of users that got something.
+    """Describe one published training set: its `parts`, each by `Groups.describe`, and `reached`.
 
-    Parts: `observed`; `left_out` of it, where something weighs 0; `added`; `after`, all that counts in the end; where
-    the set has preferences, `preferred` and `rejected`. An interaction counts once, whatever it weighs. Meant for a Ray
-    task: it holds a file of the set and a number a user.
+    Parts: `observed`; `left_out`, the observed interactions of weight 0, if there are any; `added`; `after`, which is
+    observed - left_out + added; `preferred` and `rejected`, if the set has preferences. An interaction counts once,
+    whatever its weight. `reached`: the share of users, of all and of each user slice, who have an added interaction or
+    a preference. Meant for a Ray task: it holds one file of the set and one number per user.
     """
     groups = Groups(data)
     n_items, n_users = len(groups.train_count), len(groups.user_slices)
