@@ -1,1 +1,1 @@
-"""Aggregation: a recommender's list and the LLM's made into one, in the same way for evaluation and for serving."""
+"""Aggregation: fuses a recommender's list with the LLM's list, in the same way for evaluation and for serving."""

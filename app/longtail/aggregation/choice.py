@@ -1,7 +1,7 @@
-"""Which fit is served, and how it is fused with a list: what ranks best on validation, or what the recipe names.
+"""The choice of the fit that is served and of its fusion with a list: best on validation, or named by the recipe.
 
-`evaluate` publishes the figures of validation, `report` and `serve` both choose from them by `choose`. Nothing here looks
-at the test.
+`evaluate` publishes the validation figures. `report` and `serve` both choose from them with `choose`. The test items
+are never used here.
 """
 
 from collections.abc import Iterable
@@ -23,11 +23,11 @@ FUSION = ("alpha_1", "alpha_2", "utility")
 
 @dataclass(frozen=True)
 class Figure:
-    """What validation says of one fit, alone or fused with a list: mean NDCG@10 of its `users`, None if there are none.
+    """One fit on validation, alone or fused with a list: the mean NDCG@10 of its `users`, None if there are none.
 
-    variant is what the report calls it, trained_on the variant of its training set. list is the strategy whose list is
-    fused in, None for the recommender alone; alpha_1, alpha_2 and utility are None then. control: it stands for
-    comparison and is not served unless the recipe names it. made_of: the fingerprint of each place that was measured.
+    variant: the name in the report; trained_on: the variant of its training set. list: the strategy whose list is
+    fused in, None for the recommender alone; alpha_1, alpha_2 and utility are then None too. control: whether it is a
+    control, which is served only if the recipe names it. made_of: the fingerprint of each place that was measured.
     """
 
     recommender: str
@@ -50,7 +50,7 @@ class Figure:
         return f"recommenders/{self.trained_on}/{self.recommender}-{self.seed_index}"
 
     def told(self) -> dict[str, Any]:
-        """What the report says of it."""
+        """The fields that `metrics.json` has."""
         return {name: value for name, value in asdict(self).items() if name != "made_of"}
 
 
@@ -59,16 +59,17 @@ def write_figures(figures: list[Figure], to: Place) -> None:
 
 
 def read_figures(ws: Workspace) -> list[Figure]:
-    """In the order of the recipe. InputError where `evaluate` has not run."""
+    """The published figures, in the order of the recipe. Raises InputError if `evaluate` has not run."""
     return [Figure(**one) for one in (ws.require(FIGURES) / "figures.json").read_json()]
 
 
 def choose(figures: list[Figure], serving: Serving) -> Figure:
-    """What is served: of what fits the names in `serving`, the best on validation, with the fusion that `serving` names.
+    """Choose what is served: the best figure on validation that `serving` allows, with the fusion that it names.
 
-    Seeds are averaged to find the best recommender and variant, then its best seed is taken. Of equals the first counts,
-    in the order of the figures: that of the recipe, all recommenders alone before any with a list. If nobody has a
-    validation item, recommender and variant must be named. Raises InputError if nothing fits, or nothing says which.
+    The best recommender and variant is found with the mean over seeds. Then its best seed is taken. If several are
+    equal, the first in the order of the figures is taken: that of the recipe, with all recommenders alone before those
+    with a list. If no user has a validation item, `serving` must name recommender and variant. Raises InputError if no
+    figure is allowed, or if validation cannot decide between them.
     """
     named = {name: value for name in ("recommender", "variant", "list") if (value := getattr(serving, name))}
     fusion = {name: value for name in FUSION if (value := getattr(serving, name)) is not None}
@@ -82,7 +83,7 @@ def choose(figures: list[Figure], serving: Serving) -> Figure:
         )
     if not any(one.users for one in fitting) and not {"recommender", "variant"} <= named.keys():
         raise InputError(
-            "serving: no user has a validation item, so nothing says which recommender is best. Name"
+            "serving: no user has a validation item, so the best recommender is not known. Name"
             " serving.recommender and serving.variant."
         )
     chosen = replace(best(fitting), **fusion)
@@ -95,7 +96,7 @@ def choose(figures: list[Figure], serving: Serving) -> Figure:
 
 
 def best(figures: Iterable[Figure]) -> Figure:
-    """The best on validation; see `choose`. At least one figure."""
+    """The best figure on validation, see `choose`. There must be at least one figure."""
     groups: dict[tuple[str, str], list[Figure]] = {}
     for one in figures:
         groups.setdefault((one.recommender, one.variant), []).append(one)
@@ -103,12 +104,12 @@ def best(figures: Iterable[Figure]) -> Figure:
 
 
 def mean_ndcg(seeds: list[Figure]) -> float:
-    """Over the seeds of one recommender and variant, 0 where nobody has a validation item."""
+    """The mean NDCG@10 over the seeds of one recommender and variant; 0 if no user has a validation item."""
     return fmean(one.ndcg or 0.0 for one in seeds)
 
 
 def _fits(one: Figure, named: dict[str, str]) -> bool:
-    """Whether a figure is of what is named. A control is served only if its training set is named, its list never."""
+    """Whether a figure has the named values. A control must have its training set named, and is never fused."""
     if one.control and (one.trained_on != named.get("variant") or one.list):
         return False
     own = {"recommender": one.recommender, "variant": one.trained_on, "list": one.list}
@@ -116,11 +117,11 @@ def _fits(one: Figure, named: dict[str, str]) -> bool:
 
 
 def check_measured(ws: Workspace, chosen: Figure) -> None:
-    """Raise InputError where what was measured is no longer what is published."""
+    """Raise InputError if a place of the chosen figure was published again after it was evaluated."""
     for place, fingerprint in chosen.made_of.items():
         manifest = read_manifest(ws / place)
         if manifest is None or manifest["fingerprint"] != fingerprint:
             raise InputError(
-                f"{ws}: {place} is not the one that was evaluated, so what is served would not be what was measured."
+                f"{ws}: {place} is not the one that was evaluated, so its validation figures are out of date."
                 " Run longtail evaluate again."
             )

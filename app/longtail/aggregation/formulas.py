@@ -1,7 +1,7 @@
-"""Llama4Rec's adaptive aggregator (arXiv 2401.13870, eq. 5-7): the sparser a user, the more the LLM counts.
+"""Llama4Rec's adaptive aggregation (arXiv 2401.13870, eq. 5-7): the sparser a user, the higher the LLM's weight.
 
-Pure formulas on numpy arrays, vectorised over users; nothing here knows of Ray, files or HTTP. A batch of lists is an array
-[n, k], one row a user, best first; -1 marks a place without an item.
+Formulas on NumPy arrays, vectorised over users, without Ray, files or HTTP. The lists of n users are an array [n, k],
+one row per user, best first; -1 marks a place without an item.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ C = 1.0
 """Utility lost with each place (Llama4Rec: C = 1)."""
 
 Utility = Literal["rank", "score"]
-"""What a list says about an item: minus its place, as in the paper, or its share of the list's largest score."""
+"""The utility of an item in a list: minus its place (`rank`, as in the paper), or score / largest score (`score`)."""
 
 
 def long_tail_coefficient(interactions: np.ndarray) -> np.ndarray:
@@ -23,11 +23,11 @@ def long_tail_coefficient(interactions: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Trust:
-    """How much the LLM counts for a user.
+    """The weight alpha_u of the LLM's list for each user.
 
-    alpha_u = alpha_1 * max((l_max - l_u) / (l_max - l_min), alpha_2), so within [alpha_1 * alpha_2, alpha_1]; with alpha_2
-    = 1 it is alpha_1 for everybody. `shortest` and `longest` are the numbers of interactions behind l_min and l_max,
-    over the training users.
+    alpha_u = alpha_1 * max((l_max - l_u) / (l_max - l_min), alpha_2), so it is within [alpha_1 * alpha_2, alpha_1].
+    With alpha_2 = 1 it is alpha_1 for every user. `shortest` and `longest`: the smallest and the largest number of
+    training interactions of a user, which give l_min and l_max.
     """
 
     alpha_1: float
@@ -38,8 +38,9 @@ class Trust:
     def alpha(self, interactions: np.ndarray) -> np.ndarray:
         """alpha_u for N(u) interactions; any shape, float64 of the same shape, never rising in N(u).
 
-        A user beyond the range counts as the nearer extreme. Where all training users are equally long the
-        fraction is 0 / 0; the one length then stands for the sparse end, and anybody longer for the other.
+        A user with fewer interactions than `shortest`, or more than `longest`, counts as one with that number. If both
+        are equal, the fraction would be 0 / 0. Then it is 1 for users with at most this number, and 0 for users with
+        more.
         """
         low, high = long_tail_coefficient([self.shortest, self.longest])
         l_u = long_tail_coefficient(interactions)
@@ -50,17 +51,18 @@ class Trust:
 def rank_utility(places: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """U(i) = -s * C, with s the 1-based place of item i in a list: float64 [n, k] from places [n, k].
 
-    Place 0 says that the list lacks the item. The paper, where both lists hold the same k' items, leaves that case
-    open; here such an item stands at place k' + 1, with k' = lengths [n], after everything that the list names.
+    Place 0 means that the list lacks the item. In the paper this cannot happen, because both lists hold the same k'
+    items. Here such an item has place k' + 1, after all items of the list, with k' = lengths [n].
     """
     return -C * np.where(places > 0, places, lengths[:, None] + 1).astype(np.float64)
 
 
 def score_utility(scores: np.ndarray, named: np.ndarray) -> np.ndarray:
-    """U(i) = score / the list's largest: float64 [n, k] in 0..1, from scores [n, k]; 0 for an item that is not `named`.
+    """U(i) = score / the largest score of the list: float64 [n, k] in 0..1, from scores [n, k]; 0 if not `named`.
 
-    Scores below 0 have no such share (those of factor models are of any sign): a list that has some is first raised until
-    its lowest is 0. A list without any score above 0 then says nothing.
+    named bool [n, k]: whether the list has the item. The scores of factor models can be negative. If a list has a
+    negative score, its lowest score is first subtracted from all of them. If no score is then above 0, all utilities
+    are 0.
     """
     scores = np.where(named, scores, 0).astype(np.float64)
     raised = np.where(named, scores - scores.min(axis=1, keepdims=True, initial=0), 0)
@@ -70,10 +72,11 @@ def score_utility(scores: np.ndarray, named: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Union:
-    """The items of two lists of each of n users.
+    """The items of both lists of each of n users, as arrays [n, w].
 
-    Arrays [n, w], the recommender's items in its order, then those of the LLM alone in its order. items int32, -1 where
-    there is none; places int32, 1-based, 0 where that list lacks the item; scores float32, 0 there.
+    A row has the recommender's items in its order, then the items that only the LLM's list has, in its order. items
+    int32, -1 if there is none. places int32, 1-based, 0 if that list lacks the item. scores float32, 0 if it lacks the
+    item.
     """
 
     items: np.ndarray
@@ -88,9 +91,9 @@ class Union:
         recommender: tuple[np.ndarray, np.ndarray],
         llm: tuple[np.ndarray, np.ndarray],
     ) -> "Union":
-        """From items int32 [n, k] and scores float32 [n, k] of the recommender, and [n, m] of the LLM.
+        """From items int32 and scores float32, [n, k] each, of the recommender, and [n, m] each of the LLM.
 
-        A row holds an item once. Places count the items of a list, not what is left out between them.
+        A row holds an item at most once. Places count only the items of a list: entries of -1 between them are skipped.
         """
         first, second = recommender[0], llm[0]
         places = [np.cumsum(items >= 0, axis=1, dtype=np.int32) * (items >= 0) for items in (first, second)]
@@ -108,7 +111,7 @@ class Union:
     def utility(self, alpha: np.ndarray, of_list: Utility) -> np.ndarray:
         """U = alpha * U_LLM + (1 - alpha) * U_Rec of every item: float64 [n, w], -inf where there is no item.
 
-        alpha float [n]. k' is the longer length, so that neither list gains by being short.
+        alpha float [n]. k' of `rank_utility` is the length of the longer list, so that a short list has no advantage.
         """
         if of_list == "rank":
             lengths = np.maximum(
@@ -124,15 +127,15 @@ class Union:
         return np.where(self.items >= 0, weight * u_llm + (1 - weight) * u_rec, -np.inf)
 
     def best(self, utility: np.ndarray, k: int) -> np.ndarray:
-        """Columns int64 [n, min(k, w)] by falling utility [n, w].
+        """The columns of the k items with the highest utility [n, w], best first: int64 [n, min(k, w)].
 
-        Equal utilities keep the recommender's order, then the LLM's: alpha = 0 gives the recommender's list with the LLM's
-        own items after it, alpha = 1 the LLM's list first.
+        Items of equal utility stay in the order of the union. So alpha = 0 gives the recommender's list, followed by
+        the items that only the LLM's list has, and alpha = 1 begins with the LLM's list.
         """
         return np.argsort(-utility, axis=1, kind="stable")[:, :k]
 
     def places(self, utility: np.ndarray, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """The 1-based place of items int [t] in the order of `best`, each in the row of rows [t]: int64 [t], 0 if absent."""
+        """The 1-based place, in the order of `best`, of items int [t] in rows int [t]: int64 [t], 0 if absent."""
         found = self.items[rows] == items[:, None]
         column = found.argmax(axis=1)[:, None]
         own, of_row = np.take_along_axis(utility[rows], column, axis=1), utility[rows]
@@ -141,9 +144,9 @@ class Union:
 
 
 def _columns(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the items of `first` [n, k] stand in the same row of `second` [n, m], int64 [n, k], and the other way round.
+    """Each item's column in the same row of the other list, for `first` int [n, k] and `second` int [n, m]: int64.
 
-    -1 where they do not; no item (-1) stands nowhere.
+    -1 if the other list lacks the item, or if there is no item.
     """
     there, back = np.full(first.shape, -1), np.full(second.shape, -1)
     stride = max(first.max(initial=0), second.max(initial=0)) + 1
@@ -159,7 +162,7 @@ def _columns(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _at(values: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """values [n, m] at columns [n, k] of the same row, 0 where the column is -1."""
+    """The values [n, m] at columns [n, k] of the same row: [n, k], 0 if the column is -1."""
     if not values.shape[1]:
         return np.zeros(columns.shape, values.dtype)
     return np.where(columns >= 0, np.take_along_axis(values, np.maximum(columns, 0), axis=1), 0)

@@ -1,4 +1,4 @@
-"""A recommender fused with a list of each user: what is evaluated and what is served both rank by this."""
+"""A recommender fused with a list per user. Evaluation and serving both rank with it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,15 +21,16 @@ class Choice:
 
 
 ALONE = Choice(0.0, 1.0, "rank")
-"""The recommender's ranking; a list only fills what it leaves free."""
+"""The recommender's ranking; the list only fills places that it leaves free."""
 
 
 @dataclass(frozen=True)
 class Ranking:
     """The fused lists of n users.
 
-    columns int64 [n, k]: which of the union stand first, best first; some may hold no item. utility float64 [n, w].
-    alpha float64 [n]: the weight of the second list, 0 for a user who has none. interactions int64 [n]: N(u).
+    columns int64 [n, k]: the columns of the union's best items, best first; a column may hold no item. utility float64
+    [n, w]: that of each item of the union. alpha float64 [n]: the weight of the second list, 0 for a user without one.
+    interactions int64 [n]: N(u), the number of interactions of each user.
     """
 
     union: Union
@@ -42,25 +43,25 @@ class Ranking:
     def of(
         cls, union: Union, alpha: np.ndarray, utility: Utility, k: int, interactions: np.ndarray
     ) -> "Ranking":
-        """The k best by falling utility."""
+        """The k items of highest utility for each user."""
         alpha = np.where((union.llm_place > 0).any(axis=1), alpha, 0.0)
         found = union.utility(alpha, utility)
         return cls(union, found, union.best(found, k), alpha, interactions)
 
     def row(self, row: int) -> "Ranking":
-        """That of one user."""
+        """The fused list of the user in this row, with n = 1."""
         one = slice(row, row + 1)
         union = Union(**{name: values[one] for name, values in vars(self.union).items()})
         return Ranking(union, self.utility[one], self.columns[one], self.alpha[one], self.interactions[one])
 
     @property
     def items(self) -> np.ndarray:
-        """int32 [n, k], -1 where there are fewer."""
+        """The items, best first: int32 [n, k], -1 if a user has fewer than k."""
         return np.take_along_axis(self.union.items, self.columns, axis=1)
 
     @property
     def scores(self) -> np.ndarray:
-        """The utilities, float32 [n, k], -inf where there is no item."""
+        """The utilities: float32 [n, k], -inf if there is no item."""
         return np.take_along_axis(self.utility, self.columns, axis=1).astype(np.float32)
 
 
@@ -68,8 +69,9 @@ class Ranking:
 class Fused:
     """A fitted recommender fused with a list of each user; it ranks as a `Recommender` does.
 
-    Of the recommender's own ranking `candidates` items take part. With `control` its list stands in for the LLM's, as
-    long as that. N(u) is the length of the history that is asked with; l_min and l_max are those of the training users.
+    The first `candidates` items of the recommender's own ranking take part. If `control` is given, its list of the same
+    length replaces the LLM's list. N(u) is the length of the history given in a call; l_min and l_max are those of the
+    training users.
     """
 
     model: Recommender
@@ -92,11 +94,11 @@ class Fused:
 
     @cached_property
     def trained(self) -> np.ndarray:
-        """Training interactions of every user."""
+        """The number of training interactions of every user: int64 [users]."""
         return self.seen.lengths
 
     def ranked(self, users: np.ndarray, k: int, since: Histories | None = None) -> Ranking:
-        """The k best for users int [n], asked with their training items and what they took `since`; both are masked."""
+        """The k best items for users int [n], from their training items and the items `since` [n]. Both are masked."""
         union, asked = self.union(users, since), self.interactions(users, since)
         alpha = self.trust(self.choice).alpha(asked)
         return Ranking.of(union, alpha, self.choice.utility, k, asked)
@@ -104,12 +106,12 @@ class Fused:
     def recommend(
         self, users: np.ndarray, k: int, *, since: Histories | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As `Recommender.recommend`; scores are the utilities, and k at most what both lists hold together."""
+        """As `Recommender.recommend`, but scores are utilities, and a user has at most the items of both lists."""
         found = self.ranked(users, k, since)
         return found.items, found.scores
 
     def score_pairs(self, histories: Histories, users: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-        """As `Recommender.score_pairs`: what neither list holds stands below what one does, in the recommender's order."""
+        """As `Recommender.score_pairs`. Items of neither list score below all others, in the recommender's order."""
         found = self.ranked(users, 0, _since(histories, self.trained[users]))
         union, utility = found.union, found.utility
         rows = np.repeat(np.arange(len(users)), candidates.shape[1])
@@ -121,7 +123,7 @@ class Fused:
         return np.where(places > 0, fused - lowest + 1, order.reshape(alone.shape) / len(distinct))
 
     def union(self, users: np.ndarray, since: Histories | None) -> Union:
-        """Both lists of users int [n], without what they took `since`."""
+        """Both lists of users int [n], without the items `since` [n]."""
         llm = self.lists.of(users)
         if self.control is not None:
             length = llm[0].shape[1]
@@ -132,7 +134,7 @@ class Fused:
         return Union.of(self.model.recommend(users, min(self.candidates, self.n_items), since=since), llm)
 
     def interactions(self, users: np.ndarray, since: Histories | None) -> np.ndarray:
-        """N(u) of users int [n]."""
+        """N(u), the length of the history, of users int [n]: int64 [n]."""
         return self.trained[users] + (0 if since is None else since.lengths)
 
     def trust(self, choice: Choice) -> Trust:
@@ -140,14 +142,14 @@ class Fused:
 
 
 def _without(items: np.ndarray, since: Histories, n_items: int) -> np.ndarray:
-    """items [n, m] with -1 where a row of `since` [n] has the item."""
+    """The items [n, m], with -1 in place of items that are in the same row of `since` [n]."""
     rows = np.arange(len(items))[:, None]
     taken = np.isin(rows * n_items + items, since.rows * n_items + since.items)
     return np.where(taken & (items >= 0), -1, items)
 
 
 def _since(histories: Histories, fitted: np.ndarray) -> Histories:
-    """What stands after the first fitted [n] items of each history."""
+    """The items of each history after the first `fitted` [n] ones."""
     lengths = histories.lengths - fitted
     later = histories.steps_back < lengths[histories.rows]
     return Histories(np.concatenate([[0], np.cumsum(lengths)]), histories.items[later])

@@ -1,4 +1,4 @@
-"""Each user's list by the LLM, as stage augment published it: arrays over all users, 8 bytes per item."""
+"""The LLM's list of each user, as published by the stage augment: arrays over all users, 8 bytes per item."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,9 @@ class LLMLists:
 
     @classmethod
     def read(cls, rankings: Place, n_users: int) -> "LLMLists":
-        """From a folder of Parquet files with rows of `schema.RANKINGS`, one a user; a folder that is not there has none."""
+        """Read a folder of Parquet files with rows of `schema.RANKINGS`, one per user. Without the folder no user has
+        a list.
+        """
         users, lengths, items, scores = ([] for _ in range(4))
         for file in rankings.files(".parquet"):
             table = file.read_table().combine_chunks()
@@ -31,7 +33,7 @@ class LLMLists:
             scores.append(table["scores"].combine_chunks().flatten().to_numpy())
         user, length = _joined(users, np.int64), _joined(lengths, np.int64)
         indptr = np.concatenate([[0], np.cumsum(np.bincount(user, length, n_users).astype(np.int64))])
-        # An entry of row r moves from behind the rows before it to where its user's list begins.
+        # The entries of a row stand after those of the rows before it. They move to where their user's list starts.
         moved = np.repeat(indptr[user] - (np.cumsum(length) - length), length) + np.arange(length.sum())
         order = np.empty(len(moved), np.int64)
         order[moved] = np.arange(len(moved))
@@ -39,16 +41,18 @@ class LLMLists:
 
     @classmethod
     def none(cls, n_users: int) -> "LLMLists":
-        """No list for anybody."""
+        """No list for any user."""
         return cls(np.zeros(n_users + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 [users], 0 for whom the LLM ranked nothing."""
+        """The length of each user's list: int64 [users], 0 without a list."""
         return np.diff(self.indptr)
 
     def of(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The lists of users int [n]: items int32 [n, m], -1 behind the last, scores float32 [n, m]; m is the longest's."""
+        """The lists of users int [n]: items int32 [n, m], -1 after the last, and scores float32 [n, m]; m is the
+        longest.
+        """
         lengths = self.lengths[users]
         columns = np.arange(lengths.max(initial=0))
         held = columns < lengths[:, None]
