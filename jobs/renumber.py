@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import typer
 
+from longtail.arrays import with_values
 from longtail.data import Prepared, read_histories
 from longtail.schema import HISTORIES
 from longtail.workspace import Workspace
@@ -28,7 +29,7 @@ def renumber(
     )
     histories = read_histories(prepared.place)
     lists = histories["items"].combine_chunks()
-    renamed = pa.ListArray.from_arrays(lists.offsets, pa.array(new_code[lists.values.to_numpy()]))
+    renamed = with_values(lists, pa.array(new_code[lists.flatten().to_numpy()]))
     histories = histories.set_column(histories.column_names.index("items"), "items", renamed)
     stage = Workspace(target).stage("data", {"renumbered": seed, "from": prepared.fingerprint})
     stage.counts = prepared.counts

@@ -10,7 +10,16 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "app" / "longtail"
 ROOMS = (
-    *("errors", "schema", "progress", "ranking_metrics", "arrays", "registry", "variants"),
+    *(
+        "errors",
+        "schema",
+        "progress",
+        "ranking_metrics",
+        "arrays",
+        "attention_groups",
+        "registry",
+        "variants",
+    ),
     *("workspace", "recipe", "runtime", "data", "recommenders", "llm", "augment", "fusion"),
     *(
         "aggregation",

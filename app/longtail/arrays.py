@@ -1,63 +1,97 @@
-"""Sequences of different lengths without padding: they lie flat, one behind the other, and only attention groups them."""
+"""Lists of different lengths as flat arrays: one list after the other, and the offsets where each begins.
 
-from dataclasses import dataclass
-from typing import Self
+List r is values[offsets[r] : offsets[r + 1]], as in Arrow's list columns and SciPy's CSR. NumPy and Arrow alone: every
+process can import this.
+"""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import torch
-
-ALIKE = 0.7
-"""Sequences share a group of attention down to this share of the longest."""
+import pyarrow as pa
+import pyarrow.compute as pc
 
 
-@dataclass(frozen=True)
-class Groups:
-    """How flat positions [N] stand in padded groups of sequences of nearly equal length.
+def offsets_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """int64 [lists + 1] of lists of these lengths: 0, then the sum of the lengths up to each list."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
-    Everything but attention works on the flat positions; attention, whose cost is quadratic, pads only inside a group,
-    and the cells of the groups lie one group behind the other. shapes: sequences and longest length of each group.
-    gather int64 [cells]: the flat position of every cell, 0 where there is none. scatter int64 [N]: the cell of every
-    flat position.
+
+def rows_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """The list of every entry, as a number from 0: int64 [entries]."""
+    return np.repeat(np.arange(len(lengths)), lengths)
+
+
+def places_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """The place of every entry in its own list, from 0: int64 [entries]."""
+    offsets = offsets_of(lengths)
+    places = np.arange(offsets[-1])
+    places -= np.repeat(offsets[:-1], lengths)
+    return places
+
+
+def latest(offsets: np.ndarray, rows: np.ndarray, length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Where the last `length` entries, or all, of some lists lie, one list after the other: places int64 [n], and how many
+    each list has [rows].
     """
-
-    shapes: list[tuple[int, int]]
-    gather: torch.Tensor
-    scatter: torch.Tensor
-
-    @classmethod
-    def of(cls, lengths: np.ndarray, device: torch.device) -> Self:
-        """For sequences of `lengths` int [sequences], each at least 1, in the order in which they lie flat."""
-        ends = np.cumsum(lengths)
-        starts = ends - lengths
-        shapes, gather, scatter, cells = [], [], np.empty(ends[-1], np.int64), 0
-        for rows in _alike(lengths):
-            columns = np.arange(lengths[rows].max())
-            place = starts[rows][:, None] + columns
-            real = columns < lengths[rows][:, None]
-            scatter[place[real]] = cells + np.flatnonzero(real)
-            cells += real.size
-            shapes.append(real.shape)
-            gather.append(np.where(real, place, 0).ravel())
-        return cls(
-            shapes,
-            torch.from_numpy(np.concatenate(gather)).to(device),
-            torch.from_numpy(scatter).to(device),
-        )
+    ends = offsets[1:][rows]
+    lengths = ends - offsets[:-1][rows]
+    if length is not None:
+        lengths = np.minimum(lengths, length)
+    return np.repeat(ends - lengths, lengths) + places_of(lengths), lengths
 
 
-def steps(lengths: np.ndarray) -> np.ndarray:
-    """The place of every flat position in its own sequence, from 0: int64 [sum of lengths]."""
-    ends = np.cumsum(lengths)
-    return np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+def lengths_of(lists: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """int64 [lists] of a list column; a null has no entries."""
+    return pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def _alike(lengths: np.ndarray) -> list[np.ndarray]:
-    """Rows in groups of nearly equal length."""
-    order = np.argsort(-lengths, kind="stable")
-    groups, start = [], 0
-    while start < len(order):
-        longest = lengths[order[start]]
-        size = np.searchsorted(-lengths[order[start:]], -ALIKE * longest, side="right")
-        groups.append(order[start : start + size])
-        start += size
-    return groups
+def entry_rows(lists: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """The row of every entry of a list column, in the order of its `flatten()`: int64 [entries]."""
+    return rows_of(lengths_of(lists))
+
+
+def entries_between(
+    lists: pa.ListArray, starts: np.ndarray, ends: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The entries of each list from place `starts` [lists] on, before `ends` [lists] if given.
+
+    Rows int64 [n] and values [n], in order.
+    """
+    lengths = lengths_of(lists)
+    rows, places = rows_of(lengths), places_of(lengths)
+    wanted = places >= starts[rows]
+    if ends is not None:
+        wanted &= places < ends[rows]
+    return rows[wanted], lists.flatten().to_numpy()[wanted]
+
+
+def views_of(lists: pa.ListArray) -> list[np.ndarray]:
+    """Each list of numbers, as a view of one array."""
+    values, offsets = lists.values.to_numpy(), lists.offsets.to_numpy()
+    return [values[start:end] for start, end in zip(offsets[:-1], offsets[1:], strict=True)]
+
+
+def lists_of(
+    offsets: np.ndarray, values: pa.Array | np.ndarray, mask: pa.Array | None = None
+) -> pa.ListArray:
+    """A list column from flat values; null if `mask` bool [lists] is true. Raises pa.ArrowInvalid from 2**31 entries on."""
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, mask=mask)
+
+
+def with_values(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
+    """A list column of the same lengths with other flat values."""
+    return lists_of(offsets_of(lengths_of(lists)), values)
+
+
+def nested(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """As `pa.array`, for lists of NumPy arrays too, at any depth; much faster than through Python's numbers."""
+    if not pa.types.is_list(kind):
+        return pa.array(values, kind)
+    inner = kind.value_type
+    offsets = offsets_of(np.fromiter((len(value) for value in values), np.int64, len(values)))
+    if pa.types.is_list(inner):
+        return lists_of(offsets, nested([part for value in values for part in value], inner))
+    dtype = inner.to_pandas_dtype()
+    flat = np.concatenate([np.zeros(0, dtype), *values]).astype(dtype, copy=False)
+    return lists_of(offsets, pa.array(flat, inner))

@@ -8,6 +8,7 @@ import torch
 
 from jobs.benchmarks.plain_sasrec import PlainSASRec, plain_batch, plain_step
 from jobs.benchmarks.timing import paired
+from longtail.arrays import offsets_of
 from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
 from longtail.recommenders.models.sasrec import SASRecSection as Section
 from longtail.recommenders.models.sasrec_model import SASRec, SASRecLearner
@@ -111,9 +112,7 @@ def _sequences(data: Path | None, users: int) -> tuple[list[np.ndarray], int]:
 def _interactions(rows: list[np.ndarray], n_items: int) -> Interactions:
     lengths = np.array([len(row) for row in rows])
     items = np.concatenate(rows)
-    return Interactions(
-        np.concatenate([[0], np.cumsum(lengths)]), items, np.ones(len(items), np.float32), lengths, n_items
-    )
+    return Interactions(offsets_of(lengths), items, np.ones(len(items), np.float32), lengths, n_items)
 
 
 def _arrays(train: Interactions) -> dict[str, np.ndarray]:

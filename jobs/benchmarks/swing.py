@@ -10,6 +10,7 @@ from implicit.nearest_neighbours import CosineRecommender
 from scipy.sparse import csr_matrix
 
 from jobs.benchmarks.timing import paired, seconds
+from longtail.arrays import rows_of
 from longtail.data.simulated_items import make_store
 from longtail.data.simulation import user_tastes
 from longtail.recipe import Simulation
@@ -107,7 +108,7 @@ def simulated(users: int, items: int, mean_history: float, seed: int = 0) -> csr
     for first in range(0, users, USERS_AT_ONCE):
         block = np.arange(first, min(first + USERS_AT_ONCE, users))
         lengths = 4 + np.round(rng.lognormal(-0.5, 1.0, len(block)) * (mean_history - 4)).astype(np.int64)
-        rows = np.repeat(np.arange(len(block)), np.minimum(lengths, items // 4))
+        rows = rows_of(np.minimum(lengths, items // 4))
         tastes = np.cumsum(user_tastes(simulation, seed, block), axis=1)
         uniform = rng.random(len(rows)) * tastes[rows, -1]
         taste = (uniform[:, None] >= tastes[rows]).sum(axis=1)

@@ -3,7 +3,6 @@
 from collections import Counter
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,31 +10,11 @@ from hypothesis import strategies as st
 from longtail.errors import InputError
 from longtail.evaluation import sampled_ranks as sampled
 from longtail.evaluation import targets
-from longtail.evaluation.list_parts import entries_between
 from longtail.evaluation.ranks import Protocol, Ranked, rank_all, rank_part, rank_targets
 from longtail.evaluation.sampled_ranks import draw_negatives, sampled_ranks
 from longtail.evaluation.targets import split_parts
 from longtail.recommenders.interactions import Histories
 from longtail.workspace import Workspace
-
-
-@given(
-    st.lists(
-        st.tuples(st.lists(st.integers(0, 99), max_size=5), st.integers(0, 6), st.integers(0, 6)), max_size=8
-    ),
-    st.integers(0, 3),
-    st.booleans(),
-)
-def test_entries_of_lists_also_of_a_slice_of_a_table(rows, skipped, to_the_last):
-    lists = pa.array([values for values, *_ in rows], pa.list_(pa.int32())).slice(skipped)
-    starts, ends = (np.array([row[cut] for row in rows], np.int32)[skipped:] for cut in (1, 2))
-    found_rows, values = entries_between(lists, starts, None if to_the_last else ends)
-    expected = [
-        (row, value)
-        for row, (own, start, end) in enumerate(rows[skipped:])
-        for value in own[start : None if to_the_last else end]
-    ]
-    assert list(zip(found_rows.tolist(), values.tolist(), strict=True)) == expected
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -7,6 +7,7 @@ import numpy as np
 
 from longtail.aggregation.formulas import Trust, Union, Utility
 from longtail.aggregation.llm_lists import LLMLists
+from longtail.arrays import offsets_of
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.recommender import Recommender
 
@@ -152,4 +153,4 @@ def _since(histories: Histories, fitted: np.ndarray) -> Histories:
     """The items of each history after the first `fitted` [n] ones."""
     lengths = histories.lengths - fitted
     later = histories.steps_back < lengths[histories.rows]
-    return Histories(np.concatenate([[0], np.cumsum(lengths)]), histories.items[later])
+    return Histories(offsets_of(lengths), histories.items[later])

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from longtail.arrays import lengths_of, offsets_of, places_of
 from longtail.workspace.place import Place
 
 
@@ -28,13 +29,13 @@ class LLMLists:
             table = file.read_table().combine_chunks()
             lists = table["items"].combine_chunks()
             users.append(table["user"].to_numpy())
-            lengths.append(lists.value_lengths().to_numpy(zero_copy_only=False))
+            lengths.append(lengths_of(lists))
             items.append(lists.flatten().to_numpy())
             scores.append(table["scores"].combine_chunks().flatten().to_numpy())
         user, length = _joined(users, np.int64), _joined(lengths, np.int64)
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(user, length, n_users).astype(np.int64))])
-        # The entries of a row stand after those of the rows before it. They move to where their user's list starts.
-        moved = np.repeat(indptr[user] - (np.cumsum(length) - length), length) + np.arange(length.sum())
+        indptr = offsets_of(np.bincount(user, length, n_users).astype(np.int64))
+        # The entries of a row move to where their user's list starts.
+        moved = np.repeat(indptr[user], length) + places_of(length)
         order = np.empty(len(moved), np.int64)
         order[moved] = np.arange(len(moved))
         return cls(indptr, _joined(items, np.int32)[order], _joined(scores, np.float32)[order])

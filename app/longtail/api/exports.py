@@ -14,6 +14,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from longtail.api.table_file import writing
+from longtail.arrays import lengths_of, offsets_of, places_of, rows_of
 from longtail.data import Prepared
 from longtail.errors import InputError
 from longtail.progress import progress, tell
@@ -150,13 +151,13 @@ def neighbour_fits(ws: Workspace) -> list[str]:
 
 def _neighbours(item_ids: pa.Array, recommender: str, variant: str, batch: pa.RecordBatch) -> pa.Table:
     lists = batch["neighbours"]
-    row = pc.list_parent_indices(lists)
-    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
+    lengths = lengths_of(lists)
+    row = pa.array(rows_of(lengths))
     columns = [
         pa.repeat(pa.scalar(recommender), len(row)),
         pa.repeat(pa.scalar(variant), len(row)),
         item_ids.take(batch["item"].take(row)),
-        pa.array(_steps(lengths) + 1, pa.int32()),
+        pa.array(places_of(lengths) + 1, pa.int32()),
         item_ids.take(lists.flatten()),
         batch["scores"].flatten(),
     ]
@@ -202,15 +203,15 @@ def write_training_log(ws: Workspace, dataset: Dataset, training_set: str, to: P
 def _training_log(entries: pa.Table, known: pa.Table, item_ids: pa.Array, dataset: Dataset) -> pa.Table:
     """Rows of schema.FUSED, and of the same users user_id and timestamps, both sorted by user."""
     lists = entries["items"].combine_chunks()
-    lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    row, step = np.repeat(np.arange(len(lists)), lengths), _steps(lengths)
+    lengths = lengths_of(lists)
+    row, step = rows_of(lengths), places_of(lengths)
     observed = step < entries["observed"].to_numpy()[row]
     position, sequence = step.copy(), entries["sequence"].combine_chunks()
     if sequence.null_count < len(sequence):
-        starts = (np.cumsum(lengths) - lengths)[row]
+        starts = offsets_of(lengths)[row]
         position[sequence.flatten().to_numpy() + starts] = step
     times = known["timestamps"].combine_chunks()
-    first = np.concatenate([[0], np.cumsum(times.value_lengths().to_numpy(zero_copy_only=False))])
+    first = offsets_of(lengths_of(times))
     of_entry = np.where(observed, first[row] + step, 0)
     timestamps = (
         pc.if_else(pa.array(observed), times.flatten().take(pa.array(of_entry)), pa.scalar(None, pa.int64()))
@@ -233,8 +234,3 @@ def has_times(dataset: Dataset) -> bool:
     if dataset.source in ("parquet", "csv", "recbole"):
         return dataset.columns.time is not None and dataset.split != "published"
     return dataset.source in ("simulated", "movielens")
-
-
-def _steps(lengths: np.ndarray) -> np.ndarray:
-    """The place of every entry in its own list, from 0: int64 [sum of lengths]."""
-    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from longtail.api.raw_ids import RawIds, coded, refuse_missing
+from longtail.arrays import offsets_of
 from longtail.data.arrow_types import plain
 from longtail.data.columns import as_ratings
 from longtail.data.times import as_times
@@ -57,7 +58,7 @@ def read_interactions(table: Any, named: dict[str, str | None]) -> InteractionTa
     weights = _weights(table, found["weight"])[order] if found["weight"] else np.ones(len(order), np.float32)
     lengths = np.bincount(user_codes[order], minlength=len(users))
     train = Interactions(
-        indptr=np.concatenate([[0], np.cumsum(lengths)]),
+        indptr=offsets_of(lengths),
         items=item_codes[order].astype(np.int32),
         weights=weights,
         observed=lengths,

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from longtail.arrays import entry_rows, views_of, with_values
 from longtail.augment.ledger import identity, write
 from longtail.augment.strategies.strategy import Spoken, prompt_column
 from longtail.llm.prompts.building import Prompts
@@ -60,14 +61,13 @@ class Judging:
         """
         rows, items = _open(drafts)
         options = np.array([self.prompts.yes, self.prompts.no], np.int32)
-        histories = drafts["history"].combine_chunks()
-        starts, history = histories.offsets.to_numpy(), histories.values.to_numpy()
+        histories = views_of(drafts["history"].combine_chunks())
         user_ids = drafts["user_id"].to_pylist()
         prompts: list[np.ndarray] = []
         questions: list[bytes] = []
         asking, first = np.unique(rows, return_index=True)
         for row, begin, end in zip(asking.tolist(), first, np.append(first[1:], len(rows)), strict=False):
-            own = self.prompts.yes_no_each(history[starts[row] : starts[row + 1]], items[begin:end])
+            own = self.prompts.yes_no_each(histories[row], items[begin:end])
             prompts += own
             questions += [identity(self.salt, user_ids[row], [prompt], options) for prompt in own]
         return rows, prompts, np.frombuffer(b"".join(questions), ">u8").astype(np.uint64)
@@ -96,7 +96,7 @@ def unheard(drafts: pa.Table, judging: Judging, heard: Heard) -> pa.Table:
 def keep(answers: pa.Table, place: Place) -> pa.Table:
     """Write what the discriminator said to the questions of `asked`; the same rows."""
     asked = answers["asked"].combine_chunks()
-    flat, rows = asked.flatten(), asked.value_parent_indices().to_numpy(zero_copy_only=False)
+    flat, rows = asked.flatten(), entry_rows(asked)
     tokens = flat.field("tokens").to_numpy()
     totals = np.bincount(rows, tokens, len(answers))
     seconds = answers["seconds"].to_numpy()[rows] * tokens / totals[rows]
@@ -157,8 +157,7 @@ def _with_yes_no(proposals: pa.ListArray, values: np.ndarray) -> pa.ListArray:
     fields = {field.name: flat.field(field.name) for field in PROPOSAL}
     fields["yes_no"] = pa.array(found, mask=np.isnan(found))
     structs = pa.StructArray.from_arrays(list(fields.values()), fields=list(PROPOSAL))
-    offsets = (proposals.offsets.to_numpy() - proposals.offsets[0].as_py()).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), structs)
+    return with_values(proposals, structs)
 
 
 def _open(drafts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -166,6 +165,5 @@ def _open(drafts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     lists = drafts["proposals"].combine_chunks()
     flat = lists.flatten()
     is_open = flat.field("outcome").is_null().to_numpy(zero_copy_only=False)
-    rows = lists.value_parent_indices().to_numpy(zero_copy_only=False).astype(np.int64)
     items = flat.field("item").to_numpy(zero_copy_only=False)
-    return rows[is_open], items[is_open].astype(np.int64)
+    return entry_rows(lists)[is_open], items[is_open].astype(np.int64)

@@ -7,6 +7,7 @@ filters best, so the three are blended by the recipe's weights.
 import numpy as np
 import pyarrow as pa
 
+from longtail.arrays import entry_rows, lists_of, with_values
 from longtail.recipe import Judge
 from longtail.recommenders.models.neighbours import Neighbours
 from longtail.schema import ACCEPTED, HELD_OUT, NOT_CHOSEN, OUTCOMES, PROPOSAL, RANKINGS, REJECTED
@@ -83,8 +84,8 @@ def rankings(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
         if len(rows)
         else np.zeros(0, np.int64)
     )
-    offsets = pa.array(np.append(starts, len(rows)).astype(np.int32))
-    lists = [pa.ListArray.from_arrays(offsets, pa.array(part)) for part in (items, score.astype(np.float32))]
+    offsets = np.append(starts, len(rows))
+    lists = [lists_of(offsets, pa.array(part)) for part in (items, score.astype(np.float32))]
     users = answers["user"].to_numpy()[rows[starts]]
     return pa.table([pa.array(users, pa.int32()), *lists], schema=RANKINGS)
 
@@ -143,7 +144,7 @@ class _Flat:
     def __init__(self, answers: pa.Table) -> None:
         self.lists = answers["proposals"].combine_chunks()
         self.flat = self.lists.flatten()
-        self.rows = self.lists.value_parent_indices().to_numpy(zero_copy_only=False).astype(np.int64)
+        self.rows = entry_rows(self.lists)
         self.items = self.flat.field("item").fill_null(-1).to_numpy(zero_copy_only=False)
         index = pa.compute.index_in(self.flat.field("outcome"), pa.array(OUTCOMES, pa.string()))
         self.outcomes = index.fill_null(-1).to_numpy(zero_copy_only=False)
@@ -160,6 +161,5 @@ class _Flat:
     def changed(self, answers: pa.Table, **columns: pa.Array) -> pa.Table:
         fields = [columns.get(field.name, self.flat.field(field.name)) for field in PROPOSAL]
         structs = pa.StructArray.from_arrays(fields, fields=list(PROPOSAL))
-        offsets = pa.array((self.lists.offsets.to_numpy() - self.lists.offsets[0].as_py()).astype(np.int32))
-        lists = pa.ListArray.from_arrays(offsets, structs)
+        lists = with_values(self.lists, structs)
         return answers.set_column(answers.column_names.index("proposals"), "proposals", lists)

@@ -5,9 +5,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from longtail.arrays import entry_rows
 from longtail.augment.discriminate import FIRST
 from longtail.errors import InputError
 from longtail.progress import progress, tell
@@ -52,11 +54,13 @@ def written(batch: pa.Table, asked: bool) -> pa.Table:
         first = FIRST if judged else ""
         costs = ("questions", "prompt_tokens", "output_tokens", "seconds")
         flat = pc.list_flatten(batch["proposals"])
-        named = pc.list_parent_indices(batch["proposals"]).filter(pc.is_valid(pc.struct_field(flat, "item")))
+        named = entry_rows(batch["proposals"])[
+            pc.is_valid(pc.struct_field(flat, "item")).to_numpy(zero_copy_only=False)
+        ]
         outcomes = pc.struct_field(flat, "outcome")
         sums |= {name: _sum(batch[first + name]) for name in costs} | {
             "errors": len(batch) - batch[first + "error"].null_count,
-            "useless": len(batch) - len(pc.unique(named)),
+            "useless": len(batch) - len(np.unique(named)),
             "proposals": len(flat),
             "usable": _sum(pc.or_kleene(pc.is_null(outcomes), pc.equal(outcomes, ACCEPTED))),
         }

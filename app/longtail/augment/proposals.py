@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
+from longtail.arrays import entry_rows, lists_of
 from longtail.schema import ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_CHOSEN, NOTHING, OUTCOMES, PROPOSAL
 
 OPEN = -1
@@ -88,9 +89,9 @@ class Proposals:
             "agreement": none,
             "confidence": none,
         }
-        starts = np.searchsorted(self.rows, np.arange(n_rows + 1)).astype(np.int32)
+        starts = np.searchsorted(self.rows, np.arange(n_rows + 1))
         structs = pa.StructArray.from_arrays(list(fields.values()), fields=list(PROPOSAL))
-        return pa.ListArray.from_arrays(pa.array(starts), structs)
+        return lists_of(starts, structs)
 
 
 def _nullable(items: np.ndarray) -> pa.Array:
@@ -105,5 +106,4 @@ def _pairs(rows: np.ndarray, items: np.ndarray) -> np.ndarray:
 def listed(batch: pa.Table, column: str) -> tuple[np.ndarray, np.ndarray]:
     """Row int64 and value of every entry of a column of lists."""
     lists = batch[column].combine_chunks()
-    rows = lists.value_parent_indices().to_numpy(zero_copy_only=False).astype(np.int64)
-    return rows, lists.flatten().to_numpy(zero_copy_only=False)
+    return entry_rows(lists), lists.flatten().to_numpy(zero_copy_only=False)

@@ -1,9 +1,9 @@
 """Arrow's many types to the few that the readers know: text, numbers, bool, dates and times, and lists of them."""
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from longtail.arrays import lengths_of, lists_of, offsets_of
 from longtail.errors import InputError
 from longtail.workspace.place import Place
 
@@ -37,12 +37,6 @@ def is_list(kind: pa.DataType) -> bool:
     )
 
 
-def lists(values: pa.Array, mask: pa.Array, lengths: np.ndarray) -> pa.ListArray:
-    """A list per entry of `mask` [n], null where it is true, from the flat `values` and int [n] `lengths`."""
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    return pa.ListArray.from_arrays(offsets, values, mask=mask)
-
-
 def _plain(values: pa.Array) -> pa.Array:
     kind = values.type
     if isinstance(kind, pa.BaseExtensionType):
@@ -57,8 +51,7 @@ def _plain(values: pa.Array) -> pa.Array:
         # A text of a Parquet file may be no UTF-8: the way over bytes checks it.
         return values.cast(pa.binary()).cast(pa.string())
     if is_list(kind):
-        lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
-        return lists(_plain(pc.list_flatten(values)), values.is_null(), lengths)
+        return lists_of(offsets_of(lengths_of(values)), _plain(pc.list_flatten(values)), values.is_null())
     return values
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from longtail.data.arrow_types import is_list, lists
+from longtail.arrays import entry_rows, lists_of, offsets_of
+from longtail.data.arrow_types import is_list
 from longtail.errors import InputError
 from longtail.workspace.place import Place
 
@@ -41,9 +42,9 @@ def as_text(column: pa.ChunkedArray, name: str, place: Place) -> pa.ChunkedArray
     joined = []
     for entries in column.chunks:
         texts = cast(pc.list_flatten(entries), pa.string(), name, place)
-        row = pc.list_parent_indices(entries).filter(texts.is_valid()).to_numpy()
-        lengths = np.bincount(row, minlength=len(entries))
-        joined.append(pc.binary_join(lists(texts.drop_null(), entries.is_null(), lengths), "|"))
+        rows = entry_rows(entries)[texts.is_valid().to_numpy(zero_copy_only=False)]
+        offsets = offsets_of(np.bincount(rows, minlength=len(entries)))
+        joined.append(pc.binary_join(lists_of(offsets, texts.drop_null(), entries.is_null()), "|"))
     return pa.chunked_array(joined, pa.string())
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from longtail.arrays import lists_of, offsets_of
 from longtail.data.catalogue import NULL_SHARE
 from longtail.data.histories import ENCODED
 from longtail.data.source import Source
@@ -167,6 +168,6 @@ def _summary(block: pa.Table, dataset: Dataset) -> pa.Table:
             "fault_row": pa.array(faults["row"][:1].to_pylist() or [None], pa.int64()),
             "dropped": pa.array([dropped], _DROPPED),
             "times": seen(accepted),
-            "items": pa.ListArray.from_arrays(pa.array([0, len(items)], pa.int32()), items),
+            "items": lists_of(offsets_of([len(items)]), items),
         }
     )

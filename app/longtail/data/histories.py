@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from longtail.arrays import entry_rows, lengths_of, lists_of, offsets_of, places_of
 from longtail.data.source import TRAIN
 from longtail.recipe import Dataset, Repeats
 from longtail.schema import HISTORIES, STRENGTHS
@@ -78,7 +79,7 @@ def split(
         histories = _without_late_repeats(histories, dataset, cuts)
     if dataset.repeats == "weight":
         histories, strengths = _weighed(histories)
-    lengths = pc.list_value_length(histories["items"]).to_numpy()
+    lengths = lengths_of(histories["items"])
     if dataset.split == "temporal":
         users, _, times = flat(histories)
         train_end, valid_end = (np.bincount(users[times < cut], minlength=len(lengths)) for cut in cuts)
@@ -127,8 +128,7 @@ def _weighed(histories: pa.Table) -> tuple[pa.Table, pa.ListArray]:
     )
     lengths = np.bincount(users[first], minlength=histories.num_rows)
     once = _histories(histories["user_id"].combine_chunks(), lengths, items[first], times[first])
-    offsets = once["items"].combine_chunks().offsets
-    return once, pa.ListArray.from_arrays(offsets, pa.array(counts[place][first], pa.int32()))
+    return once, lists_of(offsets_of(lengths), pa.array(counts[place][first], pa.int32()))
 
 
 def _distinct(histories: pa.Table) -> np.ndarray:
@@ -216,8 +216,7 @@ def split_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
     those that are a weight.
     """
     users, items, _ = flat(histories)
-    starts = np.concatenate([[0], np.cumsum(pc.list_value_length(histories["items"]).to_numpy())])[:-1]
-    position = np.arange(len(items)) - starts[users]
+    position = places_of(lengths_of(histories["items"]))
     train = position < histories["train_end"].to_numpy()[users]
     test = position >= histories["valid_end"].to_numpy()[users]
     slices = histories["slice"].to_numpy(zero_copy_only=False)
@@ -247,18 +246,16 @@ def flat(histories: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row number int64, item int32 and time int64 of every interaction."""
     items = histories["items"].combine_chunks()
     times = histories["timestamps"].combine_chunks()
-    lengths = pc.list_value_length(items).to_numpy(zero_copy_only=False)
-    users = np.repeat(np.arange(len(items)), lengths)
-    return users, items.flatten().to_numpy(), times.flatten().to_numpy()
+    return entry_rows(items), items.flatten().to_numpy(), times.flatten().to_numpy()
 
 
 def _histories(user_ids: pa.Array, lengths: np.ndarray, items: np.ndarray, times: np.ndarray) -> pa.Table:
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    offsets = offsets_of(lengths)
     return pa.table(
         {
             "user_id": user_ids,
-            "items": pa.ListArray.from_arrays(offsets, pa.array(items, pa.int32())),
-            "timestamps": pa.ListArray.from_arrays(offsets, pa.array(times, pa.int64())),
+            "items": lists_of(offsets, pa.array(items, pa.int32())),
+            "timestamps": lists_of(offsets, pa.array(times, pa.int64())),
         },
         schema=HISTORY,
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from longtail.arrays import lengths_of, offsets_of, rows_of
 from longtail.data.files import listing, only, open_file, published_table, table
 from longtail.data.source import CATALOGUE, TEST, TRAIN, Piece, Source, file_states, read_rows
 from longtail.data.times import numbered
@@ -77,17 +78,17 @@ def _source(files: dict[int | None, list[Place]], parse: Parse) -> Source:
 
 def _users_items(file: Place, numbers: np.ndarray, lines: pa.Array) -> tuple[pa.Array, pa.Array]:
     fields = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(lines))
-    lengths = pc.list_value_length(fields).to_numpy()
-    line = np.repeat(np.arange(len(lines)), lengths)
+    lengths = lengths_of(fields)
+    line = rows_of(lengths)
     is_item = np.ones(len(line), bool)
-    is_item[np.cumsum(lengths) - lengths] = False
+    is_item[offsets_of(lengths)[:-1]] = False
     users = pc.list_element(fields, 0).take(pa.array(line[is_item]))
     return users, fields.flatten().filter(pa.array(is_item))
 
 
 def _user_item(file: Place, numbers: np.ndarray, lines: pa.Array) -> tuple[pa.Array, pa.Array]:
     fields = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(lines))
-    wrong = np.flatnonzero(pc.list_value_length(fields).to_numpy() != 2)
+    wrong = np.flatnonzero(lengths_of(fields) != 2)
     if len(wrong):
         row = int(wrong[0])
         raise InputError(

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from longtail.arrays import lists_of, offsets_of
 from longtail.data.simulated_items import START, YEAR, Store, item_ids, make_store
 from longtail.recipe import Simulation
 from longtail.schema import INTERACTIONS
@@ -156,5 +157,4 @@ def _uniform(seed: int, users: np.ndarray, draws: int) -> np.ndarray:
 
 def _lists(rows: np.ndarray) -> pa.ListArray:
     """Rows of a float matrix as an Arrow list column."""
-    offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
-    return pa.ListArray.from_arrays(offsets, pa.array(rows.ravel(), pa.float32()))
+    return lists_of(offsets_of(np.full(*rows.shape)), pa.array(rows.ravel(), pa.float32()))

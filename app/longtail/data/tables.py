@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
+from longtail.arrays import offsets_of
 from longtail.data.columns import as_ids, as_ratings, as_text
 from longtail.data.files import listing, named_like, only, partition
 from longtail.data.files import table as files_of
@@ -195,7 +196,7 @@ def attribute_maps(names: list[str], values: list[pa.Array], n: int) -> pa.MapAr
         axis=1,
     ).astype(bool)
     text = np.stack([column.to_numpy(zero_copy_only=False) for column in values], axis=1)
-    offsets = np.concatenate([[0], np.cumsum(filled.sum(axis=1))]).astype(np.int32)
+    offsets = pa.array(offsets_of(filled.sum(axis=1)), pa.int32())
     keys = np.broadcast_to(np.array(names, object), filled.shape)
     return pa.MapArray.from_arrays(
         offsets, pa.array(keys[filled], pa.string()), pa.array(text[filled], pa.string())

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from longtail.evaluation.list_parts import entries_between
+from longtail.arrays import entries_between, entry_rows
 from longtail.evaluation.slices import ITEM_SLICES, USER_SLICES, read_item_slices, read_user_slices
 from longtail.schema import ALREADY_SEEN, DUPLICATE, NOTHING, OUTCOMES
 from longtail.workspace.place import Place
@@ -91,7 +91,7 @@ def read_proposals(answers: Place) -> Iterator[Proposals]:
         outcomes = pc.index_in(flat.field("outcome"), pa.array(OUTCOMES)).to_numpy(zero_copy_only=False)
         used = flat.field("item").is_valid().to_numpy(zero_copy_only=False)
         used &= ~np.isin(outcomes, [OUTCOMES.index(ALREADY_SEEN), OUTCOMES.index(DUPLICATE)])
-        rows = lists.value_parent_indices().to_numpy(zero_copy_only=False)
+        rows = entry_rows(lists)
         items, against = (
             pc.fill_null(flat.field(name), NOTHING).to_numpy(zero_copy_only=False)[used]
             for name in ("item", "against")

@@ -6,6 +6,7 @@ recommenders wrongly (Krichene and Rendle, "On Sampled Metrics for Item Recommen
 
 import numpy as np
 
+from longtail.arrays import offsets_of, places_of
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.recommender import Recommender
 
@@ -47,10 +48,10 @@ def draw_negatives(
     pairs = np.concatenate([seen.rows * n_items + seen.items, np.arange(n) * n_items + targets])
     rows, excluded = np.divmod(np.unique(pairs), n_items)
     many = np.bincount(rows, minlength=n)
-    starts = np.cumsum(many) - many
+    starts = offsets_of(many)[:-1]
     free = n_items - many
     number = (_uniform(seed, users, targets, negatives) * free[:, None]).astype(np.int64)
-    below = excluded - (np.arange(len(rows)) - starts[rows])
+    below = excluded - places_of(many)
     row_keys = np.arange(n)[:, None] * (n_items + 1)
     passed = np.searchsorted(rows * (n_items + 1) + below, row_keys + number, side="right") - starts[:, None]
     return np.where(free[:, None] > 0, number + passed, targets[:, None])

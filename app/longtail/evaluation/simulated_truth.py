@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pyarrow.dataset as ds
 
+from longtail.arrays import entries_between
 from longtail.data.simulation import liked
-from longtail.evaluation.list_parts import entries_between
 from longtail.evaluation.significance import share_interval
 from longtail.workspace.place import Place
 

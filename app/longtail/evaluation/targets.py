@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet as pq
 
-from longtail.evaluation.list_parts import entries_between
+from longtail.arrays import entries_between, offsets_of
 from longtail.recommenders.interactions import Histories
 from longtail.workspace.place import Place
 
@@ -70,4 +70,4 @@ def read_targets(
 
 
 def _histories(rows: np.ndarray, items: np.ndarray, n_rows: int) -> Histories:
-    return Histories(np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_rows))]), items)
+    return Histories(offsets_of(np.bincount(rows, minlength=n_rows)), items)

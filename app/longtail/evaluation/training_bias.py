@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from longtail.arrays import entries_between
 from longtail.evaluation.categories import Categories, read_categories
 from longtail.evaluation.list_bias import ITEM_GROUPS, average_popularity, coverage, shares
-from longtail.evaluation.list_parts import entries_between
 from longtail.evaluation.slices import USER_SLICES, read_item_slices, read_user_slices
 from longtail.workspace.place import Place
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from longtail.arrays import entry_rows, offsets_of
 from longtail.augment.judge import judge, likeliest
 from longtail.recipe import Judge
 from longtail.recommenders.interactions import Histories
@@ -61,7 +62,7 @@ def preferences(answers: Place, strategy: str, seed: int | None, target: Place) 
         lists = table["proposals"].combine_chunks()
         flat = lists.flatten()
         decided = pc.equal(flat.field("outcome"), ACCEPTED).to_numpy(zero_copy_only=False)
-        rows = lists.value_parent_indices().to_numpy(zero_copy_only=False)[decided]
+        rows = entry_rows(lists)[decided]
         better, worse, sure = (
             flat.field(name).filter(pa.array(decided)).to_numpy(zero_copy_only=False)
             for name in ("item", "against", "likelihood")
@@ -86,7 +87,7 @@ def _pairs(table: pa.Table, outcome: str) -> tuple[np.ndarray, np.ndarray]:
     lists = table["proposals"].combine_chunks()
     flat = lists.flatten()
     which = pc.equal(flat.field("outcome"), outcome).fill_null(False).to_numpy(zero_copy_only=False)
-    users = table["user"].to_numpy()[lists.value_parent_indices().to_numpy(zero_copy_only=False)[which]]
+    users = table["user"].to_numpy()[entry_rows(lists)[which]]
     scores = pc.coalesce(flat.field("confidence"), flat.field("likelihood")).fill_null(0.0)
     order = np.lexsort((-scores.to_numpy(zero_copy_only=False)[which], users))
     items = flat.field("item").fill_null(-1).to_numpy(zero_copy_only=False)[which]
@@ -102,4 +103,4 @@ def _by_user(parts: Iterable[tuple[np.ndarray, np.ndarray]], n_users: int) -> Hi
     users, items = users[first], items[first]
     order = np.argsort(users, kind="stable")
     counts = np.bincount(users, minlength=n_users)
-    return Histories(np.concatenate([[0], np.cumsum(counts)]), items[order])
+    return Histories(offsets_of(counts), items[order])

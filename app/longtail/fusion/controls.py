@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from longtail.arrays import offsets_of
 from longtail.augment.strategies.candidates import unseen
 from longtail.augment.strategies.strategy import rng_of
 from longtail.recommenders.interactions import Histories
@@ -120,7 +121,7 @@ class Picked:
         rows, items = rows[order], items[order]
         kept = np.arange(len(rows)) - np.searchsorted(rows, rows) < counts[rows]
         lengths = np.bincount(rows[kept], minlength=len(users))
-        return Histories(np.concatenate([[0], np.cumsum(lengths)]), items[kept])
+        return Histories(offsets_of(lengths), items[kept])
 
 
 def drawn(
@@ -162,4 +163,4 @@ def best_of(model: Recommender, histories: Histories, held_out: Histories, count
     cells = np.arange(len(items))[:, None] * np.int64(model.n_items)
     free = (items >= 0) & ~np.isin(items + cells, held_out.rows * np.int64(model.n_items) + held_out.items)
     kept = free & (np.cumsum(free, axis=1) <= counts[:, None])
-    return Histories(np.concatenate([[0], np.cumsum(kept.sum(axis=1))]), items[kept].astype(np.int32))
+    return Histories(offsets_of(kept.sum(axis=1)), items[kept].astype(np.int32))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from longtail.arrays import lengths_of, lists_of, offsets_of, places_of
 from longtail.augment.strategies.item_tokens import rare_items, warm_items
 from longtail.augment.strategies.strategy import rng_of
 from longtail.data import Prepared
@@ -190,7 +191,7 @@ def _weights(train: Histories, added: Histories, kept: np.ndarray, weight: float
     rows = np.concatenate([train.rows, added.rows])
     values = np.concatenate([kept, np.full(len(added.items), weight, np.float32)])
     flat = values[np.argsort(rows, kind="stable")]
-    return pa.ListArray.from_arrays(_offsets(train.indptr + added.indptr), pa.array(flat, pa.float32()))
+    return lists_of(train.indptr + added.indptr, pa.array(flat, pa.float32()))
 
 
 def _inserted(users: np.ndarray, train: Histories, added: Histories, seed: int) -> pa.ListArray:
@@ -204,22 +205,18 @@ def _inserted(users: np.ndarray, train: Histories, added: Histories, seed: int) 
 
 
 def _lists(rows: Histories) -> pa.ListArray:
-    return pa.ListArray.from_arrays(_offsets(rows.indptr), pa.array(rows.items, pa.int32()))
-
-
-def _offsets(starts: np.ndarray) -> pa.Array:
-    return pa.array(starts.astype(np.int32))
+    return lists_of(rows.indptr, pa.array(rows.items, pa.int32()))
 
 
 def _cut(batch: pa.Table) -> tuple[np.ndarray, Histories, Histories, np.ndarray]:
     """Users, their training and held-out items, and the weights of the former, float32."""
     lists = batch["items"].combine_chunks()
-    lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths = lengths_of(lists)
     ends = batch["train_end"].to_numpy().astype(np.int64)
-    every = Histories(np.concatenate([[0], np.cumsum(lengths)]), lists.flatten().to_numpy().astype(np.int32))
-    early = np.arange(len(every.items)) - np.repeat(every.indptr[:-1], lengths) < np.repeat(ends, lengths)
+    items = lists.flatten().to_numpy().astype(np.int32)
+    early = places_of(lengths) < np.repeat(ends, lengths)
     parts = [
-        Histories(np.concatenate([[0], np.cumsum(count)]), every.items[which])
+        Histories(offsets_of(count), items[which])
         for count, which in ((ends, early), (lengths - ends, ~early))
     ]
     return batch["user"].to_numpy(), *parts, observed_weights(batch, early)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from longtail.arrays import lengths_of, lists_of, offsets_of, rows_of
 from longtail.recipe import Resources
 from longtail.schema import ANSWER
 from longtail.workspace.place import Place
@@ -159,7 +160,7 @@ class Engine:
         started = time.monotonic()
         outputs = self._answers(batch)
         table = batch.drop_columns(["prompts", "options"])
-        counts = np.diff(_column(batch, "prompts").offsets.to_numpy())
+        counts = lengths_of(batch["prompts"])
         columns = _answer_columns(outputs, counts, time.monotonic() - started)
         for name, column in columns.items():
             table = table.append_column(name, column)
@@ -213,7 +214,7 @@ def _end_with(children: list[multiprocessing.Process]) -> None:
 
 def _answer_columns(outputs: list[Any], counts: np.ndarray, seconds: float) -> dict[str, pa.Array]:
     """The columns that the engine adds, from the outputs of all rows and each row's number of questions."""
-    rows = np.repeat(np.arange(len(counts)), counts)
+    rows = rows_of(counts)
     errors: list[str | None] = [None] * len(counts)
     prompt_tokens, output_tokens = np.zeros(len(counts), np.int32), np.zeros(len(counts), np.int32)
     for row, output in zip(rows.tolist(), outputs, strict=True):
@@ -245,7 +246,7 @@ def _answer_columns(outputs: list[Any], counts: np.ndarray, seconds: float) -> d
     tokens = (prompt_tokens + output_tokens).astype(np.float64)
     shares = tokens / max(1.0, tokens.sum())
     return {
-        "answers": pa.ListArray.from_arrays(_offsets(kept), answers),
+        "answers": lists_of(offsets_of(kept), answers),
         "prompt_tokens": pa.array(prompt_tokens),
         "output_tokens": pa.array(output_tokens),
         "seconds": pa.array((seconds * shares).astype(np.float32)),
@@ -255,11 +256,7 @@ def _answer_columns(outputs: list[Any], counts: np.ndarray, seconds: float) -> d
 
 def _lists(values: list[list[Any]], kind: pa.DataType) -> pa.ListArray:
     flat = [value for one in values for value in one]
-    return pa.ListArray.from_arrays(_offsets([len(one) for one in values]), pa.array(flat, kind))
-
-
-def _offsets(lengths: Any) -> pa.Array:
-    return pa.array(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int32))
+    return lists_of(offsets_of([len(one) for one in values]), pa.array(flat, kind))
 
 
 def _column(table: pa.Table, name: str) -> pa.ListArray:

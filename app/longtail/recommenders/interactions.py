@@ -6,12 +6,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_matrix
 
+from longtail.arrays import latest, lengths_of, offsets_of, places_of, rows_of
 from longtail.errors import InputError
 
 
@@ -51,7 +51,7 @@ class Interactions:
         """From rows of `schema.FUSED`; row number must equal user code once sorted by `user`."""
         table = table.sort_by("user").combine_chunks()
         items, weights = table["items"].combine_chunks(), table["weights"].combine_chunks()
-        indptr = _starts(pa.compute.list_value_length(items).to_numpy(zero_copy_only=False))
+        indptr = offsets_of(lengths_of(items))
         places, sequence = table["sequence"].combine_chunks(), None
         if places.null_count < len(places):
             lengths = np.diff(indptr)
@@ -73,7 +73,7 @@ class Interactions:
     @cached_property
     def matrix(self) -> csr_matrix:
         """Weights as users x items; an item that occurs twice for a user counts with its largest weight."""
-        users = np.repeat(np.arange(self.n_users), np.diff(self.indptr))
+        users = rows_of(np.diff(self.indptr))
         order = np.lexsort((-self.weights, self.items, users))
         users, items, weights = users[order], self.items[order], self.weights[order]
         first = np.ones(len(users), bool)
@@ -83,8 +83,8 @@ class Interactions:
     @property
     def was_observed(self) -> np.ndarray:
         """bool [n]: the entry was observed, not generated."""
-        step = np.arange(len(self.items)) - np.repeat(self.indptr[:-1], np.diff(self.indptr))
-        return step < np.repeat(self.observed, np.diff(self.indptr))
+        lengths = np.diff(self.indptr)
+        return places_of(lengths) < np.repeat(self.observed, lengths)
 
     def history(self, user: int) -> np.ndarray:
         """The observed items of a user, oldest first: what is asked with, and what is masked. Never a generated item."""
@@ -108,12 +108,12 @@ class Histories:
     @classmethod
     def observed(cls, train: Interactions) -> "Histories":
         """The observed part of a training set: what is asked with and what is masked."""
-        return cls(_starts(train.observed), train.items[train.was_observed].astype(np.int32))
+        return cls(offsets_of(train.observed), train.items[train.was_observed].astype(np.int32))
 
     @classmethod
     def of(cls, histories: Iterable[np.ndarray]) -> "Histories":
         rows = [np.asarray(row, np.int32) for row in histories]
-        return cls(_starts([len(row) for row in rows]), np.concatenate([np.zeros(0, np.int32), *rows]))
+        return cls(offsets_of([len(row) for row in rows]), np.concatenate([np.zeros(0, np.int32), *rows]))
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -125,7 +125,7 @@ class Histories:
     @property
     def rows(self) -> np.ndarray:
         """Row of every entry, int64 [n]."""
-        return np.repeat(np.arange(len(self)), self.lengths)
+        return rows_of(self.lengths)
 
     @property
     def steps_back(self) -> np.ndarray:
@@ -134,7 +134,7 @@ class Histories:
 
     def take(self, rows: np.ndarray) -> "Histories":
         places, lengths = latest(self.indptr, rows)
-        return Histories(_starts(lengths), self.items[places])
+        return Histories(offsets_of(lengths), self.items[places])
 
     def followed_by(self, later: "Histories") -> "Histories":
         """Each row with the same row of `later` behind it."""
@@ -159,22 +159,6 @@ class Histories:
         kept = last_first[kept]
         cells = (self.rows[kept], self.items[kept])
         return csr_matrix((values[kept].astype(np.float32), cells), shape=(len(self), n_items))
-
-
-def latest(starts: np.ndarray, rows: np.ndarray, length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Where the last `length` entries, or all, of some rows of a ragged array lie, one row behind the other: places
-    int64 [n], and how many each row has [rows].
-    """
-    ends = starts[1:][rows]
-    lengths = ends - starts[:-1][rows]
-    if length is not None:
-        lengths = np.minimum(lengths, length)
-    offsets = np.cumsum(lengths) - lengths
-    return np.arange(lengths.sum()) + np.repeat(ends - lengths - offsets, lengths), lengths
-
-
-def _starts(lengths: Any) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from longtail.errors import InputError
 from longtail.recommenders import build
-from longtail.recommenders.interactions import Interactions, Preferences, latest
+from longtail.recommenders.interactions import Interactions, Preferences
 from longtail.recommenders.models.losses import NextItemLoss
 from longtail.recommenders.models.sasrec import SASRecSection as Section
 from longtail.recommenders.models.sasrec_model import Batches, SASRec
@@ -184,12 +184,6 @@ def test_the_observed_log_trains_as_it_always_did(loss: str) -> None:
     section = Section(dim=8, epochs=3, batch=16, max_length=5, loss=loss, negatives=10)
     model = build("sasrec", section, seed=1).fit(interactions(rows, 30))
     np.testing.assert_allclose(model.curve["loss"], PINNED[loss], rtol=1e-5)
-
-
-def test_latest_entries_of_ragged_rows() -> None:
-    starts = np.array([0, 0, 3, 4])
-    place, lengths = latest(starts, np.array([2, 0, 1]), 2)
-    assert place.tolist() == [3, 1, 2] and lengths.tolist() == [1, 0, 2]
 
 
 def test_a_target_of_no_weight_has_no_gradient() -> None:

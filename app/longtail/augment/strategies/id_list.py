@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
+from longtail.arrays import lengths_of, offsets_of
 from longtail.augment.proposals import NOTHING, OPEN, Proposals
 from longtail.augment.strategies.candidates import check_context, longest_items
 from longtail.augment.strategies.spec import StrategySpec, Tools
@@ -79,7 +79,7 @@ class IdList:
 
     def _seats(self, answers: pa.Table) -> np.ndarray:
         """Items that a row may add, int64 [rows]."""
-        lengths = pc.list_value_length(answers["history"]).to_numpy()
+        lengths = lengths_of(answers["history"])
         if self.section.share is None:
             return np.full(len(lengths), self.section.length)
         allowed = np.floor((self.section.share * lengths).round(6)).astype(np.int64)
@@ -88,7 +88,7 @@ class IdList:
     def _tokens(self, answers: pa.Table) -> Proposals:
         """The written tokens before the end of the list. A token that is no item names nothing of the catalogue."""
         said = Spoken.of(answers)
-        ends = np.concatenate([[0], np.cumsum(said.written == self.prompts.end)])
+        ends = offsets_of(said.written == self.prompts.end)  # how many ends stand before each token
         lengths = np.diff(said.written_starts)
         listed = ends[1:] == np.repeat(ends[said.written_starts[:-1]], lengths)
         rows = np.repeat(said.rows, lengths)[listed]

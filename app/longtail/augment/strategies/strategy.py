@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from longtail.arrays import entry_rows, lengths_of, nested, offsets_of, views_of
 from longtail.augment.ledger import identity
 from longtail.augment.proposals import Proposals
 from longtail.llm.prompts.building import Prompts
@@ -55,11 +56,8 @@ def requests(batch: pa.Table, strategy: Strategy, salt: str, seed: int) -> pa.Ta
     asked.
     """
     columns: dict[str, list[Any]] = {name: [] for name in REQUESTS.names}
-    histories = batch["items"].combine_chunks()
-    starts, items = histories.offsets.to_numpy(), histories.values.to_numpy()
     users = zip(*(batch[name].to_pylist() for name in ("user", "user_id", "train_end")), strict=True)
-    for row, (user, user_id, train) in enumerate(users):
-        own = items[starts[row] : starts[row + 1]]
+    for own, (user, user_id, train) in zip(views_of(batch["items"].combine_chunks()), users, strict=True):
         history, held_out = own[:train], own[train:]
         if not train:
             continue
@@ -73,7 +71,7 @@ def requests(batch: pa.Table, strategy: Strategy, salt: str, seed: int) -> pa.Ta
             values = (name, user, user_id, history, held_out, shown, asked.prompts, options)
             for column, value in zip(REQUESTS.names, values, strict=True):
                 columns[column].append(value)
-    return pa.table({field.name: _array(columns[field.name], field.type) for field in REQUESTS}, REQUESTS)
+    return pa.table({field.name: nested(columns[field.name], field.type) for field in REQUESTS}, REQUESTS)
 
 
 def rng_of(seed: int, user: int) -> Rng:
@@ -83,21 +81,8 @@ def rng_of(seed: int, user: int) -> Rng:
 
 def prompt_column(values: list[Any]) -> pa.ListArray:
     """Lists of token ids, or lists of such lists, as a column."""
-    nested = any(isinstance(value, list) for value in values)
-    return _array(values, pa.list_(pa.list_(pa.int32())) if nested else pa.list_(pa.int32()))
-
-
-def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """pa.array for lists of NumPy arrays too, at any depth; much faster than through Python numbers."""
-    if not pa.types.is_list(kind):
-        return pa.array(values, kind)
-    lengths = np.fromiter((len(value) for value in values), np.int64, len(values))
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-    inner = kind.value_type
-    if pa.types.is_list(inner):
-        return pa.ListArray.from_arrays(offsets, _array([part for value in values for part in value], inner))
-    flat = np.concatenate([np.zeros(0, np.int32), *values]).astype(np.int32, copy=False)
-    return pa.ListArray.from_arrays(offsets, pa.array(flat, inner))
+    deeper = any(isinstance(value, list) for value in values)
+    return nested(values, pa.list_(pa.list_(pa.int32())) if deeper else pa.list_(pa.int32()))
 
 
 @dataclass(frozen=True)
@@ -123,10 +108,9 @@ class Spoken:
             name: said.field(name) for name in ("written", "written_logprobs", "options", "option_logprobs")
         }
         flat = {name: column.flatten().to_numpy() for name, column in fields.items()}
-        starts = {name: _starts(fields[name]) for name in ("written", "options")}
-        rows = lists.value_parent_indices().to_numpy(zero_copy_only=False)
+        starts = {name: offsets_of(lengths_of(fields[name])) for name in ("written", "options")}
         return cls(
-            rows=rows,
+            rows=entry_rows(lists),
             option_starts=starts["options"],
             options=flat["options"],
             option_logprobs=flat["option_logprobs"],
@@ -134,8 +118,3 @@ class Spoken:
             written=flat["written"],
             written_logprobs=flat["written_logprobs"],
         )
-
-
-def _starts(lists: pa.ListArray) -> np.ndarray:
-    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
-    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
 
+from longtail.arrays import lists_of, offsets_of
 from longtail.data import Prepared
 from longtail.errors import InputError
 from longtail.llm.examples.tasks import History, Tasks
@@ -185,9 +186,9 @@ def _rows(batch: pa.Table, *, tasks: Any, hints: Any, plan: _Plan) -> pa.Table:
 
 def _table(made: list[tuple[str, int, int, Task, Example]]) -> pa.Table:
     files, keys, users, names, examples = zip(*made, strict=True) if made else ((),) * 5
-    starts = np.concatenate([[0], np.cumsum([len(example.tokens) for example in examples])]).astype(np.int32)
+    offsets = offsets_of([len(example.tokens) for example in examples])
     tokens, weights = (
-        pa.ListArray.from_arrays(starts, np.concatenate([np.empty(0, dtype), *arrays], dtype=dtype))
+        lists_of(offsets, np.concatenate([np.empty(0, dtype), *arrays], dtype=dtype))
         for dtype, arrays in (
             (np.int32, [example.tokens for example in examples]),
             (np.float32, [example.weights for example in examples]),

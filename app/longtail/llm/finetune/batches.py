@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from longtail.arrays import views_of
 from longtail.llm.prompts.example import Example
 from longtail.workspace.place import Place
 
@@ -94,17 +94,9 @@ class Batches:
     def _read(self, epoch: int, shard: int, first: int) -> tuple[list[Example], list[int]]:
         table = self._shards[shard][0].read_table()
         order = np.random.default_rng([self.seed, epoch, shard]).permutation(table.num_rows)[first:]
-        tokens, weights = (_lists(table[name]) for name in ("tokens", "weights"))
+        tokens, weights = (views_of(table[name].combine_chunks()) for name in ("tokens", "weights"))
         users = table["user"].to_numpy()
         return [Example(tokens[row], weights[row]) for row in order], users[order].tolist()
-
-
-def _lists(column: pa.ChunkedArray) -> list[np.ndarray]:
-    """Rows of a list column as views of one array."""
-    whole = column.combine_chunks()
-    whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
-    flat, ends = whole.values.to_numpy(), whole.offsets.to_numpy()
-    return [flat[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
 
 
 def shares(lengths: Sequence[int], workers: int, most_tokens: int) -> list[list[list[int]]]:

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from longtail.arrays import Groups, steps
+from longtail.arrays import offsets_of, places_of
+from longtail.attention_groups import AttentionGroups
 from longtail.errors import InputError
 from longtail.llm.prompts.example import Example
 
@@ -38,7 +39,7 @@ class Pack:
     taught: torch.Tensor
     targets: torch.Tensor
     weights: torch.Tensor
-    groups: Groups
+    groups: AttentionGroups
 
     @classmethod
     def of(cls, examples: Sequence[Example], device: torch.device) -> Self:
@@ -46,10 +47,12 @@ class Pack:
         lengths = np.array([len(example.tokens) for example in examples])
         tokens = np.concatenate([example.tokens for example in examples]).astype(np.int64)
         weights = np.concatenate([example.weights for example in examples]).astype(np.float32)
-        weights[np.cumsum(lengths) - lengths] = 0.0  # nothing stands before a first token
+        weights[offsets_of(lengths)[:-1]] = 0.0  # nothing stands before a first token
         targets = np.flatnonzero(weights)
-        arrays = (tokens, steps(lengths), targets - 1, tokens[targets], weights[targets])
-        return cls(*(torch.from_numpy(array).to(device) for array in arrays), Groups.of(lengths, device))
+        arrays = (tokens, places_of(lengths), targets - 1, tokens[targets], weights[targets])
+        return cls(
+            *(torch.from_numpy(array).to(device) for array in arrays), AttentionGroups.of(lengths, device)
+        )
 
 
 def token_losses(model: nn.Module, pack: Pack) -> torch.Tensor:
@@ -106,7 +109,7 @@ def packed_attention(
     value: torch.Tensor,
     attention_mask: None,
     scaling: float,
-    groups: Groups,
+    groups: AttentionGroups,
     dropout: float = 0.0,
     sliding_window: int | None = None,
     **_: Any,

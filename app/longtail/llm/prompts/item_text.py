@@ -10,6 +10,8 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+from longtail.arrays import offsets_of
+
 MAX_TITLE = 120
 """Characters of a title that a prompt carries: enough to tell items apart, too few to fill the context."""
 
@@ -75,7 +77,7 @@ class ItemTokens:
         ids = tokenizer(list_texts(items, rendering), add_special_tokens=False)["input_ids"]
         lengths = np.fromiter((len(one) for one in ids), np.int64, len(ids))
         tokens = np.fromiter((token for one in ids for token in one), np.int32, int(lengths.sum()))
-        return cls(tokens, np.concatenate([[0], np.cumsum(lengths)]))
+        return cls(tokens, offsets_of(lengths))
 
     def __len__(self) -> int:
         return len(self.indptr) - 1

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from longtail.arrays import offsets_of
+
 
 @dataclass(frozen=True)
 class Window:
@@ -25,7 +27,7 @@ def windows(lengths: np.ndarray, history: int, budget: int) -> Iterator[Window]:
     lengths int [T]: tokens of the items. A window moves by half of itself, so that half of it, in items or in tokens,
     is known before its first target. A target longer than the budget is an empty window.
     """
-    ends = np.concatenate([[0], np.cumsum(lengths)])
+    ends = offsets_of(lengths)
     step = max(1, history // 2)
     start, first = 0, 1
     while first < len(lengths):

@@ -7,6 +7,7 @@ from implicit.nearest_neighbours import ItemItemRecommender
 from pydantic import Field
 from scipy.sparse import csr_matrix, diags
 
+from longtail.arrays import offsets_of, rows_of
 from longtail.recipe import RecommenderSection
 from longtail.recipe.section import Positive
 from longtail.recommenders.declaration import RecommenderSpec
@@ -63,14 +64,14 @@ def _scaled(ratings: csr_matrix, section: ItemCFSection) -> csr_matrix:
 
 def _nearest(similarity: csr_matrix, k: int) -> csr_matrix:
     """At most the k largest entries of each row, best first, the diagonal left out."""
-    rows = np.repeat(np.arange(similarity.shape[0]), np.diff(similarity.indptr))
+    rows = rows_of(np.diff(similarity.indptr))
     other = (rows != similarity.indices) & (similarity.data > 0)
     rows, columns, values = rows[other], similarity.indices[other], similarity.data[other]
     order = np.lexsort((columns, -values, rows))
     rows, columns, values = rows[order], columns[order], values[order]
     near = np.arange(len(rows)) - np.searchsorted(rows, rows) < k
     lengths = np.bincount(rows[near], minlength=similarity.shape[0])
-    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    indptr = offsets_of(lengths)
     return csr_matrix((values[near].astype(np.float32), columns[near], indptr), shape=similarity.shape)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_matrix
 
+from longtail.arrays import lengths_of, lists_of, offsets_of, rows_of
 from longtail.errors import InputError
 from longtail.recipe.tuning import Axis
 from longtail.recommenders.interactions import Histories
@@ -42,7 +43,7 @@ class Neighbours(Recommender):
         if len(items) and not 0 <= items.min() <= items.max() < self.n_items:
             raise InputError(f"items: {items.min()}..{items.max()}, the catalogue has 0..{self.n_items - 1}.")
         found = self.similarity[items]
-        rows = np.repeat(np.arange(len(items)), np.diff(found.indptr))
+        rows = rows_of(np.diff(found.indptr))
         places = np.arange(found.nnz) - found.indptr[rows]
         near = places < k
         neighbours = np.full((len(items), k), -1, np.int32)
@@ -85,11 +86,10 @@ class Neighbours(Recommender):
 
     def save(self, place: Place) -> None:
         super().save(place)
-        starts = self.similarity.indptr.astype(np.int32)
         columns = {
             "item": pa.array(np.arange(self.n_items), pa.int32()),
-            "neighbours": pa.ListArray.from_arrays(starts, self.similarity.indices.astype(np.int32)),
-            "scores": pa.ListArray.from_arrays(starts, self.similarity.data.astype(np.float32)),
+            "neighbours": lists_of(self.similarity.indptr, self.similarity.indices.astype(np.int32)),
+            "scores": lists_of(self.similarity.indptr, self.similarity.data.astype(np.float32)),
         }
         (place / "neighbours.parquet").write_table(pa.table(columns))
 
@@ -97,8 +97,7 @@ class Neighbours(Recommender):
         super().load(place)
         table = (place / "neighbours.parquet").read_table().combine_chunks()
         lists = table["neighbours"].combine_chunks()
-        lengths = pa.compute.list_value_length(lists).to_numpy(zero_copy_only=False)
-        starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        starts = offsets_of(lengths_of(lists))
         scores = table["scores"].combine_chunks().flatten().to_numpy()
         self.similarity = csr_matrix(
             (scores, lists.flatten().to_numpy(), starts), shape=(self.n_items, self.n_items)
@@ -109,7 +108,7 @@ class Neighbours(Recommender):
 def neighbour_matrix(items: np.ndarray, scores: np.ndarray, n_items: int) -> csr_matrix:
     """CSR from lists of the best, [rows, k]: entries of index -1 or without a positive score are left out."""
     kept = (items >= 0) & (scores > 0)
-    indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
+    indptr = offsets_of(kept.sum(axis=1))
     return csr_matrix((scores[kept], items[kept], indptr), shape=(len(items), n_items))
 
 

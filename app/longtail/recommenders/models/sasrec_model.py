@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from longtail.recommenders.interactions import Histories, Interactions, latest
+from longtail.arrays import latest, offsets_of
+from longtail.recommenders.interactions import Histories, Interactions
 from longtail.recommenders.models.losses import NextItemLoss
 from longtail.recommenders.models.sasrec import SASRecSection
 from longtail.recommenders.models.transformer import Layout, Transformer
@@ -185,7 +186,7 @@ class SASRec(TrainedRecommender, DotRecommender):
         asked = Histories.observed(train)
         if train.sequence is not None:  # what was added has its place among the observed
             read, added, lengths = train.sequence, added[:0], np.diff(train.indptr)
-        starts = np.concatenate([[0], np.cumsum(lengths)])
+        starts = offsets_of(lengths)
         return {
             "starts": starts,
             "sequences": train.items[read],

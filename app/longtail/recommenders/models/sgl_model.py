@@ -7,6 +7,7 @@ import torch
 from scipy.sparse import csr_matrix
 from torch.nn import functional
 
+from longtail.arrays import rows_of
 from longtail.recommenders.models.factors import Factors, FactorsLearner
 from longtail.recommenders.models.propagation import Propagation
 from longtail.recommenders.models.sgl import SGLSection
@@ -63,7 +64,7 @@ def info_nce(one: torch.Tensor, other: torch.Tensor, temperature: float) -> torc
 def without_edges(ratings: csr_matrix, share: float, rng: np.random.Generator) -> csr_matrix:
     """Leave out this share of the entries, drawn uniformly."""
     kept = rng.permutation(ratings.nnz) >= round(share * ratings.nnz)
-    rows = np.repeat(np.arange(ratings.shape[0]), np.diff(ratings.indptr))
+    rows = rows_of(np.diff(ratings.indptr))
     cells = (rows[kept], ratings.indices[kept])
     return csr_matrix((ratings.data[kept], cells), shape=ratings.shape)
 

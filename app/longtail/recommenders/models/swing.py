@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 from scipy.sparse import csr_matrix, vstack
 
+from longtail.arrays import offsets_of, rows_of
 from longtail.recipe import RecommenderSection
 from longtail.recipe.section import Positive
 from longtail.recommenders.declaration import RecommenderSpec
@@ -76,15 +77,15 @@ def capped(
     if max_items is not None:
         ends = np.repeat(train.indptr[1:], np.diff(train.indptr))
         late = ends - np.arange(len(train.items)) <= max_items
-        users = np.repeat(np.arange(train.n_users), np.diff(train.indptr))[late]
-        starts = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=train.n_users))])
+        users = rows_of(np.diff(train.indptr))[late]
+        starts = offsets_of(np.bincount(users, minlength=train.n_users))
         latest = Interactions(starts, train.items[late], train.weights[late], np.diff(starts), train.n_items)
         left_out["users over max_items"] = int((np.diff(train.indptr) > max_items).sum())
         left_out["interactions dropped"] = len(late) - int(late.sum())
         ratings = latest.matrix
     if max_users is not None:
         by_item = ratings.tocsc()
-        items = np.repeat(np.arange(train.n_items), np.diff(by_item.indptr))
+        items = rows_of(np.diff(by_item.indptr))
         drawn = np.lexsort((np.random.default_rng(seed).random(by_item.nnz), items))
         over = np.arange(by_item.nnz) - by_item.indptr[items] >= max_users
         by_item.data[drawn[over]] = 0
@@ -140,7 +141,7 @@ def swing_block(
     log, codes = ordered(part, ratings, formula)
     own = np.diff(log.user_starts)
     inside = _sums(log.items < log.inside, log.user_starts)
-    starts = np.concatenate([[0], np.cumsum(np.where(own > 1, inside * own, 0))])
+    starts = offsets_of(np.where(own > 1, inside * own, 0))
     tables = np.empty(starts[-1], np.float32)
     items = np.full((len(part), min(neighbours, len(codes))), -1, np.int32)
     scores = np.zeros(items.shape, np.float32)
@@ -193,7 +194,7 @@ def _sum_rows(
 
 def _sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Sums int64 of values[starts[r] : starts[r + 1]]."""
-    return np.diff(np.concatenate([[0], np.cumsum(values, dtype=np.int64)])[starts])
+    return np.diff(offsets_of(values)[starts])
 
 
 def _in_threads(call: Callable[[int, int], None], costs: np.ndarray, threads: int) -> None:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from longtail.arrays import Groups, steps
+from longtail.arrays import places_of
+from longtail.attention_groups import AttentionGroups
 from longtail.recommenders.models.dropping import Dropout, dropout, dropping_attention
 from longtail.recommenders.models.sasrec import SASRecSection
 
@@ -26,15 +27,15 @@ class Layout:
 
     positions: torch.Tensor
     last: torch.Tensor
-    groups: Groups
+    groups: AttentionGroups
 
     @classmethod
     def of(cls, lengths: np.ndarray, max_length: int, device: torch.device) -> "Layout":
         """For sequences of `lengths` int [sequences], each 1..max_length, in the order in which they lie flat."""
-        positions = max_length - np.repeat(lengths, lengths) + steps(lengths)
+        positions = max_length - np.repeat(lengths, lengths) + places_of(lengths)
         last = np.cumsum(lengths) - 1
         positions, last = (torch.from_numpy(array).to(device) for array in (positions, last))
-        return cls(positions, last, Groups.of(lengths, device))
+        return cls(positions, last, AttentionGroups.of(lengths, device))
 
 
 class Transformer(nn.Module):

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from longtail.arrays import lengths_of, offsets_of, places_of, rows_of
 from longtail.data import read_histories
 from longtail.recipe import RecommenderSection
 from longtail.recommenders.interactions import Interactions, Targets
@@ -28,7 +28,7 @@ def read_observed(data: Place) -> Interactions:
     train_end = histories["train_end"].to_numpy().astype(np.int64)
     trained = position < train_end[rows]
     return Interactions(
-        indptr=np.concatenate([[0], np.cumsum(train_end)]),
+        indptr=offsets_of(train_end),
         items=taken[trained],
         weights=observed_weights(histories, trained),
         observed=train_end,
@@ -62,7 +62,5 @@ def read_validation(data: Place) -> Targets:
 def _flat(histories: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row int64, item int32 and position in the row int64 of every interaction; a row is a user."""
     items = histories["items"].combine_chunks()
-    lengths = pc.list_value_length(items).to_numpy(zero_copy_only=False)
-    rows = np.repeat(np.arange(len(items)), lengths)
-    position = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return rows, items.flatten().to_numpy(), position
+    lengths = lengths_of(items)
+    return rows_of(lengths), items.flatten().to_numpy(), places_of(lengths)

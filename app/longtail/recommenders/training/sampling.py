@@ -8,6 +8,7 @@ import numba
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from longtail.arrays import rows_of
 from longtail.recommenders.training.training_loop import Arrays
 
 
@@ -82,7 +83,7 @@ class Batches:
             shape=settings["shape"],
         )
         self.negatives = Negatives(self.ratings)
-        users = np.repeat(np.arange(self.ratings.shape[0]), np.diff(self.ratings.indptr))
+        users = rows_of(np.diff(self.ratings.indptr))
         usable = self.negatives.possible[users]
         self.users, self.items = users[usable], self.ratings.indices[usable].astype(np.int64)
         self.weights = self.ratings.data[usable]
