@@ -54,9 +54,9 @@ def entry_rows(lists: pa.Array | pa.ChunkedArray) -> np.ndarray:
 def entries_between(
     lists: pa.ListArray, starts: np.ndarray, ends: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The entries of each list from place `starts` [lists] on, before `ends` [lists] if given.
+    """The entries of each list from place `starts` [lists] on, and before place `ends` [lists] if it is given.
 
-    Rows int64 [n] and values [n], in order.
+    Returns the row of each entry int64 [n] and its value [n], in the order of the lists.
     """
     lengths = lengths_of(lists)
     rows, places = rows_of(lengths), places_of(lengths)
