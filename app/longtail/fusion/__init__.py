@@ -1,4 +1,4 @@
-"""Fusion: observed and generated interactions become the variants of the training set, and their controls."""
+"""Fusion: makes the variants of the training set, and their controls, from observed and generated interactions."""
 
 from typing import Any
 

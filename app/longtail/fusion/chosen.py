@@ -1,4 +1,7 @@
-"""From judged answers to what a variant adds to each user: arrays over all users, 4 bytes an item; only for Ray tasks."""
+"""The items that a variant adds to each user, from judged answers: arrays over all users, 4 bytes per item.
+
+Only for Ray tasks.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ SCREENING = "screening"
 
 @dataclass(frozen=True)
 class Chosen:
-    """Row number == user: the items that are added, and the observed ones that are screened out."""
+    """The items that are added to each user, and the observed items that are screened out. Row i is that of user i."""
 
     added: Histories
     dropped: Histories
@@ -32,7 +35,8 @@ def choose(
 ) -> Chosen:
     """Read the published answers of a variant's strategies; `settings` judges anew what the recipe's judge decides.
 
-    `generated` takes as many as the judge keeps of each user, but by the generator's own probability alone.
+    `generated` takes the same number of items per user as the judge keeps, but chooses them only by the generator's
+    probability.
     """
     added, dropped = [], []
     for strategy, place in answers.items():
@@ -50,11 +54,11 @@ def choose(
 
 
 def preferences(answers: Place, strategy: str, seed: int | None, target: Place) -> int:
-    """Write the decided pairs of a strategy as `schema.PREFERENCES`; how many.
+    """Write the decided pairs of a strategy as rows of `schema.PREFERENCES` to `target`. Returns their number.
 
-    With a seed a coin says which of the two is preferred, of the same pairs and with the same weights: the control that
-    shows what the LLM's word is worth. Llama4Rec's triples (`pairs`) join the main loss unweighted (papers 2.2); others
-    weigh what the LLM is sure of.
+    If a seed is given, the preferred item of each pair is drawn at random, with the same pairs and weights: the control
+    for the LLM's preferences. Llama4Rec's triples (`pairs`) join the BPR loss without a weight (arXiv 2401.13870, data
+    augmentation). The pairs of other strategies are weighted by the LLM's probability of the preferred item.
     """
     rng, total = np.random.default_rng(seed), 0
     for number, file in enumerate(answers.files(".parquet")):
@@ -83,7 +87,7 @@ def preferences(answers: Place, strategy: str, seed: int | None, target: Place) 
 
 
 def _pairs(table: pa.Table, outcome: str) -> tuple[np.ndarray, np.ndarray]:
-    """Users and items of the proposals with this outcome, the surest of a user first."""
+    """Users and items of the proposals with this outcome, for each user the most confident first."""
     lists = table["proposals"].combine_chunks()
     flat = lists.flatten()
     which = pc.equal(flat.field("outcome"), outcome).fill_null(False).to_numpy(zero_copy_only=False)
@@ -95,7 +99,7 @@ def _pairs(table: pa.Table, outcome: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _by_user(parts: Iterable[tuple[np.ndarray, np.ndarray]], n_users: int) -> Histories:
-    """Each item of a user once, in the order in which it came."""
+    """The items of each user, each once, in the order of `parts`."""
     parts = [(np.zeros(0, np.int64), np.zeros(0, np.int32)), *parts]
     users = np.concatenate([part[0] for part in parts]).astype(np.int64)
     items = np.concatenate([part[1] for part in parts])

@@ -1,5 +1,7 @@
-"""What every lift is held against: as many interactions per user without an LLM. A control copies all that a strategy does
-but the LLM: how many items each user gets, whether they are the best of all or of some candidates, whether they are sampled.
+"""Controls: the same number of interactions per user without an LLM, to which every lift is compared.
+
+A control copies everything of a strategy except the LLM: how many items each user gets, whether they are the best of
+all items or of some candidates, and whether they are sampled.
 """
 
 from dataclasses import dataclass
@@ -15,25 +17,26 @@ from longtail.recommenders.models.neighbours import Neighbours
 from longtail.recommenders.recommender import Recommender
 
 SCORES_AT_ONCE = 2**22
-"""So many scores (users x items) of `Sampled` exist at a time: 16 MiB of float32."""
+"""The number of scores (users x items) that `Sampled` holds at a time: 16 MiB of float32."""
 
 
 class Control(Protocol):
-    """Where the items of a control come from. Picklable: it travels to Ray tasks once."""
+    """The source of a control's items. Picklable: it is sent to Ray tasks once."""
 
     def items(
         self, users: np.ndarray, train: Histories, held_out: Histories, counts: np.ndarray
     ) -> Histories:
-        """For each of users int [n] `counts` int [n] items, fewer where there are no more; row number == place in `users`.
+        """The items for each of users int [n]: `counts` int [n] of them, or fewer if there are not enough.
 
-        None of them is in the same row of `train` or `held_out`. What a user gets depends on that user alone.
+        Row i is that of users[i]. No item is in the same row of `train` or `held_out`. The items of a user do not
+        depend on the other users.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """At random, in proportion to `weights` float64 [n_items]."""
+    """Items drawn at random, in proportion to `weights` float64 [n_items]."""
 
     weights: np.ndarray
     seed: int
@@ -46,7 +49,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Best:
-    """A recommender's own best. Of ItemCF the strongest control: all that the log says by itself."""
+    """The best items of a recommender. ItemCF's are the strongest control: they use only the log."""
 
     model: Recommender
 
@@ -58,7 +61,10 @@ class Best:
 
 @dataclass(frozen=True)
 class Sampled:
-    """Of a recommender's list, as `id_list` samples an LLM's: an item's share of all scores is its probability."""
+    """Items sampled from a recommender's list, as `id_list` samples from an LLM: with temperature and top-p.
+
+    The probability of an item is its share of the sum of all scores.
+    """
 
     model: Recommender
     temperature: float
@@ -80,14 +86,17 @@ class Sampled:
         return Histories.of(found)
 
     def _sampled(self, scores: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` different items, one after the other: each of the smallest set of what is left that has `top_p` of it."""
+        """Draw `count` different items, one after the other.
+
+        Each is drawn from the smallest set of the items still left that has the share `top_p` of their probability.
+        """
         possible = np.flatnonzero(scores > 0)
         items = possible[np.argsort(-scores[possible], kind="stable")]
         shares = (scores[items].astype(np.float64) / scores[items[:1]]) ** (1 / self.temperature)
         taken = []
         for _ in range(min(count, len(items))):
             ends = np.cumsum(shares)
-            # Of those that may be drawn.
+            # The last item that may be drawn.
             last = min(int(np.searchsorted(ends, self.top_p * ends[-1])), len(ends) - 1)
             chosen = min(int(np.searchsorted(ends, rng.random() * ends[last], side="right")), last)
             taken.append(items[chosen])
@@ -97,9 +106,9 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Picked:
-    """Of the candidates that `insertion` showed, those that a recommender ranks first; the first drawn of equals.
+    """Among the candidates that `insertion` showed to the LLM, the ones that a recommender ranks first.
 
-    pool int32: what the candidates are drawn from; shown: how many of them.
+    Of equal ones, the first drawn. pool int32: the items from which candidates are drawn; shown: how many are drawn.
     """
 
     model: Neighbours
@@ -127,18 +136,20 @@ class Picked:
 def drawn(
     users: np.ndarray, known: Histories, counts: np.ndarray, weights: np.ndarray, seed: int
 ) -> Histories:
-    """For each user `counts` items int [users], drawn without replacement in proportion to `weights` [n_items].
+    """Draw `counts` int [users] items for each user, without replacement, in proportion to `weights` [n_items].
 
-    known: the items of each user that may not be drawn, held-out ones among them. What a user gets depends on seed and user
-    alone. Where too few items are possible all of them are taken. Drawing again what was refused is the same
-    distribution as drawing from what is left.
+    known: the items of each user that must not be drawn, held-out items included. The items of a user depend only on
+    seed and user. If there are too few possible items, all of them are taken. An item that must not be drawn is drawn
+    again; this gives the same distribution as drawing only from the possible items.
     """
     ends = np.cumsum(weights, dtype=np.float64)
     possible = np.flatnonzero(weights > 0)
     found = []
     for row, (user, count) in enumerate(zip(users.tolist(), counts.tolist(), strict=True)):
         taken, rng = set(known.items[known.indptr[row] : known.indptr[row + 1]].tolist()), rng_of(seed, user)
-        if 2 * (count + len(taken)) >= len(possible):  # nearly all: refusing would go on for long
+        if 2 * (count + len(taken)) >= len(
+            possible
+        ):  # nearly all items: most draws would have to be repeated
             rest = np.setdiff1d(possible, list(taken))
             share = weights[rest] / weights[rest].sum() if len(rest) else None
             found.append(rng.choice(rest, min(count, len(rest)), replace=False, p=share))
@@ -154,7 +165,7 @@ def drawn(
 
 
 def best_of(model: Recommender, histories: Histories, held_out: Histories, counts: np.ndarray) -> Histories:
-    """A recommender's own best items for each user, `counts` of them as far as there are any, none of them held out."""
+    """A recommender's best items for each user: `counts` of them, fewer if there are not enough, none held out."""
     depth = int(counts.max(initial=0)) + int(held_out.lengths.max(initial=0))
     rows = [
         histories.items[start:end] for start, end in zip(histories.indptr, histories.indptr[1:], strict=False)

@@ -1,7 +1,7 @@
-"""Stage fuse: observed + generated -> the variants of the training set, one row per user, and preferences beside them.
+"""The stage `fuse`: writes the variants of the training set, one row per user, and preferences if a variant has them.
 
-All variants of next_item add the same number of interactions to a user, and so does every control as its variant, so that a
-lift is not a matter of amount. A held-out item is added by none of them.
+All variants of next_item add the same number of interactions to a user, and each control adds the same number as its
+variant. So a lift does not come from the amount alone. No variant adds a held-out item.
 """
 
 from functools import partial
@@ -26,7 +26,7 @@ from longtail.workspace import Stage, Workspace
 from longtail.workspace.place import Place
 
 MEANING = 1
-"""The version of the training sets that equal settings and inputs give: raised whenever they change."""
+"""The version of this stage's output. Raise it if equal settings and inputs give different training sets."""
 
 
 def fuse(recipe: Recipe, ws: Workspace) -> None:
@@ -44,7 +44,7 @@ def fuse(recipe: Recipe, ws: Workspace) -> None:
 
 
 def _stages(recipe: Recipe, ws: Workspace) -> dict[str, Stage]:
-    """By the name of the training set. What it depends on: the strategies that it is made of, the judge, the control."""
+    """The stage of each training set, by name. Its inputs: the variant's strategies, the judge and the control."""
     stages = {}
     for name, (variant, judge) in recipe.training_sets.items():
         made = VARIANTS[variant]
@@ -59,7 +59,7 @@ def _stages(recipe: Recipe, ws: Workspace) -> dict[str, Stage]:
 
 
 class Fusing:
-    """What the training sets of one recipe share: the prepared data, and references to what every task reads."""
+    """What all training sets of a recipe share: the prepared data, and references to what every task reads."""
 
     def __init__(self, recipe: Recipe, ws: Workspace, prepared: Prepared) -> None:
         import ray
@@ -69,7 +69,7 @@ class Fusing:
         self.items = ray.put(prepared.items.select(["train_count", "slice"]))
 
     def write(self, variant: TrainedVariant, judge: Judge, draft: Place) -> dict[str, int]:
-        """One training set into `draft`; the manifest's counts."""
+        """Write one training set to `draft`. Returns the counts of the manifest."""
         made = VARIANTS[variant]
         chosen = None if made.prefers else self._chosen(variant, judge)
         control = None if made.prefers else self._control(made.stand_in)
@@ -93,7 +93,7 @@ class Fusing:
         return {name: int(count) for name, count in totals.items()}
 
     def _chosen(self, variant: TrainedVariant, judge: Judge) -> Any:
-        """A reference to what the LLMs add to each user; None where none was asked."""
+        """A reference to the items that the LLMs add to each user. None if the variant has no strategy."""
         import ray
 
         strategies = VARIANTS[variant].sources
@@ -104,7 +104,7 @@ class Fusing:
         return task.remote(places, variant, judge, self.rare, self.prepared.n_users)
 
     def _control(self, stand_in: StandIn | None) -> Any:
-        """A reference to the `Control` that takes the LLM's place; None where nothing does."""
+        """A reference to the `Control` that replaces the LLM. None if the variant has no stand-in."""
         import ray
 
         if stand_in is None:
@@ -122,8 +122,9 @@ class Fusing:
 
 
 def build_control(recipe: Recipe, stand_in: StandIn, data: Place, items: pa.Table) -> Control:
-    """What draws the items of a control; only for Ray tasks, for it may hold a recommender. items: of `schema.ITEMS` at
-    least train_count and slice.
+    """The source of a control's items. Only for Ray tasks, because it may hold a recommender.
+
+    items: at least the columns train_count and slice of `schema.ITEMS`.
     """
     if stand_in == "popular":
         return Drawn(items["train_count"].to_numpy().astype(np.float64), recipe.seed)
@@ -139,7 +140,7 @@ def build_control(recipe: Recipe, stand_in: StandIn, data: Place, items: pa.Tabl
 
 
 def _written(batch: pa.Table, fused: Any, place: Place) -> pa.Table:
-    """Write one file of a training set; answer its sums."""
+    """Write one file of a training set. Returns its sums as one row."""
     table = fused(batch)
     if len(table):
         (place / f"{table['user'][0].as_py()}.parquet").write_table(table)
@@ -151,7 +152,7 @@ def _written(batch: pa.Table, fused: Any, place: Place) -> pa.Table:
 def _fused(
     batch: pa.Table, variant: TrainedVariant, weight: float, seed: int, chosen: list[Any], control: list[Any]
 ) -> pa.Table:
-    """Rows of histories -> rows of `schema.FUSED`; references stand in lists, or Ray would fetch them for every task."""
+    """As `fused_rows`, from references. They are in lists: Ray would fetch bare ones for every task."""
     found, source = (None if one is None else fetch(one) for one in (chosen[0], control[0]))
     return fused_rows(batch, variant, weight, seed, found, source)
 
@@ -164,9 +165,9 @@ def fused_rows(
     chosen: Chosen | None,
     control: Control | None,
 ) -> pa.Table:
-    """Rows of histories -> rows of `schema.FUSED`.
+    """Make rows of `schema.FUSED` from rows of histories.
 
-    chosen: what the LLMs add to every user; control: what gives as many items in their stead.
+    chosen: the items that the LLMs add to every user; control: the source that replaces these by as many other items.
     """
     users, train, held_out, kept = _cut(batch)
     added = train.emptied()
@@ -195,7 +196,10 @@ def _weights(train: Histories, added: Histories, kept: np.ndarray, weight: float
 
 
 def _inserted(users: np.ndarray, train: Histories, added: Histories, seed: int) -> pa.ListArray:
-    """The order of a user's entries when each added one goes to a random place among the observed (papers 2.2)."""
+    """The order of a user's items if each added one is inserted at a random place among the observed ones.
+
+    Llama4Rec (arXiv 2401.13870), data augmentation for sequential recommendation.
+    """
     orders = []
     for user, own, more in zip(users.tolist(), train.lengths, added.lengths, strict=True):
         rng = rng_of(seed, user)
@@ -209,7 +213,7 @@ def _lists(rows: Histories) -> pa.ListArray:
 
 
 def _cut(batch: pa.Table) -> tuple[np.ndarray, Histories, Histories, np.ndarray]:
-    """Users, their training and held-out items, and the weights of the former, float32."""
+    """The users, their training items, their held-out items, and the float32 weights of the training items."""
     lists = batch["items"].combine_chunks()
     lengths = lengths_of(lists)
     ends = batch["train_end"].to_numpy().astype(np.int64)
