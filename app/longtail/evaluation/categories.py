@@ -1,4 +1,4 @@
-"""Categories of items: the ten values of the first attribute with most training interactions, and all others together."""
+"""Categories of items: the ten values of the first attribute with most training interactions, and all others."""
 
 from dataclasses import dataclass
 

@@ -1,1 +1,1 @@
-"""Search on validation: settings of a recommender (`tune`), and of the judge (`sweep`)."""
+"""Search of settings on validation: those of a recommender (`tune`) and those of the judge (`sweep`)."""

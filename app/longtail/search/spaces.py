@@ -1,4 +1,4 @@
-"""Which settings of a recommender are worth a search, and the trials that are drawn from them."""
+"""Search spaces: the settings of each recommender that are searched, and the trials that are drawn from them."""
 
 import numpy as np
 from pydantic import ValidationError
@@ -20,9 +20,9 @@ def space_of(recipe: Recipe, name: str) -> Space:
 
 
 def draw(recipe: Recipe, name: str) -> list[RecommenderSection]:
-    """The trials: the recipe's own settings, then distinct ones from the space, at most `tune.samples` in all.
+    """The trials: first the recipe's own settings, then different ones from the space, at most `tune.samples` in all.
 
-    Drawn by the recipe's seed. Raises InputError for a value that the recommender does not take.
+    They are drawn with the recipe's seed. Raises InputError if the recommender does not allow a value of the space.
     """
     section, space = recipe.recommenders[name], space_of(recipe, name)
     _check(recipe, name, section)
@@ -33,7 +33,7 @@ def draw(recipe: Recipe, name: str) -> list[RecommenderSection]:
             break
         try:
             trial = _changed(section, {setting: _draw(axis, rng) for setting, axis in space.items()})
-        except ValidationError:  # values that do not go together
+        except ValidationError:  # these values are not allowed together
             continue
         if trial not in trials:
             trials.append(trial)
@@ -41,7 +41,7 @@ def draw(recipe: Recipe, name: str) -> list[RecommenderSection]:
 
 
 def _check(recipe: Recipe, name: str, section: RecommenderSection) -> None:
-    """Raise InputError for a value of the recipe's own space that the recommender does not take."""
+    """Raise InputError if the recommender does not allow a value of the recipe's own space."""
     for key, axis in recipe.tune.space.items():
         model, _, setting = key.partition(".")
         for value in (axis.log if isinstance(axis, LogRange) else axis) if model == name else ():
@@ -59,7 +59,7 @@ def _draw(axis: Axis, rng: np.random.Generator) -> object:
 
 
 def _changed(section: RecommenderSection, values: dict[str, object]) -> RecommenderSection:
-    """The section with some values set; a number for a whole-numbered setting is rounded."""
+    """The section with some values changed. The value of an integer setting is rounded."""
     fields = type(section).model_fields
     values = {
         setting: round(value) if fields[setting].annotation is int and isinstance(value, float) else value

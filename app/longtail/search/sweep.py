@@ -1,10 +1,12 @@
-"""What a setting of the judge is worth for each recommender, on validation, from one ledger and without an LLM call.
+"""The sweep: the effect of the judge's settings on each recommender, on validation, from one ledger, without LLM
+calls.
 
-Each axis is moved alone around the recipe's judge: the curves, of which LLM-I2I says that they rise, then fall (papers
-1.4, figures (a) and (b)). Then the axes are searched in turn, each from the best value of those before. The control is
-given the amount of the best setting and a weight of its own, so that no tuned variant is held against an untuned control.
-What is best is told by the slice that the sweep aims at, for all of them alike.
-Figures of the best are optimistic, for it is chosen by them; the test set decides what it is worth.
+First each axis is moved alone around the recipe's judge. This gives the curves of LLM-I2I (arXiv 2512.21595, figures
+on the amount of synthetic data and on the required confidence): with more data, recall first rises and then falls.
+Then the axes are searched in turn, each from the best values of the axes before. The control gets the amount of the
+best setting and its own best weight, so that a tuned variant is not compared with an untuned control. Best always
+means the highest NDCG@10 in the slice that the sweep aims at. The validation figures of the best setting are
+optimistic, because it was chosen by them: only the test items show its effect.
 """
 
 import logging
@@ -26,9 +28,9 @@ from longtail.workspace.place import Place
 log = logging.getLogger("longtail")
 
 MEANING = 2
-"""The version of what a sweep of equal answers and settings finds: raised whenever that changes."""
+"""The version of this search's output. Raise it if equal answers and settings give different results."""
 AXES = ("blend", "keep", "weight", "tail_share", "threshold")
-"""In the order in which they are searched: which items, how many, how heavy, for whom, how sure."""
+"""The axes in the order of the search: blend of scores, items per user, weight, share of long-tail items, least score."""
 JUDGE = tuple(name for name in Judge.model_fields if name != "relative")
 
 POINTS = pa.schema(
@@ -48,15 +50,15 @@ POINTS = pa.schema(
         ("seconds", pa.float64()),
     ]
 )
-"""A row for each point of each curve, so that a point where two curves cross has several."""
+"""One row for each point of each curve. A point that is on several curves has several rows."""
 
 
 def sweep(recipe: Recipe, ws: Workspace, only: str | None = None) -> dict[str, Place]:
-    """Publish `sweep/<recommender>` for each of the recipe's recommenders, or only for one: `points.parquet`, `curves.png`
-    and `best.yaml`, the part of a recipe that sets the best judge. Returns these places, by recommender.
+    """Publish `sweep/<recommender>` for each recommender of the recipe, or only for the one in `only`.
 
-    Raises InputError for a recommender that is not fitted on `discriminated`, for a workspace without answers of next_item,
-    and for data without validation items.
+    It has `points.parquet`, `curves.png` and `best.yaml`, the part of a recipe that sets the best judge. Returns these
+    places, by recommender. Raises InputError if a recommender is not fitted on `discriminated`, if the workspace has no
+    answers of next_item, and if no user has a validation item.
     """
     names = _names(recipe, only)
     inputs = [ws.require("data"), ws.require("augmentation/next_item")]
@@ -80,7 +82,7 @@ def _names(recipe: Recipe, only: str | None) -> list[str]:
 
 
 def _swept(recipe: Recipe, ws: Workspace, name: str, inputs: list[Place], judged: bool) -> Place:
-    """Search, where that is not done yet."""
+    """Search and publish, if the published result is not up to date."""
     axes = _axes(recipe, judged)
     settings = {
         "axes": axes,
@@ -109,24 +111,24 @@ def _swept(recipe: Recipe, ws: Workspace, name: str, inputs: list[Place], judged
 
 
 def _axes(recipe: Recipe, judged: bool) -> dict[str, list[Any]]:
-    """The values of each axis. A blend with P(Yes) needs a discriminator that was asked."""
+    """The values of each axis. Blends with P(Yes) are left out if no discriminator was asked."""
     axes = {name: list(getattr(recipe.sweep, name)) for name in AXES}
     if not judged:
         axes["blend"] = [blend for blend in axes["blend"] if not blend[SCORES.index("yes_no")]]
         if len(axes["blend"]) < len(recipe.sweep.blend):
-            log.info("sweep.blend: those with yes_no are left out, as no discriminator was asked")
+            log.info("sweep.blend: blends with yes_no are left out, because no discriminator was asked")
     return axes
 
 
 def _fragment(recipe: Recipe, name: str, best: Point) -> str:
-    """What of the judge is otherwise than the recipe's, as YAML to be set into the recipe."""
+    """The settings of the best judge that are different from the recipe's, as YAML to paste into the recipe."""
     own = recipe.judge.model_dump()
     changes = {key: value for key, value in best.setting.judge.model_dump().items() if value != own[key]}
     return yaml.safe_dump({"recommenders": {name: {"judge": changes}}}, sort_keys=False)
 
 
 class Search:
-    """The points of one recommender, in the order in which they are asked for."""
+    """The search for one recommender: its points, in the order in which they are evaluated."""
 
     def __init__(
         self, points: Points, start: Judge, axes: dict[str, list[Any]], slice_: Slice = "all"
@@ -135,9 +137,10 @@ class Search:
         self.found: list[tuple[str, str | None, Point]] = []
 
     def run(self, near: bool) -> tuple[Point, Point]:
-        """The best point, the recipe's own where none is better, and the control's at its best weight.
+        """Returns the best point (the recipe's own if none is better), and the control at its best weight.
 
-        near: only in turn, and of each axis but the blend only the next lower and the next higher value.
+        near: search the axes only in turn, and on each axis except the blend try only the next lower and the next
+        higher value.
         """
         alone = (
             [] if near else [("alone", axis, one) for axis in AXES for one in self._moved(self.start, axis)]
@@ -153,7 +156,7 @@ class Search:
         return best, max(self._ask([("control", "weight", one) for one in weights]), key=_aim)
 
     def table(self, best: Point, control: Point) -> pa.Table:
-        """Rows of POINTS."""
+        """The found points as rows of POINTS, with their paired t against observed and against `control`."""
         points = [point for _, _, point in self.found]
         tests = [self.points.paired(points, against) for against in (self._observed, control)]
         rows = []
@@ -168,7 +171,7 @@ class Search:
         return pa.Table.from_pylist(rows, POINTS)
 
     def summary(self, best: Point, control: Point) -> dict[str, float]:
-        """NDCG@10 of what is aimed at, for the manifest."""
+        """NDCG@10 in the slice that is aimed at, for the manifest."""
         own = next(point for search, _, point in self.found if search == "recipe")
         named = {"best": best, "recipe": own, "observed": self._observed, "control": control}
         return {f"NDCG@10 {name}": _aim(point) for name, point in named.items()}
@@ -183,7 +186,10 @@ class Search:
         return points
 
     def _moved(self, judge: Judge, axis: str, near: bool = False) -> list[Setting]:
-        """A judge with each value of an axis, its own and the recipe's among them; blends as listed, others rising."""
+        """The judge with each value of an axis, its own value and the recipe's included.
+
+        Blends keep the order of the recipe; other values are sorted.
+        """
         own = _value(judge, axis)
         values = list(dict.fromkeys([own, _value(self.start, axis), *self.axes[axis]]))
         if axis != "blend":

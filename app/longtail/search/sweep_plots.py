@@ -1,5 +1,6 @@
-"""The curves of a sweep as a picture: a column for each axis, all users above, long-tail targets below, and below these the
-slice that was aimed at.
+"""Plots of a sweep: one column for each axis, one row for each measure.
+
+The rows are all users, long-tail items and, if the sweep aims at a slice, this slice.
 """
 
 import io
@@ -13,11 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 PANEL = (2.3, 2.0)
-"""Inches, width and height."""
+"""Width and height of one panel, in inches."""
 MEASURES = {"ndcg": "NDCG@10, all users", "tail_ndcg": "NDCG@10, long tail"}
 INK, FAINT, LINE, PAPER = "#1b1c1e", "#6c6f75", "#e3e3df", "#fdfdfb"
 JUDGED, CONTROL = "#0063a6", "#b35900"
-"""The page's colours of `discriminated` and `itemcf`; what the LLM wrote is filled, the control is hollow."""
+"""The report's colours of `discriminated` and `itemcf`. Marks of the LLM are filled, marks of the control are hollow.
+"""
 CURVES: dict[str, dict[str, Any]] = {
     "alone": {"label": "each axis alone", "color": JUDGED, "marker": "o", "markersize": 4},
     "in turn": {

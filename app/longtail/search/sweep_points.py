@@ -1,6 +1,6 @@
-"""One point of a sweep: a recommender fitted on the training set of one judge, and what it is worth on validation.
+"""The points of a sweep: a recommender fitted on the training set of one judge, and its metrics on validation.
 
-A point is evaluated once: its figures and ranks stay in `sweep/points`, named by all that they depend on.
+A point is evaluated once. Its figures and ranks are kept in `sweep/points`, under a fingerprint of all their inputs.
 """
 
 import logging
@@ -36,13 +36,13 @@ from longtail.workspace.place import Place
 log = logging.getLogger("longtail")
 K = 10
 MEASURES = ("ndcg", "recall", "tail_ndcg", "tail_recall", "aim_ndcg", "aim_recall")
-"""At 10, of the validation items by full ranking; `tail`: of those that are long-tail or cold items; `aim`: of those in the
-slice that the sweep aims at."""
+"""Metrics at 10 on the validation items, by full ranking; `tail`: on long-tail and cold items; `aim`: on the slice
+that the sweep aims at."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a point is fitted on: a variant made of next_item and its judge, or `observed` without one."""
+    """The training set of a point: a variant of next_item and its judge, or `observed` without a judge."""
 
     variant: TrainedVariant
     judge: Judge | None = None
@@ -53,7 +53,10 @@ OBSERVED = Setting("observed")
 
 @dataclass(frozen=True)
 class Point:
-    """What a setting is worth: means over users, by MEASURES, None where no user has such a target."""
+    """The result of a setting. values: the mean over users of each of MEASURES, None if no user has such a target.
+
+    added: the number of generated interactions; seconds: the time of fit and ranking.
+    """
 
     setting: Setting
     values: dict[str, float | None]
@@ -64,8 +67,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Fit:
-    """What all points of a recommender share. rare and control are references: bool [n_items], the observed ItemCF.
-    slice: what is aimed at, one of `evaluation.slices.SLICE_NAMES`.
+    """What all points of a recommender share.
+
+    rare: a reference to bool [n_items]; control: a reference to ItemCF of the observed log. slice: the slice that the
+    sweep aims at, one of `evaluation.slices.SLICE_NAMES`.
     """
 
     name: str
@@ -106,7 +111,7 @@ class Points:
             "discriminated": judged,
             "itemcf": [*judged, itemcf.of_fit()],
         }
-        """By variant all but the judge that a point's figures depend on."""
+        """For each variant, the inputs of a point other than its judge."""
         self.known: dict[str, Point] = {}
 
     def check(self) -> None:
@@ -116,18 +121,18 @@ class Points:
         if not ray.get(ray.remote(num_cpus=1)(_aimed_at).remote(self.fit)):
             raise InputError(
                 f"sweep.slice = {self.fit.slice.rpartition(':')[2]}: no validation item is in this slice."
-                " Aim at another one, or leave it out."
+                " Name a different slice, or leave it out."
             )
 
     def evaluate(self, settings: list[Setting]) -> list[Point]:
-        """The points of these settings, in their order. Raises InputError where a fit does."""
+        """The points of these settings, in their order. Raises InputError if a fit raises one."""
         names = [self._named(setting) for setting in settings]
         due = {own: one for own, one in zip(names, settings, strict=True) if own not in self.known}
         side_by_side((partial(self._evaluate, *one) for one in due.items()), self.parallel)
         return [self.known[own] for own in names]
 
     def paired(self, points: list[Point], against: Point) -> list[dict[str, float | None]]:
-        """t of every point's users paired with those of another point, by MEASURES; None where nobody differs."""
+        """The paired t over users of each point against another one, by MEASURES. None if no user differs."""
         import ray
 
         task = ray.remote(num_cpus=1)(_paired)
@@ -138,7 +143,7 @@ class Points:
         return fingerprint(setting.variant, judge, *self.depends[setting.variant])
 
     def _evaluate(self, own: str, setting: Setting) -> None:
-        """Read a point, or make it: first its ranks, then its figures, so that one without figures does not exist."""
+        """Read a point, or evaluate it if its figures are not there. The figures are written last, after the ranks."""
         file, ranks = self.place / f"{own}.json", self.place / f"{own}.parquet"
         if not file.exists():
             figures = self._measured(setting, ranks)
@@ -175,7 +180,7 @@ class Points:
 
 
 def capped(recipe: Recipe, name: str) -> RecommenderSection:
-    """A recommender's settings as a sweep fits it, without what says on which training sets."""
+    """The settings with which a sweep fits a recommender: no variants, no judge, at most `sweep.epochs`."""
     section = recipe.recommenders[name]
     changes: dict[str, Any] = {"variants": None, "judge": {}}
     if isinstance(section, TrainedSection) and recipe.sweep.epochs:
@@ -184,7 +189,7 @@ def capped(recipe: Recipe, name: str) -> RecommenderSection:
 
 
 def describe(setting: Setting) -> str:
-    """A setting in a few words."""
+    """A short text that describes a setting."""
     judge = setting.judge
     if judge is None:
         return setting.variant
@@ -197,8 +202,9 @@ def describe(setting: Setting) -> str:
 
 
 def measure(fit: Fit, setting: Setting, to: Place) -> dict[str, Any]:
-    """Fit on the training set of `setting`, made in memory, and rank the validation items: the rank of each in `to`, and
-    the figures of a `Point`. A Ray task.
+    """Fit on the training set of `setting`, which is made in memory, and rank the validation items. A Ray task.
+
+    Writes the rank of each validation item to `to`. Returns the figures of a `Point`.
     """
     started = time.monotonic()
     train, targets = training_set(fit, setting), read_validation(fit.data)
@@ -216,7 +222,10 @@ def measure(fit: Fit, setting: Setting, to: Place) -> dict[str, Any]:
 
 
 def training_set(fit: Fit, setting: Setting) -> Interactions:
-    """What `longtail fuse` would write for this setting; the control adds as many to each user as its judge accepts."""
+    """The training set that `longtail fuse` would write for this setting.
+
+    The control adds the same number of items to each user as the judge of the setting accepts.
+    """
     observed = read_observed(fit.data)
     if setting.judge is None:
         return observed
@@ -230,7 +239,7 @@ def training_set(fit: Fit, setting: Setting) -> Interactions:
 
 
 def aimed(fit: Fit, targets: Targets) -> np.ndarray:
-    """bool [targets]: those in the slice that the sweep aims at."""
+    """Which targets are in the slice that the sweep aims at: bool [targets]."""
     return members(fit.slice, fit.data)(targets.users, targets.items)
 
 
@@ -242,9 +251,10 @@ def _aimed_at(fit: Fit) -> int:
 def per_measure(
     targets: Targets, ranks: np.ndarray, rare: np.ndarray, inside: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The values of each user that has such a target, float64 [n], by MEASURES.
+    """For each of MEASURES, the values float64 [n] of the users who have such a target.
 
-    ranks int [targets], 0 beyond K; rare bool [n_items]; inside bool [targets], those that the sweep aims at.
+    ranks int [targets], 0 if beyond K; rare bool [n_items]; inside bool [targets]: the targets in the slice that the
+    sweep aims at.
     """
     found = {}
     for prefix, which in (("", np.ones(len(ranks), bool)), ("tail_", rare[targets.items]), ("aim_", inside)):

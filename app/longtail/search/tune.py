@@ -1,7 +1,7 @@
-"""The search for a recommender's settings: Ray Tune with ASHA (Li et al., 1810.05934), on validation only.
+"""The search for a recommender's settings: Ray Tune with ASHA (Li et al., arXiv 1810.05934), on validation only.
 
-Every trial fits on the observed training set, in a process of its own; trials run side by side. A trained model
-reports each of its validations, and ASHA ends the trials that lag behind the others at the same epoch.
+Every trial fits on the observed training set, in its own process. Trials run in parallel. A trained model reports each
+of its validations, and ASHA stops the trials that are worse than the others at the same epoch.
 """
 
 import json
@@ -46,9 +46,9 @@ TRIALS = pa.schema(
 """One row per trial, best first."""
 
 MEANING = 1
-"""The version of what the search finds with equal settings and data: raised whenever that changes."""
+"""The version of this search's output. Raise it if equal settings and data give different results."""
 REDUCTION = 3
-"""ASHA lets the best third go on, at a ninth and at a third of the epochs."""
+"""ASHA continues the best third of the trials, at a ninth and at a third of the epochs."""
 FAILED = -1.0
 
 _ENVIRONMENT = {
@@ -59,11 +59,11 @@ _ENVIRONMENT = {
 
 
 def tune(recipe: Recipe, ws: Workspace, only: str | None = None) -> dict[str, Place]:
-    """Publish `tuning/<recommender>` for each of the recipe's recommenders, or only for one: `trials.parquet`, and beside
-    it `<recommender>.yaml`, the recipe with the best settings. Returns these places, by recommender.
+    """Publish `tuning/<recommender>` for each recommender of the recipe, or only for the one in `only`.
 
-    Raises InputError, before anything is started, for a recommender that cannot be tuned and for bad values of the
-    space; and for data without validation items.
+    It has `trials.parquet`. Beside it is `<recommender>.yaml`, the recipe with the best settings. Returns these places,
+    by recommender. Raises InputError, before any work, if a recommender cannot be tuned or a value of the space is bad,
+    and also if no user has a validation item.
     """
     plans = {name: draw(recipe, name) for name in _names(recipe, only)}
     from longtail.data import prepare
@@ -86,7 +86,7 @@ def _names(recipe: Recipe, only: str | None) -> list[str]:
 
 
 def _tuned(recipe: Recipe, ws: Workspace, name: str, trials: list[RecommenderSection]) -> Place:
-    """Search, where that is not done yet; the recipe of the best settings always follows the rest of `recipe`."""
+    """Search, if the published trials are not up to date. The recipe with the best settings is always written anew."""
     space = space_of(recipe, name)
     settings = {"trials": [trial.of_fit() for trial in trials]}
     stage = ws.stage(f"tuning/{name}", settings | {"seed": recipe.seed}, [ws / "data"], MEANING)
@@ -115,7 +115,7 @@ def _tuned(recipe: Recipe, ws: Workspace, name: str, trials: list[RecommenderSec
 
 
 def best_recipe(place: Place) -> Place:
-    """The recipe with the best settings: beside a published `tuning/<recommender>`, for it follows the rest of a recipe."""
+    """The file of the recipe with the best settings: beside `tuning/<recommender>`, because it can change without it."""
     return place.parent / f"{place.name}.yaml"
 
 
@@ -168,7 +168,7 @@ def _search(
 
 
 def _asha(trials: list[RecommenderSection]) -> Any:
-    """None where a model is fitted in one go."""
+    """The scheduler, None if the recommender is not trained in epochs."""
     from ray.tune.schedulers import ASHAScheduler
 
     if not isinstance(trials[0], TrainedSection):
@@ -176,7 +176,7 @@ def _asha(trials: list[RecommenderSection]) -> Any:
     epochs = max(trial.epochs for trial in trials)
     return ASHAScheduler(
         time_attr="epoch",
-        max_t=max(1, epochs - 1),  # else there is a rung at the last epoch, where nothing is left to save
+        max_t=max(1, epochs - 1),  # no rung at the last epoch: to stop there would save nothing
         grace_period=max(1, (epochs - 1) // REDUCTION**2),
         reduction_factor=REDUCTION,
         stop_last_trials=False,
@@ -186,7 +186,7 @@ def _asha(trials: list[RecommenderSection]) -> Any:
 def _trainable(
     name: str, trials: list[RecommenderSection], seed: int, use_gpu: bool, read: list[Any]
 ) -> Callable[[dict[str, Any]], None]:
-    """What a trial runs. `read` are references to the training set and the validation targets."""
+    """The function that a trial runs. read: references to the training set and to the validation targets."""
 
     def run(config: dict[str, Any]) -> None:
         from ray.tune import report
@@ -208,7 +208,7 @@ def _trainable(
             model = build(name, section, seed, Compute(use_gpu=use_gpu, report=tell)).fit(
                 train, None, targets
             )
-            if state["ndcg"] == FAILED:  # nothing was validated on the way
+            if state["ndcg"] == FAILED:  # the fit did not validate
                 state["ndcg"] = Validation.of(model, targets, seed)(model.arrays())
             state["epoch"] = model.counts.get("epochs", 0)
         except InputError as error:
@@ -222,7 +222,7 @@ def _progress(name: str, described: list[dict[str, Any]]) -> Any:
     from ray.tune import Callback
 
     class Progress(Callback):
-        """A line in the log for each trial that ended."""
+        """Logs one line for each trial that ended."""
 
         def __init__(self) -> None:
             self.ended, self.best = 0, FAILED
@@ -244,7 +244,7 @@ def _progress(name: str, described: list[dict[str, Any]]) -> Any:
 
 
 def describe(row: dict[str, Any]) -> str:
-    """A row of TRIALS in a few words."""
+    """A short text that describes a row of TRIALS."""
     settings = ", ".join(f"{key} {value}" for key, value in json.loads(row["settings"]).items())
     if row["fault"]:
         return f"{settings}: failed, {row['fault']}"
@@ -254,7 +254,7 @@ def describe(row: dict[str, Any]) -> str:
 
 
 def _row(metrics: dict[str, Any], described: list[dict[str, Any]]) -> dict[str, Any]:
-    """A row of TRIALS from the last that a trial reported."""
+    """A row of TRIALS from the last report of a trial."""
     trial = metrics["config"]["trial"]
     return {
         "trial": trial,
