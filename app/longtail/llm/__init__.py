@@ -1,1 +1,1 @@
-"""The LLM room: prompts, items as text, tuning, and the engines that answer."""
+"""The LLMs: prompts, items as text, tuning, and the vLLM engines that answer prompts."""

@@ -1,1 +1,1 @@
-"""Prompts: their words, items as text, and token ids built from both."""
+"""Prompts: their words, items as text, and the token ids built from both."""

@@ -1,9 +1,10 @@
-"""Prompts and tuning examples, as token ids: instruction first, then the items, so that prefixes repeat.
+"""Prompts and tuning examples, as token ids: instruction first, then the items, so that prompts share prefixes.
 
-A generator's prompt is a list of items that the answer goes on with, so one sequence teaches every step of a history
-(LLM-I2I 2512.21595, L_g: the sum over users and over t = 1..T); a discriminator's prompt asks Yes or No of one item
-(L_d). Beside them stand the questions of LLM4IDRec (the rest of a list), of the cold-start augmenters (A or B) and of
-Llama4Rec (a ranking). Ids are joined here and nowhere else, so that tuning and inference see the same tokens.
+A generator's prompt is a list of items, and the answer continues the list. So one sequence teaches every step of a
+history (LLM-I2I, arXiv 2512.21595, L_g: the sum over users and over t = 1..T). A discriminator's prompt asks Yes or No
+about one item (L_d). There are three more questions: the rest of a list (LLM4IDRec, arXiv 2411.02041), A or B (cold-start
+augmenters, arXiv 2402.11724) and a ranking (Llama4Rec, arXiv 2401.13870). Token ids are joined only here, so that tuning
+and inference see the same tokens.
 """
 
 from collections.abc import Iterable, Iterator
@@ -51,8 +52,8 @@ LONGEST_CONTEXT = 2048
 class Prompts:
     """Writes prompts and examples for one tokenizer, catalogue and rendering.
 
-    history: how many of the latest interactions a prompt carries. context: the longest prompt in tokens; an example has
-    at most one more.
+    history: how many of the latest interactions a prompt contains. context: the longest prompt in tokens; an example has
+    at most one token more.
     """
 
     def __init__(
@@ -75,8 +76,8 @@ class Prompts:
     def open(
         cls, llm: Place, items: pa.Table, rendering: str, history: int, context: int = LONGEST_CONTEXT
     ) -> Self:
-        """For the tokenizer of a checkpoint; a prompt leaves room for one token of an answer in `context` tokens."""
-        # Here, for it imports all of the library in 4 s, and every worker that writes prompts would wait for that.
+        """Prompts for the tokenizer in the model folder `llm`; `context` tokens hold a prompt and one token of an answer."""
+        # Imported here because it takes 4 s: workers that only write prompts need not wait for it.
         from transformers import AutoTokenizer
 
         with llm.local() as folder:
@@ -85,7 +86,7 @@ class Prompts:
 
     @cached_property
     def a(self) -> int:
-        """The token that answers a preference with the first item."""
+        """The token of the answer A: the first item is preferred."""
         return self._single(A)
 
     @cached_property
@@ -97,19 +98,19 @@ class Prompts:
         """The token after the last item of an answered list."""
         if self.tokenizer.eos_token_id is None:
             raise InputError(
-                "llm.base: its tokenizer has no end-of-text token, which ends a list (tasks id_list and ranking);"
+                "llm.base: its tokenizer has no end-of-text token. Tasks id_list and ranking end a list with it;"
                 " choose a base that has one."
             )
         return int(self.tokenizer.eos_token_id)
 
     def check(self, tasks: Iterable[Task]) -> None:
-        """Raise InputError where the tokenizer or the context cannot carry a task's questions at all."""
+        """Raise InputError if the tokenizer or the context is not fit for the questions of a task, even without items."""
         for task in tasks:
             needed = len(self._write(*QUESTIONS[task])) + 1
             if needed > self.context:
                 raise InputError(
-                    f"context: the question of {task} takes {needed} tokens without any item, the context holds"
-                    f" {self.context + 1}; raise context, or choose an llm.base that takes longer texts."
+                    f"context: the question of {task} takes {needed} tokens without any item, but the context holds"
+                    f" {self.context + 1}; raise context, or choose an llm.base with a longer context."
                 )
             if task == "preference" and self.a == self.b:
                 raise InputError(f"llm.base: its tokenizer writes {A!r} and {B!r} as the same token.")
@@ -125,7 +126,7 @@ class Prompts:
         return self._yes_no(history, self.items.of(item)).tokens
 
     def yes_no_each(self, history: np.ndarray, items: np.ndarray) -> list[np.ndarray]:
-        """`yes_no` for each of the items: of those with as many tokens one prompt is written, the others are its copies."""
+        """`yes_no` for each of the items. Items of equal token count share one prompt, copied and filled in."""
         prompts: list[np.ndarray] = []
         first: dict[int, np.ndarray] = {}
         room = self._room()
@@ -141,14 +142,15 @@ class Prompts:
         return prompts
 
     def preference(self, history: np.ndarray, a: int, b: int) -> np.ndarray:
-        """Which of items a and b would the user take next? The answer is token `.a` or `.b` (2402.11724, papers 4.2)."""
+        """Which of items a and b would the user take next? The answer is token `.a` or `.b` (arXiv 2402.11724)."""
         return self._preference(history, self.items.of(a), self.items.of(b)).tokens
 
     def id_list(self, items: np.ndarray, room: int = 1) -> np.ndarray:
-        """Some of a user's items, in any order; the answer goes on with the others, in `room` tokens (LLM4IDRec, 3.2).
+        """The prompt of LLM4IDRec (arXiv 2411.02041): some of a user's items, in any order. The answer is the other items.
 
-        `history` does not apply, as the paper's prompts carry whole lists. Its user number `u17` is left out: of a user
-        whom tuning did not meet it says nothing, and of the others nothing that their items do not say.
+        room: tokens left for the answer. `history` does not apply, because the paper's prompts contain whole lists. The
+        paper's user number (`u17`) is left out: it says nothing about a user who was not in tuning, and it adds nothing
+        to the items of the others.
         """
         return self._ask(items, ID_LIST, REST, room=room, latest=len(items)).tokens
 
@@ -160,20 +162,21 @@ class Prompts:
         similar: np.ndarray,
         room: int = 1,
     ) -> np.ndarray:
-        """Llama4Rec's listwise prompt (papers 2.3): the history, that of the most similar user, the candidates as the
-        recommender ranks them (`hint`), the candidates; the answer is the best of them in `room` tokens. Without a hint
-        there is no similar user either.
+        """Llama4Rec's listwise prompt (arXiv 2401.13870, prompt augmentation).
 
-        Where the context does not hold all, the similar user's items go first, then the user's oldest, then the hint.
+        It contains the user's history, the history of the most similar user, the candidates as the recommender ranks
+        them (`hint`), and the candidates. The answer is the best of them. room: tokens left for it. Without a hint there
+        is no similar user. If the context does not hold everything, the similar user's items are left out first, then
+        the user's oldest items, then the hint.
         """
         return self._ranking(history, candidates, hint, similar, room).tokens
 
     def next_item_examples(self, items: np.ndarray, target_weights: np.ndarray) -> Iterator[Example]:
         """Examples in which every item of a training history is a target exactly once.
 
-        items int32 [T]; target_weights float32 [T], 4 for a long-tail item and 1 for another (LLM-I2I, alpha and beta).
-        A window holds `history` + 1 items and moves by half a window, so that a target has at least half a prompt's
-        history before it where the user has one; half the tokens where `context` is what ends a window.
+        items int32 [T]; target_weights float32 [T], 4 for a long-tail item and 1 for any other (LLM-I2I, arXiv 2512.21595,
+        alpha and beta). A window holds `history` + 1 items and moves by half a window. So at least `history` / 2 items
+        come before a target, if the user has that many. If `context` limits a window, about half of its tokens come before.
         """
         question = self._write(NEXT_ITEM)
         lengths = self._lengths(items)
@@ -192,20 +195,20 @@ class Prompts:
             )
 
     def next_item_example(self, history: np.ndarray, item: int) -> Example:
-        """Loss on one item after a prompt, as at inference."""
+        """A prompt, as at inference, and one item with loss on its tokens."""
         answer = self.items.of(item)
         return answered(self._ask(history, NEXT_ITEM, room=len(answer)), answer)
 
     def yes_no_example(self, history: np.ndarray, candidate: np.ndarray, taken: bool) -> Example:
-        """Loss on the one token of the answer. candidate: an item as it is written, in tokens."""
+        """Loss on the one token of the answer. candidate: the tokens of an item."""
         return answered(self._yes_no(history, candidate), [self.yes if taken else self.no])
 
     def preference_example(self, history: np.ndarray, a: np.ndarray, b: np.ndarray, a_taken: bool) -> Example:
-        """Loss on the one token of the answer. a, b: items as they are written, in tokens."""
+        """Loss on the one token of the answer. a, b: the tokens of two items."""
         return answered(self._preference(history, a, b), [self.a if a_taken else self.b])
 
     def id_list_example(self, given: np.ndarray, rest: np.ndarray, ended: bool = True) -> Example:
-        """Loss on the rest of a list and, where it is `ended`, on its end."""
+        """Loss on the rest of a list and, if `ended`, on its end token."""
         answer = self._list(rest, ended)
         return answered(self._ask(given, ID_LIST, REST, room=len(answer), latest=len(given)), answer)
 
@@ -218,18 +221,18 @@ class Prompts:
         ranked: np.ndarray,
         ended: bool = True,
     ) -> Example:
-        """Loss on the ranked items and, where they are all, on the end of the list."""
+        """Loss on the ranked items and, if `ended`, on the end token of the list."""
         answer = self._list(ranked, ended)
         return answered(self._ranking(history, candidates, hint, similar, len(answer)), answer)
 
     def fitting(self, items: np.ndarray) -> int:
-        """How many of the first items an example of id_list holds, prompt, answer and end."""
+        """How many of `items`, from the first on, fit in one example of id_list: prompt, answer and end token."""
         room = self.context - len(self._write(ID_LIST, REST))
         lengths = self._lengths(items)
         return int(np.searchsorted(np.cumsum(lengths), room, side="right"))
 
     def _room(self) -> int:
-        """Tokens of a candidate that a question of yes_no has room for."""
+        """How many tokens of a candidate fit in a yes_no prompt."""
         return max(self.context - len(self._write(*QUESTIONS["yes_no"])), 0)
 
     def _yes_no(self, history: np.ndarray, candidate: np.ndarray) -> Example:
@@ -266,7 +269,7 @@ class Prompts:
     ) -> Example:
         """A prompt that leaves `room` tokens for the answer: instruction, the latest items that fit, the rest.
 
-        Without weights, as nothing is answered yet; LEFT_OUT where the rest alone does not fit.
+        It has no weights, because there is no answer yet. LEFT_OUT if the rest does not fit even without items.
         """
         left = self._left(instruction, *rest, room=room)
         if left < 0:
@@ -280,7 +283,7 @@ class Prompts:
         return self.context + 1 - room - len(self._write(*parts))
 
     def _lengths(self, items: np.ndarray) -> np.ndarray:
-        """Tokens of each item."""
+        """Number of tokens of each item."""
         return self.items.indptr[1:][items] - self.items.indptr[:-1][items]
 
     def _list(self, items: np.ndarray, ended: bool = False) -> np.ndarray:
@@ -288,7 +291,7 @@ class Prompts:
         return self._write(*map(self.items.of, items), end, started=True)
 
     def _write(self, *parts: str | np.ndarray, started: bool = False) -> np.ndarray:
-        """One part behind the other, after the start token unless that is `started`; a str is one of TEXTS."""
+        """The parts, joined. The start token comes first, if not `started`. A str is one of TEXTS."""
         start = [] if started else [self._start]
         pieces = [*start, *(self._texts[part] if isinstance(part, str) else part for part in parts)]
         return np.concatenate(pieces, dtype=np.int32)
@@ -297,7 +300,7 @@ class Prompts:
         return np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
 
     def _single(self, word: str) -> int:
-        """The only token of a word: a confidence is read from one token's probability."""
+        """The token of a word. It must be one token, because a confidence is the probability of one token."""
         ids = self._encode(word)
         if len(ids) != 1:
             raise InputError(

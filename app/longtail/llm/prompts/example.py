@@ -1,4 +1,4 @@
-"""A tuning example: tokens, and which of them are learnt."""
+"""A tuning example: tokens, and the loss weight of each."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Example:
-    """A tuning example. `weights[t]` is the loss weight of predicting `tokens[t]` from those before it; 0 leaves it out.
+    """A tuning example. `weights[t]` is the loss weight of predicting `tokens[t]` from the tokens before it; 0: not learned.
 
-    tokens int32 [T], weights float32 [T]. cut: the context held less of the history than was asked for.
+    tokens int32 [T], weights float32 [T]. cut: the context was too short for all of the history asked for.
     """
 
     tokens: np.ndarray
@@ -18,7 +18,7 @@ class Example:
 
 
 LEFT_OUT = Example(np.empty(0, np.int32), np.empty(0, np.float32), cut=True)
-"""In place of an example whose answer the context does not hold: an answer is never cut."""
+"""Stands for an example whose answer does not fit in the context: an answer is never cut."""
 
 
 def answered(asked: Example, answer: np.ndarray | list[int]) -> Example:

@@ -1,7 +1,8 @@
-"""Prompt augmentation of Llama4Rec (papers 2.3): the most similar user, and a recommender's ranking of the candidates.
+"""Prompt augmentation of Llama4Rec (arXiv 2401.13870): the most similar user, and a recommender's ranking of candidates.
 
-Both are asked with what a user took before the items to be ranked. So that a hint is as good in tuning as it will be for
-items nobody has taken yet, the user's own interactions with the targets are taken out of the similarities.
+Both are computed from the items that the user took before the items to be ranked. The user's own interactions with the
+targets are removed from the similarities, so that a hint in tuning is no better than a hint at inference, where the user
+has not taken the targets.
 """
 
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ class Hints:
     """The observed training log by user and by item, and an item-to-item recommender's similarities; only for Ray tasks.
 
     items int32 [n]: those of user u are items[starts[u] : starts[u + 1]], oldest first. takers: items x users, ones.
-    similarity: items x items, row j the neighbours of j; a cosine where `ranked` is told targets. recency: what an item of
-    a history weighs less than the next one.
+    similarity: items x items, row j has the neighbours of j; it must be a cosine if `ranked` gets targets. recency: the
+    weight of an item of a history, divided by the weight of the next item.
     """
 
     starts: np.ndarray
@@ -36,15 +37,15 @@ class Hints:
         return self.items[self.starts[user] : self.starts[user + 1]]
 
     def similar(self, user: int, history: np.ndarray) -> np.ndarray:
-        """The training history of the other user with the largest cosine to `history`, the lowest code of equals.
+        """The training history of the other user with the largest cosine to `history`; of equals, the lowest code.
 
-        Empty where nobody else took any of it.
+        Empty if no other user took any item of `history`.
         """
         rows = self.takers.indptr
         others = np.concatenate([self.takers.indices[rows[item] : rows[item + 1]] for item in history])
         shared = np.bincount(others, minlength=len(self.starts) - 1).astype(np.float64)
         shared[user] = 0
-        # The square of the cosine, times the length of the history: exact where it is equal.
+        # The square of the cosine, times the length of the history: equal cosines stay exactly equal.
         closeness = shared**2 / np.maximum(np.diff(self.starts), 1)
         best = int(closeness.argmax())
         return self.history(best) if closeness[best] > 0 else self.items[:0]
@@ -52,8 +53,8 @@ class Hints:
     def ranked(self, history: np.ndarray, candidates: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """The candidates as the ItemCF ranks them after `history`, best first; equal ones keep their order.
 
-        targets: those of the candidates that the training log holds of this user. Their scores are what they were had
-        the user not taken them: of the cosine C / sqrt(n_j n_c) one of C and one of n_c are the user's own.
+        targets: the candidates that this user took in the training log. They are scored as if the user had not taken
+        them: in the cosine C / sqrt(n_j n_c), the user counts for one in C and one in n_c, and both are subtracted.
         """
         near = self.similarity[history][:, candidates].toarray().astype(np.float64)
         counts = np.diff(self.takers.indptr)
@@ -65,8 +66,8 @@ class Hints:
         return candidates[np.argsort(-scores.round(6), kind="stable")]
 
     def top(self, history: np.ndarray, count: int) -> np.ndarray:
-        """The recommender's best items after `history`, int32, best first, equal ones by code; none of the history's own,
-        and fewer than `count` where it knows no more.
+        """The recommender's best items after `history`, int32, best first, equal ones by code. Items of the history are
+        excluded. Fewer than `count` if no more items have a score.
         """
         near = self.similarity[history]
         weights = self.recency ** np.arange(len(history) - 1, -1, -1.0)
@@ -80,8 +81,9 @@ class Hints:
 def build_hints(
     data: Place, recommender: str = "itemcf", section: RecommenderSection | None = None, seed: int = 0
 ) -> Hints:
-    """From the training part of a published `data/`, with the recommender of the recipe's `section` fitted on it. By default
-    an ItemCF that is a plain cosine, as tuning needs.
+    """Hints from the training part of a published `data/`: the recommender with settings `section` is fitted on it.
+
+    The default is an ItemCF with a plain cosine, which tuning needs.
     """
     section, train = section or ItemCFSection(), read_observed(data)
     similarity = build(recommender, section, seed).fit(train).similarity

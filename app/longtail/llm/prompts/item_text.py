@@ -1,4 +1,4 @@
-"""Items as text: how the catalogue is written in a prompt, and its token ids, made once for every prompt."""
+"""Items as text: how each item is written in a prompt, and its token ids, computed once for all prompts."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 from longtail.arrays import offsets_of
 
 MAX_TITLE = 120
-"""Characters of a title that a prompt carries: enough to tell items apart, too few to fill the context."""
+"""Characters of a title in a prompt: enough to tell items apart, too few to fill the context."""
 
 _INERT = str.maketrans("<>", "‹›")
 
@@ -21,8 +21,8 @@ _INERT = str.maketrans("<>", "‹›")
 def item_texts(items: pa.Table, rendering: str) -> list[str]:
     """The text of every item of `schema.ITEMS`, by code.
 
-    `token` writes `<item_12>`, one token an item; `id` writes `i12`, plain digits (LLM4IDRec); `title` writes the item's
-    name, and behind a name that several items share the publisher's id: `Lip balm (B0001)`.
+    `token` writes `<item_12>`, one token per item. `id` writes `i12`, plain digits (LLM4IDRec, arXiv 2411.02041). `title`
+    writes the item's name; if several items share it, the item_id follows: `Lip balm (B0001)`.
     """
     codes = items["item"].to_pylist()
     if rendering == "token":
@@ -38,7 +38,7 @@ def item_texts(items: pa.Table, rendering: str) -> list[str]:
 
 
 def item_names(items: pa.Table) -> list[str]:
-    """Every item's title, cut to MAX_TITLE, or the publisher's id where there is none: one line each, some perhaps alike."""
+    """Every item's title, cut to MAX_TITLE, or its item_id if it has no title. One line each; names may repeat."""
     titles = [one_line(title or "")[:MAX_TITLE].rstrip() for title in items["title"].to_pylist()]
     return [title or one_line(own) for title, own in zip(titles, items["item_id"].to_pylist(), strict=True)]
 
@@ -50,17 +50,17 @@ def list_texts(items: pa.Table, rendering: str) -> list[str]:
 
 
 def one_line(text: str) -> str:
-    """One line, for a line break would end a text in a list; without < and >, for special tokens look like `<item_12>`."""
+    """The text as one line, because a line break ends an item in a list; `<`, `>` replaced, because tokens look so."""
     return " ".join(text.split()).translate(_INERT)
 
 
 def separator(rendering: str) -> str:
-    """What ends an item in a list of items; an answer stops there."""
+    """The text that ends an item in a list of items."""
     return {"token": "", "id": ",", "title": "\n"}[rendering]
 
 
 def titled(tokenizer: "PreTrainedTokenizerBase", title: str, ending: str) -> np.ndarray:
-    """The tokens, int32, of an item whose title goes on with other words and is cut for them, separator included."""
+    """The tokens, int32, of an item whose title is followed by `ending`, and cut to make room for it; with separator."""
     text = f"{title[: MAX_TITLE - 1 - len(ending)].rstrip()} {ending}{separator('title')}"
     return np.asarray(tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
 
@@ -86,7 +86,7 @@ class ItemTokens:
         return self.tokens[self.indptr[item] : self.indptr[item + 1]]
 
     def join(self, items: np.ndarray, budget: int) -> np.ndarray:
-        """The tokens of a list of items; the oldest items are left out where `budget` tokens do not hold all."""
+        """The tokens of a list of items; the first items (the oldest) are left out if not all fit in `budget` tokens."""
         kept: list[np.ndarray] = []
         for item in reversed(items):
             piece = self.of(item)

@@ -1,4 +1,4 @@
-"""Windows over a history: how one sequence teaches many steps, within a number of items and of tokens."""
+"""Windows over a history: one sequence teaches many steps, within a limit of items and of tokens."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from longtail.arrays import offsets_of
 
 @dataclass(frozen=True)
 class Window:
-    """Items start..end of a history, of which those from `first` on are targets.
+    """Items start..end - 1 of a history; those from `first` on are targets.
 
-    cut: there was less room for what comes before the first target than `history` asks for.
+    cut: fewer items come before the first target than `history` asks for, because the tokens did not fit.
     """
 
     start: int
@@ -24,8 +24,8 @@ class Window:
 def windows(lengths: np.ndarray, history: int, budget: int) -> Iterator[Window]:
     """Windows of at most `history` + 1 items and `budget` tokens in which every item but the first is a target once.
 
-    lengths int [T]: tokens of the items. A window moves by half of itself, so that half of it, in items or in tokens,
-    is known before its first target. A target longer than the budget is an empty window.
+    lengths int [T]: tokens of the items. Each window moves on by half of its size, so that half of a window, in items or
+    in tokens, comes before its first target. A target longer than the budget gives an empty window.
     """
     ends = offsets_of(lengths)
     step = max(1, history // 2)

@@ -1,4 +1,4 @@
-"""The words of the prompts: all that stands in one beside the items. Other words are other questions."""
+"""The words of the prompts: everything in a prompt except the items. If a word changes, the question changes."""
 
 from longtail.recipe import Task
 
@@ -19,9 +19,9 @@ TEXTS = (
     *(NEXT_ITEM, YES_NO, CANDIDATE, ANSWER, ID_LIST, REST, PREFERENCE, FIRST, SECOND),
     *(RANKING, SIMILAR, HINT, CANDIDATES, RANKED),
 )
-"""All that stands in a prompt beside the items."""
+"""Every text in a prompt that is not an item."""
 YES, NO, A, B = WORDS = (" Yes", " No", " A", " B")
-"""The answers of one token."""
+"""The answers that are one token."""
 
 QUESTIONS: dict[Task, tuple[str, ...]] = {
     "next_item": (NEXT_ITEM,),
