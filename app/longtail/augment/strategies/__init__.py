@@ -1,1 +1,1 @@
-"""The strategies: one file each, which ends with what it declares, its `SPEC`. The other files are what they share."""
+"""The strategies. Each has a file, which ends with its declaration `SPEC`. The other files are shared by them."""

@@ -1,4 +1,4 @@
-"""What strategies share: drawing the items to be shown, whether the context holds them, and reading what was said."""
+"""What strategies share: drawing the items to show, checking that they fit the context, and reading the answers."""
 
 import sys
 from collections.abc import Callable
@@ -19,16 +19,16 @@ from longtail.schema import NOT_IN_CATALOGUE, UNPARSABLE
 
 
 def unseen(rng: Rng, pool: np.ndarray, history: np.ndarray, count: int) -> np.ndarray:
-    """`count` different items of `pool` int32 that are not in the history, in random order; fewer where it has no more.
+    """`count` different items of `pool` (int32) that are not in the history, in random order; fewer if there are no more.
 
-    So many are drawn that enough are left without the history's own: the cost does not grow with the catalogue.
+    It draws `count` items and one more for each item of the history, so that enough are left without the history.
     """
     drawn = rng.choice(pool, min(len(pool), count + len(history)), replace=False)
     return drawn[~np.isin(drawn, history)][:count]
 
 
 def longest_items(prompts: Prompts, count: int) -> np.ndarray:
-    """The items that take most tokens in a prompt."""
+    """The `count` items that take the most tokens in a prompt."""
     return np.argsort(-np.diff(prompts.items.indptr), kind="stable")[:count]
 
 
@@ -39,7 +39,7 @@ def check_context(
     write: Callable[[Prompts], np.ndarray],
     room: int,
 ) -> None:
-    """Raise InputError where the context holds less than the prompt that `write` makes and `room` tokens of an answer."""
+    """Raise InputError if the prompt that `write` makes and `room` tokens of an answer do not fit into the context."""
     boundless = copy(prompts)
     boundless.context = sys.maxsize
     needed = len(write(boundless)) + room
@@ -52,7 +52,7 @@ def check_context(
 
 
 def shares(said: Spoken) -> np.ndarray:
-    """Of every option its part of the probability of its question's options, a softmax: float64 [options]."""
+    """The probability of every option among the options of its question, a softmax: float64 [options]."""
     if not len(said.options):
         return np.zeros(0)
     starts, lengths = said.option_starts[:-1], np.diff(said.option_starts)
@@ -62,14 +62,14 @@ def shares(said: Spoken) -> np.ndarray:
 
 
 def shown_items(answers: pa.Table, said: Spoken) -> tuple[np.ndarray, np.ndarray]:
-    """Row and item of everything that was `shown` in the rows that have answers, as the questions went through it."""
+    """Row and item of everything that was `shown` in the rows that have answers, in the order of the questions."""
     rows, items = listed(answers, "shown")
     answered = np.isin(rows, said.rows)
     return rows[answered], items[answered]
 
 
 def questioned(answers: pa.Table) -> Proposals:
-    """The items that were shown one a question, with what its first option has of the probability; likeliest first."""
+    """For one question per shown item: the items with the probability of the first option, the likeliest first."""
     said = Spoken.of(answers)
     rows, items = shown_items(answers, said)
     likelihood = shares(said)[0::2]
@@ -78,7 +78,7 @@ def questioned(answers: pa.Table) -> Proposals:
 
 
 def offered(answers: pa.Table, catalogue: Catalogue) -> Proposals:
-    """The items whose tokens were the options of one question, with their part of the probability; likeliest first."""
+    """For one question whose options are item tokens: the items with their probability, the likeliest first."""
     said = Spoken.of(answers)
     rows, likelihood = np.repeat(said.rows, np.diff(said.option_starts)), shares(said)
     order = np.lexsort((-likelihood, rows))
@@ -86,7 +86,7 @@ def offered(answers: pa.Table, catalogue: Catalogue) -> Proposals:
 
 
 def next_tokens(answers: pa.Table, catalogue: Catalogue) -> Proposals:
-    """The likeliest next tokens. A token that is no item is a proposal too, of something outside the catalogue."""
+    """The likeliest next tokens. A token that is no item is a proposal too, with the outcome NOT_IN_CATALOGUE."""
     said = Spoken.of(answers)
     rows = np.repeat(said.rows, np.diff(said.option_starts))
     items = catalogue.of_tokens(said.options)
@@ -95,7 +95,7 @@ def next_tokens(answers: pa.Table, catalogue: Catalogue) -> Proposals:
 
 
 def written(answers: pa.Table, reader: ListReader) -> Proposals:
-    """What was written, in its order. An item that was not `shown` is no answer to the question: it is unparsable."""
+    """The written items, in their order. An item that was not `shown` does not answer the question: it is UNPARSABLE."""
     found = reader.read(answers)
     strange = ~found.among(answers, "shown")
     return replace(

@@ -1,6 +1,6 @@
 """Strategy cold_pairs: which of two cold items would a user take next (cold-start augmenters, 2402.11724)?
 
-They are asked and read as `pairs` are.
+Prompts and answers are those of `pairs`.
 """
 
 from typing import Literal
@@ -16,7 +16,7 @@ class ColdPairsSection(StrategySection):
 
     strategy: Literal["cold_pairs"] = "cold_pairs"
     pairs: Positive = 5
-    """Pairs for each user; the paper does not say how many."""
+    """Pairs for each user; the paper does not give the number."""
 
 
 def build(section: ColdPairsSection, tools: Tools) -> Pairs:
@@ -24,8 +24,8 @@ def build(section: ColdPairsSection, tools: Tools) -> Pairs:
     if len(cold) < 2:
         raise InputError(
             f"augment, strategy cold_pairs: of {tools.catalogue.size} items {len(cold)} are cold (without a training"
-            " interaction), a pair needs two. Have items that came late held out (dataset.split: temporal), or leave"
-            " cold_pairs out."
+            " interaction), but a pair needs two. Set dataset.split: temporal, so that late items are held out, or remove"
+            " cold_pairs from the recipe."
         )
     return Pairs(section.pairs, tools.prompts, cold)
 

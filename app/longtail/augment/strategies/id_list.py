@@ -1,7 +1,7 @@
 """Strategy id_list: the rest of a list of items, sampled (LLM4IDRec, 2411.02041).
 
-The paper filters by form alone: what is no item of the catalogue is dropped, all else joins the user's log. So there is no
-judge; what a user took already, what is held out and what a list repeats is left out here.
+The paper filters by form alone: it drops what is no item of the catalogue, and adds all else to the user's log. So there is
+no judge. Items that the user has already, held-out items and repeated items are left out here.
 """
 
 from math import factorial
@@ -22,7 +22,7 @@ from longtail.recipe import Positive, StrategySection
 from longtail.schema import ACCEPTED, NOT_CHOSEN, NOT_IN_CATALOGUE
 
 SURELY_MORE = 12
-"""Items that have more orders than anybody asks lists for."""
+"""A number of items with more orders (12!) than any recipe asks lists for."""
 
 
 class IdListSection(StrategySection):
@@ -32,7 +32,7 @@ class IdListSection(StrategySection):
     lists: Positive = 1
     """Lists sampled for each user."""
     length: Positive = 10
-    """Items of a list, at most."""
+    """Maximum number of items in a list."""
     temperature: Annotated[float, Field(gt=0)] = 0.8
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
     share: Annotated[float, Field(gt=0)] | None = None
@@ -40,7 +40,7 @@ class IdListSection(StrategySection):
 
 
 class IdList:
-    """One request per list: the user's whole history, in another order each, as tuning splits it."""
+    """One request per list: the user's whole history, each time in a different random order, as in tuning."""
 
     questions = 1
 
@@ -59,7 +59,7 @@ class IdList:
         )
 
     def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
-        """Fewer than `lists` if the history has fewer orders: the same question twice gets the same answer."""
+        """Fewer than `lists` if the history has fewer orders, because the same question twice gets the same answer."""
         orders: dict[bytes, np.ndarray] = {}
         while len(orders) < min(self.section.lists, factorial(min(len(history), SURELY_MORE))):
             order = rng.permutation(history)
@@ -67,10 +67,10 @@ class IdList:
         return [Asked([self.prompts.id_list(order, self.room)], history[:0]) for order in orders.values()]
 
     def read(self, answers: pa.Table) -> Proposals:
-        """In the order of the list: the first of it are accepted.
+        """In the order of the list. The first items are accepted, up to the cap.
 
-        `share` is of a user, a row is a list: each of `lists` gets an equal part, rounded down, so that all together
-        stay within the share.
+        `share` is a cap for a user, but a row is one list. So each of `lists` gets an equal part, rounded down, and all
+        lists together stay within the share.
         """
         found = self._tokens(answers) if self.catalogue.rendering == "token" else self.reader.read(answers)
         found = found.settled(answers)
@@ -78,7 +78,7 @@ class IdList:
         return found.marked(full, NOT_CHOSEN).marked(found.items != NOTHING, ACCEPTED)
 
     def _seats(self, answers: pa.Table) -> np.ndarray:
-        """Items that a row may add, int64 [rows]."""
+        """The number of items that a row may add: int64 [rows]."""
         lengths = lengths_of(answers["history"])
         if self.section.share is None:
             return np.full(len(lengths), self.section.length)
@@ -86,9 +86,9 @@ class IdList:
         return np.minimum(allowed // self.section.lists, self.section.length)
 
     def _tokens(self, answers: pa.Table) -> Proposals:
-        """The written tokens before the end of the list. A token that is no item names nothing of the catalogue."""
+        """The written tokens before the end of the list. A token that is no item gets the outcome NOT_IN_CATALOGUE."""
         said = Spoken.of(answers)
-        ends = offsets_of(said.written == self.prompts.end)  # how many ends stand before each token
+        ends = offsets_of(said.written == self.prompts.end)  # number of end tokens before each token
         lengths = np.diff(said.written_starts)
         listed = ends[1:] == np.repeat(ends[said.written_starts[:-1]], lengths)
         rows = np.repeat(said.rows, lengths)[listed]

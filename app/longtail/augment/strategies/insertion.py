@@ -1,6 +1,6 @@
-"""Strategy insertion: of some items that a user has not taken, the most likely one (Llama4Rec, 2401.13870).
+"""Strategy insertion: the likeliest of some items that a user has not taken (Llama4Rec, 2401.13870).
 
-Fusion puts it at a random place of the user's sequence.
+Fusion inserts it at a random place in the user's sequence.
 """
 
 from typing import Annotated, Literal
@@ -21,22 +21,22 @@ from longtail.recipe import StrategySection
 from longtail.schema import ACCEPTED, NOT_CHOSEN
 
 READ = 3
-"""Items of a written list: if the first is no candidate, the next may be one, and more would be paid for in vain."""
+"""Number of items of a written list to read. If the first is no candidate, the next may be; more is a waste of tokens."""
 
 
 class InsertionSection(StrategySection):
-    """Llama4Rec, sequential: the most likely of some items the user has not taken, put at a random place."""
+    """Llama4Rec, sequential: the likeliest of some items that the user has not taken, inserted at a random place."""
 
     strategy: Literal["insertion"] = "insertion"
     candidates: Annotated[int, Field(ge=2)] = 10
-    """Drawn for each user; the paper does not say how many."""
+    """Items drawn for each user; the paper does not give the number."""
 
 
 class Insertion:
     """One request per user, one question; `shown` are the candidates.
 
-    With item tokens the candidates are options of what comes next, else the generator is told to rank them, without a
-    recommender's help.
+    With item tokens, the candidates are the options for the next token. With other renderings, the generator is asked to
+    rank them, without the hint of a recommender.
     """
 
     questions = 1
@@ -78,7 +78,7 @@ class Insertion:
         return [Asked([self._ranking(self.prompts, history, candidates)], candidates)]
 
     def read(self, answers: pa.Table) -> Proposals:
-        """Best first. The best alone is accepted, and no other in its stead if it is held out."""
+        """Best first. Only the best is accepted. If the best is held out, no other item replaces it."""
         token = self.catalogue.rendering == "token"
         found = offered(answers, self.catalogue) if token else written(answers, self.reader)
         candidate = found.items != NOTHING

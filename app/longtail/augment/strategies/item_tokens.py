@@ -1,4 +1,4 @@
-"""What strategies know of the catalogue: slices, and which token is which item."""
+"""What strategies know about the catalogue: the slices of items, and the token of each item."""
 
 from collections.abc import Iterable
 from functools import cached_property
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Catalogue:
-    """items: rows of `schema.ITEMS`; rendering: how prompts write them."""
+    """items: rows of `schema.ITEMS`; rendering: how prompts write items (token, title or id)."""
 
     def __init__(self, items: pa.Table, rendering: str, tokenizer: "PreTrainedTokenizerBase") -> None:
         self.items, self.rendering = items, rendering
@@ -40,7 +40,7 @@ class Catalogue:
         return np.flatnonzero(self.slices == COLD).astype(np.int32)
 
     def in_slices(self, names: Iterable[str] | None) -> np.ndarray:
-        """bool [n_items]: items of these slices, all of them where no slices are named."""
+        """bool [n_items]: items of these slices, or all items if `names` is None."""
         return np.ones(self.size, bool) if names is None else np.isin(self.slices, list(names))
 
     def of_tokens(self, tokens: np.ndarray) -> np.ndarray:
@@ -59,5 +59,5 @@ def warm_items(items: pa.Table) -> np.ndarray:
 
 
 def rare_items(items: pa.Table) -> np.ndarray:
-    """bool [n_items]: long-tail and cold items, those that augmentation is for."""
+    """bool [n_items]: long-tail and cold items, the target of augmentation."""
     return np.isin(np.asarray(items["slice"].to_pylist()), (TAIL, COLD))

@@ -1,7 +1,7 @@
 """Strategy next_item: the items that a user would take next (LLM-I2I, 2512.21595).
 
-With the `token` rendering one prefill proposes all items at once: the likeliest next tokens are items with their
-probabilities, nothing is decoded. With `title` and `id` the generator goes on writing the user's list.
+With the `token` rendering, one prefill proposes all items at once: the likeliest next tokens are items with their
+probabilities, and nothing is decoded. With `title` and `id`, the generator continues to write the user's list.
 """
 
 from typing import Literal
@@ -24,13 +24,13 @@ class NextItemSection(StrategySection):
 
     strategy: Literal["next_item"] = "next_item"
     proposals: Positive = 10
-    """So many are judged; what else the answer names is kept as the LLM's list of this user."""
+    """Number of proposals of a user to judge. Further items of the answer are only kept in the LLM's list of the user."""
     tail_share: Share = 0.0
-    """This share of a user's proposals is reserved for long-tail and cold items, and of what the judge keeps as well."""
+    """Share of a user's proposals, and of what the judge keeps, that is reserved for long-tail and cold items."""
     only: list[ItemSlice] | None = None
-    """Propose items of these slices alone."""
+    """Propose only items of these slices."""
     constrained: bool = False
-    """With titles: decode under a grammar of the catalogue (vLLM's structured outputs); nothing else can be written."""
+    """With titles: decode under a grammar of the catalogue (vLLM structured outputs), so only its titles can be written."""
 
 
 class NextItem:
@@ -54,7 +54,7 @@ class NextItem:
         return [Asked([self.prompts.next_item(history)], history[:0])]
 
     def read(self, answers: pa.Table) -> Proposals:
-        """Best first. The first `proposals` that can be judged are open, and the first of rare items on reserved seats."""
+        """Best first. Open are the first that can be judged, and then the first rare items for the reserved seats."""
         token = self.catalogue.rendering == "token"
         found = next_tokens(answers, self.catalogue) if token else self.reader.read(answers)
         found = found.settled(answers).marked(

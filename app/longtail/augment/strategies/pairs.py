@@ -1,7 +1,7 @@
 """Strategy pairs: which of two items does a user prefer?
 
-Llama4Rec (2401.13870) draws the two at random, its authors' code takes a recommender's best two. Each pair is asked in both
-orders, for an LLM leans to one letter: if the orders disagree, it has not answered.
+Llama4Rec (2401.13870) draws the two at random. Its authors' sister code (RecRanker) takes the best two of a recommender.
+Each pair is asked in both orders, because an LLM may prefer one letter. If the orders disagree, the outcome is UNDECIDED.
 """
 
 from collections.abc import Callable
@@ -29,16 +29,16 @@ class PairsSection(StrategySection):
 
     strategy: Literal["pairs"] = "pairs"
     pairs: Positive = 1
-    """Pairs for each user; the paper does not say how many."""
+    """Pairs for each user; the paper does not give the number."""
     choose: Literal["random", "top"] = "random"
-    """Random items (the paper), or a recommender's first two (`top`, as in the authors' sister code)."""
+    """`random`: random items (the paper). `top`: the best items of a recommender (the authors' sister code)."""
 
 
 class Pairs:
-    """One request per user: `shown` is a0, b0, a1, b1, ..., the questions are a or b, b or a, of each pair.
+    """One request per user: `shown` is a0, b0, a1, b1, ...; each pair has two questions, "a or b" and "b or a".
 
-    count: pairs of a user; pool int32: the items that they are drawn from, if they are not a recommender's best; hints:
-    needed for those, and read in the worker.
+    count: pairs of a user. hints: if given, pairs are the best items of a recommender, which is read in the worker. pool
+    int32: if there are no hints, the items that pairs are drawn from.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class Pairs:
         return [Asked(both, pairs.ravel(), [self.prompts.a, self.prompts.b])]
 
     def read(self, answers: pa.Table) -> Proposals:
-        """One proposal a pair, the surest first: the item that has more of the mean probability of both orders."""
+        """One proposal per pair: the item with the larger mean probability over both orders. The likeliest comes first."""
         said = Spoken.of(answers)
         rows, items = shown_items(answers, said)
         pairs, rows = items.reshape(-1, 2), rows[::2]
         first_letter = shares(said)[0::2].reshape(-1, 2)
         for_first = (first_letter[:, 0] + 1 - first_letter[:, 1]) / 2
-        # Of an exact tie the lower code: the order of asking is no reason.
+        # An exact tie goes to the lower item code, because the order of asking must not decide.
         turned = np.where(for_first == 0.5, pairs[:, 0] > pairs[:, 1], for_first < 0.5)
         pairs = np.where(turned[:, None], pairs[:, ::-1], pairs)
         likelihood = np.where(turned, 1 - for_first, for_first)

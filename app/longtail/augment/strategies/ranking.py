@@ -1,7 +1,7 @@
 """Strategy ranking: a recommender's best items, ranked again by an LLM (Llama4Rec, 2401.13870).
 
-All of them become proposals, for what comes out is a ranking that serving reads, not interactions. A held-out item may be
-among them as any other: the recommender does not know it.
+All of them become proposals, because the result is a ranking for serving, not a set of interactions. A held-out item may be
+one of them: the recommender does not know which items are held out.
 """
 
 from collections.abc import Callable
@@ -38,11 +38,11 @@ class RankingSection(StrategySection):
 
     strategy: Literal["ranking"] = "ranking"
     recommender: str = "itemcf"
-    """Whose best items: one that is fitted on the observed log before the LLM is asked. For any other recommender the
-    list would be a stranger's, so it is fused with this one alone."""
+    """The recommender whose best items are ranked. It is fitted on the observed log before the LLM is asked. The list is
+    fused with this recommender only."""
     mode: Literal["listwise", "pointwise"] = "listwise"
     candidates: Annotated[int, Field(ge=2, le=64)] = 10
-    """k'; not stated, 10 in the authors' sister code."""
+    """k' of the paper, which does not give its value; 10 in the authors' sister code (RecRanker)."""
 
     @field_validator("recommender")
     @classmethod
@@ -54,8 +54,8 @@ class RankingSection(StrategySection):
 
 
 class Listwise:
-    """One request per user, one question: Llama4Rec's prompt, with the recommender's order as a hint and the training
-    history of the most similar user. `shown` are the candidates as the recommender ranks them; the prompt shuffles them.
+    """One request per user, one question: Llama4Rec's prompt. It has the recommender's order as a hint, and the training
+    history of the most similar user. `shown` is the candidates in the recommender's order; the prompt shuffles them.
     """
 
     questions = 1
@@ -96,10 +96,11 @@ class Listwise:
         return self._listed(answers)
 
     def _listed(self, answers: pa.Table) -> Proposals:
-        """The written list, and after it the candidates that it leaves out, as the recommender ranks them.
+        """The written list, and after it the missing candidates in the recommender's order.
 
-        A list without any candidate ranks nothing. likelihood: 1 for the first of n, 1/n for the last, which is Llama4Rec's
-        utility -s C of place s (2401.13870) within 0..1; the probability of a text does not fall along a list.
+        A list without any candidate ranks nothing. likelihood: 1 for the first of n, 1/n for the last. This is Llama4Rec's
+        utility -s C of place s (2401.13870), scaled to 0..1. The probability of the text is no use: it does not fall along
+        the list.
         """
         found = written(answers, self.reader)
         rows, items = shown_items(answers, Spoken.of(answers))
@@ -112,7 +113,7 @@ class Listwise:
 
 
 class Pointwise:
-    """One request per user, a question Yes or No of each candidate; `shown` are the candidates."""
+    """One request per user, with a Yes/No question for each candidate; `shown` is the candidates."""
 
     def __init__(self, section: RankingSection, tools: Tools) -> None:
         self.section, self.prompts = section, tools.prompts
@@ -130,7 +131,7 @@ class Pointwise:
         return [Asked(asked, best, [self.prompts.yes, self.prompts.no])]
 
     def read(self, answers: pa.Table) -> Proposals:
-        """By P(Yes), equal ones as the recommender ranks them."""
+        """By P(Yes); of equal ones, the recommender's order decides."""
         return _accepted(questioned(answers), answers)
 
 
@@ -139,7 +140,7 @@ def _accepted(found: Proposals, answers: pa.Table) -> Proposals:
 
 
 def _followed(found: Proposals, rows: np.ndarray, items: np.ndarray) -> Proposals:
-    """Written proposals, and in each row after them those of `items` that are not among them."""
+    """In each row the written proposals, and after them those of `items` that were not written."""
     named = {*zip(found.rows.tolist(), found.items.tolist(), strict=True)}
     left = [pair not in named for pair in zip(rows.tolist(), items.tolist(), strict=True)]
     rows, items = rows[left], items[left]
@@ -155,7 +156,7 @@ def _followed(found: Proposals, rows: np.ndarray, items: np.ndarray) -> Proposal
 
 
 def by_mode(listwise: str, pointwise: str) -> Callable[[RankingSection], str]:
-    """What is one thing in the mode `listwise` and another one in `pointwise`."""
+    """A function of the section: one value for the mode `listwise`, and one for `pointwise`."""
     return lambda section: pointwise if section.mode == "pointwise" else listwise
 
 

@@ -1,7 +1,7 @@
 """Strategy screening: which of a user's observed interactions would the discriminator call noise?
 
-LLM-I2I (2512.21595) refines what was collected as well as what was generated, by its abstract; the variant
-`refined` leaves out what is rejected here.
+According to its abstract, LLM-I2I (2512.21595) filters observed interactions as well as generated ones. The variant
+`refined` leaves out the interactions that are rejected here.
 """
 
 from typing import Literal
@@ -18,17 +18,17 @@ from longtail.recipe import Judge, Positive, Share, StrategySection
 
 
 class ScreeningSection(StrategySection):
-    """LLM-I2I's discriminator on what was observed: which interactions of a user would it call noise?"""
+    """LLM-I2I's discriminator on observed interactions: which ones of a user would it call noise?"""
 
     strategy: Literal["screening"] = "screening"
     latest: Positive = 50
-    """So many of the latest interactions are questioned; older ones stay."""
+    """Number of a user's latest interactions to ask about; older ones stay."""
     threshold: Share = 0.1
-    """An observed interaction whose P(Yes) is lower is left out of the variant `refined`."""
+    """An observed interaction with a lower P(Yes) is left out of the variant `refined`."""
 
 
 class Screening:
-    """One request per user, a question Yes or No of each of the latest interactions; `shown` are their items."""
+    """One request per user, with a Yes/No question for each of the latest interactions; `shown` is their items."""
 
     def __init__(self, section: ScreeningSection, tools: Tools) -> None:
         self.section, self.prompts = section, tools.prompts
@@ -37,7 +37,7 @@ class Screening:
         self.sampling = Sampling()
 
     def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
-        """Each item is asked for with the history without it; an only item has nothing to be judged by."""
+        """The prompt about an item shows the history without it. So a user with only one interaction is not asked about."""
         if len(history) < 2:
             return []
         latest = history[-self.section.latest :]
@@ -45,12 +45,12 @@ class Screening:
         return [Asked(asked, latest, [self.prompts.yes, self.prompts.no])]
 
     def read(self, answers: pa.Table) -> Proposals:
-        """Likelihood is P(Yes). All stay open: the threshold acts after the ledger, so another one asks nothing."""
+        """Likelihood is P(Yes). All stay open for the judge: a changed threshold needs no new answers of the LLM."""
         return questioned(answers)
 
 
 def kept(section: ScreeningSection) -> Judge:
-    """The judge of what was observed: an interaction stays where P(Yes) reaches the threshold, however many do."""
+    """The judge of observed interactions: each one with P(Yes) of at least the threshold stays."""
     return Judge(
         likelihood=1.0,
         agreement=0.0,

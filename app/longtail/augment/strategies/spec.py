@@ -1,4 +1,4 @@
-"""What a strategy declares to all others: a `SPEC` in its file. A line in `longtail/registry.py` gives it its name."""
+"""What a strategy declares: a `SPEC` at the end of its file. A line in `longtail/registry.py` gives it its name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 class StrategySpec:
     """A strategy's settings, its code, and what the recipe, the judge, fusion and evaluation need to know of it.
 
-    Loading a recipe imports the file of every strategy that it names, so such a file imports neither PyTorch nor vLLM.
+    A recipe imports the file of every strategy that it names, so these files must not import PyTorch or vLLM.
     """
 
     settings: type[StrategySection]
-    """Its section of the recipe."""
+    """The class of its section in the recipe."""
     build: Callable[[Any, "Tools"], Strategy]
-    """Makes what asks and reads, of such a section. Raises InputError if the LLM or the catalogue cannot carry it."""
+    """Makes the `Strategy` from its section. Raises InputError if the LLM or the catalogue does not allow the settings."""
     role: Role | Callable[[Any], Role]
-    """The LLM that answers; a function of the section if that depends on the settings."""
+    """The LLM that answers, or a function of the section if this depends on the settings."""
     task: Task | Callable[[Any], Task]
-    """The task of tuning that teaches this LLM to answer, or a function of the section. The words of its prompts stand
-    in `llm/prompts/words.py`, for tuning and asking must share them, and so do strategies that are taught by one task."""
+    """The tuning task that teaches this LLM to answer, or a function of the section. The words of the prompts are in
+    `llm/prompts/words.py`, because tuning and asking must use the same ones. Strategies with the same task share them."""
     ranks: bool = False
-    """It gives every user a list, which is published as `rankings`."""
+    """Whether it gives every user a list, which is published as `rankings`."""
     judged: bool = False
-    """What it leaves open is put to the discriminator, and the recipe's `judge` decides. A recommender may have a judge
-    of its own."""
+    """Whether the discriminator is asked about its open proposals, and the recipe's `judge` decides. A recommender may
+    have its own judge."""
     judge: Callable[[Any], Judge] | None = None
-    """Of the section, the judge that decides what is left open; the discriminator is not asked again."""
+    """From the section, its own judge of open proposals. In this case the discriminator is not asked about them."""
     answers: Literal["list", "score", "pair"] | None = None
-    """How its answers are held against what users did later (`evaluation/answer_agreement.py`): it names items, it scores
-    items that were shown, or it says which of two is preferred. None: not at all."""
+    """How its answers are compared with later interactions (`evaluation/answer_agreement.py`). list: it names items. score:
+    it scores shown items. pair: it says which of two items is preferred. None: they are not compared."""
 
     def role_of(self, section: StrategySection) -> Role:
         return self.role(section) if callable(self.role) else self.role
@@ -51,16 +51,16 @@ class StrategySpec:
 
     @property
     def preferring(self) -> bool:
-        """Whether it says preferences: fusion writes them beside the log, and adds no interactions."""
+        """Whether its answers are preferences. Fusion writes them to a separate file and adds no interactions."""
         return self.answers == "pair"
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What a strategy asks and reads with: the prompts of the LLM that answers, and the catalogue.
+    """What a strategy needs to ask and read: the prompts of the LLM that answers, the catalogue, and hints.
 
-    hints: by a recommender's name a function that gives that recommender and the users' histories, in a worker; no other
-    process holds them. It is fitted once this is called.
+    hints: takes the name of a recommender and starts to fit it. It returns a function that gives the fitted recommender and
+    the users' histories. Call that one in a worker, so that no other process holds them.
     """
 
     prompts: Prompts

@@ -1,7 +1,7 @@
-"""What every strategy is: how it asks about a batch of users, and how it reads what the LLM said.
+"""The protocol of all strategies: how to ask about a batch of users, and how to read the answers of the LLM.
 
-Both work on Arrow tables of many users at a time. A row is one request from first to last, whatever number of questions it
-holds, so that no crash can tear an answer.
+Both work on Arrow tables of many users at a time. Through the whole pipeline a row is one request with all of its questions,
+so a crash cannot leave half of an answer.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Asked:
-    """The questions about one user: prompts of token ids, and what they are about (see `schema.REQUESTS`)."""
+    """One request about a user: prompts of token ids, the shown items and the options (see `schema.REQUESTS`)."""
 
     prompts: list[np.ndarray]
     shown: np.ndarray
@@ -30,30 +30,30 @@ class Asked:
 
 
 class Strategy(Protocol):
-    """One way of asking an LLM. Picklable: it travels to Ray tasks once."""
+    """One way to ask an LLM. It must be picklable, because it is sent to Ray tasks (once)."""
 
     prompts: Prompts
     sampling: Sampling
     questions: int
-    """Prompts of a request, about."""
+    """Approximate number of prompts in a request."""
 
     def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
-        """The requests about one user; none if there is nothing to ask. rng depends on the user alone.
+        """The requests about one user; none if there is nothing to ask. rng depends only on the seed and the user.
 
-        What is held out is not given: no prompt can depend on it, not even by leaving it out.
+        Held-out items are not passed, so no prompt can depend on them, not even by leaving them out.
         """
         ...
 
     def read(self, answers: pa.Table) -> Proposals:
-        """From rows of `schema.REQUESTS` that have their `answers`; a row with an error has no proposals."""
+        """Proposals from rows of `schema.REQUESTS` with `answers`. A row with an error gives no proposals."""
         ...
 
 
 def requests(batch: pa.Table, strategy: Strategy, salt: str, seed: int) -> pa.Table:
     """Rows of `schema.HISTORIES` -> rows of `schema.REQUESTS`; a user without training history is not asked about.
 
-    salt: the LLM and how it answers (see `ledger.identity`). Of requests that the context makes equal the first alone is
-    asked.
+    salt: the LLM and how it answers (see `ledger.identity`). If two requests of a user are equal because the context cuts
+    them, only the first is asked.
     """
     columns: dict[str, list[Any]] = {name: [] for name in REQUESTS.names}
     users = zip(*(batch[name].to_pylist() for name in ("user", "user_id", "train_end")), strict=True)
@@ -75,21 +75,21 @@ def requests(batch: pa.Table, strategy: Strategy, salt: str, seed: int) -> pa.Ta
 
 
 def rng_of(seed: int, user: int) -> Rng:
-    """What is drawn about a user: it depends on nothing else, so that a control can draw the same again."""
+    """A random generator that depends only on the seed and the user, so that a control can draw the same again."""
     return np.random.default_rng([seed, user])
 
 
 def prompt_column(values: list[Any]) -> pa.ListArray:
-    """Lists of token ids, or lists of such lists, as a column."""
+    """A column of lists of token ids, or of lists of such lists."""
     deeper = any(isinstance(value, list) for value in values)
     return nested(values, pa.list_(pa.list_(pa.int32())) if deeper else pa.list_(pa.int32()))
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """The answers of a batch as flat arrays: question q belongs to row rows[q]; its lists are values[starts[q]:starts[q+1]].
+    """The answers of a batch as flat arrays. Question q is in row rows[q]; its values are values[starts[q]:starts[q+1]].
 
-    options and option_logprobs: of the first token of every answer. written and written_logprobs: what was written.
+    options, option_logprobs: possible first tokens of every answer. written, written_logprobs: the tokens of the answer.
     """
 
     rows: np.ndarray

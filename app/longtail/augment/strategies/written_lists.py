@@ -1,4 +1,4 @@
-"""Written lists: where an LLM writes titles or ids, one item after the other, until a separator."""
+"""Reads lists of titles or ids that an LLM has written, one item after the other, with separators between them."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LONG_ITEM = 0.95
-"""Room for a list is measured by the item that is longer than this share of the catalogue."""
+"""The room for a list is planned for the item length at this quantile of the catalogue."""
 
 
 @dataclass(frozen=True)
 class Segments:
-    """The parts of a stream of tokens that end an item: part s is tokens begins[s]:ends[s], of answer questions[s].
+    """Parts of a stream of tokens, each up to a token that ends an item. Part s is tokens begins[s]:ends[s] of answer
+    questions[s].
 
-    begins, ends, questions int64 [s]; after[s]: whether an earlier part of the same answer stands before it.
+    begins, ends, questions int64 [s]; after bool [s]: whether the same answer has an earlier part.
     """
 
     begins: np.ndarray
@@ -36,43 +37,43 @@ class Segments:
 
     @classmethod
     def of(cls, closing: np.ndarray, starts: np.ndarray) -> "Segments":
-        """closing bool [t]: tokens that end an item; answer q is tokens starts[q]:starts[q + 1]. An open end is no part."""
+        """closing bool [t]: tokens that end an item; answer q is tokens starts[q]:starts[q + 1]. Text after the last is dropped."""
         stops = np.flatnonzero(closing)
         questions = np.searchsorted(starts, stops, side="right") - 1
         own, earlier = starts[questions], np.concatenate([[0], stops[:-1] + 1])[: len(stops)]
         return cls(np.maximum(own, earlier), stops + 1, questions, earlier > own)
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """The sum of each part of values [t], float64 [s]."""
+        """The sum of values [t] over each part: float64 [s]."""
         bounds = np.column_stack([self.begins, self.ends]).ravel()
         padded = np.append(values.astype(np.float64), 0.0)
         return np.add.reduceat(padded, bounds)[::2] if len(bounds) else np.zeros(0)
 
 
 class ListReader:
-    """Reads lists of items of one rendering from what an LLM wrote."""
+    """Reads the lists of items, in one rendering, that an LLM wrote."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", catalogue: Catalogue) -> None:
         self.tokenizer, self.catalogue = tokenizer, catalogue
         self.grounder = Grounder(catalogue.items, catalogue.rendering)
         self.end = separator(catalogue.rendering)
         vocabulary = self._decode([[token] for token in range(len(tokenizer))])
-        # A token may hold more than a separator: what follows it begins the next item.
+        # A token may hold text after a separator: this text begins the next item.
         self._rest = {
             token: text.rpartition(self.end)[2] for token, text in enumerate(vocabulary) if self.end in text
         }
-        # Which of its special tokens ends a text is a base's own affair.
+        # Base LLMs differ in the special token that ends a text, so any of them does.
         self._closing = np.array([*self._rest, *tokenizer.all_special_ids])
 
     def room(self, length: int, prompts: Prompts) -> int:
-        """Tokens for a list of so many items."""
+        """The number of tokens for a list of `length` items."""
         long_item = int(np.quantile(np.diff(prompts.items.indptr), LONG_ITEM))
         return min(length * long_item + 1, prompts.context // 2)
 
     def read(self, answers: pa.Table) -> Proposals:
-        """Every item of every list with the probability of its tokens, the separator's included.
+        """Every item of every list, with the probability of its tokens, separator included.
 
-        The last item of a list that neither a separator nor an end-of-text token ends is unfinished, and left out.
+        If neither a separator nor an end-of-text token follows the last item of a list, it is unfinished and left out.
         """
         said = Spoken.of(answers)
         parts = Segments.of(np.isin(said.written, self._closing), said.written_starts)
@@ -87,7 +88,7 @@ class ListReader:
         return found.marked(items == NOTHING, UNPARSABLE)
 
     def _pieces(self, written: np.ndarray, parts: Segments) -> list[list[str]]:
-        """The texts that each part ends: one, more where a token holds several separators, none where a list just ends."""
+        """The texts in each part: one; several if a token holds several separators; none if only the list ends there."""
         tokens = written.tolist()
         spans = zip(parts.begins.tolist(), parts.ends.tolist(), strict=True)
         texts = self._decode([tokens[begin:end] for begin, end in spans])
@@ -101,15 +102,15 @@ class ListReader:
 
     def _decode(self, tokens: list[list[int]]) -> list[str]:
         if not tokens:
-            return []  # batch_decode makes one text of none
+            return []  # batch_decode returns one text for an empty list
         return self.tokenizer.batch_decode(
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
 
     def grammar(self, allowed: np.ndarray) -> str:
-        """A grammar that writes lists of the allowed items alone (bool [n_items]); see `list_grammar`.
+        """A grammar for lists of only the allowed items (bool [n_items]); see `list_grammar`.
 
-        An item whose text names nothing, as another item shares it, cannot be written.
+        An item whose text names no single item, because another item has the same text, cannot be written.
         """
         rendering = self.catalogue.rendering
         named = self.grounder.ground_all(item_texts(self.catalogue.items, rendering)) != NOTHING
