@@ -1,7 +1,8 @@
 """Stage augment: histories -> requests -> LLM -> ledger -> proposals -> discriminator -> ledger, in one streaming pipeline.
 
-The ledger holds what the LLMs said and outlives every rerun. A second pipeline makes of it what this recipe takes it for,
-`augmentation/<strategy>`: `answers` with an outcome for every proposal, and `rankings`, each user's list.
+The ledger holds the words of the LLMs, and every rerun reuses it. A second pipeline reads these words with the settings of
+this recipe and writes `augmentation/<strategy>`: `answers` with an outcome for every proposal, and `rankings`, the list of
+each user.
 """
 
 import logging
@@ -31,15 +32,15 @@ from longtail.workspace.place import Place
 
 log = logging.getLogger("longtail")
 MEANING = 2
-"""The version of what is made of equal words: how they are grounded, settled and judged. Another one asks nothing again."""
+"""Version of how words are grounded, settled and judged. A new version reads the ledger again; it asks no LLM again."""
 ATTEMPTS = 3
-"""A request that was lost with an actor is asked again in the same run, this often."""
+"""How often a run asks again for requests whose answers were lost with an actor."""
 
 
 def augment(recipe: Recipe, ws: Workspace) -> None:
-    """Ask the LLMs about every user that has no answer yet, by every strategy of the recipe, then judge all answers.
+    """Ask the LLMs about every user that has no answer yet, for every strategy of the recipe; then judge all answers.
 
-    Does nothing where no variant of the recipe needs an LLM.
+    Does nothing if no variant of the recipe needs an LLM.
     """
     if not recipe.augmented:
         return
@@ -75,7 +76,7 @@ def _augment(recipe: Recipe, ws: Workspace, section: StrategySection) -> None:
 
 
 class Asking:
-    """One strategy of a recipe, ready to be asked: what its ledger is called, and the pipelines that fill and read it."""
+    """One strategy of a recipe with its ledger, and the pipelines that fill and read this ledger."""
 
     def __init__(self, recipe: Recipe, ws: Workspace, section: StrategySection, prepared: Prepared) -> None:
         import ray
@@ -97,10 +98,10 @@ class Asking:
             self.judging = Judging(prompts, _salt(self.discriminator, Sampling()))
             self.judged = (root / f"yes_no/{self.judging.salt}").make_folder()
         self.shared = ray.put((self.strategy, self.judging))
-        """What asks and reads, for tasks."""
+        """The strategy, and how it is judged, in the object store for all tasks."""
 
     def publish(self, draft: Place) -> dict[str, Any]:
-        """Ask what was not asked yet, then write what this recipe makes of the answers; the counts of the manifest."""
+        """Ask what was not asked yet, then judge and write the answers. Returns the counts for the manifest."""
         requests = self.run()
         for _ in range(ATTEMPTS + 1):
             counts = publish_answers(self.recipe, self.prepared, self.section, self.answers(requests), draft)
@@ -114,9 +115,9 @@ class Asking:
         raise self._incomplete(unheard, "are not judged", self.judged)
 
     def run(self) -> Any:
-        """Bring the ledger up to one answer per request; all requests, without their prompts, as a dataset.
+        """Ask until the ledger has one answer for each request. Returns all requests, without their prompts, as a dataset.
 
-        That is held, in the object store: to make the prompts again takes longer than all of the reading.
+        The object store keeps this dataset, because building the prompts again takes longer than reading all answers.
         """
         requests = self.requests().drop_columns(["prompts", "options"])
         requests = requests.repartition(target_num_rows_per_block=AT_ONCE).materialize()
@@ -134,7 +135,7 @@ class Asking:
             self._follow(self.asked(remaining), count)
 
     def requests(self) -> Any:
-        """Rows of `schema.REQUESTS` about all users that the strategy asks about."""
+        """Rows of `schema.REQUESTS` for all users that the strategy asks about."""
         import ray
 
         histories = self.prepared.histories()
@@ -149,7 +150,7 @@ class Asking:
         )
 
     def asked(self, requests: Any) -> Any:
-        """Requests -> sums of what the engines said to them, `progress.Written` by name, once it is in the ledger."""
+        """Requests -> sums of their answers (`monitor.Written`, a column per field), after the answers are in the ledger."""
         strategy, resources = self.strategy, self.recipe.resources
         engines = ask(
             self.llm, resources, strategy.prompts.context + 1, strategy.sampling, strategy.questions
@@ -160,20 +161,21 @@ class Asking:
         return _whole(drafts, written, asked=True)
 
     def judged_later(self, requests: Any) -> Any:
-        """As `asked`, of requests with an answer of which some proposals were not put to the discriminator: a run was cut
-        off between the two, or what is open now was not open then.
+        """Like `asked`, for requests that have an answer, but whose proposals the discriminator has not all seen.
+
+        Either a run stopped between the two steps, or other proposals are open now than in earlier runs.
         """
         drafts = _whole(self.ledger.read(requests), _read, shared=[self.shared])
         return _whole(self._discriminated(drafts, waiting=True), written, asked=False)
 
     def answers(self, requests: Any) -> Any:
-        """Requests that have been asked -> rows of `schema.ANSWERS`, and `unheard` (see `discriminate.finished`)."""
+        """Answered requests -> rows of `schema.ANSWERS`, with a column `unheard` (see `discriminate.finished`)."""
         drafts = _whole(self.ledger.read(requests), _read, shared=[self.shared])
         name, heard = self.section.strategy, self._heard()
         return _whole(drafts, _finished, name=name, shared=[self.shared], heard=[heard])
 
     def _discriminated(self, drafts: Any, waiting: bool = False) -> Any:
-        """Put the open proposals that it has not met to the discriminator. waiting: only rows that have some go on."""
+        """Ask the discriminator about open proposals that it has not answered yet. waiting: drop rows that have none."""
         proposals = getattr(self.section, "proposals", self.strategy.questions)
         engines = ask(
             self.discriminator, self.recipe.resources, self.judging.prompts.context + 1, Sampling(), proposals
@@ -182,13 +184,13 @@ class Asking:
         return _whole(engines(put), keep, place=self.judged)
 
     def _heard(self) -> Any:
-        """A reference to what the discriminator has said by now."""
+        """A Ray reference to the answers of the discriminator so far."""
         import ray
 
         return ray.remote(num_cpus=0.1)(heard_in).remote(self.judged) if self.judging else None
 
     def _follow(self, sums: Any, total: int) -> None:
-        """Run a pipeline, and say how it comes along."""
+        """Run a pipeline and log its progress."""
         progress = Progress(self.section, self.recipe.prices, self.recipe.llm.base, total)
         for batch in sums.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
             for row in batch.to_pylist():
@@ -201,21 +203,21 @@ class Asking:
 
 
 def _salt(llm: Place, sampling: Sampling) -> str:
-    """All that an answer depends on besides the question: the LLM, byte for byte, and how it answers."""
+    """A hash of everything but the question that an answer depends on: the bytes of the LLM, and how it samples."""
     import ray
 
     return fingerprint(ray.get(ray.remote(num_cpus=0.5)(content).remote(llm)), vars(sampling))
 
 
 def _whole(dataset: Any, step: Callable[..., pa.Table], **settings: Any) -> Any:
-    """A step that takes a block at a time. References stand in lists, or Ray would fetch them for every task."""
+    """A step that gets one whole block at a time. References are in lists; Ray would fetch bare ones for every task."""
     return dataset.map_batches(
         partial(step, **settings), batch_format="pyarrow", batch_size=None, zero_copy_batch=True
     )
 
 
 def _drawn(seed: int, n_users: int, count: int) -> np.ndarray:
-    """bool [n_users]: so many users at random."""
+    """bool [n_users]: `count` users, drawn at random."""
     drawn = np.zeros(n_users, bool)
     drawn[np.random.default_rng(seed).permutation(n_users)[:count]] = True
     return drawn
@@ -231,7 +233,7 @@ def _requests(batch: pa.Table, shared: list[Any], salt: str, seed: int) -> pa.Ta
 
 
 def _read(batch: pa.Table, shared: list[Any]) -> pa.Table:
-    """What the words mean to this run: `proposals`, and in `questions` how many prompts were answered."""
+    """Reads the words with this run's settings: adds `proposals`, and in `questions` the number of answered prompts."""
     strategy, _ = fetch(shared[0])
     asked = pc.list_value_length(batch["answers"]).cast(pa.int32())
     drafts = batch.append_column("proposals", strategy.read(batch).column(len(batch)))

@@ -1,4 +1,4 @@
-"""Discrimination: a question Yes or No for every proposal that is open, each asked once and kept as it was answered."""
+"""Discrimination: one Yes/No question for every open proposal. Each is asked once; the answer is kept unchanged."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,17 +14,19 @@ from longtail.schema import ANSWERS, PROPOSAL, YES_NO
 from longtail.workspace.place import Place
 
 ASKED = pa.list_(pa.struct([("question", pa.uint64()), ("tokens", pa.int32())]))
-"""What a row asks the discriminator: of each prompt the question that it is, and the tokens that it costs."""
+"""What a row asks the discriminator: for each prompt the id of its question and its number of tokens."""
 COSTS = ("questions", "prompt_tokens", "output_tokens", "seconds", "error")
-"""What a row's own LLM took, and why it may have failed."""
+"""The columns with the cost, and perhaps the error, of the LLM of the strategy."""
 FIRST = "first_"
-"""Before these names while a row is with the discriminator, whose engine writes columns of the same names."""
+"""Prefix of these names while the discriminator answers: its engine writes columns of the same names."""
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What the discriminator said so far, by question: ids uint64 [n], sorted; yes_no float32 [n], its P(Yes), nan where
-    the engine rejected the question; tokens int32 [n]; seconds float32 [n]. 20 bytes a question, in the object store.
+    """The answers of the discriminator so far, one entry per question; 20 bytes each, in the object store.
+
+    ids uint64 [n], sorted; yes_no float32 [n]: P(Yes), nan if the engine rejected the question; tokens int32 [n];
+    seconds float32 [n].
     """
 
     ids: np.ndarray
@@ -33,13 +35,13 @@ class Heard:
     seconds: np.ndarray
 
     def find(self, questions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The place of each question, and whether it is there at all: int64 and bool [questions]."""
+        """The index of each question, and whether it has an answer at all: int64 and bool [questions]."""
         places = np.minimum(np.searchsorted(self.ids, questions), max(len(self.ids) - 1, 0))
         return places, self.ids[places] == questions if len(self.ids) else np.zeros(len(questions), bool)
 
 
 def heard_in(place: Place) -> Heard:
-    """All that a discriminator's ledger holds, each question once; a Ray task."""
+    """All answers in the ledger of a discriminator, each question once. Runs as a Ray task."""
     files = [file.read_table() for file in place.files(".parquet")]
     table = pa.concat_tables([YES_NO.empty_table(), *files])
     questions, first = np.unique(table["question"].to_numpy(), return_index=True)
@@ -49,13 +51,13 @@ def heard_in(place: Place) -> Heard:
 
 @dataclass(frozen=True)
 class Judging:
-    """How proposals are put to the discriminator. salt: see `ledger.identity`."""
+    """How the discriminator is asked about proposals. salt: see `ledger.identity`."""
 
     prompts: Prompts
     salt: str
 
     def questions(self, drafts: pa.Table) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-        """Of every open proposal its row, its prompt and its question: int64, list of int32 and uint64 [open].
+        """For every open proposal its row, its prompt and the id of its question: int64, list of int32 and uint64 [open].
 
         drafts: rows with `user_id`, `history` and `proposals`.
         """
@@ -74,8 +76,8 @@ class Judging:
 
 
 def unheard(drafts: pa.Table, judging: Judging, heard: Heard) -> pa.Table:
-    """The rows with the `prompts` and `options` of the discriminator, one for each open proposal whose question is not
-    `heard`, and in `asked` which these are.
+    """The rows with `prompts` and `options` for the discriminator: one prompt for each open proposal without an answer in
+    `heard`. The column `asked` says which questions these are.
     """
     rows, prompts, questions = judging.questions(drafts)
     new = np.flatnonzero(~heard.find(questions)[1])
@@ -94,7 +96,7 @@ def unheard(drafts: pa.Table, judging: Judging, heard: Heard) -> pa.Table:
 
 
 def keep(answers: pa.Table, place: Place) -> pa.Table:
-    """Write what the discriminator said to the questions of `asked`; the same rows."""
+    """Write the answers of the discriminator to the questions in `asked`. Returns the rows unchanged."""
     asked = answers["asked"].combine_chunks()
     flat, rows = asked.flatten(), entry_rows(asked)
     tokens = flat.field("tokens").to_numpy()
@@ -112,8 +114,8 @@ def keep(answers: pa.Table, place: Place) -> pa.Table:
 def finished(
     drafts: pa.Table, strategy: str, judging: Judging | None = None, heard: Heard | None = None
 ) -> pa.Table:
-    """Rows of `schema.ANSWERS`, and in `unheard` how many open proposals wait for the discriminator's word; what it said
-    of the others goes to their place.
+    """Rows of `schema.ANSWERS`, with a column `unheard`: how many open proposals have no answer of the discriminator yet.
+    The other open proposals get their P(Yes).
 
     drafts: rows with `proposals` and COSTS.
     """
@@ -144,12 +146,12 @@ def finished(
 
 
 def share(yes: np.ndarray, no: np.ndarray) -> np.ndarray:
-    """P(Yes) / (P(Yes) + P(No)) from log-probabilities float32 [n]; nan where they are."""
+    """P(Yes) / (P(Yes) + P(No)) from log-probabilities float32 [n]; nan if one of them is nan."""
     return 1.0 / (1.0 + np.exp(no - yes))
 
 
 def _with_yes_no(proposals: pa.ListArray, values: np.ndarray) -> pa.ListArray:
-    """values float32 [open]: of the open proposals, nan for none."""
+    """values float32 [open]: P(Yes) of the open proposals, nan if there is none."""
     flat = proposals.flatten()
     is_open = flat.field("outcome").is_null().to_numpy(zero_copy_only=False)
     found = np.full(len(flat), np.nan, np.float32)

@@ -1,7 +1,7 @@
-"""The judge: which proposals are accepted, from confidences in the ledger. Costs no LLM call.
+"""The judge: it decides from scores of the LLMs and of ItemCF which proposals are accepted. It calls no LLM.
 
-Yes/No alone filters worse than the generator's own probability, and agreement with an independent collaborative score
-filters best, so the three are blended by the recipe's weights.
+P(Yes) alone filters worse than the generator's own probability. Agreement with an independent collaborative score filters
+best. So the judge takes a mean of the three, with the weights of the recipe.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ SCORES = ("likelihood", "agreement", "yes_no")
 
 
 def with_agreement(answers: pa.Table, itemcf: Neighbours) -> pa.Table:
-    """The agreement of every candidate: its score after the user's training history, by an ItemCF of the observed log."""
+    """Adds the agreement of every candidate: its score for the user's training history, by ItemCF on the observed log."""
     flat = _Flat(answers)
     found = np.zeros(len(flat.rows), np.float32)
     histories = itemcf.seen.take(answers["user"].to_numpy())
@@ -26,7 +26,7 @@ def with_agreement(answers: pa.Table, itemcf: Neighbours) -> pa.Table:
 
 
 def judge(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
-    """Every proposal that was open, or that a judge decided before, has its confidence and its outcome.
+    """Gives a confidence and an outcome to every proposal that is open, or that a judge decided before.
 
     rare: bool [n_items], long-tail and cold items.
     """
@@ -48,8 +48,9 @@ def judge(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
 
 
 def likeliest(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
-    """Judged answers with as many accepted of each user as before, but those of highest likelihood: what the generator
-    says without a judge. The seats for rare items stay.
+    """Judged answers, but the likeliest proposals are accepted: what the generator says without a judge.
+
+    Each user has as many accepted proposals as before. The seats for rare items stay.
     """
     flat = _Flat(answers)
     rows = flat.rows[flat.open]
@@ -66,9 +67,9 @@ def likeliest(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
 def rankings(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
     """The LLM's list of each user, rows of `schema.RANKINGS`: all candidates by likelihood and agreement.
 
-    Held-out items stay in it, as nobody who serves knows which they are; and P(Yes), which they were not asked for,
-    takes no part. Where the judge looks at neither (`llm-i2i`), likelihood orders the list. A user whose answers name no
-    candidate has no row.
+    Held-out items stay in the list, because serving does not know which items are held out. P(Yes) is not used, because
+    held-out items have none. If the judge uses neither likelihood nor agreement (`llm-i2i`), likelihood orders the list. A
+    user whose answers name no candidate has no row.
     """
     flat = _Flat(answers)
     rows, items = flat.rows[flat.candidates], flat.items[flat.candidates]
@@ -91,9 +92,10 @@ def rankings(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
 
 
 def blend(scores: dict[str, np.ndarray], rows: np.ndarray, settings: Judge) -> np.ndarray:
-    """Weighted mean of scores [n], each divided by its row's largest where the judge is `relative`: float64 [n], 0..1.
+    """Weighted mean of scores [n]: float64 [n], 0..1. If the judge is `relative`, each is first divided by the largest of
+    its row.
 
-    rows int [n], ascending. A score that is not there counts as 0.
+    rows int [n], ascending. A missing score counts as 0.
     """
     weights = {name: getattr(settings, name) for name in scores}
     total = sum(weights.values()) or 1.0
@@ -111,10 +113,10 @@ def blend(scores: dict[str, np.ndarray], rows: np.ndarray, settings: Judge) -> n
 def select(
     scores: np.ndarray, rows: np.ndarray, rare: np.ndarray, keep: int | np.ndarray, tail_share: float
 ) -> np.ndarray:
-    """bool [n]: the `keep` best of each row, of which round(keep * tail_share) are rare as far as there are any.
+    """bool [n]: the `keep` best of each row. Of these, round(keep * tail_share) are rare, if the row has so many rare ones.
 
-    scores float [n], -inf where one may not be taken; rows int [n], ascending; rare bool [n]; keep: the same for all, or
-    int [n], that of each entry's row. Equal scores by place.
+    scores float [n], -inf for what may not be taken; rows int [n], ascending; rare bool [n]; keep: one number for all
+    rows, or int [n] with the number of each entry's row. Of equal scores the earlier entry wins.
     """
     order = np.lexsort((-scores, rows))
     possible, keep = np.isfinite(scores[order]), np.broadcast_to(keep, len(rows))[order]
@@ -127,14 +129,14 @@ def select(
 
 
 def _first(rows: np.ndarray, which: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """bool [n]: the first of `which` in each row, `count` [n] of them."""
+    """bool [n]: in each row the first `count` [n] entries of `which`."""
     before = np.cumsum(which) - which
     starts = np.searchsorted(rows, rows)
     return which & (before - before[starts] < count) if len(rows) else which
 
 
 def _per_row(rows: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """For every entry how many of `which` its row has."""
+    """For every entry, the number of `which` in its row: int [n]."""
     return np.bincount(rows[which], minlength=rows.max(initial=-1) + 1)[rows]
 
 
@@ -149,13 +151,13 @@ class _Flat:
         index = pa.compute.index_in(self.flat.field("outcome"), pa.array(OUTCOMES, pa.string()))
         self.outcomes = index.fill_null(-1).to_numpy(zero_copy_only=False)
         self.open = np.isin(self.outcomes, [-1, OUTCOMES.index(ACCEPTED), OUTCOMES.index(REJECTED)])
-        """What a judge decides."""
+        """Proposals that a judge decides about."""
         others = [OUTCOMES.index(HELD_OUT), OUTCOMES.index(NOT_CHOSEN)]
         self.candidates = (self.open | np.isin(self.outcomes, others)) & (self.items >= 0)
-        """What could be recommended."""
+        """Proposals that could be recommended."""
 
     def values(self, name: str) -> np.ndarray:
-        """float32 [n], nan where there is none."""
+        """float32 [n], nan for a missing value."""
         return self.flat.field(name).fill_null(np.nan).to_numpy(zero_copy_only=False)
 
     def changed(self, answers: pa.Table, **columns: pa.Array) -> pa.Table:

@@ -1,16 +1,16 @@
-"""The ledger: what the LLMs said, word for word, kept while the pipeline streams and never asked for again.
+"""The ledger: the words of the LLMs, unchanged. It is written while the pipeline streams; no question is asked twice.
 
-It holds no verdicts. Which item a text names, whether a user knows it already, whether it is held out: all of that is read
-from the words by every run anew, with the data, the grounding and the settings of that run. So a request is known by what
-its answer depends on and by nothing else (`identity`), and recipes that share a ledger share its answers.
+It holds no outcomes. Which item a text names, whether the user has it already, whether it is held out: every run reads
+this again from the words, with its own data, grounding and settings. So the id of a request depends on what determines its
+answer, and on nothing else (`identity`). Recipes that share a ledger share its answers.
 
-There are two kinds of rows. A request to the LLM of a strategy is one row of `schema.WORDS`, however many prompts it has,
-so that no crash can tear an answer. What the discriminator said of proposals is a row of `schema.YES_NO` for each question:
-another grounding or another split puts other proposals to it, and those that it met before are not asked again. In one row
-with the request's own words, those would have to wait for it, and one more proposal would ask for all of them again.
+There are two kinds of rows. A request to the LLM of a strategy is one row of `schema.WORDS` with all of its prompts, so a
+crash cannot leave half of an answer. An answer of the discriminator is one row of `schema.YES_NO` for each question. If the
+grounding or the split changes, other proposals are open; only the new ones are asked about. If both were one row, the
+words of the first LLM could be written only after the discriminator's, and one new proposal would ask all questions again.
 
-A folder of Parquet files for each LLM and way of asking. A file gets its name only when it is whole, so a run that is cut
-off at any point leaves none that is half written; what was in flight is asked again by the next run.
+There is one folder of Parquet files for each LLM and way of asking. A file gets its final name only when it is complete, so
+a run that stops at any point leaves no half-written file. The next run asks again for answers that were not written yet.
 """
 
 from collections.abc import Iterable
@@ -31,27 +31,27 @@ from longtail.workspace import Workspace
 from longtail.workspace.place import Place
 
 FORMAT = 2
-"""Of what a ledger holds. 1, without a file that says so, were rows of `schema.ANSWERS`, with the outcomes of their day."""
+"""Version of the ledger's format. Format 1 had no file MARK; its rows were `schema.ANSWERS`, outcomes included."""
 MARK = "_ledger.json"
 UNFINISHED = ".part"
 REPEATED = [f"answers.list.element.{name}.list.element" for name in ("written", "options")]
 REPEATED += ["prompt_tokens", "output_tokens", "tokens"]
 SPLIT = [f"answers.list.element.{name}_logprobs.list.element" for name in ("written", "option")]
 SPLIT += ["seconds", "yes", "no"]
-"""The columns of both kinds that repeat, and those that do not, of which Parquet writes first all first bytes, then all
-second ones: that takes a third less when it is compressed.
+"""How Parquet encodes the columns of both kinds. REPEATED: values repeat, so a dictionary. SPLIT: byte-stream split, that is
+all first bytes, then all second bytes, and so on; compressed, this takes a third less space.
 """
 AT_ONCE = 1024
-"""Requests whose words are read together."""
+"""Number of requests whose words are read together."""
 Ids = Any
-"""A Ray reference to sorted uint64 ids: 8 bytes a request in the object store, none in the driver."""
+"""A Ray reference to sorted uint64 ids: 8 bytes for each request in the object store, none in the driver."""
 
 
 def identity(salt: str, user_id: str, prompts: Iterable[np.ndarray], options: np.ndarray) -> bytes:
-    """8 bytes that know a question: the LLM and how it answers (`salt`), about whom, the prompts, the options.
+    """A hash of 8 bytes that identifies a request: the LLM and how it answers (`salt`), the user, the prompts, the options.
 
-    An answer says something of one user, so two users with the same prompts have two answers: a sampled one is a user's
-    own, and what an answer cost is told once. A user is known by the publisher's id, for codes move when others come.
+    Two users with the same prompts have two answers: a sampled answer belongs to one user, and its cost is counted once.
+    The user is given by the id in the data set, because user codes change when new users come.
     """
     content = blake2b(salt.encode(), digest_size=8)
     name = user_id.encode()
@@ -63,7 +63,7 @@ def identity(salt: str, user_id: str, prompts: Iterable[np.ndarray], options: np
 
 
 def find_ledger(recipe: Recipe, ws: Workspace) -> Place:
-    """The folder of a recipe's ledger. Raises InputError if it holds what this Longtail cannot read."""
+    """The folder of a recipe's ledger. Raises InputError if this version of Longtail cannot read it."""
     root = Place.named(recipe.ledger, "ledger") if recipe.ledger else ws / "ledger"
     mark = root / MARK
     found = mark.read_json().get("format") if mark.exists() else (1 if root.files(".parquet") else FORMAT)
@@ -77,7 +77,7 @@ def find_ledger(recipe: Recipe, ws: Workspace) -> Place:
 
 
 def open_ledger(recipe: Recipe, ws: Workspace) -> Place:
-    """`find_ledger`, to be written to: it says from now on what it holds."""
+    """Like `find_ledger`, before writing: marks the folder with its format."""
     root = find_ledger(recipe, ws)
     if not (root / MARK).exists():
         (root / MARK).write_json({"format": FORMAT})
@@ -85,27 +85,28 @@ def open_ledger(recipe: Recipe, ws: Workspace) -> Place:
 
 
 class Ledger:
-    """The words of one LLM, asked in one way: rows of `schema.WORDS`."""
+    """The answers of one LLM that is asked in one way: rows of `schema.WORDS`."""
 
     def __init__(self, place: Place) -> None:
         self.place = place.make_folder()
 
     def left(self, wanted: Ids) -> tuple[Ids, int]:
-        """Those of the requests without an answer, and how many they are."""
+        """The requests without an answer, and their number."""
         import ray
 
         left = ray.remote(num_cpus=0.1)(_left).remote(self.place, wanted)
         return left, ray.get(ray.remote(num_cpus=0.1)(_count).remote(left))
 
     def keep(self, answered: Any) -> Any:
-        """A dataset of requests with their words: the same rows, once they are written down."""
+        """Write a dataset of requests with their words. Returns the same rows, after they are written."""
         return answered.map_batches(
             partial(_kept, place=self.place), batch_format="pyarrow", batch_size=None, zero_copy_batch=True
         )
 
     def read(self, requests: Any) -> Any:
-        """A dataset of answered requests (`request_id` and more): the same rows with their words, each once, also where
-        a lost writer was replaced.
+        """A dataset of answered requests (with at least `request_id`) -> the same rows with their words.
+
+        Each row comes once, even if the ledger has its words twice because a lost writer was replaced.
         """
         import ray
 
@@ -120,8 +121,10 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Index:
-    """Where the words of each request stand: ids uint64 [n], sorted, each once; numbers int32 [n] of `names`, the files;
-    rows int32 [n] within the file. 16 bytes a request, in the object store.
+    """Where to find the words of each request; 16 bytes for each, in the object store.
+
+    ids uint64 [n], sorted, each once; numbers int32 [n]: the file, an index into `names`; rows int32 [n]: the row in the
+    file.
     """
 
     ids: np.ndarray
@@ -147,7 +150,7 @@ def ids_of(requests: Any) -> Ids:
 
 
 def _ids_of(requests: Any) -> np.ndarray:
-    """Sorted; a Ray task that runs a dataset of its own."""
+    """Sorted ids, uint64. Runs as a Ray task, which itself runs the dataset."""
     batches = requests.iter_batches(batch_format="pyarrow", batch_size=None)
     return np.unique(
         np.concatenate([np.zeros(0, np.uint64), *(_numbers(batch["request_id"]) for batch in batches)])
@@ -163,12 +166,12 @@ def _count(ids: np.ndarray) -> int:
 
 
 def unanswered(batch: pa.Table, left: list[Ids]) -> pa.Table:
-    """Those of the requests that are left. A reference stands in a list, or Ray would fetch it for every task."""
+    """The requests that are left. The reference is in a list, because Ray would fetch a bare one for every task."""
     return batch.filter(pa.array(np.isin(_numbers(batch["request_id"]), fetch(left[0]))))
 
 
 def _read(batch: pa.Table, place: Place, index: list[Any]) -> pa.Table:
-    """Requests in the order of the data meet files in about that order: a batch reads few of them."""
+    """Files and requests are in about the same order, that of the data. So a batch reads few files."""
     known: Index = fetch(index[0])
     at = np.searchsorted(known.ids, _numbers(batch["request_id"]))
     order = np.lexsort((known.rows[at], known.numbers[at]))
@@ -190,9 +193,7 @@ def _kept(batch: pa.Table, place: Place) -> pa.Table:
 
 
 def write(table: pa.Table, place: Place) -> None:
-    """One file of the ledger. Rows of the same ids, in the first column, get the same name, so that a repeated task leaves
-    one file.
-    """
+    """Write one file of the ledger. Its name depends on the ids in the first column, so a repeated task leaves one file."""
     if not len(table):
         return
     ids = sorted(map(str, table.column(0).to_pylist()))
@@ -206,5 +207,5 @@ def write(table: pa.Table, place: Place) -> None:
 
 
 def _numbers(request_ids: pa.ChunkedArray) -> np.ndarray:
-    """Request ids are 16 hexadecimal digits, hence 64-bit numbers."""
+    """Request ids as numbers, uint64: an id is 16 hexadecimal digits."""
     return np.fromiter((int(one, 16) for one in request_ids.to_pylist()), np.uint64, len(request_ids))

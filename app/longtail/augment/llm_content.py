@@ -1,4 +1,4 @@
-"""What a published LLM is, byte for byte: two tunings with the same settings still differ."""
+"""A hash of the bytes of a published LLM: two tunings with the same settings can still give different weights."""
 
 from hashlib import blake2b
 
@@ -8,7 +8,7 @@ PARTS = (".safetensors", ".bin", "config.json", "tokenizer.json", "tokenizer_con
 
 
 def content(model: Place) -> str:
-    """A hash of the weights and the tokenizer in a published `llm/<role>`; meant for a Ray task, as it reads all of them."""
+    """A hash of the weights and the tokenizer in a published `llm/<role>`. Run it as a Ray task: it reads all of them."""
     found = blake2b(digest_size=16)
     for file in model.files():
         if file.path.endswith(PARTS):

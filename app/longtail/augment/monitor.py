@@ -1,4 +1,4 @@
-"""How an augmentation comes along: speed, acceptance, cost and time left; and where it stops by itself."""
+"""Progress of a running augmentation: speed, usable share, cost and time left. Stops a run whose answers are useless."""
 
 import logging
 import time
@@ -20,17 +20,17 @@ from longtail.workspace.place import Place
 log = logging.getLogger("longtail")
 EVERY_SECONDS = 1.0
 ENOUGH = 256
-"""Answers after which a share of useless ones says something."""
+"""Number of answers after which the share of useless ones is meaningful."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """What came out of a running pipeline; the driver adds these up."""
+    """Sums over a part of the requests of a running pipeline; the driver adds them up."""
 
     requests: int = 0
     errors: int = 0
     useless: int = 0
-    """Answers that name no item of the catalogue at all."""
+    """Answers that name no item of the catalogue."""
     questions: int = 0
     prompt_tokens: int = 0
     output_tokens: int = 0
@@ -38,15 +38,16 @@ class Written:
     seconds: float = 0.0
     proposals: int = 0
     usable: int = 0
-    """Proposals without an outcome yet, or accepted."""
+    """Proposals that are accepted, or have no outcome yet."""
 
     def __add__(self, other: "Written") -> "Written":
         return Written(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
 
 def written(batch: pa.Table, asked: bool) -> pa.Table:
-    """One row of sums, `Written` by name, of rows that are in the ledger; they have `proposals`. asked: whether the LLM of
-    the strategy was asked just now. A row with a column `asked` was with the discriminator.
+    """One row of sums, a column for each field of `Written`, of a batch that is in the ledger and has `proposals`.
+
+    asked: whether this run asked the LLM of the strategy. If the batch has a column `asked`, the discriminator was asked.
     """
     judged = "asked" in batch.column_names
     sums: dict[str, Any] = {"requests": len(batch)}
@@ -75,7 +76,7 @@ def _sum(column: Any) -> Any:
 
 
 class Progress:
-    """Adds up what the files of a running pipeline hold, and logs it every second."""
+    """Adds up the sums of a running pipeline and logs them every second."""
 
     def __init__(self, section: StrategySection, prices: Prices, base: str, total: int) -> None:
         self.section, self.total, self.currency = section, total, prices.currency
@@ -83,14 +84,14 @@ class Progress:
         self.done = Written()
         self.started = self.said = time.monotonic()
         self.first: tuple[float, Written] | None = None
-        """When the engines gave their first answers, and how many: speed is measured from there."""
+        """When the first answers came, and their sums: speed is measured from then on."""
 
     def add(self, written: Written, ledger: Place) -> None:
-        """Raises InputError where too many answers are useless; what was answered stays in the ledger."""
+        """Raises InputError if too many answers are useless. All answers stay in the ledger."""
         self.done += written
         now = time.monotonic()
         if self.first is None:
-            log.info("%s: engines answer after %.0f s", self.section.strategy, now - self.started)
+            log.info("%s: first answers after %.0f s", self.section.strategy, now - self.started)
             self.first, self.said = (now, written), now
         elif now - self.said >= EVERY_SECONDS:
             self.said = now

@@ -1,4 +1,4 @@
-"""What a recipe makes of the ledger's answers: every proposal gets its outcome, and each user a list for serving."""
+"""From the ledger's answers to outcomes: every proposal gets its outcome, and each user gets a list for serving."""
 
 from collections import Counter
 from functools import partial
@@ -25,10 +25,12 @@ BY_LIKELIHOOD = Judge(likelihood=1.0, agreement=0.0, yes_no=0.0)
 def publish_answers(
     recipe: Recipe, prepared: Prepared, section: StrategySection, answers: Any, draft: Place
 ) -> dict[str, Any]:
-    """Judge the answers and write them. Returns the counts of the manifest, in which outcomes add up to the proposals, and
-    `unheard`: of how many requests some proposals were not put to the discriminator, so that this is not all yet.
+    """Judge the answers and write them. Returns the counts for the manifest; the outcomes add up to the proposals.
 
-    answers: rows of `schema.ANSWERS`, and `unheard`.
+    The count `unheard` is the number of requests with proposals that still wait for the discriminator. If it is not 0, the
+    answers are not complete yet.
+
+    answers: rows of `schema.ANSWERS`, with a column `unheard`. Raises RuntimeError if the outcomes do not add up.
     """
     import ray
 
@@ -37,7 +39,7 @@ def publish_answers(
     fit = ray.remote(num_cpus=1)(observed_itemcf)
     settle = partial(
         _settled,
-        # A strategy that leaves nothing open needs no independent signal.
+        # A strategy that leaves nothing open needs no ItemCF.
         itemcf=[fit.remote(prepared.place, recipe.itemcf) if settings else None],
         rare=rare_items(prepared.items),
         settings=settings,
@@ -63,7 +65,7 @@ def publish_answers(
 
 
 def _judge(spec: StrategySpec, recipe: Recipe, section: StrategySection) -> Judge | None:
-    """Who decides what a strategy left open; None if it leaves nothing open."""
+    """The judge of what a strategy leaves open; None if it leaves nothing open."""
     if spec.judge:
         return spec.judge(section)
     return recipe.judge if spec.judged else None
@@ -77,7 +79,7 @@ def _settled(
     ranked: bool,
     draft: Place,
 ) -> pa.Table:
-    """Write one file of answers, and of rankings, with all outcomes; answer its sums."""
+    """Write a batch as one file of answers with all outcomes, and one of rankings. Returns its sums."""
     waiting = np.count_nonzero(batch["unheard"])
     batch = batch.drop_columns(["unheard"])
     if not len(batch):
@@ -92,7 +94,7 @@ def _settled(
 
 
 def _count(batch: pa.Table, waiting: int = 0) -> pa.Table:
-    """One row of sums for a batch of answers, of which so many wait for the discriminator."""
+    """One row of sums for a batch of answers. waiting: how many of its requests wait for the discriminator."""
     proposals = pc.list_flatten(batch["proposals"])
     outcomes = Counter(pc.struct_field(proposals, "outcome").to_pylist())
     sums = {

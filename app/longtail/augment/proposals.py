@@ -1,4 +1,4 @@
-"""Proposals as flat arrays: what a strategy reads from a batch of answers, and the outcome of each."""
+"""Proposals as flat arrays: what a strategy reads from a batch of answers, each with its outcome."""
 
 from dataclasses import dataclass, replace
 
@@ -9,16 +9,17 @@ from longtail.arrays import entry_rows, lists_of
 from longtail.schema import ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_CHOSEN, NOTHING, OUTCOMES, PROPOSAL
 
 OPEN = -1
-"""In place of an outcome's number while a proposal is still to be judged."""
+"""Stands for an outcome's number as long as a proposal is not judged."""
 CODES = {outcome: number for number, outcome in enumerate(OUTCOMES)}
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """n proposals of the rows of a batch, a row's own together and best first.
+    """n proposals of a batch, sorted by row, the best of each row first.
 
-    rows int64 [n], ascending; items and against int32 [n], NOTHING for none; likelihood float32 [n]; outcomes int8 [n],
-    OPEN or a number of CODES; texts: what was written, None where a token said it.
+    rows int64 [n], ascending: the row of the batch. items int32 [n]: NOTHING for none. against int32 [n]: for a pair, the
+    item that was not preferred. likelihood float32 [n]. outcomes int8 [n]: OPEN or a number of CODES. texts: what the LLM
+    wrote; None if the item was given by a token.
     """
 
     rows: np.ndarray
@@ -36,12 +37,12 @@ class Proposals:
         return cls(rows, items.astype(np.int32), likelihood.astype(np.float32), outcomes, None, texts)
 
     def marked(self, which: np.ndarray, outcome: str) -> "Proposals":
-        """The open ones among `which` (bool [n]) have this outcome."""
+        """Gives this outcome to those of `which` (bool [n]) that are open."""
         changed = which & (self.outcomes == OPEN)
         return replace(self, outcomes=np.where(changed, CODES[outcome], self.outcomes).astype(np.int8))
 
     def settled(self, batch: pa.Table) -> "Proposals":
-        """What a user took already, what is held out and what was proposed before is marked as such.
+        """Marks repeated proposals, items that the user has already, and held-out items.
 
         batch: rows of `schema.REQUESTS`.
         """
@@ -55,12 +56,12 @@ class Proposals:
         return settled
 
     def among(self, batch: pa.Table, column: str) -> np.ndarray:
-        """bool [n]: those whose item their row has in this column of lists of items."""
+        """bool [n]: whether the item is in this column (lists of items) of its row."""
         return np.isin(_pairs(self.rows, self.items), _pairs(*listed(batch, column)))
 
     def kept(self, seats: int, reserved: int = 0, rare: np.ndarray | None = None) -> "Proposals":
-        """Of each row's open proposals the first `seats` stay open, then the first `reserved` further ones of `rare`
-        items (bool [n_items]); the others were not chosen.
+        """In each row the first `seats` open proposals stay open, and then the first `reserved` further ones of `rare`
+        items (bool [n_items]). The others get the outcome NOT_CHOSEN.
         """
         within = self.places(self.outcomes == OPEN) < seats
         if reserved and rare is not None:
@@ -69,13 +70,13 @@ class Proposals:
         return self.marked(~within, NOT_CHOSEN)
 
     def places(self, which: np.ndarray) -> np.ndarray:
-        """For every proposal how many of `which` (bool [n]) stand before it in its row, int64 [n]."""
+        """For every proposal, how many of `which` (bool [n]) come before it in its row: int64 [n]."""
         before = np.cumsum(which) - which
         starts = np.searchsorted(self.rows, self.rows)
         return before - before[starts] if len(starts) else before
 
     def column(self, n_rows: int) -> pa.ListArray:
-        """As a column of lists of `schema.PROPOSAL`, one list a row."""
+        """As a column of lists of `schema.PROPOSAL`, one list for each row."""
         n = len(self.rows)
         none = pa.nulls(n, pa.float32())
         outcomes = np.where(self.outcomes == OPEN, len(OUTCOMES), self.outcomes)
@@ -99,11 +100,11 @@ def _nullable(items: np.ndarray) -> pa.Array:
 
 
 def _pairs(rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """One number for a row and an item, int64."""
+    """One number for each pair of a row and an item: int64 [n]."""
     return rows.astype(np.int64) << 32 | items.astype(np.int64) & 0xFFFFFFFF
 
 
 def listed(batch: pa.Table, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Row int64 and value of every entry of a column of lists."""
+    """The row (int64) and the value of every entry in a column of lists."""
     lists = batch[column].combine_chunks()
     return entry_rows(lists), lists.flatten().to_numpy(zero_copy_only=False)
