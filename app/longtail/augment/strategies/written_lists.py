@@ -37,7 +37,10 @@ class Segments:
 
     @classmethod
     def of(cls, closing: np.ndarray, starts: np.ndarray) -> "Segments":
-        """closing bool [t]: tokens that end an item; answer q is tokens starts[q]:starts[q + 1]. Text after the last is dropped."""
+        """closing bool [t]: tokens that end an item. Answer q is tokens starts[q]:starts[q + 1].
+
+        Tokens after the last closing one of an answer are in no part.
+        """
         stops = np.flatnonzero(closing)
         questions = np.searchsorted(starts, stops, side="right") - 1
         own, earlier = starts[questions], np.concatenate([[0], stops[:-1] + 1])[: len(stops)]
