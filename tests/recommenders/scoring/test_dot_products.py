@@ -87,7 +87,7 @@ def model() -> Vectors:
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
-def test_recommend_equals_the_dense_way_of_every_other_ranker(model, exclude_seen, monkeypatch) -> None:
+def test_recommend_equals_the_dense_way_of_every_other_recommender(model, exclude_seen, monkeypatch) -> None:
     users = np.array([3, 0, 59, 3, 1])
     tiled = model.recommend(users, 7, exclude_seen=exclude_seen)
     assert (tiled[0][1] == -1).all(), "user 0 has no history"

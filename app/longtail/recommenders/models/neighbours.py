@@ -70,7 +70,7 @@ class Neighbours(Recommender):
     def _top(
         self, histories: Histories, users: np.ndarray | None, k: int, exclude_seen: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As the ranker's, but over the neighbours met alone: of a large catalogue they are few."""
+        """As every recommender's, but over the neighbours met alone: of a large catalogue they are few."""
         sums = self._sums(histories)
         seen = histories if exclude_seen else histories.emptied()
         items = np.full((len(histories), k), -1, np.int32)
