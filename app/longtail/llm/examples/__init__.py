@@ -1,1 +1,1 @@
-"""Tuning examples: what each task asks and answers, and the files that Ray Data makes of them."""
+"""Tuning examples: what each task asks and answers, and the files that Ray Data writes them to."""

@@ -1,4 +1,4 @@
-"""Hard negatives: a tuned generator's own misses, the likely next items that a user did not take."""
+"""Hard negatives: a tuned generator's misses, which are likely next items that the user did not take."""
 
 from typing import Any
 
@@ -13,21 +13,22 @@ from longtail.runtime.cluster import fetch
 from longtail.workspace.place import Place
 
 LIKELIEST = 50
-"""Misses are drawn evenly from so many of the likeliest items: the very first ones are too often right."""
+"""Misses are drawn uniformly from this many likeliest items. The very first are too often items the user would take."""
 
 ROWS = 32
-"""Sequences of one forward pass. Every pass has the same shape, as the shape decides how sums are rounded: what is found
-for a user must not depend on who else is in the batch."""
+"""Sequences of one forward pass. Every pass has the same shape, because the shape decides how sums are rounded: the result
+for a user must not depend on the other users in the batch."""
 
 
 class Misses:
-    """An actor that gives rows of histories a column `hard` list<int32>: `count` items for each of the steps
-    1..train_end, flat, none of them in the training history; -1 where there are too few. One forward pass of the
-    generator covers all steps of a window. Items must be written as one token each.
+    """A Ray actor that adds a column `hard` list<int32> to rows of histories.
+
+    The column holds `count` items for each of the steps 1..train_end, flat. None of them is in the training history; -1
+    fills up if there are too few. One forward pass covers all steps of a window. Each item must be one token.
     """
 
     def __init__(self, generator: Place, prompts: Any, count: int, seed: int) -> None:
-        """prompts: a Ray reference to the `Prompts` that the generator is asked with."""
+        """prompts: a Ray reference to the `Prompts` of the generator."""
         self.prompts: Prompts = fetch(prompts)
         self.count, self.seed = count, seed
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -53,20 +54,20 @@ class Misses:
         return batch.append_column("hard", pa.array(hard, pa.list_(pa.int32())))
 
     def _likely(self, taken: list[np.ndarray]) -> list[np.ndarray]:
-        """Per user the likeliest items after each of its steps 1..T: int [T, k]; -1 where there are too few."""
+        """For each user, the likeliest items after each of its steps 1..T: int [T, k]; -1 if there are too few."""
         n_items = len(self.prompts.items)
         found = [np.full((len(items), min(LIKELIEST, n_items)), -1) for items in taken]
         budget = self.length - len(self.question) + 1  # the last target of a window is not read
         asked: list[tuple[int, Window]] = []
         for place, items in enumerate(taken):
-            # One step more than there are items: the one after the training history.
+            # One step more than the items: the step after the training history.
             every = windows(np.ones(len(items) + 1, np.int64), self.prompts.history, budget)
             asked += [(place, window) for window in every]
         for start in range(0, len(asked), ROWS):
             rows = asked[start : start + ROWS]
             ids = np.zeros(
                 (ROWS, self.length), np.int64
-            )  # attention looks back only: what pads is never seen
+            )  # attention is causal: padding on the right is never seen
             for row, (place, window) in enumerate(rows):
                 read = taken[place][window.start : window.end - 1]
                 sequence = np.concatenate([self.question, self.prompts.items.tokens[read]])
@@ -82,7 +83,7 @@ class Misses:
 
     @torch.inference_mode()
     def _best(self, ids: np.ndarray, taken: list[np.ndarray]) -> list[np.ndarray]:
-        """The likeliest items at every position of the first rows, without those taken: int [length, k] each."""
+        """The likeliest items not in `taken`, at every position of the first len(taken) rows: int [length, k] each."""
         states = self.model.base_model(
             torch.from_numpy(ids).to(self.device), use_cache=False
         ).last_hidden_state
@@ -95,7 +96,7 @@ class Misses:
         return best
 
     def _drawn(self, user: int, likely: np.ndarray) -> np.ndarray:
-        """`count` of each step's likely items, flat."""
+        """`count` items drawn at random from each step's likely items, flat."""
         lots = np.random.default_rng((self.seed, user)).random(likely.shape)
         order = np.where(likely >= 0, lots, np.inf).argsort(axis=1)[:, : self.count]
         drawn = np.full((len(likely), self.count), -1, np.int32)

@@ -1,4 +1,4 @@
-"""What the LLMs are taught: from one user's training history to the examples of each task of the recipe."""
+"""What the LLMs learn: the examples of each task of the recipe, from one user's training history."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,13 +15,13 @@ from longtail.llm.prompts.hints import Hints
 from longtail.recipe import Negative, Task, Tuning
 
 ROUNDS = 100
-"""So often an item that a user took is drawn anew before a negative is given up."""
+"""How often a negative is drawn again if the user took the item; after that there is no negative."""
 
 
 @dataclass(frozen=True)
 class History:
-    """A user's training history, int32 [T], oldest first. hard int32 [T, n]: the generator's misses at steps 1..T, -1
-    where there is none; None where the recipe asks for none.
+    """A user's training history, int32 [T], oldest first. hard int32 [T, n]: the generator's misses at steps 1..T, -1 for
+    none; the field is None if the recipe asks for no hard negatives.
     """
 
     user: int
@@ -30,10 +30,10 @@ class History:
 
 
 class Tasks:
-    """Writes the examples of one recipe section. The same seed and history give the same examples, wherever made.
+    """Writes the examples of one recipe section. The same seed and history give the same examples on any machine.
 
-    A held-out item is never in a prompt or a target of `train`. As a negative it may be drawn like any other item that
-    is not in the training history: leaving it out would tell of it.
+    A held-out item is never in a prompt or a target of `train`. It may be drawn as a negative, like any other item that
+    is not in the training history: if it were never drawn, that would leak which item is held out.
     """
 
     def __init__(self, prompts: Prompts, section: Tuning, items: pa.Table, seed: int) -> None:
@@ -46,9 +46,9 @@ class Tasks:
         self.noise = TitleNoise(prompts, items) if noisy else None
 
     def train(self, task: Task, history: History, hints: Hints | None = None) -> Iterator[Example]:
-        """The examples of a task, weighted as the recipe says; none where the history is too short.
+        """The examples of a task, weighted as the recipe says; none if the history is too short.
 
-        hints is for `ranking` only. LEFT_OUT stands for an example that the context does not hold.
+        hints: needed for `ranking` only. LEFT_OUT stands for an example that does not fit in the context.
         """
         write = {
             "next_item": self._next_item,
@@ -62,22 +62,24 @@ class Tasks:
             weights = example.weights
             if self.section.loss == "all":
                 weights = np.where(weights > 0, weights, np.float32(1))
-                weights[:1] = 0  # nothing stands before it
+                weights[:1] = 0  # no token comes before it, so it cannot be predicted
             yield replace(example, weights=weights * np.float32(self.section.tasks[task]))
 
     def validation(
         self, task: Task, history: History, target: int, hints: Hints | None = None
     ) -> Iterator[Example]:
-        """Examples whose answer is the validation item (of yes_no and preference: about it). Tokens weigh what their task
-        does, so that a task taught beside another does not decide when tuning ends; nothing else counts, and the mean
-        losses of recipes with one task compare. A list is asked for its next item only: it may have others.
+        """Examples whose answer is the validation item; in yes_no and preference the question is about it.
+
+        Tokens have the weight of their task, so that a side task does not decide when tuning ends. There are no other
+        weights, so that mean losses of recipes with one task can be compared. A list is asked for its next item only,
+        because other items of the list may follow.
         """
         weight = np.float32(self.section.tasks[task])
         for example in self._about(task, history, target, hints):
             yield replace(example, weights=example.weights * weight)
 
     def _about(self, task: Task, history: History, target: int, hints: Hints | None) -> Iterator[Example]:
-        """The examples of `validation`, each answer token with weight 1."""
+        """The examples of `validation`, with weight 1 on each answer token."""
         rng, prompts, items = self._rng(task, history.user, 1), self.prompts, history.items
         if task == "next_item":
             yield prompts.next_item_example(items, target)
@@ -106,20 +108,20 @@ class Tasks:
         return self.prompts.next_item_examples(history.items, weights.astype(np.float32))
 
     def _yes_no(self, history: History, rng: np.random.Generator) -> Iterator[Example]:
-        """LLM-I2I's L_d: at every step the item taken, and others."""
+        """L_d of LLM-I2I (arXiv 2512.21595): at every step, the item taken and other items."""
         for before, item, others in self._steps(history, rng):
             yield self.prompts.yes_no_example(before, self._written(item, rng), taken=True)
             for other in others:
                 yield self.prompts.yes_no_example(before, self._written(other, rng), taken=False)
 
     def _preference(self, history: History, rng: np.random.Generator) -> Iterator[Example]:
-        """At every step the item taken against each of the others, in either order."""
+        """At every step, the item taken against each of the other items, in random order."""
         for before, item, others in self._steps(history, rng):
             for other in others:
                 yield self._pair(before, self._written(item, rng), self._written(other, rng), rng)
 
     def _written(self, item: int, rng: np.random.Generator) -> np.ndarray:
-        """A candidate's tokens, in a share of `title_noise` with noise: as often whatever the answer is."""
+        """A candidate's tokens; a share `title_noise` of candidates has noise, the same share for every answer."""
         if self.noise is None or rng.random() >= self.section.title_noise:
             return self.prompts.items.of(item)
         return self.noise.written(item, rng)
@@ -132,8 +134,9 @@ class Tasks:
         return self.prompts.preference_example(before, a, b, a_taken=first)
 
     def _id_list(self, history: History, rng: np.random.Generator) -> Iterator[Example]:
-        """LLM4IDRec (papers 3.2): the history shuffled and split, `splits` times. Where the context does not hold all of
-        it, a random part is split: the paper's "randomly generating".
+        """LLM4IDRec (arXiv 2411.02041): the history shuffled and split, `splits` times.
+
+        If the history does not fit in the context, a random part of it is split: the paper's "randomly generating".
         """
         for _ in range(self.section.splits if len(history.items) >= 3 else 0):
             shuffled = rng.permutation(history.items)
@@ -146,8 +149,8 @@ class Tasks:
             yield replace(example, cut=held < len(shuffled))
 
     def _ranking(self, history: History, rng: np.random.Generator, hints: Hints) -> Iterator[Example]:
-        """Llama4Rec's list: half of the candidates are the user's last items, at most half of the history, to be ranked in
-        the order in which they were taken.
+        """Llama4Rec's list (arXiv 2401.13870). Half of the candidates are the user's last items, but at most half of the
+        history. They are to be ranked in the order in which the user took them.
         """
         items = history.items
         wanted = min(self._length // 2, len(items) // 2)
@@ -167,7 +170,7 @@ class Tasks:
     def _steps(
         self, history: History, rng: np.random.Generator
     ) -> Iterator[tuple[np.ndarray, int, np.ndarray]]:
-        """(items before, the item taken, other items) of the steps 1..T-1."""
+        """(items before, the item taken, other items) for each of the steps 1..T-1."""
         items = history.items
         steps = max(len(items) - 1, 0)
         hard = None if history.hard is None else history.hard[:steps]
@@ -179,7 +182,7 @@ class Tasks:
     def _others(
         self, rng: np.random.Generator, taken: np.ndarray, hard: np.ndarray | None, steps: int
     ) -> np.ndarray:
-        """Items outside `taken` for each step, `negatives_per_positive` of each kind; -1 where none was found."""
+        """Items not in `taken` for each step, `negatives_per_positive` of each kind; -1 if none was found."""
         shape = (steps, self.section.negatives_per_positive)
         kinds = (
             hard if kind == "hard" else self._outside(rng, kind, taken, shape)
@@ -204,7 +207,7 @@ class Tasks:
         return drawn
 
     def _unseen(self, rng: np.random.Generator, taken: np.ndarray, count: int, *more: int) -> np.ndarray:
-        """Distinct random items outside `taken` and `more`; fewer where the catalogue hardly has so many."""
+        """`count` distinct random items that are not in `taken` or `more`; fewer if the catalogue is too small."""
         drawn = self._outside(rng, "random", np.append(taken, more), (4 * count,))
         _, first = np.unique(drawn, return_index=True)
         distinct = drawn[np.sort(first)]

@@ -1,7 +1,7 @@
-"""Words behind titles that say nothing of the answer, so that a discriminator learns not to heed what a title says.
+"""Random words after titles, unrelated to the answer, so that a discriminator learns to ignore orders in a title.
 
-Item text is data. A judge that was tuned on well-behaved titles alone moves its answer by whatever it has never met, and
-a publisher writes the titles. The words are drawn at random; no attack is taught by heart.
+Item text is data, and a publisher writes it. A discriminator that was tuned only on normal titles changes its answer when
+it sees words that were never in tuning. The words are drawn at random; no known attack is memorised.
 """
 
 import numpy as np
@@ -14,14 +14,14 @@ from longtail.llm.prompts.words import TEXTS, WORDS
 WORDS_AT_MOST = 12
 PIECES_AT_MOST = 3
 LONGEST = MAX_TITLE // 2
-"""Characters of noise: at least half of a title is its own."""
+"""Most characters of noise, so that at least half of a title is left."""
 
 
 class TitleNoise:
-    """Writes an item as the prompts do, but with 1 to WORDS_AT_MOST strange words at the end of its title.
+    """Writes an item as the prompts do, but with 1 to WORDS_AT_MOST random words at the end of its title.
 
-    A word is one of the prompts' own (`Yes`, `Answer:`), for these an attack would use, or up to PIECES_AT_MOST tokens of
-    the vocabulary run together, for what was never met must mean nothing either. prompts must write items as titles.
+    A word is either a word of the prompts (`Yes`, `Answer:`), because an attack would use these, or up to PIECES_AT_MOST
+    joined tokens of the vocabulary, because unknown words must not change an answer. prompts must write items as titles.
     """
 
     def __init__(self, prompts: Prompts, items: pa.Table) -> None:
@@ -31,13 +31,13 @@ class TitleNoise:
         special = set(self.tokenizer.all_special_ids)
         tokens = [[token] for token in range(len(self.tokenizer)) if token not in special]
         pieces = {text.strip() for text in self.tokenizer.batch_decode(tokens)}
-        # Part of a character alone is no text.
+        # A token that is only part of a character is not text.
         self.pieces = sorted(
             piece for piece in pieces if piece.isprintable() and piece and "\ufffd" not in piece
         )
 
     def written(self, item: int, rng: np.random.Generator) -> np.ndarray:
-        """The tokens of an item with noise drawn from rng, separator included: int32."""
+        """The tokens of an item with noise drawn from `rng`, separator included: int32."""
         words = " ".join(self._word(rng) for _ in range(rng.integers(1, WORDS_AT_MOST + 1)))[:LONGEST]
         return titled(self.tokenizer, self.titles[item], words.rstrip())
 

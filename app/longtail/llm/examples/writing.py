@@ -1,7 +1,7 @@
 """Tuning examples from histories, built and shuffled by Ray Data: `write_examples`.
 
-Every example has a random key that depends on the seed, its user, its task and its number alone. The key says which file
-an example goes to and where in it, so that files do not depend on scheduling, and each is a random sample of all.
+Every example has a random key that depends only on the seed, its user, its task and its number. The key decides the file
+of an example and its place in it. So files do not depend on scheduling, and each is a random sample of all examples.
 """
 
 from collections import Counter
@@ -26,11 +26,11 @@ from longtail.runtime.cluster import fetch
 from longtail.workspace.place import Place
 
 PER_FILE = 16_384
-"""Examples of a file, about: what a worker holds at a time."""
+"""Examples per file, about: a worker holds one file in memory."""
 VALIDATED = 2_000
-"""Users with validation examples, at most."""
+"""Most users with validation examples."""
 PARTITIONS = 64
-"""Parts of the shuffle, at most; each holds some files."""
+"""Most partitions of the shuffle; each holds some files."""
 TRAIN, VALIDATION = "train", "validation"
 
 ROWS = pa.schema(
@@ -44,7 +44,7 @@ ROWS = pa.schema(
         ("cut", pa.bool_()),
     ]
 )
-"""An example on its way to its file. One without tokens is counted as left out and not written."""
+"""An example before it is written to its file. An example without tokens is counted as left out and not written."""
 
 
 def write_examples(
@@ -56,12 +56,12 @@ def write_examples(
     target: Place,
     generator: Place | None = None,
 ) -> dict[str, int]:
-    """Write `train/*.parquet` and `validation/*.parquet` into `target`, whatever was there before.
+    """Write `train/*.parquet` and `validation/*.parquet` into `target`; files from before are deleted.
 
-    Columns: user int32, task string, tokens list<int32>, weights list<float32>; a file without examples is not there.
-    base holds the tokenizer; generator, the tuned one, is needed where negatives are `hard`. Returns the counts of train:
-    examples, tokens, cut (less of the history than asked for), left_out (the context does not hold the answer), one per
-    task; and of all: validation. Raises InputError where a task has no example.
+    Columns: user int32, task string, tokens list<int32>, weights list<float32>. A file without examples is not written.
+    base: the folder with the tokenizer. generator: the tuned one, needed if negatives are `hard`. Returns the counts of
+    `train`: examples, tokens, cut (the history did not fit), left_out (the answer did not fit), examples per task; and
+    `validation`, the count of validation examples. Raises InputError if a task has no example.
     """
     import ray
 
@@ -72,7 +72,7 @@ def write_examples(
         if not plan.expected[task]:
             raise InputError(
                 f"{_role(section)}, task {task}: no user has {'three' if task == 'id_list' else 'two'} training"
-                " interactions, so there is nothing to tune on. Loosen dataset's filters."
+                " interactions, so there is no example to tune on. Loosen dataset's filters."
             )
     for part in (TRAIN, VALIDATION):
         (target / part).delete()
@@ -101,8 +101,8 @@ def write_examples(
 
 @dataclass(frozen=True)
 class _Plan:
-    """expected: about how many train examples each task has, for so many `files`. asked: the largest lot of a user that
-    is validated.
+    """expected: about how many train examples each task has; files: how many files they go to. asked: users whose lot is
+    at most this have validation examples.
     """
 
     seed: int
@@ -112,7 +112,7 @@ class _Plan:
 
 
 def _plan(data: Place, section: Tuning, seed: int, validated: int, per_file: int) -> _Plan:
-    """One pass over the lengths of the histories in `data`."""
+    """The plan, from one pass over the lengths of the histories in `data`."""
     expected: Counter[Task] = Counter()
     lowest = np.empty(0, np.int64)
     files = [file.path for file in (data / "histories").files(".parquet")]
@@ -143,7 +143,7 @@ def _lot(*parts: int | str) -> int:
 def _with_misses(
     histories: Any, prompts: Prompts, section: Tuning, seed: int, generator: Place | None
 ) -> Any:
-    """The histories with a column `hard`; one engine a GPU, two where there is none."""
+    """The histories with a column `hard`; at most one actor per GPU, or two on CPUs."""
     import ray
 
     from longtail.llm.examples.hard_negatives import Misses
@@ -162,7 +162,7 @@ def _with_misses(
 
 
 def _rows(batch: pa.Table, *, tasks: Any, hints: Any, plan: _Plan) -> pa.Table:
-    """Rows of histories -> ROWS. tasks and hints are Ray references."""
+    """Rows of histories to rows of ROWS. tasks and hints are Ray references."""
     writer: Tasks = fetch(tasks)
     known: Hints | None = None if hints is None else fetch(hints)
     made: list[tuple[str, int, int, Task, Example]] = []
@@ -199,7 +199,7 @@ def _table(made: list[tuple[str, int, int, Task, Example]]) -> pa.Table:
 
 
 def _write(rows: pa.Table, target: Place) -> pa.Table:
-    """All ROWS of one file -> the file, and a row of counts for each task."""
+    """Write all ROWS of one file to that file; return a row of counts for each task."""
     rows = rows.combine_chunks().sort_by([("key", "ascending"), ("user", "ascending")])
     lengths = pa.compute.list_value_length(rows["tokens"])
     held = rows.filter(pa.compute.greater(lengths, 0))
@@ -224,7 +224,7 @@ def _write(rows: pa.Table, target: Place) -> pa.Table:
 
 
 def _counts(section: Tuning, rows: Iterator[dict[str, Any]]) -> dict[str, int]:
-    """Counts of files -> of all. Raises InputError where nothing of a task fitted."""
+    """The sum of the counts of all files. Raises InputError if no example of a task fits in the context."""
     counts: Counter[str] = Counter(dict.fromkeys(("examples", "tokens", "validation", "cut", "left_out"), 0))
     for row in rows:
         if row["part"] == VALIDATION:
@@ -235,8 +235,8 @@ def _counts(section: Tuning, rows: Iterator[dict[str, Any]]) -> dict[str, int]:
     for task in section.tasks:
         if not counts[task]:
             raise InputError(
-                f"{_role(section)}.context = {section.context}: no example of {task} fits in so many tokens (or in those"
-                " of llm.base); raise it, or have items written shorter (llm.items)."
+                f"{_role(section)}.context = {section.context}: no example of {task} fits in this many tokens (or in the"
+                " context of llm.base). Raise it, or choose an llm.items that writes items with fewer tokens."
             )
     return dict(counts)
 
