@@ -39,7 +39,7 @@ def test_whole_numbers_that_were_written_as_floats_follow_the_log(
         (
             ["A1", "B2"],
             ["a1", "b2"],
-            r"2 items of the log are not listed.*the log has 'a1', the catalogue 'A1'",
+            r"2 items of the log are not in the catalogue.*the log has 'a1', the catalogue 'A1'",
         ),
         (["007", "8"], ["7", "8"], r"1 items of the log.*the log has '7', the catalogue '007'"),
         (["1.0", "x"], ["1", "2"], r"1 items of the log.*the log has '1', the catalogue '1.0'"),
@@ -47,7 +47,7 @@ def test_whole_numbers_that_were_written_as_floats_follow_the_log(
         (
             ["x", "y"],
             ["1", "2"],
-            r"items.csv: no listed item is ever met.*the log has '1', the catalogue 'x'",
+            r"items.csv: no item of the catalogue is in the log.*the log has '1', the catalogue 'x'",
         ),
     ],
 )

@@ -172,7 +172,7 @@ def test_what_lies_there_and_is_not_read_is_said(tmp_path: Path, caplog: pytest.
     put(tmp_path, {"items.parquet": CATALOGUE})
     with caplog.at_level(logging.WARNING, "longtail"):
         assert len(rows(source(tmp_path))) == 4
-    assert "interactions.csv: not read, for the name does not end in .csv: c.txt" in caplog.text
+    assert "interactions.csv: not read, because the name does not end in .csv: c.txt" in caplog.text
     assert "items.parquet is not read" in caplog.text
 
 

@@ -196,9 +196,13 @@ def test_equal_recipes_publish_equal_data_and_a_changed_file_is_read_again(tmp_p
         (
             ["u,a,1", "u,b,2", "v,a,8", "v,b,9"],
             {"split": "temporal", "test_share": 0.5},
-            r"none of 1 users with test interactions has any to train on.*test_share",
+            r"none of 1 users with test interactions has training interactions.*test_share",
         ),
-        (["NULL,a,1", "\\N,b,2"], {}, r"row 1: user_id is a word for nothing.*2 of 2 rows.*null_words"),
+        (
+            ["NULL,a,1", "\\N,b,2"],
+            {},
+            r"row 1: user_id is one of dataset.null_words.*2 of 2 rows.*null_words",
+        ),
         (
             ["u,a,1", "u,b,2020-01-01"],
             {},
@@ -233,7 +237,7 @@ def test_bad_input_is_one_error_and_publishes_nothing(
 def test_nobody_to_evaluate_in_a_published_split(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("user_id,item_id\nu,a\nu,b\nv,a\n")
     for test, message in (
-        ("x,a\ny,b\n", "none of 2 users with test interactions has any to train on"),
+        ("x,a\ny,b\n", "none of 2 users with test interactions has training interactions"),
         ("u,a\nv,a\n", "none of 2 users can be evaluated: the test file has no pair"),
     ):
         (tmp_path / "test.csv").write_text(f"user_id,item_id\n{test}")

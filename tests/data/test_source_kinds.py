@@ -196,7 +196,7 @@ def test_a_source_that_cannot_be_opened_says_why(
         ),
         ("u,a,1\nu,b,inf\n", r"row 2: timestamp = 'inf' is not a number"),
         ("u,a,1\nu,b\n", r"interactions.csv, row 2: 'u,b' has 2 fields, not 3"),
-        ("u,a,99999999999999999999\n", r"row 1: timestamp = '9{20}' is not a time that 64 bits hold"),
+        ("u,a,99999999999999999999\n", r"row 1: timestamp = '9{20}' is not a time that fits in 64 bits"),
         (
             "u,a,1\nu,Caf\xe9,2\n".encode("latin-1"),
             r"interactions.csv, line 3: b'u,Caf\\xe9,2' is not UTF-8. It seems to be Latin-1: set dataset.encoding",

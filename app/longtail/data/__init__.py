@@ -1,4 +1,4 @@
-"""Raw logs in, histories out: sources, the simulated store, prepare, and the read side for later stages."""
+"""From raw logs to histories: sources, the simulated store, the stage `prepare`, and reading its result."""
 
 from longtail.data.prepare_stage import prepare
 from longtail.data.prepared import Prepared, read_histories

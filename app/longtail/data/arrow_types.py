@@ -1,4 +1,4 @@
-"""Arrow's many types to the few that the readers know: text, numbers, bool, dates and times, and lists of them."""
+"""Converts Arrow's many types to the few that the readers know: text, numbers, bool, dates, times and lists of them."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,8 +11,8 @@ from longtail.workspace.place import Place
 def plain(column: pa.ChunkedArray, name: str, file: Place, first_row: int) -> pa.ChunkedArray:
     """The same values without dictionaries, views, extensions and large offsets.
 
-    Bytes become text, a column of nothing becomes text without values, every kind of list a `list`. A struct or a map
-    stays as it is, for its reader to refuse. Raises InputError for bytes that are no UTF-8, with their row.
+    Bytes become text, a column of type null becomes text, every kind of list becomes `list`. A struct or a map is not
+    changed; its reader refuses it. Raises InputError, with the row, for bytes that are not UTF-8.
     """
     try:
         return pa.chunked_array([_plain(chunk) for chunk in column.chunks or [pa.array([], column.type)]])
@@ -27,7 +27,7 @@ def plain(column: pa.ChunkedArray, name: str, file: Place, first_row: int) -> pa
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether it is any kind of list; a map is none."""
+    """Whether it is any kind of list. A map is not a list."""
     return (
         pa.types.is_list(kind)
         or pa.types.is_large_list(kind)
@@ -48,7 +48,7 @@ def _plain(values: pa.Array) -> pa.Array:
     if pa.types.is_null(kind):
         return pa.nulls(len(values), pa.string())
     if _is_text(kind):
-        # A text of a Parquet file may be no UTF-8: the way over bytes checks it.
+        # Text in a Parquet file may be invalid UTF-8; the cast from bytes checks it.
         return values.cast(pa.binary()).cast(pa.string())
     if is_list(kind):
         return lists_of(offsets_of(lengths_of(values)), _plain(pc.list_flatten(values)), values.is_null())

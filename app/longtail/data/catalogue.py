@@ -1,4 +1,4 @@
-"""The catalogue: clean texts, dense codes, slices by popularity. It is held in memory; users never are."""
+"""The catalogue: clean texts, dense codes, slices by popularity. It is held in memory; users are not."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from longtail.schema import ITEMS
 TITLE_MAX = 300
 """Longer texts are cut here, in characters."""
 
-_VANISHING = r"[\x{AD}\x{FEFF}\x{202A}-\x{202E}\x{2066}-\x{2069}]+"
+_INVISIBLE = r"[\x{AD}\x{FEFF}\x{202A}-\x{202E}\x{2066}-\x{2069}]+"
 HEAD, MID, TAIL, COLD = "head", "mid", "tail", "cold"
 SLICES = (HEAD, MID, TAIL, COLD)
 NULL_SHARE = 0.01
@@ -23,9 +23,9 @@ NULL_SHARE = 0.01
 def clean_catalogue(
     listed: pa.Table, name: str, null_words: Sequence[str] = ()
 ) -> tuple[pa.Table, dict[str, int]]:
-    """Distinct items of the catalogue `name` with harmless texts, and what was changed, by reason.
+    """Distinct items of the catalogue `name` with clean texts, and how many rows were changed, by reason.
 
-    An item whose id is one of `null_words` is none. Raises InputError where more than 1 % of the rows have no item id.
+    Rows whose id is one of `null_words` are dropped. Raises InputError if more than 1 % of the rows have no item id.
     """
     ids = listed["item_id"]
     nulls = ids.null_count
@@ -55,12 +55,12 @@ def clean_catalogue(
 
 
 def clean_text(text: pa.Array, name: str) -> tuple[pa.Array, dict[str, int]]:
-    """Texts of one line, and how many each rule changed: cut at TITLE_MAX, null if nothing can be seen.
+    """Texts in one line, cut at TITLE_MAX, null if they have no visible character; and how many each rule changed.
 
-    Control characters become blanks. Format characters stay, as they join letters and emoji, but for those that show nothing
-    (soft hyphen, byte order mark) or turn the direction of what comes after the text.
+    Control characters become blanks. Format characters stay, because they join letters and emoji. Exceptions are those that
+    show nothing (soft hyphen, byte order mark) and those that change the direction of the text after them.
     """
-    plain = pc.replace_substring_regex(text, _VANISHING, "")
+    plain = pc.replace_substring_regex(text, _INVISIBLE, "")
     plain = pc.replace_substring_regex(plain, r"[\p{Cc}\p{Zl}\p{Zp}]+", " ")
     trimmed = pc.utf8_trim_whitespace(plain)
     cut = pc.utf8_slice_codeunits(trimmed, 0, TITLE_MAX)
@@ -74,7 +74,7 @@ def clean_text(text: pa.Array, name: str) -> tuple[pa.Array, dict[str, int]]:
 
 
 def with_unlisted(listed: pa.Table, interacted: pa.Array) -> tuple[pa.Table, int]:
-    """The listed items, then the interacted ones that are not listed, by id; and how many of these."""
+    """The items of the catalogue, then the items of the log that are not in it, sorted by id; and the number of these."""
     unlisted = interacted.filter(pc.invert(pc.is_in(interacted, listed["item_id"].combine_chunks())))
     unlisted = unlisted.take(pc.array_sort_indices(unlisted))
     added = pa.table(
@@ -104,8 +104,8 @@ def items_table(catalogue: pa.Table, train_count: np.ndarray, tail_max: int, hea
 def item_slices(train_count: np.ndarray, tail_max: int, head_share: float) -> np.ndarray:
     """The slice of every item, object [items].
 
-    cold has no training interaction, tail 1..tail_max; head is the most popular `head_share` of the warm ones
-    (of equal ones the lower codes) that are not tail; mid is the rest.
+    cold: no training interaction. tail: 1..tail_max training interactions. head: those of the most popular `head_share`
+    of the warm items that are not tail; equally popular items are taken in the order of their codes. mid: the rest.
     """
     slices = np.full(len(train_count), MID, object)
     popular = np.argsort(-train_count, kind="stable")[: round(head_share * np.count_nonzero(train_count))]

@@ -1,4 +1,4 @@
-"""Whether the ids of the catalogue are those of the log: joined where that is sure, and said where it is not."""
+"""Joining the ids of the catalogue with those of the log: rewritten if that is safe, else a warning."""
 
 import logging
 
@@ -13,10 +13,10 @@ log = logging.getLogger("longtail")
 
 
 def join(listed: pa.Table, met: pa.Array, name: str) -> tuple[pa.Table, int, int]:
-    """The catalogue `name` with ids as the log writes them, how many were rewritten, and how many are met.
+    """The catalogue `name` with ids as the log writes them, how many were rewritten, and how many are in the log.
 
-    If one of the two wrote all its whole numbers as 1.0 and the other did not, the catalogue follows the log. Other ids
-    that never meet stay apart; a warning says so, with an example of both.
+    met: the item ids of the log. If only one of the two writes whole numbers as 1.0, the catalogue is rewritten like the
+    log. Other ids that do not match are not changed; a warning shows one of each.
     """
     ids = listed["item_id"].combine_chunks()
     rewritten = _as_the_log_writes(ids, met)
@@ -47,15 +47,15 @@ def _all_match(ids: pa.Array, pattern: str) -> bool:
 
 
 def _warn(only_listed: pa.Array, only_met: pa.Array, n_met: int, name: str) -> None:
-    """Say which ids of the log the catalogue seems to write in another way."""
-    alike = pc.is_in(_levelled(only_met), _levelled(only_listed))
+    """Warn about ids of the log that the catalogue seems to write in another way."""
+    alike = pc.is_in(_normalised(only_met), _normalised(only_listed))
     pairs = pc.sum(alike).as_py() or 0
     if pairs > NULL_SHARE * n_met:
         own = only_met.filter(alike)[0].as_py()
-        place = pc.index(_levelled(only_listed), _levelled(pa.array([own]))[0]).as_py()
+        place = pc.index(_normalised(only_listed), _normalised(pa.array([own]))[0]).as_py()
         log.warning(
-            "prepare: %s: %d items of the log are not listed, but seem to be in another spelling: the log has %r, the "
-            "catalogue %r. Write both alike, or these items have no title.",
+            "prepare: %s: %d items of the log are not in the catalogue, but seem to be there in another spelling: the log "
+            "has %r, the catalogue %r. Write both in the same way. Without this these items have no title.",
             name,
             pairs,
             own,
@@ -63,16 +63,16 @@ def _warn(only_listed: pa.Array, only_met: pa.Array, n_met: int, name: str) -> N
         )
     elif len(only_met) == n_met:
         log.warning(
-            "prepare: %s: no listed item is ever met in the log: the log has %r, the catalogue %r. "
-            "Set dataset.columns.item, or write both alike, or no item of the log has a title.",
+            "prepare: %s: no item of the catalogue is in the log: the log has %r, the catalogue %r. "
+            "Set dataset.columns.item, or write both in the same way. Without this no item of the log has a title.",
             name,
             only_met[0].as_py(),
             only_listed[0].as_py(),
         )
 
 
-def _levelled(ids: pa.Array) -> pa.Array:
-    """Without case, `.0`, leading zeros and all that is no letter or digit."""
+def _normalised(ids: pa.Array) -> pa.Array:
+    """Ids in lower case, without `.0`, leading zeros, and characters that are not letters or digits."""
     plain = pc.replace_substring_regex(pc.utf8_lower(ids), r"\.0$", "")
     plain = pc.utf8_ltrim(pc.replace_substring_regex(plain, r"[^\pL\pN]+", ""), "0")
     return pc.if_else(pc.equal(plain, ""), ids, plain)

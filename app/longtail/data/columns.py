@@ -1,4 +1,4 @@
-"""Raw columns of any type to typed ones; what cannot be read names its file, row and value."""
+"""Converts raw columns of any type to typed ones. An error names the file, row and value."""
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +11,11 @@ from longtail.workspace.place import Place
 
 _INTEGER = r"^[+-]?\d+$"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-"""A number in words."""
+"""A number as text."""
 
 
 def as_ids(column: pa.ChunkedArray, name: str, place: Place) -> pa.ChunkedArray:
-    """Ids as strings without blanks around them, empty ones null. Raises InputError for a column that holds no ids."""
+    """Ids as strings without blanks around them; an empty id is null. Raises InputError for a column without ids."""
     kind = column.type
     is_fraction = pa.types.is_floating(kind) or (pa.types.is_decimal(kind) and kind.scale != 0)
     if pa.types.is_nested(kind) or is_fraction or pa.types.is_duration(kind):
@@ -27,9 +27,9 @@ def as_ids(column: pa.ChunkedArray, name: str, place: Place) -> pa.ChunkedArray:
 
 
 def as_text(column: pa.ChunkedArray, name: str, place: Place) -> pa.ChunkedArray:
-    """Any column of single values as strings; a list is written with | between its entries, without its nulls.
+    """Any column of single values as strings. A list is joined with | between its entries; its nulls are left out.
 
-    Raises InputError for a column of anything else.
+    Raises InputError for any other column.
     """
     kind = column.type.value_type if is_list(column.type) else column.type
     if pa.types.is_nested(kind):
@@ -55,7 +55,7 @@ def as_ratings(
     first_row: int,
     allowed: tuple[float, float] | None = None,
 ) -> pa.ChunkedArray:
-    """Ratings as float32. Raises InputError at the first that is not finite or not within `allowed`."""
+    """Ratings as float32. Raises InputError for the first that is not finite or not within `allowed`."""
     fix = "Mend or remove the row"
     ratings = cast(_numbers(column, name, place, first_row, fix), pa.float64(), name, place)
     low, high = allowed or (-3.4e38, 3.4e38)
@@ -66,7 +66,7 @@ def as_ratings(
 
 
 def _numbers(column: pa.ChunkedArray, name: str, place: Place, first_row: int, fix: str) -> pa.ChunkedArray:
-    """Finite integers or floats, null where the column is null or an empty text."""
+    """Finite integers or floats; null if the value is null or an empty text."""
     if pa.types.is_integer(column.type):
         return column
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
@@ -104,7 +104,7 @@ def refuse(
 def cast(
     column: pa.ChunkedArray | pa.Array, kind: pa.DataType, name: str, place: Place
 ) -> pa.ChunkedArray | pa.Array:
-    """The column as `kind`. Raises InputError with file, column and type if it has no such meaning."""
+    """The column as `kind`. Raises InputError with file, column and type if it cannot be converted."""
     try:
         return column.cast(kind)
     except pa.ArrowNotImplementedError:

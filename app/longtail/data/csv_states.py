@@ -1,4 +1,4 @@
-"""The one loop over every byte of a CSV with quotes: the same states as Arrow's parser, but nothing is forgiven."""
+"""The loop over every byte of a CSV with quotes. It has the states of Arrow's parser, but accepts no faults."""
 
 import numba
 import numpy as np
@@ -11,16 +11,17 @@ FINE, GOES_ON, TOO_LONG = 0, 1, 2
 def walk(
     data: np.ndarray, delimiter: int, quote: int, escape: int, width: int, longest: int, is_last: bool
 ) -> tuple[int, int, int, int, int, list[tuple[int, int, int]]]:
-    """What whole rows there are in `data` uint8 [n], which begins with a row and may end in the middle of one.
+    """Find the whole rows in `data` uint8 [n], which begins with a row and may end in the middle of one.
 
-    `width` is the number of delimiters of a row; if it is -1 the walk ends after the first row that is not empty.
+    `width` is the number of delimiters in a row. If it is -1, the loop ends after the first row that is not empty.
     `quote` and `escape` are -1 if the file has none. Returns
-    - the place after the last whole row, and the delimiters of that row that end a value,
-    - the place where the value opens that is still open at the end, or -1,
-    - a fault, and the place of it: text after a closing quote, or a value of more than `longest` bytes; it is in the
-      value that opens at the third number,
-    - of each value with several lines, each of which has `width` delimiters: where it opens, closes, and its last line
-      ends.
+    - the position after the last whole row,
+    - the number of delimiters of that row outside of quotes,
+    - the position of the quote that opens a value which is not closed, or which has the fault; -1 if there is none,
+    - the fault: GOES_ON (text after a closing quote), TOO_LONG (a value of more than `longest` bytes) or FINE,
+    - the position of the fault,
+    - for each value with several lines, if each of these has `width` delimiters: the positions where the value opens,
+      where it closes, and where its last line ends.
     """
     n = len(data)
     values = [(0, 0, 0)]

@@ -1,4 +1,4 @@
-"""CSV and RecBole's atomic files: names of columns, and the rows in batches, all columns as text."""
+"""Reads CSV and RecBole's atomic files: the names of the columns, and the rows in batches with all columns as text."""
 
 import codecs
 import re
@@ -19,14 +19,14 @@ _SIGNS = {
     b"PAR1": "is Parquet. Set dataset.source to parquet",
     b"\x1f\x8b": "is gzipped. Give it a name that ends in .gz",
     b"\x28\xb5\x2f\xfd": "is packed by zstd. Give it a name that ends in .zst",
-    b"PK\x03\x04": "is a ZIP archive, as Excel's files are. Give a CSV",
+    b"PK\x03\x04": "is a ZIP archive, like the files of Excel. Give a CSV",
 }
-"""How files begin that are no text."""
+"""The first bytes of files that are not text."""
 _WRONG_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", re.DOTALL)
 
 
 def names(file: Place, dialect: Dialect) -> list[str]:
-    """The names in the header. Raises InputError for an empty file and for one that is not such a text."""
+    """The names in the header. Raises InputError for an empty file and for one that is not text of this dialect."""
     with readable(file, "csv"):
         for line, header in whole_rows(file, _texts(file, dialect.encoding, _HEADER), dialect):
             return _names(file, line, header, dialect)
@@ -36,10 +36,10 @@ def names(file: Place, dialect: Dialect) -> list[str]:
 def parts(
     file: Place, used: list[str], dialect: Dialect, written: dict[str, str] | None = None
 ) -> Iterator[pa.Table]:
-    """The columns `used` in batches of text; `written` says how the file calls them if not by their name.
+    """The columns `used` in batches of text. `written` has the names in the file, if they are different.
 
-    All are text, so that an id like 007 keeps its zeros, and what is no number can be named; empty values are null.
-    Raises InputError at the first row with too many or too few values, and at bytes that the encoding does not have.
+    All values are text, so that an id like 007 keeps its zeros and an error can quote a value. Empty values are null.
+    Raises InputError for the first row with too many or too few values, and for bytes that the encoding does not have.
     """
     blocks = whole_rows(file, _texts(file, dialect.encoding, quotes.BLOCK), dialect)
     with readable(file, "csv"):
@@ -61,7 +61,7 @@ def parts(
 
 
 def hint(found: list[str], dialect: Dialect) -> str:
-    """The delimiter that the names in a header seem to have, as a sentence, or nothing."""
+    """A sentence about the delimiter that the header seems to have, or an empty text."""
     others = [
         mark
         for mark in quotes.DELIMITERS
@@ -73,7 +73,7 @@ def hint(found: list[str], dialect: Dialect) -> str:
 
 
 def atomic_names(file: Place, encoding: str) -> dict[str, str]:
-    """RecBole's header `user_id:token`: each column's name, and how the file calls it."""
+    """RecBole's header, such as `user_id:token`: the name of each column, and its full text in the file."""
     columns = {}
     for written in names(file, _tabs(encoding)):
         name, colon, kind = written.rpartition(":")
@@ -95,7 +95,7 @@ def _tabs(encoding: str) -> Dialect:
 
 
 def _texts(file: Place, encoding: str, size: int) -> Iterator[bytes]:
-    """The file in UTF-8, without the mark at its start. Raises InputError for a file that is no text of `encoding`."""
+    """The file as UTF-8, without a byte order mark. Raises InputError for a file that is not text in `encoding`."""
     decoder = None if codecs.lookup(encoding).name == "utf-8" else codecs.getincrementaldecoder(encoding)()
     is_first = True
     with open_file(file) as stream:
@@ -119,7 +119,7 @@ def _decoded(file: Place, decoder: codecs.IncrementalDecoder, raw: bytes) -> byt
 
 
 def _check_start(file: Place, raw: bytes, encoding: str) -> None:
-    """Raise InputError for the first bytes of something else than text of `encoding`."""
+    """Raise InputError if the first bytes are not text in `encoding`."""
     for sign, what in _SIGNS.items():
         if raw.startswith(sign):
             raise InputError(f"{file} {what}.")
@@ -152,7 +152,7 @@ def _names(file: Place, line: int, header: bytes, dialect: Dialect) -> list[str]
 def _parse(
     rows: bytes, dialect: Dialect, width: int | None, places: list[int] | range, kind: pa.DataType
 ) -> pa.Table:
-    """Whole rows as a table of the columns at `places`; without `width` the first row says how many there are."""
+    """Whole rows as a table of the columns at `places`. Without `width` the first row gives the number of columns."""
     columns = [f"f{number}" for number in range(width)] if width else None
     used = [f"f{place}" for place in places]
     return pacsv.read_csv(
@@ -180,7 +180,7 @@ def _parse(
 
 
 def _fault(file: Place, line: int, block: bytes, done: int, error: str) -> InputError:
-    """What the parser refused in the block that begins at `line`, after `done` rows, in words."""
+    """The error for what the parser refused in the block that begins at `line`, after `done` rows."""
     if wrong := _WRONG_ROW.search(error):
         number, expected, found, text = wrong.groups()
         return InputError(
@@ -197,7 +197,7 @@ def _fault(file: Place, line: int, block: bytes, done: int, error: str) -> Input
 
 
 def _encoding_fix(text: bytes) -> str:
-    """What to set for bytes that are not UTF-8: single ones among plain letters are most likely Western European."""
+    """The setting for bytes that are not UTF-8. Single ones among ASCII letters are most likely Western European."""
     if re.search(rb"[\x80-\xff]{3}", text):
         return "Set dataset.encoding to the file's encoding, or save the file as UTF-8."
     likely = "cp1252" if re.search(rb"[\x80-\x9f]", text) else "latin-1"

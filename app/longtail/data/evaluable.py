@@ -1,4 +1,4 @@
-"""Whether the prepared data have anybody to evaluate; if not, `prepare` says so before anything is trained."""
+"""The check that the prepared data have users to evaluate. `prepare` fails if not, before anything is trained."""
 
 import numpy as np
 
@@ -8,19 +8,19 @@ from longtail.recipe import Dataset
 _NO_TEST = {
     "leave-one-out": "no user has three different items, and a shorter history is all training. "
     "Give a longer log, or lower dataset.k_core or dataset.min_rating, or set dataset.split to temporal",
-    "temporal": "no interaction is as late as the test: too few are, or too many have the last time of all. "
+    "temporal": "no interaction is in the test part: the log has too few, or too many of them have the latest time. "
     "Raise dataset.test_share, or set dataset.split to leave-one-out",
     "published": "the test file has no pair of user and item that is not in the training file too. "
     "Set dataset.test to the test file",
 }
 _NO_HISTORY = {
     "temporal": "Lower dataset.test_share and dataset.valid_share, or set dataset.split to leave-one-out",
-    "published": "Give files whose users are called alike, or set dataset.split to leave-one-out",
+    "published": "Give files with the same user ids, or set dataset.split to leave-one-out",
 }
 
 
 def check_evaluable(totals: dict[str, np.ndarray], n_items: int, dataset: Dataset) -> None:
-    """Raise InputError where nothing can be trained or nobody evaluated; totals: those of `histories.split_counts`."""
+    """Raise InputError if nothing can be trained or no user evaluated. totals: those of `histories.split_counts`."""
     _, train, _, test = totals["interactions"].tolist()
     tested, tested_and_trained = totals["users_tested"].tolist()
     users = int(totals["users"].sum())
@@ -35,6 +35,6 @@ def check_evaluable(totals: dict[str, np.ndarray], n_items: int, dataset: Datase
         raise InputError(f"dataset: none of {users} users can be evaluated: {_NO_TEST[dataset.split]}.")
     if not tested_and_trained:
         raise InputError(
-            f"dataset: none of {tested} users with test interactions has any to train on, so nobody can be evaluated. "
+            f"dataset: none of {tested} users with test interactions has training interactions, so none can be evaluated. "
             f"{_NO_HISTORY[dataset.split]}."
         )

@@ -1,4 +1,4 @@
-"""Where the raw files lie: one look-up for the log, the test and the catalogue of every source."""
+"""Finding and opening raw files: the log, the test file and the catalogue of every source."""
 
 import logging
 import os
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from longtail.recipe import Dataset
 
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".lz4": "lz4", ".zst": "zstd"}
-"""How a packed file's name ends, and what Arrow calls that."""
+"""The end of the name of a compressed file, and the name of the compression in Arrow."""
 _LAKES = {"_delta_log": "Delta Lake", ".hoodie": "Hudi"}
-"""Folders beside the Parquet files of a table whose valid files are named in a log of its own."""
+"""Folders that mark a table format with a log of its own, which says which Parquet files are valid."""
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _SHOWN = 20
 log = logging.getLogger("longtail")
@@ -27,7 +27,7 @@ log = logging.getLogger("longtail")
 
 @contextmanager
 def readable(file: Place | str, kind: str = "") -> Iterator[None]:
-    """Raise InputError with the file's name for whatever Arrow or the system says of it while it is read."""
+    """Turn errors of Arrow and of the system during the block into an InputError that names the file."""
     try:
         yield
     except UnicodeDecodeError as error:
@@ -41,12 +41,12 @@ def readable(file: Place | str, kind: str = "") -> Iterator[None]:
 def locate(dataset: "Dataset", suffix: str) -> tuple[Place, "Dataset"]:
     """The folder that `dataset.path` names, and the settings to read it with.
 
-    If the path names the table itself, a file or a folder of parts called `NAME.suffix`, the folder is that around it,
-    and `dataset.interactions` its name. Raises InputError for a path that names neither.
+    The path may also name the table itself: a file, or a folder `NAME.suffix` of parts. Then the folder around it is
+    returned, and `dataset.interactions` is its name. Raises InputError if the path is neither a folder nor a file.
     """
     path = Place.named(dataset.path, "dataset.path")
     if "://" not in dataset.path:
-        # A link to a file keeps its own name, which says what the file is, and its own folder.
+        # A link to a file keeps its own name and folder, because the name says how to read the file.
         path = path.at(os.path.abspath(os.path.expanduser(dataset.path)))
     with readable(path):
         kind = path.fs.get_file_info(path.path).type
@@ -67,9 +67,9 @@ def locate(dataset: "Dataset", suffix: str) -> tuple[Place, "Dataset"]:
 
 
 def table(folder: Place, name: str, suffix: str, named: bool = True) -> list[Place]:
-    """The files of the table `name` in `folder`: one, plain or packed, or the parts of a folder; [] if it is not there.
+    """The files of the table `name` in `folder`: one plain or compressed file, or the parts in a folder; [] if none.
 
-    If a user `named` it, a file of just that name is taken. Else two files that could be meant are an error.
+    named: the user gave the name, so a file with exactly this name is used. In other cases two possible files are an error.
     """
     if name in (".", "./"):
         return parts(folder, suffix)
@@ -101,10 +101,10 @@ def published_table(folder: Place, name: str, suffix: str, named: bool = True) -
 
 
 def parts(folder: Place, suffix: str) -> list[Place]:
-    """The data files of a kind below `folder`, sorted by path; names the others in a warning.
+    """The data files with this suffix below `folder`, sorted by path. A warning names the other files.
 
-    An empty part is left out, for Spark writes such without a header; an empty Parquet file is a broken one.
-    Raises InputError for a part that is there twice, plain and packed, and for a table that only its own log can tell.
+    Spark writes empty parts without a header; these are left out. An empty Parquet file stays: reading it is an error.
+    Raises InputError for a part that is there both plain and compressed, and for a Delta Lake or Hudi table.
     """
     with readable(folder):
         everything = folder.files()
@@ -121,7 +121,7 @@ def parts(folder: Place, suffix: str) -> list[Place]:
         read = {file.path for file in found}
         others = [file.name for file in shown if file.path not in read]
         log.warning(
-            "%s: not read, for the name does not end in .%s: %s",
+            "%s: not read, because the name does not end in .%s: %s",
             *(folder, suffix, ", ".join(others[:_SHOWN])),
         )
     twins: dict[str, Place] = {}
@@ -136,7 +136,7 @@ def parts(folder: Place, suffix: str) -> list[Place]:
 
 
 def only(folder: Place, suffix: str) -> list[Place]:
-    """All files of a kind in `folder` of which one is wanted, whatever its name."""
+    """All files with this suffix below `folder`, of any name."""
     with readable(folder):
         return [
             file
@@ -146,7 +146,7 @@ def only(folder: Place, suffix: str) -> list[Place]:
 
 
 def _is_parts(folder: Place, suffix: str) -> bool:
-    """Whether a folder is a table by itself: its name says so, and in it are parts but no table of the usual name."""
+    """Whether a folder is itself a table: its name has the suffix, and it has parts but no table of the usual name."""
     usual = [folder / f"{name}.{suffix}" for name in ("interactions", "train")]
     return (
         folder.name.lower().endswith(f".{suffix}")
@@ -156,9 +156,9 @@ def _is_parts(folder: Place, suffix: str) -> bool:
 
 
 def is_hidden(folder: Place, file: Place) -> bool:
-    """Whether a part of the path below `folder` begins with _ or . and so is no data, as Spark and Hadoop have it.
+    """Whether a part of the path below `folder` begins with _ or . and so is not data, by the rule of Spark and Hadoop.
 
-    A folder `key=value` is a partition, whatever its key begins with.
+    A folder `key=value` is a partition, even if its key begins with one of these.
     """
     *folders, name = _steps(folder, file)
     return name.startswith(("_", ".")) or any(
@@ -167,13 +167,13 @@ def is_hidden(folder: Place, file: Place) -> bool:
 
 
 def partition(file: Place) -> dict[str, str | None]:
-    """Columns that the folders `key=value` above a file give to all of its rows (Hive's partitions)."""
+    """Columns for all rows of a file, from the folders `key=value` above it (partitions of Hive)."""
     pairs = [step.partition("=") for step in file.path.split("/")[:-1] if step.find("=") > 0]
     return {unquote(key): None if value == _HIVE_NULL else unquote(value) for key, _, value in pairs}
 
 
 def open_file(file: Place) -> Any:
-    """The bytes of a file as a stream, unpacked if its name says that it is packed."""
+    """The bytes of a file as a stream, decompressed if its name says that it is compressed."""
     return file.fs.open_input_stream(file.path, compression=PACKED.get(_packed(file).lower()))
 
 
@@ -201,10 +201,10 @@ def _steps(folder: Place, file: Place) -> list[str]:
 
 
 def _packed(file: Place) -> str:
-    """The end of a name that says how a file is packed, or nothing."""
+    """The end of the name that says how a file is compressed, or an empty text."""
     return next((file.name[-len(end) :] for end in PACKED if file.name.lower().endswith(end)), "")
 
 
 def plain_name(file: Place) -> str:
-    """A file's name in small letters, as it would be unpacked."""
+    """A file's name in lower case, without the end that says how it is compressed."""
     return file.name.removesuffix(_packed(file)).lower()

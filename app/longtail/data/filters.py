@@ -1,4 +1,4 @@
-"""Which rows of the interactions are kept: one rule, applied once to count and once to encode."""
+"""The filters of interactions: one rule, applied once to count and once to encode."""
 
 import logging
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ log = logging.getLogger("longtail")
 
 @dataclass
 class Scan:
-    """What the rows of READ have in sum."""
+    """The totals over all rows of READ."""
 
     rows: int = 0
     dropped: dict[str, int] = field(
@@ -42,7 +42,7 @@ class Scan:
     )
     first_dropped: dict[str, int] = field(default_factory=dict)
     items: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
-    """The distinct item ids of the accepted rows: the one thing here that grows, with the catalogue."""
+    """The distinct item ids of the accepted rows. Only this grows, with the catalogue."""
     times: TimesSeen = field(default_factory=TimesSeen)
     fault: tuple[float, str] = (np.inf, "")
     """The first row that cannot be read, and what is wrong with it."""
@@ -52,7 +52,7 @@ class Scan:
         return self.rows - sum(self.dropped.values())
 
     def add(self, summary: dict[str, Any]) -> None:
-        """Take in one row of `_summary`."""
+        """Add one row of `_summary`."""
         if summary["fault"] is not None:
             self.fault = min(self.fault, (summary["fault_row"], summary["fault"]))
         self.rows += summary["rows"]
@@ -64,7 +64,7 @@ class Scan:
 
 
 def reasons(block: pa.Table, dataset: Dataset) -> dict[str, np.ndarray]:
-    """For each reason the rows of READ that are dropped by it, bool [rows]; no row has two."""
+    """For each reason, which rows of READ are dropped for it: bool [rows]. No row has two reasons."""
     words = pa.array(dataset.null_words, pa.string())
     missing = {
         "null_user_id": pc.is_null(block["user_id"]),
@@ -85,9 +85,9 @@ def reasons(block: pa.Table, dataset: Dataset) -> dict[str, np.ndarray]:
 
 
 def encode(block: pa.Table, item_ids: pa.Array, dataset: Dataset, scale: int) -> pa.Table:
-    """The accepted rows of READ as rows of histories.ENCODED; an item's code is its place in `item_ids`.
+    """The accepted rows of READ as rows of histories.ENCODED; an item's code is its position in `item_ids`.
 
-    scale: of the log's times, as `TimesSeen.scale` says.
+    scale: that of the times of the log, see `TimesSeen.scale`.
     """
     accepted = ~np.logical_or.reduce(list(reasons(block, dataset).values()))
     kept = block.filter(pa.array(accepted))
@@ -99,10 +99,10 @@ def encode(block: pa.Table, item_ids: pa.Array, dataset: Dataset, scale: int) ->
 
 
 def scan(raw: "Rows", source: Source, dataset: Dataset) -> Scan:
-    """One look at all rows of READ.
+    """Read all rows of READ once and check them.
 
-    Raises InputError for the first row that cannot be read, for a column that is missing in more than 1 % of
-    the rows, for an empty table, for times of two kinds, and where nothing is left.
+    Raises InputError for the first row that cannot be read, for a value that is missing in more than 1 % of the rows,
+    for an empty table, for both dates and numbers as times, and if no row is left.
     """
     result = Scan()
     summaries = raw.map_batches(
@@ -136,8 +136,8 @@ def _check_dropped(result: Scan, source: Source, dataset: Dataset) -> None:
     for reason in _NULL_WORDS:
         if missing := result.dropped[reason]:
             said = (
-                f"{source.where(result.first_dropped[reason])}: {reason.removeprefix('null_word_')} is a word for "
-                f"nothing (dataset.null_words), and so in {missing} of {result.rows} rows. "
+                f"{source.where(result.first_dropped[reason])}: {reason.removeprefix('null_word_')} is one of "
+                f"dataset.null_words, and so in {missing} of {result.rows} rows. "
             )
             if missing == result.rows:
                 raise InputError(f"{said}Mend the table, or set dataset.null_words.")
@@ -149,7 +149,7 @@ def _check_dropped(result: Scan, source: Source, dataset: Dataset) -> None:
 
 
 def _summary(block: pa.Table, dataset: Dataset) -> pa.Table:
-    """One row about a block of READ."""
+    """The totals of a block of READ, as one row."""
     faults = block.filter(pc.is_valid(block["fault"]))
     block = block.filter(pc.is_null(block["fault"]))
     found = reasons(block, dataset)

@@ -1,4 +1,4 @@
-"""Blocks of users, from interactions to histories with a split: Arrow and NumPy over whole blocks.
+"""From interactions to histories with a split, for whole blocks of users in Arrow and NumPy.
 
 A block holds all rows of its users. Rows of HISTORY carry a user's items and times as lists, oldest first.
 """
@@ -20,7 +20,7 @@ ENCODED = pa.schema(
         ("written", pa.string()),
     ]
 )
-"""`written` is the time in words if it is finer than `timestamp`, see times.TIMES."""
+"""`written` is the time as text if it is finer than `timestamp`, see times.TIMES."""
 HISTORY = pa.schema(
     [("user_id", pa.string()), ("items", pa.list_(pa.int32())), ("timestamps", pa.list_(pa.int64()))]
 )
@@ -31,8 +31,8 @@ SPARSE, REGULAR, ACTIVE = "sparse", "regular", "active"
 def fold(interactions: pa.Table, repeats: Repeats = "first") -> pa.Table:
     """One row of HISTORY per user from rows of ENCODED, users in the order of their ids.
 
-    Equal times keep the order of `row`; of a user's interactions with one item the first or the last in time stays, or
-    all do: `split` makes weights of them, once it is known which of them train.
+    Equal times keep the order of `row`. repeats: of a user's interactions with one item the first or the last is kept, or
+    all of them. `split` turns repeats into weights later, when it is known which of them are training interactions.
     """
     if not interactions.num_rows:
         return HISTORY.empty_table()
@@ -53,7 +53,7 @@ def fold(interactions: pa.Table, repeats: Repeats = "first") -> pa.Table:
 
 
 def drop(histories: pa.Table, items_out: np.ndarray, users_min: int) -> pa.Table:
-    """Without the items for which items_out [items] is true, then without users of fewer than `users_min` items."""
+    """Drop the items for which items_out [items] is true, then users with fewer than `users_min` items."""
     users, items, times = flat(histories)
     stay = ~items_out[items]
     lengths = np.bincount(users[stay], minlength=histories.num_rows)
@@ -69,16 +69,16 @@ def split(
 ) -> pa.Table:
     """Histories with `train_end`, `valid_end` and the user's `slice`; and schema.STRENGTHS if repeats are weights.
 
-    Leave-one-out: of three or more items the last is test, the one before validation; fewer all train.
-    Temporal: `cuts` are two times; before the first is train, from the second on is test.
-    Published: of a user's train items `valid_share` (rounded, but not all) are validation, drawn by `seed`; they come
-    after the rest of train and before test, and else the order stays.
+    Leave-one-out: if a user has three or more items, the last is test and the one before it validation; if fewer, all are
+    train. Temporal: `cuts` are two times; interactions before the first are train, from the second on they are test.
+    Published: `valid_share` of a user's train items (rounded, but not all) are drawn with `seed` as validation. They are
+    moved to the end of train; the order is not changed in any other way.
     """
     strengths = None
     if dataset.repeats in ("all", "weight"):
         histories = _without_late_repeats(histories, dataset, cuts)
     if dataset.repeats == "weight":
-        histories, strengths = _weighed(histories)
+        histories, strengths = _with_weights(histories)
     lengths = lengths_of(histories["items"])
     if dataset.split == "temporal":
         users, _, times = flat(histories)
@@ -101,9 +101,9 @@ def split(
 
 
 def _without_late_repeats(histories: pa.Table, dataset: Dataset, cuts: tuple[int, int] | None) -> pa.Table:
-    """Without the repeats after the training part: a user is not asked for what the user has met.
+    """Drop the repeats after the training part: a user's held-out items are new to that user.
 
-    What is held out are then the same items as if only first interactions had been kept.
+    The held-out items are then the same as if only first interactions had been kept.
     """
     users, items, times = flat(histories)
     first = _met_first(users, items)
@@ -119,8 +119,8 @@ def _without_late_repeats(histories: pa.Table, dataset: Dataset, cuts: tuple[int
     return _histories(histories["user_id"].combine_chunks(), lengths, items[stay], times[stay])
 
 
-def _weighed(histories: pa.Table) -> tuple[pa.Table, pa.ListArray]:
-    """Each item of a user once, when it was met first, and how often it was met."""
+def _with_weights(histories: pa.Table) -> tuple[pa.Table, pa.ListArray]:
+    """Each item of a user once, at the first interaction with it, and the number of these interactions."""
     users, items, times = flat(histories)
     first = _met_first(users, items)
     _, place, counts = np.unique(
@@ -132,13 +132,13 @@ def _weighed(histories: pa.Table) -> tuple[pa.Table, pa.ListArray]:
 
 
 def _distinct(histories: pa.Table) -> np.ndarray:
-    """How many different items every user has met, int64 [users]."""
+    """The number of different items in every history, int64 [users]."""
     users, items, _ = flat(histories)
     return np.bincount(users[_met_first(users, items)], minlength=histories.num_rows)
 
 
 def _met_first(users: np.ndarray, items: np.ndarray, from_the_end: bool = False) -> np.ndarray:
-    """bool [n]: of the entries of one user with one item the first, or the last."""
+    """bool [n]: whether an entry is the first (or the last) of its user with its item."""
     pairs = users.astype(np.int64) << 32 | items
     first = np.zeros(len(pairs), bool)
     if from_the_end:
@@ -149,13 +149,13 @@ def _met_first(users: np.ndarray, items: np.ndarray, from_the_end: bool = False)
 
 
 def _hold_out(histories: pa.Table, share: float, seed: int) -> tuple[pa.Table, np.ndarray, np.ndarray]:
-    """Histories in the order train, validation, test, with the two cuts, both int [users]."""
+    """Histories in the order train, validation, test, with the ends of train and of validation, both int [users]."""
     users, items, times = flat(histories)
     n = histories.num_rows
     in_train = times == TRAIN
     valid_end = np.bincount(users[in_train], minlength=n)
     held_out = np.minimum(np.floor(share * valid_end + 0.5).astype(np.int64), np.maximum(valid_end - 1, 0))
-    drawn = np.lexsort((_lots(histories["user_id"], users, items, seed), ~in_train, users))
+    drawn = np.lexsort((_random_numbers(histories["user_id"], users, items, seed), ~in_train, users))
     place = np.empty(len(users), np.int64)
     place[drawn] = np.arange(len(users)) - np.searchsorted(users, users[drawn])
     in_valid = in_train & (place < held_out[users])
@@ -165,8 +165,8 @@ def _hold_out(histories: pa.Table, share: float, seed: int) -> tuple[pa.Table, n
     return ordered, valid_end - held_out, valid_end
 
 
-def _lots(user_ids: pa.ChunkedArray, users: np.ndarray, items: np.ndarray, seed: int) -> np.ndarray:
-    """A random number uint64 for every interaction that depends on seed, user id and item alone, not on its block.
+def _random_numbers(user_ids: pa.ChunkedArray, users: np.ndarray, items: np.ndarray, seed: int) -> np.ndarray:
+    """A random number uint64 for every interaction. It depends on seed, user id and item, not on the block.
 
     The finaliser of splitmix64 (Steele, Lea, Flood 2014).
     """
@@ -179,7 +179,7 @@ def _lots(user_ids: pa.ChunkedArray, users: np.ndarray, items: np.ndarray, seed:
 
 
 def recode(histories: pa.Table, codes: np.ndarray) -> pa.Table:
-    """Histories whose item i is called codes[i]."""
+    """Histories with new item codes: item i becomes codes[i]."""
     users, items, times = flat(histories)
     lengths = np.bincount(users, minlength=histories.num_rows)
     return _histories(histories["user_id"].combine_chunks(), lengths, codes[items], times)
@@ -188,7 +188,7 @@ def recode(histories: pa.Table, codes: np.ndarray) -> pa.Table:
 def number(histories: pa.Table, starts: dict[str, int]) -> pa.Table:
     """Rows of schema.HISTORIES, with STRENGTHS if they have any.
 
-    Users count on from the start of their block, which its first user names.
+    starts: the code of the first user of every block, by the id of that user.
     """
     start = starts[histories["user_id"][0].as_py()] if histories.num_rows else 0
     users = pa.array(np.arange(start, start + histories.num_rows), pa.int32())
@@ -198,7 +198,7 @@ def number(histories: pa.Table, starts: dict[str, int]) -> pa.Table:
 
 
 def item_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
-    """Per item, int64 [items]: `users` who met it, and `count` of interactions."""
+    """Per item, int64 [items]: the number of its `users`, and the `count` of its interactions."""
     users, items, _ = flat(histories)
     first = _met_first(users, items)
     return {
@@ -208,12 +208,12 @@ def item_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
 
 
 def split_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
-    """What sums over blocks to the counts of the whole.
+    """Counts of a block. Their sum over all blocks gives the counts of the data set.
 
     train_count and held_out_count [items]; interactions [all, train, valid, test]; users [sparse, regular, active];
-    users_held_out_only [1]: those without a training interaction; users_tested [2]: those with a test interaction, and of
-    these the ones with a training interaction; repeats [1]: interactions with an item that the user had met before, also
-    those that are a weight.
+    users_held_out_only [1]: users without a training interaction; users_tested [2]: users with a test interaction, and
+    those of them with a training interaction; repeats [1]: interactions with an item that the user's history had before,
+    including those that are now a weight.
     """
     users, items, _ = flat(histories)
     position = places_of(lengths_of(histories["items"]))
@@ -229,13 +229,13 @@ def split_counts(histories: pa.Table, n_items: int) -> dict[str, np.ndarray]:
         "interactions": np.array(totals),
         "users": np.array([(slices == name).sum() for name in (SPARSE, REGULAR, ACTIVE)]),
         "users_held_out_only": np.array([(~trained).sum()]),
-        "repeats": np.array([(~_met_first(users, items)).sum() + _folded(histories)]),
+        "repeats": np.array([(~_met_first(users, items)).sum() + _repeats_in_weights(histories)]),
         "users_tested": np.array([tested.sum(), (tested & trained).sum()]),
     }
 
 
-def _folded(histories: pa.Table) -> int:
-    """How many interactions are in the weights of others."""
+def _repeats_in_weights(histories: pa.Table) -> int:
+    """The number of repeats that are now in a weight."""
     if STRENGTHS.name not in histories.column_names:
         return 0
     strengths = histories[STRENGTHS.name].combine_chunks().flatten()

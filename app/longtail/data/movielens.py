@@ -1,6 +1,6 @@
-"""MovieLens as GroupLens publishes it: 100K (u.data, u.item) and 1M (ratings.dat, movies.dat), also packed.
+"""MovieLens as GroupLens publishes it: 100K (u.data, u.item) and 1M (ratings.dat, movies.dat), also compressed.
 
-Both are Latin-1 by format, so no byte of a title is wrong.
+The encoding of both is Latin-1, in which every byte is a character.
 """
 
 from collections.abc import Callable, Iterator
@@ -94,7 +94,7 @@ def _read_100k(piece: Piece) -> Iterator[pa.Table]:
 
 
 def _read_1m(piece: Piece) -> Iterator[pa.Table]:
-    """`1::1193::5::978300760` has an empty column between any two where a delimiter is one byte."""
+    """`1::1193::5::978300760` has an empty column between any two, because a delimiter in Arrow is one byte."""
     yield from _read(piece, "::", [name for column in _COLUMNS for name in (column, f"after_{column}")][:-1])
 
 
@@ -145,7 +145,7 @@ def _catalogue_1m(file: Place) -> pa.Table:
 
 
 def _fields(file: Place, delimiter: str, n: int) -> Iterator[list[str]]:
-    """The lines of a catalogue as n fields each. Raises InputError at the first with another number."""
+    """The lines of a catalogue, each as n fields. Raises InputError for the first line with another number."""
     with open_file(file) as stream:
         lines = stream.read().decode("latin-1").split("\n")
     for number, line in enumerate(lines, start=1):

@@ -1,4 +1,4 @@
-"""Benchmark files of whole numbers in plain text, as the LightGCN and SASRec authors publish them; also packed."""
+"""Benchmark files of whole numbers as text, as the authors of LightGCN and SASRec publish them; also compressed."""
 
 import codecs
 import io
@@ -24,7 +24,7 @@ _BOM = codecs.BOM_UTF8.decode("latin-1")
 def open_lightgcn(folder: Place, dataset: Dataset) -> Source:
     """The source of train.txt and test.txt: a line `user item item …` for each user (LightGCN-PyTorch).
 
-    The files say nothing of time. Raises InputError where one is missing.
+    The files have no times. Raises InputError if one is missing.
     """
     files = {}
     for part, key, usual in ((TRAIN, "interactions", "train.txt"), (TEST, "test", "test.txt")):
@@ -39,7 +39,7 @@ def open_lightgcn(folder: Place, dataset: Dataset) -> Source:
 def open_sasrec(folder: Place, dataset: Dataset) -> Source:
     """The source of a file with a line `user item` for each interaction, a user's oldest first (SASRec).
 
-    It is `dataset.interactions`, or the only text file of the folder. Raises InputError where there is not one.
+    It is `dataset.interactions`, or the only text file in the folder. Raises InputError if there is not exactly one.
     """
     found = table(folder, dataset.interactions, "txt") if dataset.interactions else only(folder, "txt")
     if not found or (len(found) > 1 and not dataset.interactions):
@@ -51,11 +51,11 @@ def open_sasrec(folder: Place, dataset: Dataset) -> Source:
 
 
 Parse = Callable[[Place, np.ndarray, pa.Array], tuple[pa.Array, pa.Array]]
-"""A file, line numbers (from 1) and their lines to user and item ids, one row an interaction."""
+"""From a file, line numbers (from 1) and these lines to user ids and item ids, one row per interaction."""
 
 
 def _source(files: dict[int | None, list[Place]], parse: Parse) -> Source:
-    """The source of files by the part of the split that they are."""
+    """The source of the files, which are given by their part of the split."""
 
     def read(piece: Piece) -> Iterator[pa.Table]:
         done = 0
@@ -99,15 +99,13 @@ def _user_item(file: Place, numbers: np.ndarray, lines: pa.Array) -> tuple[pa.Ar
 
 
 def _lines(file: Place) -> Iterator[tuple[np.ndarray, pa.Array]]:
-    """Blocks of lines with their numbers, empty ones left out.
+    """Blocks of lines with their numbers, without empty lines.
 
-    Raises InputError at the first line that is not of whole numbers.
+    Raises InputError for the first line with anything but whole numbers.
     """
     done = 0
     with open_file(file) as stream:
-        text = io.TextIOWrapper(
-            stream, "latin-1"
-        )  # one character a byte: any other than digits is refused below
+        text = io.TextIOWrapper(stream, "latin-1")  # one character per byte; only digits are accepted below
         while block := [line.rstrip("\n") for line in islice(text, LINES_AT_ONCE)]:
             if not done:
                 block[0] = block[0].removeprefix(_BOM)

@@ -1,7 +1,7 @@
 """prepare: raw interactions and a catalogue become `data/`: histories with a split, items with slices.
 
-Interactions pass through Ray Data once to be checked, once through a shuffle that brings a user's together;
-from there they stay one row per user. The driver holds the catalogue and sums, never a table of users.
+Ray Data reads the interactions once to check them and once to shuffle them by user. After that there is one row per user.
+The driver holds the catalogue and sums, never a table of users.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ray.data import Dataset as Rows
 
 MEANING = 2
-"""The version of the data that equal files and settings give: raised whenever they change."""
+"""The version of this code: raise it if equal files and settings give other data."""
 ROWS_PER_PARTITION = 250_000
 LEAST_PARTITIONS = 4
 _CUT_BINS = 1024
@@ -36,7 +36,7 @@ _CUT_BINS = 1024
 def prepare(recipe: Recipe, ws: Workspace) -> None:
     """Publish `data/`: items.parquet, histories/ and, of the simulated store, truth/.
 
-    Raises InputError for bad input and where the filters leave nothing.
+    Raises InputError for bad input, and if the filters leave nothing.
     """
     dataset = recipe.dataset
     source = open_source(recipe)
@@ -92,11 +92,11 @@ def _map(rows: "Rows", function: Callable[..., pa.Table], *arguments: Any) -> "R
 
 
 def _fold(raw: "Rows", catalogue: pa.Table, dataset: Dataset, scanned: Scan, source: Source) -> "Rows":
-    """One row per user: the only shuffle, by user. Raises InputError where two times of a user would become equal."""
+    """One row per user: the only shuffle, by user. Raises InputError if two times of a user would become equal."""
     partitions = max(LEAST_PARTITIONS, -(-scanned.accepted // ROWS_PER_PARTITION))
     codes = catalogue["item_id"].combine_chunks()
     encoded = _map(raw, encode, codes, dataset, scanned.times.scale)
-    # A shuffle by key gives one block per partition, whatever its size: a block has all rows of its users.
+    # A shuffle by key gives one block per partition, so a block has all rows of its users.
     by_user = encoded.repartition(partitions, keys=["user_id"])
     if scanned.times.finer:
         by_user = by_user.materialize()
@@ -125,9 +125,9 @@ def _totals(
 def _filter(
     histories: "Rows", catalogue: pa.Table, k_core: int, scanned: Scan
 ) -> tuple["Rows", pa.Table, dict[str, int]]:
-    """Histories and catalogue after the k-core, and all dropped interactions by reason.
+    """Histories and catalogue after the k-core, and the number of dropped interactions by reason.
 
-    Items that the k-core drops leave the catalogue; those that nobody has met stay, as cold ones.
+    Items that the k-core drops leave the catalogue. Items without any interaction stay, as cold items.
     """
     dropped = scanned.dropped | {"duplicate": 0, "k_core": 0}
     if not k_core:
@@ -140,9 +140,9 @@ def _filter(
 
 
 def _k_core(histories: "Rows", totals: dict[str, np.ndarray], k: int) -> tuple["Rows", dict[str, np.ndarray]]:
-    """Drop items of fewer than k users and users of fewer than k items until there are none; and the new totals.
+    """Drop items with fewer than k users and users with fewer than k items, until none is left; and the new totals.
 
-    Raises InputError where nothing is left.
+    Raises InputError if no interaction is left.
     """
     while True:
         before = totals["users"]
@@ -155,7 +155,7 @@ def _k_core(histories: "Rows", totals: dict[str, np.ndarray], k: int) -> tuple["
 
 
 def _cuts(histories: "Rows", dataset: Dataset, scanned: Scan) -> tuple[int, int]:
-    """The times where validation and test begin."""
+    """The times at which validation and test begin."""
     histories = histories.materialize()
     return (
         _cut(histories, dataset.test_share + dataset.valid_share, scanned),
@@ -164,9 +164,9 @@ def _cuts(histories: "Rows", dataset: Dataset, scanned: Scan) -> tuple[int, int]
 
 
 def _cut(histories: "Rows", share: float, scanned: Scan) -> int:
-    """The first time such that at most `share` of all interactions lie at or after it.
+    """The first time such that at most `share` of all interactions are at or after it.
 
-    Found exactly, by ever finer histograms: no sort over all users, and the driver holds a thousand sums.
+    It is exact, by histograms that become finer: no sort over all users, and the driver holds a thousand sums.
     """
     low, high = scanned.times.first_time, scanned.times.last_time + 1
     while low < high:
@@ -180,7 +180,7 @@ def _cut(histories: "Rows", share: float, scanned: Scan) -> int:
 
 
 def _not_before(histories: pa.Table, edges: np.ndarray) -> dict[str, np.ndarray]:
-    """How many interactions are at or after each edge, and how many there are."""
+    """The number of interactions at or after each edge, and of all."""
     times = np.sort(flat(histories)[2])
     return {"not_before": len(times) - np.searchsorted(times, edges), "all": np.array([len(times)])}
 
@@ -188,7 +188,7 @@ def _not_before(histories: pa.Table, edges: np.ndarray) -> dict[str, np.ndarray]
 def _counts(
     table: pa.Table, totals: dict[str, np.ndarray], dataset: Dataset, cuts: tuple[int, int] | None
 ) -> dict[str, Any]:
-    """What the manifest says about the prepared data.
+    """The counts of the prepared data for the manifest.
 
     `held_out_only`: users and items that have validation or test interactions but none to train on.
     """
@@ -225,7 +225,7 @@ def _counts(
 
 
 def _number(histories: "Rows") -> "Rows":
-    """Rows of schema.HISTORIES: users get dense codes, block after block."""
+    """Rows of schema.HISTORIES: users get dense codes, one block after the other."""
     blocks = _map(histories, _first_user).take_all()
     starts, total = {}, 0
     for block in sorted(blocks, key=lambda block: block["user_id"]):

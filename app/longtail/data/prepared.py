@@ -1,4 +1,4 @@
-"""The read side of `data/`, for every later stage."""
+"""Reading the result of `prepare`, for all later stages."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Prepared:
-    """The published data of a workspace. Raises InputError where `prepare` has not run."""
+    """The published data of a workspace. Raises InputError if `prepare` has not run."""
 
     def __init__(self, ws: Workspace) -> None:
         self.place: Place = ws.require("data")
@@ -41,16 +41,16 @@ class Prepared:
         histories = self.place / "histories"
         files = [file.path for file in histories.files(".parquet")]
         context = ray.data.DataContext.get_current().copy()
-        # Ray 2.60's second reader lists files in tasks of its own: 10 s on two cores, the first takes 0.2 s.
+        # The new reader of Ray 2.60 lists files in separate tasks: 10 s on two cores. The old one takes 0.2 s.
         context.use_datasource_v2 = False
         with ray.data.DataContext.current(context):
             return ray.data.read_parquet(files, filesystem=histories.fs, override_num_blocks=len(files))
 
     @property
     def truth(self) -> Place | None:
-        """The simulated store's true tastes, None where the data are real.
+        """The true tastes of the simulated store; None if the data are real.
 
-        users/ has user int32 and taste list<float32>, items.parquet item int32 and taste; see simulate.liked.
+        users/ has user int32 and taste list<float32>, items.parquet item int32 and taste; see simulation.liked.
         """
         truth = self.place / "truth"
         return truth if truth.exists() else None

@@ -1,7 +1,7 @@
-"""A CSV as blocks of whole rows; a quote that swallows rows is refused, with the line in which it opened.
+"""Cuts a CSV into blocks of whole rows. A quote that takes in rows is an error, with the line in which it opens.
 
-Arrow takes all that stands between a quote at the start of a value and the next single quote for that value, and what
-follows the last open quote to the end of the file. So one quote too many takes rows away without a word.
+For Arrow a value that begins with a quote goes on to the next single quote or, without one, to the end of the file. So one
+quote too many removes rows without an error.
 """
 
 import re
@@ -14,12 +14,12 @@ from longtail.errors import InputError
 from longtail.workspace.place import Place
 
 BLOCK = 1 << 23
-"""Bytes that are read, checked and parsed at once."""
+"""Bytes that are read, checked and parsed in one step."""
 LONGEST = 1 << 22
-"""A row of more bytes than this is no row: its quote was never closed, or the file is no CSV."""
+"""More bytes than this are not a row: a quote is not closed, or the file is not a CSV."""
 
 DELIMITERS = ";\t|,"
-"""What most often stands between two values."""
+"""The most frequent delimiters."""
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _ROW = re.compile(rb"[^\r\n]+(\r\n|\r|\n)")
 _NUMBER = re.compile(rb"[-+]?\d[-+.:/TZ \d]*$")
@@ -28,7 +28,7 @@ _NUMBER = re.compile(rb"[-+]?\d[-+.:/TZ \d]*$")
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a delimited file is written; all but `encoding` are one ASCII character each, or null."""
+    """How a delimited file is written; all except `encoding` are one ASCII character or null."""
 
     delimiter: str = ","
     quote: str | None = '"'
@@ -37,9 +37,9 @@ class Dialect:
 
 
 def whole_rows(file: Place, chunks: Iterator[bytes], dialect: Dialect) -> Iterator[tuple[int, bytes]]:
-    """The header alone, then blocks of whole rows, each with the number of its first line, from 1.
+    """The header, then blocks of whole rows, each with the number of its first line, from 1.
 
-    Raises InputError for a quote that is not closed, after whose end a value goes on, or that takes in whole rows.
+    Raises InputError for a quote that is not closed, that has text after its end, or that takes in whole rows.
     """
     rest, line, width = b"", 1, -1
     for chunk, is_last in _with_last(chunks):
@@ -58,7 +58,7 @@ def whole_rows(file: Place, chunks: Iterator[bytes], dialect: Dialect) -> Iterat
 
 
 def _with_last(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Each chunk, and whether it is the last; an empty one if there is none."""
+    """Each chunk, and whether it is the last. Without chunks there is one empty chunk."""
     before = next(chunks, b"")
     for chunk in chunks:
         yield before, False
@@ -69,7 +69,7 @@ def _with_last(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
 def _whole(
     file: Place, line: int, data: bytes, dialect: Dialect, width: int, is_last: bool
 ) -> tuple[int, int]:
-    """The place after the last whole row (the first if `width` is -1), and the number of its delimiters.
+    """The position after the last whole row (the first if `width` is -1), and the number of its delimiters.
 
     Raises InputError for the first fault; `line` is the number of the first line of `data`.
     """
@@ -78,7 +78,11 @@ def _whole(
         end = _end_without_quotes(data, width < 0, is_last)
         delimiters = data.count(dialect.delimiter.encode(), 0, end) if width < 0 else width
     else:
-        from longtail.data.csv_states import FINE, GOES_ON, walk  # it compiles, which most files do not need
+        from longtail.data.csv_states import (
+            FINE,
+            GOES_ON,
+            walk,
+        )  # it compiles first; most files do not need it
 
         marks = [ord(mark) if mark else -1 for mark in (dialect.delimiter, dialect.quote, dialect.escape)]
         octets = np.frombuffer(data, np.uint8)
@@ -108,7 +112,7 @@ def _whole(
 
 
 def _end_without_quotes(data: bytes, is_header: bool, is_last: bool) -> int:
-    """Where the last row ends (the first that is not empty if `is_header`), 0 if none does."""
+    """The end of the last row, or of the first that is not empty if `is_header`; 0 if no row ends."""
     if is_header and (row := _ROW.search(data)) and (is_last or row.end() < len(data) or data[-1:] == b"\n"):
         return row.end()
     if is_last:
@@ -122,7 +126,7 @@ def _breaks(data: bytes) -> int:
 
 
 def _text(data: bytes, place: int) -> str:
-    """What stands at a place, for a message."""
+    """The text at a position, for a message."""
     return _LINE_END.split(data[place : place + 40], maxsplit=1)[0].decode(errors="replace")
 
 
@@ -135,7 +139,7 @@ def _fault(file: Place, line: int, data: bytes, opened: int, what: str, dialect:
 
 
 def _check_delimiter(file: Place, line: int, data: bytes, place: int, dialect: Dialect) -> None:
-    """Raise InputError if what stands after a closing quote seems to be the delimiter of the file."""
+    """Raise InputError if the text after a closing quote seems to be the delimiter of the file."""
     mark = chr(data[place])
     if mark in DELIMITERS and mark != dialect.delimiter:
         raise InputError(
@@ -145,10 +149,11 @@ def _check_delimiter(file: Place, line: int, data: bytes, place: int, dialect: D
 
 
 def _are_rows(data: bytes, begins: int, closes: int, stops: int, delimiter: bytes) -> bool:
-    """Whether a value took in rows: each of its lines, as long as a row, looks like one.
+    """Whether a value took in rows: each of its lines has the delimiters of a row and looks like one.
 
-    Two quotes too many make such a value. To be sure, every line must have a number wherever the row has one; if it has
-    none, there must be three lines, and no blank after a delimiter. The last line goes on from `closes` to `stops`.
+    Two quotes too many make such a value. It is only sure if every line has a number in each column in which the row has
+    one. If the row has none, there must be three lines, and no blank after a delimiter. The last line goes on from `closes`
+    to `stops`.
     """
     start = max(data.rfind(b"\n", 0, begins), data.rfind(b"\r", 0, begins)) + 1
     last = max(data.rfind(b"\n", 0, closes), data.rfind(b"\r", 0, closes)) + 1

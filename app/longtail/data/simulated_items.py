@@ -1,4 +1,4 @@
-"""The simulated store's items: their tastes, popularity and arrival, and the catalogue that shows them."""
+"""The items of the simulated store: their tastes, popularity and arrival, and their catalogue."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,16 +15,16 @@ START = 1_704_067_200
 """The year of the store begins here: 2024-01-01, Unix seconds."""
 YEAR = 365 * 86_400
 
-_SECOND_TASTE = 0.4  # share of items that have one
+_SECOND_TASTE = 0.4  # share of items with a second taste
 _ARRIVALS = 0.5  # share of items that are not there from the start
-_ARRIVE_FROM = 0.8  # they arrive evenly from this part of the year to its end
+_ARRIVE_FROM = 0.8  # these arrive from this part of the year to its end, evenly spread
 
 
 @dataclass(frozen=True)
 class Choices:
     """Weighted choice within groups, by inverting the distribution.
 
-    items int32 [n] lie group after group; cdf float64 [n] grows from g to g + 1 within group g.
+    items int32 [n] are sorted by group; cdf float64 [n] grows from g to g + 1 within group g.
     """
 
     items: np.ndarray
@@ -32,7 +32,7 @@ class Choices:
 
     @classmethod
     def of(cls, weights: np.ndarray) -> "Choices":
-        """From weights [groups, items]; every group needs one that is above 0."""
+        """From weights [groups, items]. Every group needs a weight above 0."""
         groups, items = np.nonzero(weights)
         shares = weights[groups, items] / weights.sum(axis=1)[groups]
         return cls(items.astype(np.int32), np.cumsum(shares))
@@ -49,8 +49,8 @@ class Store:
 
     taste: np.ndarray  # float32 [items, tastes], rows sum to 1
     main: np.ndarray  # the stronger taste
-    second: np.ndarray  # the weaker, equal to `main` where there is none
-    arrival: np.ndarray  # Unix seconds; infinite for new items, which nobody has met
+    second: np.ndarray  # the weaker taste; equal to `main` if there is none
+    arrival: np.ndarray  # Unix seconds; infinite for new items, which have no interactions
     successor: np.ndarray  # int32, the item that is usually taken next
     by_popularity: Choices  # popular items of a taste; groups are tastes
     by_taste: Choices  # any item of a taste; groups are tastes
@@ -59,7 +59,7 @@ class Store:
 
 @lru_cache(maxsize=1)
 def make_store(simulation: Simulation, seed: int) -> Store:
-    """The items of a store. Raises InputError where fewer items than tastes have interactions."""
+    """The items of a store. Raises InputError if fewer items than tastes have interactions."""
     n, tastes = simulation.items, simulation.tastes
     warm = n - round(n * simulation.new_items)
     if warm < max(2, tastes):
@@ -69,7 +69,7 @@ def make_store(simulation: Simulation, seed: int) -> Store:
         )
     rng = np.random.default_rng([seed, 0])
     rank = rng.permutation(n)
-    # Each run of `tastes` neighbours in the ranking holds every taste once: no taste owns the popular items.
+    # Each block of `tastes` ranks has every taste once, so the popular items are of all tastes.
     main = rng.permuted(np.tile(np.arange(tastes), (-(-n // tastes), 1)), axis=1).ravel()[rank]
     second = np.where(rng.random(n) < _SECOND_TASTE, rng.integers(0, tastes, n), main)
     strength = np.where(second == main, 1.0, rng.uniform(0.6, 0.9, n))
@@ -94,7 +94,7 @@ def make_store(simulation: Simulation, seed: int) -> Store:
 
 
 def catalogue(simulation: Simulation, seed: int) -> pa.Table:
-    """Rows of sources.CATALOGUE of all items, new ones too."""
+    """Rows of source.CATALOGUE for all items, including new ones."""
     store = make_store(simulation, seed)
     names = taste_names(simulation.tastes)
     titles = item_titles(store.main, store.second, simulation.tastes, np.random.default_rng([seed, 1]))

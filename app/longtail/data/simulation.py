@@ -1,9 +1,9 @@
-"""The simulated store: interactions whose true preferences are known, of any size, equal for equal seeds.
+"""The simulated store: interactions of users whose true tastes are known, of any size, equal for equal seeds.
 
-Every item has a main taste and perhaps a second, every user one to three. A user stays in a taste for some
-steps and takes an item of it by popularity, sometimes the usual successor of the item before, sometimes by
-accident any popular item. Many items arrive late in the year: they are the long tail that the last, held-out
-steps meet. `simulate_histories` makes any block of users alone, so no size needs a table of all users.
+Every item has a main taste and perhaps a second one. Every user has one to three. A user stays in a taste for some steps
+and takes an item of it by popularity; sometimes it is the usual successor of the item before, and sometimes any popular
+item, by accident. Many items arrive late in the year: they are the long tail among the last, held-out items.
+`simulate_histories` makes each block of users independently, so a table of all users is never needed.
 """
 
 from typing import TYPE_CHECKING
@@ -25,13 +25,13 @@ LIKED = 0.25
 """A user truly likes an item whose preference (dot product of the two tastes) is at least this."""
 
 BLOCK_USERS = 5_000
-"""Users simulated together; part of what the seed means."""
+"""Users simulated together. Another number gives other data for the same seed."""
 
 _TASTES_OF_USER = (0.35, 0.4, 0.25)  # share of users with one, two, three tastes
 _STAY = 0.7  # chance to remain in the taste of the step before
 _SUCCESSOR = 0.15  # chance to take the usual successor of the item before
-_CANDIDATES = 10  # draws per step; a user who has met them all repeats one
-_POPULAR = 7  # so many of them by popularity, the others by taste alone: who has met the popular explores
+_CANDIDATES = 10  # draws per step; a user who has had them all repeats one
+_POPULAR = 7  # this many of them by popularity, the others by taste, for users who have had the popular items
 _MIN_HISTORY = 4
 _MAX_HISTORY = 400
 
@@ -39,7 +39,7 @@ _MAX_HISTORY = 400
 def user_tastes(simulation: Simulation, seed: int, users: np.ndarray) -> np.ndarray:
     """Taste of each user number [n]: float32 [n, tastes], rows sum to 1.
 
-    A function of seed and number alone, so that the truth of any user can be told wherever the user ends up.
+    It depends on the seed and the number only, so it can be computed for any user in any block.
     """
     uniform = _uniform(seed, users, 4 + simulation.tastes)
     many = 1 + np.searchsorted(np.cumsum(_TASTES_OF_USER)[:2], uniform[:, 0], side="right")
@@ -74,7 +74,7 @@ def write_truth(place: Place, histories: "Dataset", simulation: Simulation, seed
 
 
 def simulate_histories(simulation: Simulation, seed: int, block: int) -> pa.Table:
-    """All interactions of the users of one block: rows of schema.INTERACTIONS, a user's in order of time."""
+    """All interactions of the users of one block: rows of schema.INTERACTIONS, in order of time for each user."""
     store = make_store(simulation, seed)
     rng = np.random.default_rng([seed, 2, block])
     first = block * BLOCK_USERS
@@ -96,7 +96,7 @@ def simulate_histories(simulation: Simulation, seed: int, block: int) -> pa.Tabl
 
 
 def _lengths(simulation: Simulation, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Skewed history lengths int64 [n]: log-normal above the shortest, so many are sparse and few active."""
+    """Skewed history lengths int64 [n]: log-normal above the minimum, so many users are sparse and few active."""
     longest = min(_MAX_HISTORY, max(_MIN_HISTORY, simulation.items // 4))
     beyond = rng.lognormal(-0.5, 1.0, n) * (
         simulation.mean_history - _MIN_HISTORY
@@ -105,7 +105,7 @@ def _lengths(simulation: Simulation, n: int, rng: np.random.Generator) -> np.nda
 
 
 def _times(lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Unix seconds float64 [users, longest]: from the day a user joins, at random to the end of the year."""
+    """Unix seconds float64 [users, longest]: random times from the day on which a user joins to the end of the year."""
     elapsed = np.cumsum(rng.exponential(size=(len(lengths), lengths[0] + 1)), axis=1)
     whole = np.take_along_axis(elapsed, lengths[:, None], axis=1)
     joined = rng.uniform(0, 0.8, (len(lengths), 1)) * YEAR
@@ -120,9 +120,10 @@ def _walk(
     lengths: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Items int32 [users, longest], -1 where nothing was taken; `lengths` must not increase.
+    """Items int32 [users, longest], -1 if no item was taken; `lengths` must not increase.
 
-    A step takes the first candidate that has arrived and is not met yet, else repeats one, else takes none.
+    A step takes the first candidate that has arrived and is new to the user. If there is none, it repeats a candidate that
+    has arrived. If there is none either, it takes no item.
     """
     histories = np.full((len(lengths), lengths[0]), -1, np.int32)
     preference = np.cumsum(tastes, axis=1, dtype=np.float64)

@@ -1,7 +1,7 @@
-"""A source of interactions: pieces, a reader for one of them, a catalogue; the same tables from every kind.
+"""A source of interactions: its pieces, a reader for a piece, and a catalogue. All sources give the same tables.
 
 Readers run as Ray Data tasks, one per piece (a block of simulated users, a Parquet row group, a file). A task
-that meets bad input does not fail: it yields one row that says what is wrong, for `prepare` to raise.
+that finds bad input does not fail: it yields one row with the message, which `prepare` raises.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,25 +30,25 @@ READ = pa.schema(
         ("fault", pa.string()),
     ]
 )
-"""`row` orders rows as the publisher wrote them; where `fault` is not null the other columns mean nothing."""
+"""`row` gives the order of the raw files. If `fault` is not null, the other columns have no meaning."""
 
 CATALOGUE = pa.schema(
     [("item_id", pa.string()), ("title", pa.string()), ("attributes", pa.map_(pa.string(), pa.string()))]
 )
 
 TRAIN, TEST = 0, 1
-"""The parts of a published split: as times they order an interaction of train before one of test."""
+"""The parts of a published split. They are used as times, so train comes before test."""
 
 _ROWS_PER_PIECE = 1 << 40
 _HASHED = 1 << 30
-"""Raw files of so many bytes together, at most, are told by their content: that costs a second or two for each `prepare`."""
+"""Raw files of at most this many bytes together are hashed: that takes a second or two in each `prepare`."""
 
 
 @dataclass(frozen=True)
 class Piece:
     """A part of the interactions that one task reads; `first_row` counts within its file.
 
-    `part` is TRAIN or TEST where the publisher split the data, and becomes the time of its interactions.
+    `part` is TRAIN or TEST if the publisher split the data. It becomes the time of the interactions.
     """
 
     place: Place | None
@@ -59,11 +59,11 @@ class Piece:
 
 @dataclass(frozen=True)
 class Source:
-    """What is known before a row of the interactions is read."""
+    """Everything that is known before the first interaction is read."""
 
     pieces: list[Piece]
     read: Callable[[Piece], Iterator[pa.Table]]
-    """The rows of a piece as tables of READ whose `row` starts at 0. Raises InputError for bad input."""
+    """The rows of a piece as tables of READ, with `row` from 0. Raises InputError for bad input."""
     catalogue: Callable[[], pa.Table]
     """All listed items, rows of CATALOGUE; raises InputError for bad input."""
     has_times: bool = True
@@ -95,13 +95,13 @@ class Source:
         return numbers.map_batches(read_pieces, batch_size=1, batch_format="numpy")
 
     def where(self, row: int) -> str:
-        """File and row, counted from 1, of a value of `row`."""
+        """The file, and the row in it from 1, for a value of `row`."""
         piece = self.pieces[row // _ROWS_PER_PIECE]
         return f"{piece.place}, row {piece.first_row + row % _ROWS_PER_PIECE + 1}"
 
 
 def read_rows(users: Any, items: Any, times: pa.Table, ratings: Any, first_row: int) -> pa.Table:
-    """Rows of READ without fault from equally long columns and rows of TIMES; `first_row` counts within the piece."""
+    """Rows of READ without fault, from columns of equal length and rows of TIMES. `first_row` counts within the piece."""
     n = len(users)
     rows = pa.array(np.arange(first_row, first_row + n))
     time, fraction, written = times.columns
@@ -110,10 +110,10 @@ def read_rows(users: Any, items: Any, times: pa.Table, ratings: Any, first_row: 
 
 
 def file_states(files: list[Place]) -> list[tuple[str, int, str | int]]:
-    """Path, bytes and a digest of each file: what tells that it is another one.
+    """Path, size in bytes and digest of each file, for the fingerprint.
 
-    Not the time of change, or a machine to which the same files were copied again would tune its LLMs again. It (in ns)
-    stands for the content only where there is too much of that to be read before every run.
+    The time of change is not used: if the same files were copied again, LLMs would be tuned again. Only if the files are
+    too large to be read before every run, the time of change in ns replaces the digest.
     """
     states = []
     with readable(files[0]):
@@ -133,5 +133,5 @@ def _digest(file: Place) -> str:
 
 
 def _fault(fault: str, row: int) -> pa.Table:
-    """The one row of READ that says what is wrong."""
+    """One row of READ with the message about bad input."""
     return pa.table({name: [None] for name in READ.names} | {"row": [row], "fault": [fault]}, schema=READ)

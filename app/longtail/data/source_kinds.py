@@ -25,9 +25,9 @@ OPENERS: dict[str, tuple[Callable[[Place, Dataset], Source], str]] = {
     "lightgcn": (open_lightgcn, "txt"),
     "sasrec": (open_sasrec, "txt"),
 }
-"""What opens a folder, and how the name of a log ends that may be a folder, by the name of the source in the recipe."""
+"""By the name of a source in a recipe: what opens its folder, and the suffix of a log, which may be a folder of parts."""
 SPLIT_BY_PUBLISHER = (*TABLES, "lightgcn")
-"""Sources that can have a test file of their own."""
+"""Sources that can have a test file."""
 
 
 def open_source(recipe: Recipe) -> Source:
@@ -62,7 +62,7 @@ def open_source(recipe: Recipe) -> Source:
 
 
 def _guarded(source: Source) -> Source:
-    """The same source; whatever Arrow or the system says while it is read is an InputError with the file's name."""
+    """The same source. Errors of Arrow and of the system while it is read become an InputError that names the file."""
 
     def read(piece: Piece) -> Iterator[pa.Table]:
         with readable(piece.place):

@@ -1,4 +1,4 @@
-"""Tables as files: Parquet, CSV and RecBole's atomic files, each as column names, pieces and batches of columns."""
+"""The file formats of tables (Parquet, CSV, RecBole's atomic files): how column names, pieces and batches are read."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ from longtail.workspace.place import Place
 class Format:
     """How a kind of table is read.
 
-    `names` tells the columns of a file, `pieces` cuts files into what one task reads, `parts` reads some columns of a
-    piece, batch by batch. All three raise InputError for a file that cannot be read.
+    `names` gives the columns of a file. `pieces` cuts files into pieces that one task reads. `parts` reads some columns of
+    a piece in batches. All three raise InputError for a file that cannot be read.
     """
 
     names: Callable[[Place], list[str]]
     pieces: Callable[[list[Place], int | None], list[Piece]]
     parts: Callable[[Piece, list[str]], Iterator[pa.Table]]
     hint: Callable[[list[str]], str] = lambda names: ""
-    """What the names of a table may tell of a setting that does not fit it, a sentence or nothing."""
+    """A sentence about a setting that seems not to fit the column names, or an empty text."""
 
 
 def format_of(dataset: Dataset) -> Format:
@@ -85,7 +85,7 @@ def _parquet_parts(piece: Piece, used: list[str]) -> Iterator[pa.Table]:
 
 
 def _parquet(file: Place) -> Any:
-    """What Arrow reads a Parquet file from, at any place of it; one that was packed as a whole is held in memory."""
+    """A seekable file for Arrow's Parquet reader. A file that is compressed as a whole is held in memory."""
     if not is_packed(file):
         return file.fs.open_input_file(file.path)
     with open_file(file) as stream:

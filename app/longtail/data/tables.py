@@ -20,7 +20,7 @@ from longtail.workspace.place import Place
 log = logging.getLogger("longtail")
 
 SUFFIXES = {"parquet": ("parquet", "parquet"), "csv": ("csv", "csv"), "recbole": ("inter", "item")}
-"""How files of interactions and of the catalogue end, by kind."""
+"""The suffixes of the files of interactions and of the catalogue, by source."""
 
 
 def open_tables(folder: Place, dataset: Dataset) -> Source:
@@ -56,7 +56,7 @@ def open_tables(folder: Place, dataset: Dataset) -> Source:
 
 
 def _interactions(folder: Place, dataset: Dataset, key: str) -> list[Place]:
-    """The files that the setting `key` names, or those that bear the usual name."""
+    """The files that the setting `key` names, or those with the usual name."""
     suffix, name = SUFFIXES[dataset.source][0], getattr(dataset, key)
     if name is None and dataset.source == "recbole":
         if dataset.split == "published":
@@ -101,7 +101,7 @@ def _items(folder: Place, dataset: Dataset) -> list[Place]:
     found = files_of(folder, f"items.{suffix}", suffix, named=False)
     if not found and (others := named_like(folder, "items.")):
         log.warning(
-            "%s: %s not read, for the source %s reads items.%s. Write it as such if it is the catalogue.",
+            "%s: %s not read, because the source %s reads items.%s. If it is the catalogue, write it in this format.",
             *(folder, f"{', '.join(others)} {'are' if len(others) > 1 else 'is'}", dataset.source, suffix),
         )
     return found
@@ -126,7 +126,7 @@ def _require(file: Place, form: Format, wanted: dict[str, str | list[str] | None
 
 
 def _parts(form: Format, piece: Piece, used: list[str]) -> Iterator[pa.Table]:
-    """The columns `used` of a piece in batches; those that its folders name have one value in all rows."""
+    """The columns `used` of a piece in batches. Columns from folder names have one value in all rows."""
     given = partition(piece.place)
     if not given.keys() & set(used):
         yield from form.parts(piece, used)
@@ -185,7 +185,7 @@ def _catalogue(files: list[Place], form: Format, columns: Columns) -> pa.Table:
 
 
 def attribute_maps(names: list[str], values: list[pa.Array], n: int) -> pa.MapArray:
-    """One map per row of [n] from string columns; a null or empty value is left out."""
+    """Maps [n], one per row, from string columns. A null or empty value is left out."""
     if not names:
         return pa.array([[]] * n, CATALOGUE.field("attributes").type)
     filled = np.stack(

@@ -1,4 +1,4 @@
-"""What the times of a whole log have in common: numbers or dates, from when to when, and whether any two become equal."""
+"""Facts about all times of a log: numbers or dates, the first and the last, and whether two would become equal."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ _SEEN = pa.struct(
 
 @dataclass(frozen=True)
 class TimesSeen:
-    """A sum over blocks; None: there was none."""
+    """Facts about the times of one block or of several, added up. None: there is no such time."""
 
     first: list[int] | None = None
-    """The earliest time: number, billionths, row."""
+    """The earliest time: number, fraction in billionths, row."""
     last: list[int] | None = None
     dated: list[int] | None = None
-    """The first row with a date, and the nanoseconds of that."""
+    """The first row with a date, and the date in nanoseconds."""
     numbered: list[int] | None = None
     """The first row with a number, and the number rounded down; `fractional`: the first with a fraction."""
     fractional: list[int] | None = None
     finer: bool = False
-    """Some times are finer than what is kept of them."""
+    """Some times are finer than the number that is kept."""
 
     def __add__(self, other: Self) -> Self:
         def least(name: str) -> list[int] | None:
@@ -50,7 +50,7 @@ class TimesSeen:
 
     @property
     def scale(self) -> int:
-        """What every timestamp is multiplied by, before its billionths are added: numbers with fractions are seconds."""
+        """The factor of every timestamp before its billionths are added. Numbers with fractions are taken as seconds."""
         return BILLION if self.fractional else 1
 
     @property
@@ -65,9 +65,9 @@ class TimesSeen:
         return time[0] * self.scale + (time[1] if self.fractional else 0)
 
     def check(self, where: Callable[[int], str]) -> None:
-        """Raise InputError for dates beside numbers, and for numbers with fractions that are too large for nanoseconds.
+        """Raise InputError for both dates and numbers, and for numbers with fractions that are too large for nanoseconds.
 
-        where: names file and row of a row of the log.
+        where: gives the file and row for a value of `row`.
         """
         if self.dated and self.numbered:
             date = np.datetime64(self.dated[1], "ns")
@@ -114,9 +114,9 @@ def seen(block: pa.Table) -> pa.StructArray:
 
 
 def clashes(interactions: pa.Table) -> pa.Table:
-    """Two times of a user that differ and are kept as the same: the first such pair of rows of histories.ENCODED, or none.
+    """The first two times of a user that differ but would be kept as equal: one row about two of histories.ENCODED, or none.
 
-    A block has all rows of its users. Columns: user_id, row and written of the one and of the other.
+    The block must have all rows of its users. Columns: user_id, row, written, other_row and other_written.
     """
     users, written = (interactions[name].combine_chunks() for name in ("user_id", "written"))
     users = users.dictionary_encode().indices.to_numpy()
@@ -138,7 +138,7 @@ def clashes(interactions: pa.Table) -> pa.Table:
 
 
 def clash_message(clash: dict[str, object], where: Callable[[int], str]) -> str:
-    """What a row of `clashes` says to a user."""
+    """The message about a row of `clashes`."""
     one, other = (
         f"{where(clash[row])}" + (f" ({clash[text]})" if clash[text] else "")
         for row, text in (("row", "written"), ("other_row", "other_written"))

@@ -1,7 +1,7 @@
-"""Columns of times of any type at full resolution; what cannot be read names its file, row and value.
+"""Reads columns of times of any type at full resolution. An error names the file, row and value.
 
-Dates become nanoseconds since 1970 in UTC; one without a zone is taken as UTC. Numbers keep their order: as they are, or in
-nanoseconds if `dataset.time_unit` says what they count. No time is rounded without a word: see `written`.
+Dates become nanoseconds since 1970 in UTC; a date without a zone is taken as UTC. Numbers stay as they are, or become
+nanoseconds if `dataset.time_unit` gives their unit. If a time has to be rounded, its text is kept in `written`.
 """
 
 from decimal import Decimal
@@ -18,12 +18,12 @@ from longtail.workspace.place import Place
 
 TIMES = pa.schema(
     [
-        ("timestamp", pa.int64()),  # nanoseconds of a date, else the number itself, rounded down
-        ("fraction", pa.int32()),  # what the number has beyond, in billionths; null for a date
-        ("written", pa.string()),  # the time as it was written if it is finer than that, else null
+        ("timestamp", pa.int64()),  # a date in nanoseconds; a number itself, rounded down
+        ("fraction", pa.int32()),  # the fraction of the number in billionths; null for a date
+        ("written", pa.string()),  # the text of the time if it is finer than that, else null
     ]
 )
-"""A time that is missing has null in all three."""
+"""A missing time is null in all three columns."""
 
 BILLION = 1_000_000_000
 _LARGEST = np.iinfo(np.int64).max
@@ -41,9 +41,9 @@ _FIX = "Give numbers that order the interactions, such as Unix seconds, or dates
 def as_times(
     column: pa.ChunkedArray, name: str, place: Place, first_row: int, unit: TimeUnit | None = None
 ) -> pa.Table:
-    """Rows of TIMES from a plain column (`data.arrow_types`). unit: what numbers count; None: whatever, they only order.
+    """Rows of TIMES from a plain column (`data.arrow_types`). unit: that of numbers; None: unknown, they only give an order.
 
-    Raises InputError for a type without times and at the first value that is none or that int64 does not hold.
+    Raises InputError for a type without times, and for the first value that is not a time or too large for int64.
     """
     values = column.combine_chunks()
     if pa.types.is_float16(values.type):
@@ -67,18 +67,18 @@ def as_times(
 
 
 def numbered(times: np.ndarray) -> pa.Table:
-    """Rows of TIMES from whole numbers int64 [n] that only order."""
+    """Rows of TIMES from whole numbers int64 [n] that only give an order."""
     return _table(np.asarray(times, np.int64), np.zeros(len(times), np.int32))
 
 
 class _Reading:
-    """One column; `values` are what a message quotes."""
+    """One column. Messages quote its `values`."""
 
     def __init__(self, values: pa.Array, name: str, place: Place, first_row: int) -> None:
         self.values, self.name, self.place, self.first_row = values, name, place, first_row
 
     def dates(self, counts: pa.Array, nanoseconds: int) -> pa.Table:
-        """counts: of a unit of so many nanoseconds."""
+        """counts: multiples of `nanoseconds`."""
         return _table(self._scaled(counts, nanoseconds), dated=True, missing=_nulls(counts))
 
     def whole(self, values: pa.Array, unit: TimeUnit | None) -> pa.Table:
@@ -104,10 +104,10 @@ class _Reading:
             return self.whole(values.cast(pa.int64()), unit)
         for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
             try:
-                values.drop_null()[:1].cast(kind)  # a million failures would take Arrow seconds
+                values.drop_null()[:1].cast(kind)  # try one value first: a million failures take seconds
                 return self.dates(values.cast(kind).cast(pa.int64()), _NANOSECONDS["us"])
             except pa.ArrowInvalid:
-                continue  # some have zones, more digits, or are none: below, slower and row by row
+                continue  # zones, more digits, or no dates: read row by row below, which is slower
         missing = _nulls(values)
         number, date = (
             pc.fill_null(pc.match_substring_regex(values, pattern), False).to_numpy(False)
@@ -131,7 +131,7 @@ class _Reading:
         return _table(timestamps, fractions, date, missing, written)
 
     def _numbers(self, texts: pa.Array, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Timestamps, fractions and which are finer, each [n], of numbers in words; rows: where they stand."""
+        """Timestamps, fractions, and which are finer, each [n], of numbers as text. rows: their positions in the column."""
         scientific = np.flatnonzero(pc.match_substring_regex(texts, "[eE]").to_numpy(False))
         if len(scientific):
             shifted = [self._shifted(texts[place].as_py(), rows[place]) for place in scientific.tolist()]
@@ -156,11 +156,11 @@ class _Reading:
         number = Decimal(text)
         beyond = number.adjusted() > 18 and number != 0
         self._refuse_beyond(_spread(np.array([beyond]), np.array([row]), len(self.values)))
-        # Digits past the 400th make no float64 another one, and an exponent of millions must not cost memory.
+        # Digits after the 400th do not change a float64. An exponent of millions must not take memory.
         return format(number, "f") if number.as_tuple().exponent > -400 else "0." + "0" * 399 + "1"
 
     def _dates(self, texts: pa.Array, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `_numbers`, in nanoseconds and without fractions."""
+        """Like `_numbers`, in nanoseconds and without fractions."""
         parts = pc.extract_regex(texts, _DATE)
         year, month, day, hour, minute, second, zone_hour, zone_minute = (
             _integers(parts.field(name))
@@ -185,9 +185,9 @@ class _Reading:
         return numbers * nanoseconds
 
     def _refuse_beyond(self, wrong: np.ndarray) -> None:
-        expected = "a time that 64 bits hold: in nanoseconds they reach from 1677-09-22 to 2262-04-11"
+        expected = "a time that fits in 64 bits: in nanoseconds from 1677-09-22 to 2262-04-11"
         self._refuse(
-            wrong, expected, "Mend or remove the row, or set dataset.time_unit to what the numbers count"
+            wrong, expected, "Mend or remove the row, or set dataset.time_unit to the unit of the numbers"
         )
 
     def _refuse(self, wrong: np.ndarray, expected: str, fix: str = _FIX) -> None:
@@ -198,7 +198,7 @@ class _Reading:
 
 
 def _printed(values: pa.Array, numbers: np.ndarray) -> pa.Array:
-    """Floats as they print, for so their publisher meant them: 0.1, not 0.1000000000000000055."""
+    """Floats as they are printed, because that is what the file means: 0.1, not 0.1000000000000000055."""
     texts = values.cast(pa.string())
     large = np.abs(numbers) >= 1e10  # Arrow prints these with an exponent, the others plainly down to 1e-5
     if not large.any():
@@ -212,9 +212,9 @@ def _printed(values: pa.Array, numbers: np.ndarray) -> pa.Array:
         billionths[fits] = beyond[fits] * 10 ** (9 - digits)
         found |= fits
     signs = pa.array(np.where(numbers[large] < 0, "-", ""))
-    behind = pc.utf8_lpad(pa.array(billionths).cast(pa.string()), 9, "0")
+    digits_after = pc.utf8_lpad(pa.array(billionths).cast(pa.string()), 9, "0")
     plain = pc.binary_join_element_wise(signs, pa.array(whole.astype(np.int64)).cast(pa.string()), "")
-    plain = pc.binary_join_element_wise(plain, behind, ".")
+    plain = pc.binary_join_element_wise(plain, digits_after, ".")
     return pc.replace_with_mask(texts, pa.array(large & ~_nulls(values)), plain)
 
 
@@ -238,19 +238,19 @@ def _nulls(values: pa.Array) -> np.ndarray:
 
 
 def _integers(digits: pa.Array) -> np.ndarray:
-    """int64 [n] of texts of digits; the empty one is 0."""
+    """int64 [n] from texts of digits; an empty text is 0."""
     return pc.if_else(pc.equal(digits, ""), "0", digits).cast(pa.int64()).to_numpy(False)
 
 
 def _billionths(digits: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """The digits behind a point as billionths, int32 [n], and which have more digits that are not 0, bool [n]."""
+    """The digits after a point as billionths, int32 [n]; and which have further digits that are not 0, bool [n]."""
     nine = pc.utf8_slice_codeunits(pc.utf8_rpad(digits, 9, "0"), 0, 9)
     finer = pc.match_substring_regex(pc.utf8_slice_codeunits(digits, 9), "[1-9]").to_numpy(False)
     return _integers(nine).astype(np.int32), finer
 
 
 def _spread(mask: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
-    """bool [n]: `mask` at `rows`, else false."""
+    """bool [n]: `mask` at `rows`, false in all other rows."""
     spread = np.zeros(n, bool)
     spread[rows[mask]] = True
     return spread

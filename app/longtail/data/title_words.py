@@ -1,4 +1,4 @@
-"""Words for the titles of the simulated store: a title tells its tastes, the last word the item alone."""
+"""Words for the titles of the simulated store: a title shows the tastes of its item, its last word names the item."""
 
 import numpy as np
 
@@ -36,7 +36,7 @@ _SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "
 
 
 def taste_names(tastes: int) -> list[str]:
-    """One name per taste; beyond the themes the names repeat with a number."""
+    """One name per taste. If there are more tastes than themes, names repeat with a number."""
     themes = list(_THEMES)
     return [themes[taste % len(themes)] + _series(taste) for taste in range(tastes)]
 
@@ -44,7 +44,7 @@ def taste_names(tastes: int) -> list[str]:
 def item_titles(main: np.ndarray, second: np.ndarray, tastes: int, rng: np.random.Generator) -> list[str]:
     """A distinct title of five words per item: style, three words of its tastes, its own word.
 
-    main, second: int [n] tastes of the items; where they differ one word of three tells the second.
+    main, second: int [n] tastes of the items. If they differ, one word of three is of the second taste.
     """
     words = [
         [word + _series(taste) for word in vocabulary.split()]
