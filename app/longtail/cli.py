@@ -1,4 +1,4 @@
-"""The `longtail` command; nothing but arguments and calls."""
+"""The `longtail` command: its arguments, and one call for each command."""
 
 from importlib import import_module
 from pathlib import Path
@@ -50,7 +50,7 @@ def _print_version(asked: bool) -> None:
 def longtail(
     version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, callback=_print_version, help="Say the version and end."),
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version and exit."),
     ] = False,
 ) -> None:
     """Recommendation where data is thin."""
@@ -186,7 +186,7 @@ def doctor() -> None:
 
 
 def _stage(name: str, room: str, what: str) -> None:
-    """Add the command of one stage; its room is imported only when it is called."""
+    """Add the command of one stage. Its package is imported only when the command is called."""
 
     def command(
         recipe: RecipeArgument,
@@ -201,7 +201,7 @@ def _stage(name: str, room: str, what: str) -> None:
     main.command(name, help=what, rich_help_panel=STAGE, epilog=example)(command)
 
 
-_stage("prepare", "data", "Raw logs and catalogue to histories, items, split and slices.")
+_stage("prepare", "data", "Turn raw logs and a catalogue into histories, items, a split and slices.")
 _stage(
     "finetune",
     "llm.finetune.finetune_stage",

@@ -37,7 +37,7 @@ def run(recipe: Name, workspace: Name | None = None, changes: list[str] | None =
 
 
 def open(workspace: Name) -> "Run":
-    """What an earlier run left in a folder or URI. Raises InputError if no run lies there."""
+    """What an earlier run left in a folder or URI. Raises InputError if there is no run."""
     from longtail.serving.recommendation import read_recipe
 
     ws = Workspace(os.fspath(workspace))

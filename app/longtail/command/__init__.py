@@ -1,1 +1,1 @@
-"""What the `longtail` command and the jobs share: options, logs, exit codes, and what is said at the end."""
+"""Shared by the `longtail` command and the jobs: options, logs, exit codes, and the summary at the end."""

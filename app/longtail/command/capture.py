@@ -1,4 +1,4 @@
-"""What others write to standard error and standard output while a command works is said through our logger."""
+"""Captures what libraries write to standard error and standard output, and logs it through our logger."""
 
 import faulthandler
 import logging
@@ -13,7 +13,7 @@ from typing import TextIO
 
 END = b"\0longtail: end\0\n"
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-"""What colours a terminal and moves its cursor."""
+"""Terminal codes for colours and for moving the cursor."""
 
 RAY_LINE = re.compile(r"\[\d{4}-\d\d-\d\d \S+ (?P<level>[A-Z]) \d+ \d+\] (?P<said>.+)")
 RAY_LEVELS = {"W": logging.WARNING, "E": logging.ERROR, "C": logging.ERROR, "F": logging.ERROR}
@@ -36,16 +36,16 @@ def standard_error() -> Iterator[TextIO]:
 
 @contextmanager
 def captured() -> Iterator[None]:
-    """Within, each line that anybody writes to standard error or standard output is a record of `longtail`.
+    """During the block, each line written to standard error or standard output becomes a log record of `longtail`.
 
-    Of standard error that holds for C++ and for processes that inherit it, of standard output for Python.
+    Standard error is captured for Python, C++ and child processes, standard output for Python only.
     """
     with _captured_descriptor() if _has_descriptor() else nullcontext(), redirect_stdout(_Writer()):
         yield
 
 
 def _has_descriptor() -> bool:
-    """Not so in tests that call the command in their own process."""
+    """Whether standard error is file descriptor 2. It is not in tests that call the command in their own process."""
     try:
         return sys.stderr.fileno() == 2
     except (OSError, ValueError, AttributeError):
@@ -61,12 +61,12 @@ def _captured_descriptor() -> Iterator[None]:
     reader.start()
     os.dup2(outside, 2)
     os.close(outside)
-    faulthandler.enable(real)  # a process that dies has no thread left to read what it says
+    faulthandler.enable(real)  # a process that crashes has no thread left to read the pipe
     try:
         yield
     finally:
         sys.stderr.flush()
-        # Processes that we started may hold the pipe open, so its end has to be said.
+        # Child processes may hold the pipe open, so the reader needs a mark at the end.
         os.write(2, b"\n" + END)
         reader.join()
         faulthandler.disable()
@@ -97,7 +97,7 @@ class _Writer(TextIOBase):
 
 
 def _say(source: str, line: str) -> None:
-    """A bar that was drawn over and over is said as it was last; Ray's C++ lines have a level of their own."""
+    """Log a line. A progress bar that redraws itself is logged in its last state. Ray's C++ lines keep their level."""
     if not (line := plain(line.rstrip().rpartition("\r")[2]).strip()):
         return
     level = logging.INFO

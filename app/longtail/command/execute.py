@@ -1,4 +1,4 @@
-"""What every job and the `longtail` command share: read the recipe, open the workspace, run stages, say how it goes."""
+"""Running stages, for the `longtail` command and every job: reads the recipe, opens the workspace, logs the progress."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ WorkspaceOption = Annotated[
     typer.Option(
         "--workspace",
         "-w",
-        help="Folder or URI (s3://…, gs://…) for all that the run makes.",
+        help="Folder or URI (s3://…, gs://…) for everything that the run makes.",
         show_default="runs/NAME, the recipe's name",
         rich_help_panel="What to run",
     ),
@@ -44,7 +44,7 @@ def execute(
     changes: list[str] | None,
     form: Form = Form.text,
 ) -> Workspace:
-    """Run `stages` in order and say how it goes; how it may end is told by `longtail.command.exits.explained`."""
+    """Run `stages` in order and log the progress. `longtail.command.exits.explained` says how it may end."""
     with speaking(form), explained(workspace or recipe_path), ray_ended():
         recipe = load_recipe(recipe_path, changes)
         ws = Workspace.of_run(workspace or f"runs/{recipe.name}", recipe.model_dump(mode="json"))

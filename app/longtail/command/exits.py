@@ -1,4 +1,4 @@
-"""What ends a command: each end has one message and an exit code, and nothing finished is lost."""
+"""How a command ends: each end has one message and one exit code, and finished stages stay."""
 
 import errno
 import logging
@@ -16,15 +16,15 @@ log = logging.getLogger("longtail")
 
 @contextmanager
 def explained(place: Any) -> Iterator[None]:
-    """Bad input, also found on a worker, ends with one message and exit code 2, as does a full disk; Ctrl-C with 130;
-    anything else with 1, and if Ray was there with where its logs are.
+    """Turn an exception in the block into a message and an exit code.
 
-    place: what a full disk is said of.
+    Bad input, also if a worker found it, and a full disk give 2. Ctrl-C gives 130. Everything else gives 1, with a
+    traceback and, if Ray is connected, the folder of its logs. place: named in the message about a full disk.
     """
     try:
         yield
     except KeyboardInterrupt:
-        log.warning("Stopped. The same command goes on where this one ended.")
+        log.warning("Stopped. Run the same command again to continue from here.")
         raise typer.Exit(130) from None
     except EngineError as error:
         log.error("%s", error)
@@ -34,25 +34,25 @@ def explained(place: Any) -> Iterator[None]:
             log.error("%s", bad)
         elif _is_disk_full(error):
             log.error(
-                "%s: no space left on the disk. Free some, or give another --workspace; what is finished stays.",
+                "%s: no space left on the disk. Free some space, or give another --workspace. Finished stages stay.",
                 place,
             )
         else:
-            # What a Ray task says itself is all of its traceback.
+            # The message of an error from a Ray task is its whole traceback.
             cause = getattr(error, "cause", None) or error
             log.error("%s: %s", type(cause).__name__, str(cause) or "no message", exc_info=error)
             if ray_is_here():
                 from longtail.runtime.ray_start import ray_logs
 
-                log.error("What is finished stays. Ray's logs: %s", ray_logs())
+                log.error("Finished stages stay. Ray's logs: %s", ray_logs())
             raise typer.Exit(1) from None
         raise typer.Exit(2) from None
 
 
 def bad_input(error: BaseException | None) -> InputError | None:
-    """The InputError that an error is, or that came about in a task of Ray.
+    """The InputError itself, or the one that a Ray task raised; None if it was another error.
 
-    Ray's errors name their `cause`; they are of its class as well, but what they say is a traceback.
+    An error from Ray has the original one as `cause`. It is of the same class, but its message is a traceback.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -65,7 +65,7 @@ def bad_input(error: BaseException | None) -> InputError | None:
 
 
 def _is_disk_full(error: BaseException) -> bool:
-    """Whether ENOSPC lies behind an error, also one that came back from a Ray task as text."""
+    """Whether ENOSPC caused an error, also if a Ray task gave it back as text."""
     cause: BaseException | None = error
     while cause is not None:
         if getattr(cause, "errno", None) == errno.ENOSPC or "No space left on device" in str(cause):

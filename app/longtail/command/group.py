@@ -1,4 +1,4 @@
-"""The group of commands: one line says what was wrong with a call, and what is nearest to it."""
+"""The group of commands. If a call is wrong, one line says why and gives the nearest name."""
 
 import logging
 import sys
@@ -10,11 +10,11 @@ from typer.core import TyperGroup
 from longtail.command.log import speaking
 
 CallError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-"""Typer carries a Click of its own, and exports only some of its errors."""
+"""The base of all errors of a call. Typer has its own copy of Click, and exports only some of its errors."""
 
 
 class Commands(TyperGroup):
-    """Commands in the order in which they are written."""
+    """Commands in the order of the source code."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:
         return list(self.commands)
@@ -28,7 +28,7 @@ class Commands(TyperGroup):
             command = error.ctx.command_path if getattr(error, "ctx", None) else "longtail"
             with speaking():
                 logging.getLogger("longtail").error(
-                    "%s `%s --help` shows what there is.", error.format_message().rstrip(), command
+                    "%s `%s --help` shows what you can give.", error.format_message().rstrip(), command
                 )
             sys.exit(error.exit_code)
         sys.exit(code if isinstance(code, int) else 0)

@@ -1,6 +1,6 @@
-"""What a command says on standard error: bars and lines for a person, one record a line for a pipe; nothing else.
+"""What a command writes to standard error: bars and lines at a terminal, one record per line in a pipe.
 
-Lines that do not come from our logger (Ray's C++, compilers, warnings, workers) become records too, none is lost.
+Lines that do not come from our logger (Ray's C++, compilers, warnings, workers) become records too; none is lost.
 """
 
 import json
@@ -30,9 +30,9 @@ from longtail.command.capture import captured, plain, standard_error
 from longtail.progress import FIGURES, duration
 
 LINE_SECONDS = 10.0
-"""A pipe gets the progress of one piece of work so often, and at its end."""
+"""In a pipe the progress of a piece of work is logged once in this time, and at its end."""
 WIDE = 10_000
-"""Columns of results in a pipe: nothing is folded or cut."""
+"""Columns of the results in a pipe, so that nothing is wrapped or cut."""
 COLOURS = {logging.WARNING: "yellow", logging.ERROR: "bold red", logging.CRITICAL: "bold red"}
 
 
@@ -45,21 +45,21 @@ LogOption = Annotated[
     Form,
     typer.Option(
         "--log",
-        help="What standard error looks like: text (bars at a terminal, one line a record in a pipe), or JSON lines.",
+        help="The log on standard error: text (bars at a terminal, one record per line in a pipe), or JSON lines.",
         rich_help_panel="Output",
     ),
 ]
 
 
 def results() -> Console:
-    """Standard output: tables as wide as the terminal, in a pipe as wide as they are."""
+    """Standard output. Tables are as wide as the terminal; in a pipe they have their full width."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=WIDE)
 
 
 @contextmanager
 def speaking(form: Form = Form.text) -> Iterator[None]:
-    """Within, all that this process says goes through the logger `longtail` to standard error."""
+    """During the block, all messages of this process go through the logger `longtail` to standard error."""
     logger = logging.getLogger("longtail")
     before = logger.handlers[:], logger.level, logger.propagate
     with ExitStack() as stack:
@@ -81,7 +81,7 @@ def _put_back(logger: logging.Logger, handlers: list[logging.Handler], level: in
 
 
 class _Due:
-    """Which records about progress a pipe gets: by piece of work one in LINE_SECONDS, and the last of several."""
+    """Whether a record about progress is written to a pipe: one in LINE_SECONDS per piece of work, and the last one."""
 
     def __init__(self) -> None:
         self.said: dict[str, float] = {}
@@ -95,7 +95,7 @@ class _Due:
 
 
 class Lines(logging.Handler):
-    """One record a line: `2026-01-31 18:06:01 info    words`, or a JSON object with the figures and a traceback."""
+    """One record per line: `2026-01-31 18:06:01 info    words`, or a JSON object with the figures and a traceback."""
 
     def __init__(self, stream: TextIO, form: Form) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class Lines(logging.Handler):
             "message": plain(record.getMessage()),
         }
         trace = {"traceback": plain(_traceback(record))} if record.exc_info else {}
-        # JSON has no word for what is not finite.
+        # JSON cannot hold NaN and infinity.
         finite = {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in figures.items()
@@ -134,7 +134,7 @@ class Lines(logging.Handler):
 
 
 class Screen(logging.Handler):
-    """Lines above bars, one for the stage and one for each piece of work that tells how far it is."""
+    """Lines above bars: one bar for the stage and one for each piece of work that logs its progress."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class Screen(logging.Handler):
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-            # In a narrow terminal it is the bar that is short.
+            # In a narrow terminal only the bar becomes shorter.
             _Bar(bar_width=None, table_column=Column(ratio=1)),
             _Amount(table_column=Column(no_wrap=True)),
             TimeElapsedColumn(),
@@ -199,7 +199,7 @@ class _Bar(BarColumn):
 
 
 class _Amount(ProgressColumn):
-    """«120/500 requests, 12/s, 32 s left» as the worker itself reckons it: engines start slowly, epochs do not."""
+    """«120/500 requests, 12/s, 32 s left» by the worker's own measure, without the slow start of an engine."""
 
     def render(self, task: Task) -> Text:
         figures = task.fields.get("figures")

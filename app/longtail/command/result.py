@@ -1,4 +1,4 @@
-"""What a run says at its end: what was found and for whom, what it cost, where the page is and what to do next."""
+"""The summary at the end of a run: the result, the data, the cost, the page of the report, and what to do next."""
 
 import shlex
 from pathlib import Path
@@ -20,7 +20,7 @@ METRIC = "recall"
 
 
 def show_result(ws: Workspace, recipe: Path, workspace: str | None) -> None:
-    """Say the result of a finished run. `recipe` and `workspace` are as they were given to the command."""
+    """Print the summary of a finished run. `recipe` and `workspace` are as they were given to the command."""
     metrics = (ws / "report/metrics.json").read_json()
     console = results()
     rows = [("Found", line) for line in found(metrics)]
@@ -36,7 +36,7 @@ def show_result(ws: Workspace, recipe: Path, workspace: str | None) -> None:
 
 
 def found(metrics: dict[str, Any]) -> list[str]:
-    """The report's headline, the largest difference from a control on the long tail with what it did to all users, and
+    """The report's headline, the largest difference from a control on long-tail items with its effect on all users, and
     what is served.
     """
     k = nearest_ten(metrics["recipe"]["evaluation"]["ks"])
@@ -66,7 +66,7 @@ def found(metrics: dict[str, Any]) -> list[str]:
 
 
 def whom(metrics: dict[str, Any]) -> str:
-    """The users and items of the log, and how many of them have little."""
+    """The number of users, items and interactions in the log, and how many are sparse or long-tail."""
     data, slices = metrics["dataset"], metrics["dataset"]["slices"]
     return (
         f"{data['users']:,} users, {slices['users']['sparse']:,} of them sparse; {data['items']:,} items, "
@@ -79,7 +79,7 @@ def _interval(value: float, low: float, high: float) -> str:
 
 
 def cost(metrics: dict[str, Any]) -> str:
-    """Seconds of each stage, of its parts added up; requests, tokens and money if an LLM was asked."""
+    """The time of each stage, with its parts added up; and requests, tokens and money if an LLM was asked."""
     stages = {name: stage["seconds"] for name, stage in metrics["stages"].items()}
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in stages.items())
     line = f"{duration(sum(stages.values()))}: {parts}"
@@ -98,7 +98,7 @@ def _link(page: Place) -> str | tuple[str, Style]:
 
 
 def following(metrics: dict[str, Any], recipe: Path, workspace: str | None) -> list[str]:
-    """Commands that go on from here, to be pasted."""
+    """The commands to run next, ready to paste."""
     where = shlex.quote(str(recipe)) + (f" --workspace {shlex.quote(workspace)}" if workspace else "")
     served = metrics["choice"]["served"]
     lines = [f"longtail serve {where}     (recommendations over HTTP)"] if served else []

@@ -1,4 +1,4 @@
-"""Search the best judge of the generated interactions on validation, from the answers that are there: no LLM call."""
+"""`longtail sweep`: the best judge of the generated interactions on validation, from the ledger, without an LLM call."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,17 +14,17 @@ from longtail.workspace import Workspace
 from longtail.workspace.place import Place
 
 SHOWN = 8
-"""Points in the table at the end, besides those that everything is held against."""
+"""How many of the best points the table shows. The points for comparison are added."""
 BLEND = ("likelihood", "agreement", "yes_no")
-SELDOM = {"tail_share": 0.0, "threshold": 0.0, "tail_boost": 1.0}
-"""What few recipes set, and the values that do nothing."""
-JUDGE = (*BLEND, *SELDOM, "keep", "weight")
+RARELY_SET = {"tail_share": 0.0, "threshold": 0.0, "tail_boost": 1.0}
+"""Settings that few recipes change, and the values with no effect."""
+JUDGE = (*BLEND, *RARELY_SET, "keep", "weight")
 
 SweptOption = Annotated[
     str | None,
     typer.Option(
         "--recommender",
-        help="Sweep only this one; a trained one is searched over fewer points.",
+        help="Sweep only this recommender; if it has to be trained, fewer points are tried.",
         show_default="all of the recipe",
         rich_help_panel="What to run",
     ),
@@ -34,7 +34,7 @@ SweptOption = Annotated[
 def run_sweep(
     recipe: Path, workspace: str | None, changes: list[str] | None, recommender: str | None, form: Form
 ) -> None:
-    """Sweep, then show the points and where the best judge lies."""
+    """Sweep, then show the points and the path of the best judge."""
     found: dict[str, Place] = {}
 
     def stage(recipe: Recipe, ws: Workspace) -> None:
@@ -48,7 +48,7 @@ def run_sweep(
 
 
 def show(name: str, place: Place) -> None:
-    """A table of the best points in a published `sweep/<name>`, and of those that they are held against."""
+    """Print a table of the best points in a published `sweep/<name>`, with the points for comparison."""
     rows = (place / "points.parquet").read_table().to_pylist()
     aim = rows[0]["slice"]
     columns = [
@@ -74,14 +74,12 @@ def show(name: str, place: Place) -> None:
     console = results()
     console.print(table)
     console.print(f"Curves: {place}/curves.png", soft_wrap=True)
-    console.print(
-        f"Best, to be pasted into the recipe before the next run: {place}/best.yaml", soft_wrap=True
-    )
+    console.print(f"Best, to paste into the recipe before the next run: {place}/best.yaml", soft_wrap=True)
     console.print((place / "best.yaml").read_bytes().decode(), markup=False)
 
 
 def _shown(rows: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """The rows of the table with what each is: two of the control, at its own best weight and at that of the best."""
+    """The rows of the table with their labels. The control has two: at its own best weight and at that of the best point."""
     best = next(row for row in rows if row["best"])
     controls = sorted((row for row in rows if row["search"] == "control"), key=lambda row: -row["aim_ndcg"])
     held = [("control", row) for row in controls if row is controls[0] or row["weight"] == best["weight"]]
@@ -104,13 +102,15 @@ def _setting(row: dict[str, Any]) -> list[str]:
         return ["", amount, ""]
     blend = "/".join(f"{row[name]:g}" for name in BLEND)
     besides = [
-        f"{name.replace('_', ' ')} {row[name]:g}" for name, nothing in SELDOM.items() if row[name] != nothing
+        f"{name.replace('_', ' ')} {row[name]:g}"
+        for name, nothing in RARELY_SET.items()
+        if row[name] != nothing
     ]
     return [blend, amount, "\n".join(besides)]
 
 
 def _figures(row: dict[str, Any], observed: dict[str, Any]) -> list[str]:
-    """NDCG@10 of all users, its lift over observed and its paired t against observed and control; that of the long tail."""
+    """NDCG@10 of all users, its lift over observed, its paired t against observed and control; the same of the long tail."""
     lift = "" if row is observed or not observed["ndcg"] else f"{row['ndcg'] / observed['ndcg'] - 1:+.1%}"
     tail = "" if row["tail_ndcg"] is None else f"{row['tail_ndcg']:.4f}"
     tests = (_t(row[name]) for name in ("t_ndcg", "t_control_ndcg"))
@@ -118,7 +118,7 @@ def _figures(row: dict[str, Any], observed: dict[str, Any]) -> list[str]:
 
 
 def _aimed(row: dict[str, Any]) -> list[str]:
-    """NDCG@10 of the slice that was aimed at, and its paired t against observed and control."""
+    """NDCG@10 of the slice that the sweep optimises, and its paired t against observed and control."""
     return [f"{row['aim_ndcg']:.4f}", _t(row["t_aim_ndcg"]), _t(row["t_control_aim_ndcg"])]
 
 

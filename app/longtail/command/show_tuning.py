@@ -1,4 +1,4 @@
-"""Search the best settings of the recipe's recommenders on validation."""
+"""`longtail tune`: the best settings of the recipe's recommenders on validation."""
 
 import json
 import shlex
@@ -15,13 +15,13 @@ from longtail.workspace import Workspace
 from longtail.workspace.place import Place
 
 SHOWN = 10
-"""Trials in the table at the end."""
+"""How many trials the table shows."""
 
 RecommenderOption = Annotated[
     str | None,
     typer.Option(
         "--recommender",
-        help="Tune only this one.",
+        help="Tune only this recommender.",
         show_default="all of the recipe",
         rich_help_panel="What to run",
     ),
@@ -30,7 +30,7 @@ SamplesOption = Annotated[
     int | None,
     typer.Option(
         "--samples",
-        help="Trials of a recommender.",
+        help="Number of trials per recommender.",
         show_default="tune.samples of the recipe",
         rich_help_panel="What to run",
     ),
@@ -45,11 +45,11 @@ def run_tuning(
     samples: int | None,
     form: Form,
 ) -> None:
-    """Tune, then show the trials and where the best recipe lies."""
+    """Tune, then show the trials and the path of the best recipe."""
     found: dict[str, Place] = {}
 
     def stage(recipe: Recipe, ws: Workspace) -> None:
-        # The command line imports this module for its options; torch takes seconds.
+        # Imported here, because every command imports this module and torch takes seconds.
         from longtail.search.tune import tune
 
         found.update(tune(recipe, ws, recommender))
@@ -61,7 +61,7 @@ def run_tuning(
 
 
 def show(name: str, place: Place) -> None:
-    """A table of the best trials in a published `tuning/<name>`."""
+    """Print a table of the best trials in a published `tuning/<name>`."""
     from longtail.search.tune import best_recipe
 
     table = Table("", "NDCG@10", "settings", "epochs", "seconds", "", title=f"{name}, on validation")

@@ -1,4 +1,4 @@
-"""What a workspace holds, in the order in which a run makes it."""
+"""`longtail status`: the published parts of a workspace, in the order of a run."""
 
 import time
 from typing import Any
@@ -12,24 +12,24 @@ from longtail.workspace import STAGES, Workspace
 
 ORDER = list(STAGES)
 NAME, OTHERS = 30, 60
-"""Columns that a name gets at least, and that all besides it get if there are as many."""
+"""The minimum width of a name, and the width for all other columns if the console has it, in characters."""
 
 
 def status(uri: str, columns: int) -> Table | str:
     """A table of every published part, with how long it took, how old it is, and its counts; or a sentence if there is none.
 
-    columns: those of the console. Raises InputError if no run lies there.
+    columns: those of the console. Raises InputError if there is no run.
     """
     ws = Workspace(uri)
     parts = ws.manifests()
     if not parts and ws.saved_recipe() is None:
         raise InputError(
-            f"{uri}: no run lies there. Give the folder or URI that a run was given as --workspace, e.g. runs/demo."
+            f"{uri}: there is no run here. Give the folder or URI that a run had as --workspace, e.g. runs/demo."
         )
     if not parts:
-        return f"{ws}: begun, nothing is published yet."
+        return f"{ws}: a run was started, but nothing is published yet."
     table = Table(title=str(ws), box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    # Counts give way first; a name that is still too long is folded, for cut ones may look alike.
+    # Counts get narrower first. A long name is wrapped and not cut, because cut names may look alike.
     table.add_column("part", overflow="fold", width=min(max(NAME, columns - OTHERS), max(map(len, parts))))
     table.add_column("took", no_wrap=True)
     table.add_column("age", no_wrap=True)

@@ -108,7 +108,7 @@ def ray_logs() -> str:
 
 @contextmanager
 def ray_ended() -> Iterator[None]:
-    """A Ray that was joined within is left at the end, while what it says still comes out as our lines do."""
+    """Disconnect from a Ray that the block connected to, at its end, while what Ray prints still goes to our log."""
     before = ray_is_here()
     try:
         yield
@@ -120,7 +120,7 @@ def ray_ended() -> Iterator[None]:
 
 
 def ray_is_here() -> bool:
-    """Whether Ray is joined; it is not imported for that, which takes seconds."""
+    """Whether Ray is connected. Ray is not imported for this, because that takes seconds."""
     return "ray" in sys.modules and sys.modules["ray"].is_initialized()
 
 

@@ -227,7 +227,7 @@ class Workspace:
         free = shutil.disk_usage(folder.path or os.sep).free / 2**30
         if free < needed_gib:
             raise InputError(
-                f"{self}: {free:.2f} GiB of disk left, {needed_gib:.1f} needed. Free some, or give another --workspace."
+                f"{self}: {free:.2f} GiB of disk left, {needed_gib:.1f} needed. Free space, or give another --workspace."
             )
 
     def _relative(self, place: Place) -> str:
