@@ -1,1 +1,1 @@
-"""The tuning room: batches of examples, packs, engines, checkpoints and the loop. Nothing in it knows of Ray."""
+"""Tuning: batches of examples, packs, engines, checkpoints, the loop, and its launch on Ray Train workers."""

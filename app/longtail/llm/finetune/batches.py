@@ -1,8 +1,8 @@
-"""Which examples a step takes, in what order, and which worker gets which of them.
+"""Which examples belong to a step, in what order, and which worker gets which of them.
 
-The order depends on the files, the seed and the epoch alone, and every worker knows all of it. So a step means the same
-examples whatever the number of workers, and "step 1,200" is all that a resumed run needs to find its place. Every worker
-reads the shard that is at hand (a few MB) and keeps its own part of it; no worker ever holds more.
+The order depends only on the files, the seed and the epoch, and every worker can compute it. So a step has the same
+examples for any number of workers, and a resumed run needs only its step number to find its place. Every worker reads
+the current shard (a few MB) and the next one, and keeps its own part of a step.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,14 +20,14 @@ from longtail.workspace.place import Place
 
 @dataclass(frozen=True)
 class Batch:
-    """The examples of a step and the users they are of."""
+    """The examples of a step, and the user of each."""
 
     examples: list[Example]
     users: list[int]
 
     @property
     def weight(self) -> float:
-        """Sum of the loss weights: what a step's loss is divided by."""
+        """Sum of the loss weights; the loss of a step is divided by it."""
         return float(sum(example.weights[1:].sum(dtype=np.float64) for example in self.examples))
 
     @property
@@ -61,7 +61,7 @@ class Batches:
         return -(-self.rows // self.size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from step `start` of it. Shards are shuffled, and the examples inside each."""
+        """The batches of an epoch, from its step `start` on. Shards are shuffled, and the examples in each shard too."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self._shards))
         skipped = start * self.size
         wanted: list[tuple[int, int]] = []  # shard and its first row
@@ -84,7 +84,7 @@ class Batches:
     def _read_ahead(
         self, epoch: int, wanted: list[tuple[int, int]]
     ) -> Iterator[tuple[list[Example], list[int]]]:
-        """Read a shard while the one before it is used."""
+        """Read the next shard while the current one is used."""
         with ThreadPoolExecutor(1) as pool:
             coming = [pool.submit(self._read, epoch, *one) for one in wanted[:1]]
             for place in range(len(wanted)):
@@ -100,10 +100,11 @@ class Batches:
 
 
 def shares(lengths: Sequence[int], workers: int, most_tokens: int) -> list[list[list[int]]]:
-    """Deal the examples of a step to workers and forward passes: [pass][worker] -> places in `lengths`.
+    """Divide the examples of a step among workers and forward passes: [pass][worker] gives places in `lengths`.
 
-    Every worker has as many passes, and nearly as many tokens, as any other, with at most `most_tokens` in a pass, or
-    as many as the longest example has. Longest first, each to the pass with the fewest tokens (Graham 1969).
+    All workers have the same number of passes and nearly the same number of tokens. A pass has at most `most_tokens`
+    tokens, or one example that is longer. The longest example goes first, each to the pass with the fewest tokens so far
+    (Graham 1969).
     """
     most_tokens = max(most_tokens, *lengths)
     passes = max(1, -(-sum(lengths) // (workers * most_tokens)))

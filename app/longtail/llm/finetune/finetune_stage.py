@@ -1,7 +1,7 @@
-"""Stage finetune: histories -> examples (Ray Data) -> a tuned generator and discriminator (Ray Train, DeepSpeed).
+"""Stage finetune: from histories to examples (Ray Data) to tuned LLMs (Ray Train, DeepSpeed).
 
-What comes out under `llm/<role>` is a plain Hugging Face folder: adapters merged, tokenizer beside it, and with it the
-model card, the curve and what the model is worth on validation.
+The result, `llm/<role>`, is a plain Hugging Face folder with merged adapters and the tokenizer. It also holds the model
+card, the training curve and the model's measured quality on validation items.
 """
 
 from longtail.data import Prepared
@@ -14,22 +14,22 @@ from longtail.workspace import Stage, Workspace
 from longtail.workspace.place import Place
 
 MEANING = 1
-"""The version of the LLM that equal examples and settings give, and of what is measured about it: raised whenever
-either changes."""
+"""Version of the tuned LLM and of its measurements. Raise it if equal examples and settings would give a different LLM or
+different measurements."""
 EXAMPLES_MEANING = 1
-"""The same of the examples."""
+"""Version of the examples. Raise it if equal data and settings would give different examples."""
 SHAPING = {
     *("tasks", "history", "context", "loss", "tail_weight", "splits", "candidates"),
     *("negatives", "negatives_per_positive", "title_noise"),
 }
-"""The settings that examples depend on; the others only say how to learn from them."""
+"""The settings that examples depend on. The other settings only affect how the model learns from them."""
 
 
 def finetune(recipe: Recipe, ws: Workspace) -> None:
-    """Tune the generator and, from its weights, the discriminator, if any strategy or the judge asks it.
+    """Tune the generator, then the discriminator from the generator's weights, if a strategy or the judge uses it.
 
-    The discriminator starts from the generator because a Yes/No token teaches little about items that it has never met.
-    Does nothing where no variant of the recipe needs an LLM. A tuning that was cut off goes on from its last checkpoint.
+    The discriminator starts from the generator because Yes/No answers alone teach little about the items. Does nothing if
+    no variant of the recipe needs an LLM. A tuning that was interrupted continues from its last checkpoint.
     """
     if not recipe.augmented:
         return
@@ -38,7 +38,7 @@ def finetune(recipe: Recipe, ws: Workspace) -> None:
 
 
 def finetune_role(recipe: Recipe, ws: Workspace, role: Role) -> None:
-    """Publish `examples/<role>` and `llm/<role>`, as far as they are not up to date."""
+    """Publish `examples/<role>` and `llm/<role>`, if they are not up to date."""
     section: Tuning = getattr(recipe, role)
     started_from = [] if role == "generator" else [ws / "llm/generator"]
     settings = {"llm": recipe.llm.model_dump(), "tuning": section.model_dump(), "seed": recipe.seed}
@@ -82,7 +82,7 @@ def _examples(
 def _tune(
     recipe: Recipe, ws: Workspace, role: Role, stage: Stage, prepared: Prepared, examples: Stage
 ) -> None:
-    """Publish `llm/<role>`. Checkpoints lie outside of what is published, so that they outlive a run that is cut off."""
+    """Publish `llm/<role>`. Checkpoints are kept outside the published folder, so that they survive an interrupted run."""
     from longtail.llm.finetune.launch import Order, launch
     from longtail.llm.finetune.tensor_checkpoints import Checkpoints
     from longtail.llm.quality.measuring import measure_worth

@@ -1,4 +1,4 @@
-"""Tuning on workers of Ray Train: they start again after a fault and go on from the last checkpoint."""
+"""Tuning on Ray Train workers: after a fault they restart and continue from the last checkpoint."""
 
 import logging
 from collections.abc import Callable
@@ -29,7 +29,8 @@ CURVE = pa.schema(
         ("valid_loss", pa.float64()),
     ]
 )
-"""A row a step. loss is of the step's taught tokens; tokens of all workers and seconds so far; valid_loss after the step."""
+"""One row per step. loss: of the step's taught tokens. tokens, seconds: so far, tokens of all workers. valid_loss: after
+the step."""
 
 
 SCALARS = ("loss", "lr", "grad_norm", "valid_loss")
@@ -37,10 +38,10 @@ SCALARS = ("loss", "lr", "grad_norm", "valid_loss")
 
 @dataclass(frozen=True)
 class Order:
-    """One tuning, as it is sent to the workers: places to read from and to write to, and what the recipe says.
+    """One tuning, as it is sent to the workers: the recipe, and the places to read from and to write to.
 
-    base: the folder to start from. examples: `train/` and `validation/`. target: gets the Hugging Face folder and
-    `curve.parquet`. checkpoints and events outlive a run that is cut off.
+    base: the folder with the start weights. examples: the folder with `train/` and `validation/`. target: where the
+    Hugging Face folder and `curve.parquet` are written. checkpoints and events survive an interrupted run.
     """
 
     recipe: Recipe
@@ -58,9 +59,9 @@ class Order:
 
 
 def launch(order: Order) -> dict[str, Any]:
-    """Tune on `resources.llm_workers` workers; worker 0 writes what comes out.
+    """Tune on `resources.llm_workers` workers; worker 0 writes the result.
 
-    Returns the counts {steps, tokens, seconds, best_step, parameters}. Raises InputError where a loss was not finite.
+    Returns the counts {steps, tokens, seconds, best_step, parameters}. Raises InputError if a loss is not finite.
     """
     resources = order.recipe.resources
     with relay() as tell:
@@ -69,7 +70,7 @@ def launch(order: Order) -> dict[str, Any]:
 
 
 def _tuned(order: Order, tell: Callable[[str], None]) -> dict[str, Any] | None:
-    """What every worker runs; worker 0 answers."""
+    """What every worker runs. Worker 0 returns the counts, the others return None."""
     import ray.train.torch
     from transformers import AutoTokenizer
 
@@ -103,7 +104,7 @@ def _tuned(order: Order, tell: Callable[[str], None]) -> dict[str, Any] | None:
 
 
 def curve(progress: Progress) -> pa.Table:
-    """Rows of CURVE."""
+    """The table of CURVE, one row per step."""
     valid = dict(progress.validations)
     rows = [row | {"valid_loss": valid.get(row["step"])} for row in progress.curve]
     return pa.Table.from_pylist(rows, CURVE)
@@ -114,5 +115,5 @@ def _note(events: Events, row: Figures) -> None:
 
 
 def _quiet() -> None:
-    """DeepSpeed tells a page at every start."""
+    """Log only errors of DeepSpeed, because it logs a page at every start."""
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)

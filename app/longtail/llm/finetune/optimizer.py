@@ -1,7 +1,7 @@
-"""AdamW around a model: in one process, or over workers with DeepSpeed ZeRO.
+"""An engine is AdamW on a model: in one process, or over workers with DeepSpeed ZeRO.
 
-An engine can tell and take every trained tensor whole and in fp32, by name, one at a time: so a checkpoint neither knows
-how many workers wrote it nor which ZeRO stage, and no worker ever holds the whole optimiser state.
+An engine can give and take every trained tensor whole, in fp32, by name, one at a time. So a checkpoint does not depend on
+the number of workers or on the ZeRO stage that wrote it, and no worker ever holds the whole optimiser state.
 """
 
 from abc import ABC, abstractmethod
@@ -15,11 +15,11 @@ from longtail.recipe import Tuning
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 KINDS = ("weight", *MOMENTS)
-"""What there is to keep of every trained tensor."""
+"""What a checkpoint keeps of every trained tensor."""
 
 
 class Engine(ABC):
-    """Steps of AdamW on `model`; with several workers all of them call every method together."""
+    """Steps of AdamW on `model`. If there are several workers, all of them call every method together."""
 
     model: nn.Module
     device: torch.device
@@ -34,36 +34,36 @@ class Engine(ABC):
 
     @abstractmethod
     def backward(self, loss: torch.Tensor, last: bool) -> None:
-        """Add the gradient of `loss`, summed over workers; `last` says that a step follows."""
+        """Add the gradient of `loss`, summed over workers. last: whether a step follows."""
 
     @abstractmethod
     def step(self, lr: float) -> float | torch.Tensor:
-        """Clip and step; the norm that the gradient had."""
+        """Clip the gradient and take a step with learning rate `lr`. Returns the norm of the gradient before clipping."""
 
     @abstractmethod
     def whole(self, name: str, kind: str) -> torch.Tensor:
-        """A trained tensor, or a moment of it, whole and in fp32 on every worker."""
+        """A trained tensor, or one of its moments, whole and in fp32 on every worker. kind: one of KINDS."""
 
     @abstractmethod
     def put(self, name: str, kind: str, value: torch.Tensor) -> None:
-        """The reverse of `whole`."""
+        """Set what `whole` returns."""
 
     @property
     def steps(self) -> int:
-        """Steps that Adam has taken, for its bias correction."""
+        """Steps that Adam has taken, which its bias correction needs."""
         return max((int(kept["step"]) for kept in self.adam.state.values() if "step" in kept), default=0)
 
     @abstractmethod
     def begin(self, steps: int) -> None:
-        """Make zero moments after `steps` steps, for `put` to fill; does nothing where there are moments."""
+        """Create zero moments, as if after `steps` steps, for `put` to fill. Moments that exist stay."""
 
     @property
     def forward(self) -> nn.Module:
-        """What is called for logits: the model, or DeepSpeed's wrapping of it."""
+        """The module to call for logits: the model, or DeepSpeed's wrapper around it."""
         return self.model
 
     def release(self) -> None:
-        """To be called after forward passes that no step follows."""
+        """Call this after forward passes that are not followed by a step."""
         return
 
     def gathered(self) -> AbstractContextManager[Any]:
@@ -116,7 +116,7 @@ def moment_of(part: torch.Tensor, kind: str, adam: torch.optim.AdamW) -> torch.T
     if kind == "weight":
         return part.detach()
     kept = adam.state[part]
-    if kind not in kept:  # a tensor that never had a gradient, as an expert that nobody asked
+    if kind not in kept:  # the tensor never had a gradient, such as an expert that no token used
         kept |= _zero_moments(part, 0)
     return kept[kind]
 

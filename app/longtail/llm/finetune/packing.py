@@ -1,8 +1,8 @@
-"""Sequence packing: the examples of a forward pass lie end to end, none is padded, and none attends to another.
+"""Sequence packing: the examples of a forward pass are joined without padding, and none attends to another.
 
-Attention runs through transformers' attention interface, so any causal LM that uses it can be tuned on packs: examples of
-nearly equal length are attended to together with an ordinary causal kernel, which is cheaper than a block mask over the
-whole pack (quadratic in its length) and runs on CPU and GPU alike.
+Attention runs through transformers' attention interface, so any causal LM that uses it can be tuned on packs.
+Examples of nearly equal length are grouped and go through an ordinary causal kernel together. That is cheaper than a block
+mask over the whole pack (quadratic in its length), and it runs on CPU and on GPU.
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ ATTENTION = "longtail_packed"
 """The name of this attention in transformers."""
 
 NOTHING = Example(np.zeros(1, np.int32), np.zeros(1, np.float32))
-"""What a worker passes through the model where others still have examples: it teaches nothing."""
+"""A worker without examples passes this through the model while other workers have examples. It teaches nothing."""
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Examples laid end to end; N tokens, M of them taught.
+    """Joined examples: N tokens, M of them taught.
 
-    tokens and positions int64 [N], positions from 0 in every example. taught int64 [M]: flat places that predict a
-    taught token; targets int64 [M]: those tokens; weights float32 [M]: their loss weights.
+    tokens and positions int64 [N]; positions start from 0 in every example. taught int64 [M]: the places in the pack that
+    predict a taught token; targets int64 [M]: those tokens; weights float32 [M]: their loss weights.
     """
 
     tokens: torch.Tensor
@@ -47,7 +47,7 @@ class Pack:
         lengths = np.array([len(example.tokens) for example in examples])
         tokens = np.concatenate([example.tokens for example in examples]).astype(np.int64)
         weights = np.concatenate([example.weights for example in examples]).astype(np.float32)
-        weights[offsets_of(lengths)[:-1]] = 0.0  # nothing stands before a first token
+        weights[offsets_of(lengths)[:-1]] = 0.0  # no token comes before a first token
         targets = np.flatnonzero(weights)
         arrays = (tokens, places_of(lengths), targets - 1, tokens[targets], weights[targets])
         return cls(
@@ -56,7 +56,7 @@ class Pack:
 
 
 def token_losses(model: nn.Module, pack: Pack) -> torch.Tensor:
-    """Cross-entropy of every taught token, float32 [M]; logits are made only where they are needed."""
+    """Cross-entropy of every taught token, float32 [M]. Logits are computed only for taught tokens."""
     logits = model(
         input_ids=pack.tokens[None],
         position_ids=pack.positions[None],
@@ -68,9 +68,9 @@ def token_losses(model: nn.Module, pack: Pack) -> torch.Tensor:
 
 
 def attend_within_examples(model: nn.Module) -> None:
-    """Let `model`, a transformers model, attend inside the examples of a pack.
+    """Set the attention of `model`, a transformers model, so that tokens attend only within their example.
 
-    Raises InputError where one example would see another, or attention would not be the model's own.
+    Raises InputError if one example would see another, or if the attention would differ from the model's own.
     """
     from transformers import AttentionInterface, AttentionMaskInterface
 
@@ -90,15 +90,15 @@ def attend_within_examples(model: nn.Module) -> None:
 
 
 def _obstacle(model: nn.Module) -> str | None:
-    """Why packs would be wrong. transformers itself does not refuse: it warns, and goes on with the old attention."""
+    """Why packs would be wrong, or None. transformers does not raise: it warns and keeps the old attention."""
     config = model.config
     if not getattr(model, "_supports_attention_backend", True):
-        return "its code does not go through transformers' attention interface"
+        return "its code does not use transformers' attention interface"
     layers = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if layers or getattr(model, "_is_stateful", False):
-        return f"it has layers other than attention: {', '.join(sorted(layers)) or 'recurrent ones'}"
+        return f"it has layers that are not attention: {', '.join(sorted(layers)) or 'recurrent ones'}"
     if not getattr(model, "_supports_sdpa", True) or getattr(config, "attn_logit_softcapping", None):
-        return "its attention has more to it than a softmax of products"
+        return "its attention is not a plain softmax of dot products"
     return None
 
 
@@ -116,8 +116,8 @@ def packed_attention(
 ) -> tuple[torch.Tensor, None]:
     """Causal attention inside every example: query [1, heads, N, d], key, value [1, key heads, N, d] -> [1, N, heads, d].
 
-    Signature and shapes are those of transformers' attention functions. sliding_window: a token sees so many, itself one
-    of them.
+    Signature and shapes are those of transformers' attention functions. sliding_window: how many tokens a token
+    sees, including itself.
     """
     cells = [part[0].transpose(0, 1).index_select(0, groups.gather) for part in (query, key, value)]
     sizes = [rows * longest for rows, longest in groups.shapes]
@@ -134,7 +134,7 @@ def packed_attention(
 
 
 def _window(length: int, size: int | None, device: torch.device) -> torch.Tensor | None:
-    """Who sees whom, bool [length, length]; None where a window of `size` tokens hides nobody."""
+    """Which token sees which, bool [length, length]; None if a window of `size` tokens hides no token."""
     if size is None or length <= size:
         return None
     places = torch.arange(length, device=device)
@@ -143,4 +143,4 @@ def _window(length: int, size: int | None, device: torch.device) -> torch.Tensor
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
-    """The groups say who attends to whom."""
+    """No mask, because the groups define which token attends to which."""

@@ -1,8 +1,8 @@
-"""Checkpoints of a tuning: whole tensors by name, spread over the workers' files, each file with its checksum.
+"""Checkpoints of a tuning: whole tensors by name, divided among the workers' files, each file with its checksum.
 
 A checkpoint is a folder `step-<n>` with a safetensors file from every worker; `checkpoint.json` is written last and makes
-it valid. Whole tensors cost an exchange when they are written, and are worth it: another number of workers, another ZeRO
-stage or no DeepSpeed at all goes on from them, and no pickle is ever read.
+it valid. To write whole tensors, workers must exchange their parts. In return, a run with a different number of workers, a
+different ZeRO stage or no DeepSpeed can continue from a checkpoint, and no pickle is ever read.
 """
 
 import json
@@ -26,9 +26,9 @@ KEPT = 2
 
 @dataclass
 class Progress:
-    """Where a tuning stands after `step` steps.
+    """The progress of a tuning after `step` steps.
 
-    curve: a row a step, {step, loss, lr, grad_norm, tokens, seconds}; validations: (step, loss) of every validation.
+    curve: one row per step, {step, loss, lr, grad_norm, tokens, seconds}; validations: (step, loss) of every validation.
     """
 
     step: int = 0
@@ -39,35 +39,35 @@ class Progress:
 
     @property
     def best_step(self) -> int | None:
-        """The step after which validation loss was lowest, the first of equals."""
+        """The step after which the validation loss was lowest; of equals, the first."""
         return min(self.validations, key=lambda one: (one[1], one[0]))[0] if self.validations else None
 
     @property
     def stale(self) -> int:
-        """How many validations there were since the best."""
+        """The number of validations after the best one."""
         return sum(step > self.best_step for step, _ in self.validations) if self.validations else 0
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The folder of one tuning's checkpoints; the two latest are kept, and the best weights beside them."""
+    """The folder of one tuning's checkpoints. It keeps the two latest checkpoints and the best weights."""
 
     place: Place
 
     def save(self, engine: Engine, progress: Progress) -> None:
-        """Write the state after `progress.step`; all workers together."""
+        """Write the state after step `progress.step`. All workers call this together."""
         about = asdict(progress) | {"adam_steps": engine.steps}
         folder = self.place / f"step-{progress.step:010d}"
         _write(folder, engine, KINDS, about)
         if _rank() == 0:
-            # Later ones were corrupt, else this run would have begun after them: they must not push out this one.
+            # Later checkpoints are corrupt (this run did not resume from them), so they must not replace this one.
             kept = [one.name for one in self._valid() if one.name <= folder.name][-KEPT:]
             for old in self._folders("step-"):
                 if old.name not in kept:
                     old.delete()
 
     def save_best(self, engine: Engine, step: int) -> None:
-        """Write the weights alone, as the best so far."""
+        """Write only the weights, as the best so far."""
         _write(self.place / f"best-{step:010d}", engine, KINDS[:1], {"step": step})
         if _rank() == 0:
             for old in self._folders("best-"):
@@ -75,7 +75,7 @@ class Checkpoints:
                     old.delete()
 
     def resume(self, engine: Engine) -> Progress:
-        """Bring `engine` to the latest checkpoint that can be read; a corrupt one is said and passed over."""
+        """Load the latest checkpoint that can be read into `engine`. A corrupt one is logged and skipped."""
         folders = self._valid() if _rank() == 0 else []
         for folder in reversed(_from_first(folders)):
             about = _from_first(_read_about(folder) if _rank() == 0 else None)
@@ -89,7 +89,7 @@ class Checkpoints:
         return Progress()
 
     def restore_best(self, engine: Engine, step: int) -> None:
-        """Bring the weights of `engine` to the best ones."""
+        """Load the best weights into `engine`."""
         folder = self.place / f"best-{step:010d}"
         about = _read_about(folder)
         if about is None or not _intact(folder, about):
@@ -111,7 +111,7 @@ class Checkpoints:
 
 
 def _write(folder: Place, engine: Engine, kinds: tuple[str, ...], about: dict[str, Any]) -> None:
-    """Every worker writes its share of the tensors; worker 0 then writes what makes the folder valid."""
+    """Every worker writes its share of the tensors. Then worker 0 writes the file that makes the folder valid."""
     rank, workers = _rank(), _workers()
     if rank == 0:
         folder.delete()
@@ -146,7 +146,7 @@ def _checksum(about: dict[str, Any]) -> str:
 
 
 def _intact(folder: Place, about: dict[str, Any]) -> bool:
-    """Whether every file is as it was written; each worker looks at some of them, all get the same answer."""
+    """Whether every file is as it was written. Each worker checks some of them; all get the same answer."""
     fine = True
     for name, size, checksum in about["files"][_rank() :: _workers()]:
         try:
@@ -159,7 +159,7 @@ def _intact(folder: Place, about: dict[str, Any]) -> bool:
 
 
 def _load(folder: Place, engine: Engine, files: list[list[Any]]) -> None:
-    """Put every tensor where it belongs, one at a time; all workers in the same order."""
+    """Put every tensor into `engine`, one at a time, in the same order on all workers."""
     with folder.local() as path:
         for name, _, _ in files:
             with safetensors.safe_open(path / name, framework="pt") as tensors:
@@ -186,7 +186,7 @@ def _barrier() -> None:
 
 
 def _from_first(value: Any) -> Any:
-    """Worker 0's view: another worker may see a shared folder a moment later."""
+    """The value that worker 0 has, because other workers may see a change of a shared folder later."""
     if not dist.is_initialized():
         return value
     box = [value]

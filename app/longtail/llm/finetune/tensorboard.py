@@ -1,4 +1,4 @@
-"""A tuning's figures as TensorBoard events."""
+"""The figures of a tuning as TensorBoard events."""
 
 import tempfile
 from types import TracebackType
@@ -12,10 +12,10 @@ FLUSH_SECONDS = 10
 
 
 class Events:
-    """Scalars by step, to be looked at with `tensorboard --logdir`.
+    """Scalars by step, to be viewed with `tensorboard --logdir`.
 
-    `place` is the folder of event files. A local one can be watched live; any other gets its file at `close`. Where a run
-    goes on after a fault, what an earlier file tells of its first step and later is dropped.
+    `place` is the folder of event files. A local folder can be watched live; any other folder gets its file at `close`. If
+    a run continues after a fault, TensorBoard drops the values of earlier files from the run's first step on.
     """
 
     def __init__(self, place: Place) -> None:
@@ -24,13 +24,13 @@ class Events:
         self._passing: tempfile.TemporaryDirectory[str] | None = None
 
     def add(self, step: int, **scalars: float) -> None:
-        """Note values of `step`; a double underscore in a name groups it (`loss__train` is shown as `loss/train`)."""
+        """Write values of `step`. A double underscore in a name groups it (`loss__train` is shown as `loss/train`)."""
         self._writer = self._writer or self._opened(step)
         for name, value in scalars.items():
             self._writer.add_scalar(name.replace("__", "/"), float(value), step)
 
     def close(self) -> None:
-        """Write what is left; more than once does no harm."""
+        """Write what is left. May be called more than once."""
         if self._writer is None:
             return
         self._writer.close()

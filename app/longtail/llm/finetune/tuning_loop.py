@@ -1,8 +1,8 @@
-"""The tuning loop: a model, example files and, where there is one, a process group in; weights and a curve out.
+"""The tuning loop: it takes a model and example files, and gives tuned weights and a training curve.
 
-Knows nothing of Ray: `launch.py` runs it under Ray Train, and it runs as a plain process too. The loss of a step is that of
-LLM-I2I (2512.21595): token cross-entropy times the weight of its example, divided by the weights of the whole step over
-all workers, so that neither the number of workers nor the number of forward passes changes it.
+It does not use Ray: `launch.py` runs it under Ray Train, and it also runs in a plain process. The loss of a step is that of
+LLM-I2I (arXiv 2512.21595): the cross-entropy of each token times its weight, summed over all workers and divided by the sum
+of the weights. So the number of workers and the number of forward passes do not change it.
 """
 
 import math
@@ -27,7 +27,7 @@ from longtail.recipe import Tuning
 from longtail.workspace.place import Place
 
 LOOK = 10
-"""Losses are added up over workers, looked at and told once in so many steps: to wait for each would cost speed."""
+"""Losses are summed over workers, checked and logged once per this many steps. To do it every step would be slower."""
 LOWEST_LR = 0.05
 SAY_SECONDS = 1.0
 VALIDATION_BATCH = 256
@@ -37,10 +37,10 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """One tuning, as it is sent to workers.
+    """One tuning, as the loop gets it.
 
-    examples: the folder with `train/` and `validation/`. checkpoints: where state and the best weights are kept. say takes
-    lines about the progress; look gets a row of the curve at every look.
+    examples: the folder with `train/` and `validation/`. checkpoints: where the state and the best weights are kept. say:
+    called with lines about the progress. look: called with the latest row of the curve, once per LOOK steps.
     """
 
     name: str
@@ -53,16 +53,16 @@ class Job:
 
 
 def tune(model: nn.Module, job: Job, device: torch.device) -> tuple[Engine, Progress]:
-    """Tune `model` in place, from the latest checkpoint if there is one; ends with the best weights by validation.
+    """Tune `model` in place, from the latest checkpoint if there is one; it ends with the best weights by validation.
 
-    Ends after `epochs`, or once `patience` validations in a row were no better; patience 0 keeps the last weights. Raises
-    InputError, naming step and users, when a loss or gradient is not finite; the last checkpoint is from before it.
+    Ends after `epochs`, or if `patience` validations in a row were no better; patience 0 keeps the last weights. Raises
+    InputError that names step and users if a loss or gradient is not finite; the last checkpoint is from before that.
     """
     return _Run(model, job, device).to_the_end()
 
 
 def learning_rate(settings: Tuning, step: int, steps: int) -> float:
-    """Of step `step` (from 0) of `steps`: linear warm-up, then a cosine down to LOWEST_LR of the highest."""
+    """The rate of step `step` (from 0) of `steps`: linear warm-up, then a cosine down to LOWEST_LR times the highest."""
     warm = max(1, round(steps * settings.warm_up))
     if step < warm:
         return settings.lr * (step + 1) / warm
@@ -78,7 +78,7 @@ class _Run:
         self.train = Batches(job.examples / "train", self.settings.batch, job.seed)
         self.valid = Batches(job.examples / "validation", VALIDATION_BATCH, job.seed)
         self.steps = self.settings.epochs * self.train.steps
-        # DeepSpeed where there is a process group, one process without it.
+        # DeepSpeed if there is a process group; one process without DeepSpeed if there is none.
         several = dist.is_initialized()
         self.engine: Engine = (
             ZeroEngine(model, self.settings) if several else PlainEngine(model, self.settings, device)
@@ -107,7 +107,7 @@ class _Run:
 
     def _step(self, batch: Batch) -> None:
         progress = self.progress
-        # A seed of its own for every step and worker: a run that goes on drops out what an uncut one drops out.
+        # Each step and worker has its own seed, so a resumed run has the same dropout as an uninterrupted run.
         torch.manual_seed((self.job.seed * 1_000_003 + progress.step) * 1_009 + self.rank)
         total, weight = torch.zeros((), device=self.engine.device), max(batch.weight, 1e-9)
         for pack, last in self._packs(batch):
@@ -122,14 +122,14 @@ class _Run:
         self.recent.append((total, batch, row))
 
     def _packs(self, batch: Batch) -> Iterable[tuple[Pack, bool]]:
-        """This worker's forward passes of a step, and whether it is the last."""
+        """This worker's forward passes of a step; for each, whether it is the last."""
         dealt = shares([len(one.tokens) for one in batch.examples], self.workers, self.settings.micro_tokens)
         for number, of_workers in enumerate(dealt):
             own = [batch.examples[place] for place in of_workers[self.rank]]
             yield Pack.of(own, self.engine.device), number == len(dealt) - 1
 
     def _look(self) -> None:
-        """Add up the recent losses over workers, see that all is well, tell, and keep a checkpoint where one is due."""
+        """Sum the recent losses over workers, check that they are finite, log them, and save a checkpoint if one is due."""
         progress, settings = self.progress, self.settings
         progress.seconds = self.first_seconds + time.monotonic() - self.began
         due = time.monotonic() - self.saved >= 60 * settings.checkpoint_minutes
@@ -159,12 +159,12 @@ class _Run:
         raise InputError(
             f"{self.job.name}: loss {row['loss']}, gradient norm {row['grad_norm']} at step {row['step']} of "
             f"{self.steps}, whose {len(batch)} examples are of the users {users}. Lower lr (now {self.settings.lr}), or "
-            "use precision: fp32. The last good checkpoint stays, and the same command goes on from it."
+            "use precision: fp32. The last good checkpoint is kept, and the same command continues from it."
         )
 
     @torch.no_grad()
     def _validate(self) -> None:
-        """Mean loss of the validation examples' taught tokens; the best weights so far are kept."""
+        """Record the mean validation loss of taught tokens; save the weights if they are the best so far."""
         progress = self.progress
         if not self.settings.patience or not self.valid.rows or progress.step in dict(progress.validations):
             return

@@ -1,4 +1,4 @@
-"""Tuning over workers with DeepSpeed: ZeRO 1 splits the optimiser's state, 2 the gradients too, 3 the weights too."""
+"""Tuning over workers with DeepSpeed. ZeRO 1 splits the optimiser's state, 2 also the gradients, 3 also the weights."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -12,15 +12,15 @@ from longtail.llm.finetune.optimizer import Engine, adamw, begin_moments, moment
 from longtail.recipe import Tuning
 
 BUCKET, LIVE, PREFETCHED, PERSISTENT = 5 * 10**8, 10**9, 5 * 10**7, 10**5
-"""DeepSpeed's own bounds, in values: gradients sent at once; under ZeRO 3 weights held whole at one time, those of them
-fetched ahead, and the largest tensor that always stays whole."""
+"""DeepSpeed's default limits, in values: gradients sent at once; and under ZeRO 3, weights held whole at one time, weights
+fetched ahead, and the size of the largest tensor that always stays whole."""
 
 PARTS = 8
-"""Under ZeRO 3 a worker holds no more than one of so many parts of the model whole at one time."""
+"""Under ZeRO 3 a worker holds at most 1/PARTS of the model whole at one time."""
 
 
 class ZeroEngine(Engine):
-    """Data-parallel under DeepSpeed; ZeRO 1, 2 and 3 split optimiser state, gradients and weights between workers."""
+    """Data-parallel tuning under DeepSpeed, with any ZeRO stage or none (0)."""
 
     def __init__(self, model: nn.Module, settings: Tuning) -> None:
         import deepspeed
@@ -51,12 +51,12 @@ class ZeroEngine(Engine):
 
     def backward(self, loss: torch.Tensor, last: bool) -> None:
         self.engine.set_gradient_accumulation_boundary(last)
-        # DeepSpeed averages gradients over workers; times their number that is the sum.
+        # DeepSpeed averages gradients over workers; the mean times the number of workers is the sum.
         self.engine.backward(loss * dist.get_world_size())
 
     def step(self, lr: float) -> float | torch.Tensor:
         set_lr(self.engine.optimizer, lr)
-        # Without ZeRO DeepSpeed clips by itself, too, but keeps the norm to itself.
+        # Without ZeRO, DeepSpeed clips as well, but it does not return the norm.
         norm = None if self.split else nn.utils.clip_grad_norm_(self.trained.values(), self.clip)
         self.engine.step()
         return self.engine.get_global_grad_norm() if self.split else norm
@@ -85,7 +85,7 @@ class ZeroEngine(Engine):
             safe_set_full_optimizer_state(part, value.to(self.device), kind)
             return
         safe_set_full_fp32_param(part, value.to(self.device))
-        # What the forward pass reads until the first step.
+        # Until the first step, the forward pass reads these weights.
         with (
             torch.no_grad(),
             deepspeed.zero.GatheredParameters([part], modifier_rank=0, enabled=self.zero == 3),
@@ -96,23 +96,23 @@ class ZeroEngine(Engine):
         begin_moments(self.adam, self._parts(), steps)
 
     def _parts(self) -> list[torch.Tensor]:
-        """What Adam steps: this worker's part of the weights, in DeepSpeed's flat groups."""
+        """The tensors that Adam updates: this worker's part of the weights, in DeepSpeed's flat groups."""
         if not self.split:
             return list(self.trained.values())
         optimizer = self.engine.optimizer
         for name in ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups"):
             if hasattr(optimizer, name):
                 return list(getattr(optimizer, name))
-        raise TypeError(f"DeepSpeed's {type(optimizer).__name__} keeps its weights where nobody looks")
+        raise TypeError(f"DeepSpeed's {type(optimizer).__name__} has no known attribute for its weights")
 
     def _link(self) -> None:
-        """DeepSpeed ties moments to tensors at its first step; they may be asked for, or put, before it."""
+        """Link moments to tensors. DeepSpeed does so at its first step, but `whole` and `put` may be called before."""
         link = getattr(self.engine.optimizer, "_lazy_init_hp_params_optimizer_state", None)
         if link and self.adam.state:
             link()
 
     def release(self) -> None:
-        # ZeRO 3 fetches weights ahead for a pass that may not come, and then neither takes nor gives them.
+        # ZeRO 3 fetches weights for a next pass; without that pass they can be neither read nor set.
         self.engine.empty_partition_cache()
 
     def gathered(self) -> AbstractContextManager[Any]:
@@ -122,12 +122,12 @@ class ZeroEngine(Engine):
 
 
 def deepspeed_config(settings: Tuning, parameters: int, tuned: int) -> dict[str, Any]:
-    """DeepSpeed's settings for a recipe section and a model of so many values, `tuned` of them trained.
+    """DeepSpeed's settings for a recipe section and a model of `parameters` values, `tuned` of them trained.
 
-    Batches, accumulation and learning rate are the loop's own. DeepSpeed's bounds are meant for billions of values: under
-    them a smaller model stays whole with ZeRO 3, and the buffer of gradients, made in full at any size, is larger than it.
+    The tuning loop handles batches, accumulation and learning rate. DeepSpeed's limits are meant for billions of values:
+    with them, ZeRO 3 would keep a smaller model whole, and the gradient buffer would be larger than the model.
     """
-    # Without ZeRO, DeepSpeed keeps the fp32 weights of bf16 where no checkpoint finds them; ZeRO 1 computes the same.
+    # Without ZeRO, a checkpoint cannot read DeepSpeed's fp32 copy of bf16 weights; ZeRO 1 computes the same.
     stage = max(settings.zero, int(settings.precision == "bf16"))
     zero: dict[str, Any] = {"stage": stage, "reduce_bucket_size": min(BUCKET, tuned)}
     if settings.zero == 3:
