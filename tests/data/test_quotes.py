@@ -242,9 +242,9 @@ def test_a_csv_of_another_kind_names_the_setting(tmp_path: Path, text: str | byt
     ("setting", "message"),
     [
         ({"delimiter": "::"}, "one ASCII character"),
-        ({"delimiter": '"'}, "three characters"),
-        ({"encoding": "utf-99"}, "no encoding of text"),
-        ({"encoding": "base64"}, "no encoding of text"),
+        ({"delimiter": '"'}, "different characters"),
+        ({"encoding": "utf-99"}, "not the name of a text encoding"),
+        ({"encoding": "base64"}, "not the name of a text encoding"),
         (
             {"source": "parquet", "encoding": "latin-1"},
             "dataset.encoding = 'latin-1' is only read by the source csv",

@@ -1,7 +1,7 @@
 """The typed recipe: one YAML file describes one run.
 
-Unknown keys are rejected with the nearest known key named; `--set a.b=c` changes one value; the resolved recipe is
-saved with the results.
+An unknown key is rejected, and the message names the nearest known key. `--set a.b=c` changes one value. The resolved
+recipe is saved with the results.
 """
 
 from longtail.recipe.dataset import Columns, Dataset, Repeats, Simulation, TimeUnit

@@ -1,4 +1,4 @@
-"""The data: where it comes from, how it is filtered, split and sliced."""
+"""The data set: its source, and how it is filtered, split and divided into slices."""
 
 import codecs
 from typing import Annotated, Literal
@@ -27,7 +27,7 @@ def _text_encoding(value: str) -> str:
         codecs.getincrementaldecoder(value)
     except (LookupError, TypeError):
         raise ValueError(
-            "no encoding of text has this name; give one such as utf-8, utf-16, latin-1, cp1252"
+            "this is not the name of a text encoding; give one such as utf-8, utf-16, latin-1, cp1252"
         ) from None
     return value
 
@@ -37,30 +37,30 @@ Encoding = Annotated[str, AfterValidator(_text_encoding)]
 
 
 class Simulation(Section):
-    """The simulated store; its true preferences are kept apart for evaluation."""
+    """The simulated store. Its true preferences are stored separately and used only for evaluation."""
 
     users: Positive = 2000
     items: Positive = 800
     tastes: Positive = 16
     mean_history: Annotated[float, Field(ge=4)] = 12.0
     zipf: Annotated[float, Field(ge=0)] = 1.0
-    """Exponent of the items' popularity."""
+    """Exponent of Zipf's law for the popularity of the items."""
     new_items: Share = 0.05
-    """Share of the items that nobody has met yet."""
+    """Share of the items that have no interactions yet."""
     noise: Share = 0.1
     """Share of interactions that are accidental clicks."""
 
 
 class Columns(Section):
-    """Which column of a Parquet, CSV or RecBole table holds what; null where the table has none.
+    """The names of the columns of a Parquet, CSV or RecBole table; null if the table does not have that column.
 
-    A folder `key=value` above a file is a column too (Hive's partitions).
+    A folder named `key=value` above a file is also a column (Hive partitioning).
     """
 
     user: str = "user_id"
     item: str = "item_id"
     time: str | None = "timestamp"
-    """Dates, ISO 8601 in text (without a zone: UTC), or numbers; never both in one log."""
+    """Dates or numbers, not both in one log. A date as text is in ISO 8601, and in UTC if it has no time zone."""
     rating: str | None = None
     title: str | None = "title"
     attributes: list[str] = []
@@ -68,51 +68,54 @@ class Columns(Section):
 
 class Dataset(Section):
     source: Literal["simulated", "movielens", "parquet", "csv", "recbole", "lightgcn", "sasrec"] = "simulated"
-    """`recbole`: atomic files (.inter, .item). `lightgcn`: a line `user item item …` for each user in train.txt and
-    test.txt. `sasrec`: a line `user item` for each interaction, in order of time."""
+    """`recbole`: atomic files (.inter, .item). `lightgcn`: train.txt and test.txt with one line `user item item …` per user.
+    `sasrec`: one line `user item` per interaction, in order of time."""
     path: str | None = None
-    """Folder with the raw files, or the interactions themselves with the other files beside them; none if simulated."""
+    """Folder with the raw files, or the file of interactions with the other files beside it; null if simulated."""
     interactions: str | None = None
-    """Name of the interactions inside `path`, a file or a folder of parts, also packed (.gz, .zst); by default
-    interactions.parquet or .csv, with a published split train.parquet, .csv or .txt, and of RecBole and SASRec files
-    the only one there. Parts that begin with _ or . are no data, but for folders key=value."""
+    """Name of the interactions inside `path`: a file, or a folder of part files, which may be compressed (.gz, .zst). By
+    default interactions.parquet or .csv; with a published split train.parquet, .csv or .txt; with RecBole and SASRec the
+    only such file. Names that begin with _ or . are ignored, except folders named key=value."""
     test: str | None = None
-    """Published split: file name of the test interactions inside `path`; by default test.parquet, .csv or .txt."""
+    """Published split: name of the file of test interactions inside `path`; by default test.parquet, .csv or .txt."""
     items: str | None = None
-    """File name of the catalogue; by default items.parquet, items.csv or the only .item file, if it is there."""
+    """Name of the file of the catalogue; by default items.parquet, items.csv or the only .item file, if there is one."""
     columns: Columns = Columns()
     delimiter: Mark = ","
-    """CSV: what stands between two values; `tab` for a tab."""
+    """CSV: the character between two values; `tab` for a tab."""
     quote: Mark | None = '"'
-    """CSV: what stands around a value that holds a delimiter or a line end, and twice for itself; null for nothing."""
+    """CSV: the character around a value that contains a delimiter or a line break. Inside such a value it is written twice.
+    null: values are never quoted."""
     escape: Mark | None = None
-    """CSV: what stands before a quote or delimiter that belongs to a value, such as a backslash."""
+    """CSV: the character before a quote or delimiter that is part of a value, such as a backslash; null: there is none."""
     encoding: Encoding = "utf-8"
-    """CSV and RecBole: how letters are written as bytes, by Python's names, such as utf-16, latin-1 or cp1252."""
+    """CSV and RecBole: the text encoding, by its name in Python, such as utf-16, latin-1 or cp1252."""
     simulation: Simulation = Simulation()
     time_unit: TimeUnit | None = None
-    """What times count that are numbers. null: they only order; if one has a fraction, they count as seconds."""
+    """The unit of times that are numbers. null: they only give the order; if one of them has a fraction, the unit is the
+    second."""
     null_words: list[str] = ["NULL", "null", "\\N", "NaN", "nan", "None", "<NA>"]
-    """Ids that are one of these words stand for no id, as databases and pandas write it; such rows are dropped, counted."""
+    """Words that mean "no id", as databases and pandas write it. A row with such an id is dropped, and the number of dropped
+    rows is reported."""
     min_rating: float | None = None
-    """Interactions rated lower are not positives and are dropped, counted."""
+    """Interactions with a lower rating are not positives. They are dropped, and their number is reported."""
     repeats: Repeats = "first"
-    """Of a user's interactions with one item the `first` or the `last` in time is kept, the others are dropped, counted.
-    `all`: those of the training part stay too; what is held out is as with `first`. `weight`: the first is kept, and
-    weighs as often as it came about in the training part."""
+    """What to do if a user has several interactions with one item. `first`, `last`: keep the first or the last in time. The
+    others are dropped, and their number is reported. `all`: keep also those in the training part; the held-out items are
+    the same as with `first`. `weight`: keep the first, and make its weight their number in the training part."""
     k_core: Count = 0
     """Keep only users with at least this many items and items with at least this many users, until nothing changes."""
     split: Literal["leave-one-out", "temporal", "published"] = "leave-one-out"
-    """`published`: train and test are files of their own, and no times are read."""
+    """`published`: train and test are two separate files, and no times are read."""
     valid_share: Share = 0.1
-    """Temporal split: this share of all interactions by time, before the test's. Published split: this share of each
-    user's train items, drawn by `seed`."""
+    """Temporal split: validation is this share of all interactions, the latest before those of the test. Published split:
+    validation is this share of each user's training items, drawn with `seed`."""
     test_share: Share = 0.1
-    """Temporal split: the last share of all interactions by time."""
+    """Temporal split: the test is this share of all interactions, the latest ones."""
     tail_max: Count = 5
-    """An item with 1..tail_max training interactions is long-tail (LLM-I2I: 5 on Amazon)."""
+    """An item with 1 to tail_max training interactions is long-tail (5 on Amazon in LLM-I2I, arXiv 2512.21595)."""
     head_share: Share = 0.2
-    """This share of the warm items, the most popular, is the head."""
+    """The head is this share of the warm items: the most popular ones."""
     sparse_max: Count = 5
     """A user with at most this many training interactions is sparse."""
     active_min: Count = 20
@@ -122,5 +125,5 @@ class Dataset(Section):
     def _marks_differ(self) -> "Dataset":
         marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
         if len(set(marks)) < len(marks):
-            raise ValueError("dataset: delimiter, quote and escape must be three characters")
+            raise ValueError("dataset: delimiter, quote and escape must be different characters")
         return self

@@ -1,4 +1,4 @@
-"""The judge of what the LLMs propose, and the values of it that a sweep tries."""
+"""The settings of the judge, which accepts or rejects proposals, and the values that a sweep tries."""
 
 from typing import Annotated, Any, Literal
 
@@ -13,25 +13,27 @@ Weight = Annotated[float, Field(gt=0, le=1)]
 
 
 class Judge(Section):
-    """Blend of three confidences. Agreement with an independent collaborative score filters best, Yes/No alone worst."""
+    """The judge blends three confidences of a proposal with these weights: the generator's likelihood, the agreement with
+    ItemCF (an independent collaborative score), and the discriminator's Yes. Agreement filters best, Yes/No alone worst.
+    """
 
     likelihood: NotNegative = 0.3
     agreement: NotNegative = 0.5
     yes_no: NotNegative = 0.2
-    """At 0 the discriminator is neither tuned nor asked, where nothing else needs it."""
+    """If it is 0 and nothing else needs the discriminator, the discriminator is neither tuned nor asked."""
     relative: bool = True
-    """Each confidence is divided by the user's largest before it is blended."""
+    """Divide each confidence by the user's largest one before the blend."""
     tail_boost: Annotated[float, Field(gt=0)] = 1.0
     """Confidences of long-tail and cold items are multiplied by this."""
     tail_share: Share = 0.0
-    """This share of what is kept is reserved for long-tail and cold items, if a user has such proposals; by default as
-    large as `tail_share` of next_item."""
+    """This share of the accepted proposals is reserved for long-tail and cold items, if a user has such proposals. By
+    default it equals `tail_share` of next_item."""
     threshold: Share = 0.0
-    """A proposal whose blended confidence is lower is rejected."""
+    """A proposal with a lower blended confidence is rejected."""
     keep: Positive = 5
     """At most this many proposals of a user are accepted."""
     weight: Weight = 0.3
-    """Weight of a generated interaction; an observed one weighs 1."""
+    """Weight of a generated interaction in training. An observed one has weight 1."""
 
     @model_validator(mode="before")
     @classmethod
@@ -39,7 +41,7 @@ class Judge(Section):
         if not isinstance(given, str):
             return given
         if given not in PRESETS:
-            raise ValueError(f"no preset {given!r}; known: {', '.join(PRESETS)}")
+            raise ValueError(f"there is no preset {given!r}; known: {', '.join(PRESETS)}")
         return PRESETS[given]
 
     @model_validator(mode="after")
@@ -55,7 +57,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         **{"threshold": 0.995, "keep": 10, "weight": 1.0},
     }
 }
-"""`judge: llm-i2i`: as the paper filters, a Yes whose confidence, rounded, is 1.0; full weight (papers 1.3, 1.4)."""
+"""`judge: llm-i2i`: the filter of LLM-I2I (arXiv 2512.21595). It accepts a proposal if the answer is Yes with a
+confidence that rounds to 1.0, and gives it full weight in the training set."""
 
 
 def _some_weight(blend: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -69,11 +72,11 @@ Values = Field(min_length=1)
 
 
 class Sweep(Section):
-    """The values of the judge that `longtail sweep` tries on validation; the recipe's own value is always among them."""
+    """The values of the judge that `longtail sweep` tries on validation. The recipe's own values are always tried too."""
 
     slice: Slice = "all"
-    """Best is what has the highest NDCG@10 on this slice of the validation items: by their own popularity, head to cold, or
-    by the length of their user's history, sparse to active."""
+    """The best values have the highest NDCG@10 on this slice of the validation items. head, mid, tail and cold are slices by
+    the popularity of the item; sparse, regular and active are slices by the length of the user's history."""
     blend: Annotated[list[Blend], Values] = [(1, 0, 0), (0.5, 0.5, 0), (0.3, 0.7, 0), (0, 1, 0), (0, 0, 1)]
     """Weights of likelihood, agreement and yes_no."""
     keep: Annotated[list[Positive], Values] = [1, 3, 5, 10]
@@ -81,4 +84,4 @@ class Sweep(Section):
     tail_share: Annotated[list[Share], Values] = [0.0, 0.2, 0.4]
     threshold: Annotated[list[Share], Values] = [0.0, 0.2, 0.4, 0.6, 0.8]
     epochs: Positive | None = None
-    """A trained recommender has at most so many epochs in a sweep; by default as many as the recipe gives it."""
+    """The largest number of epochs of a trained recommender in a sweep; by default that of the recipe."""

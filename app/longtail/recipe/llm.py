@@ -1,4 +1,4 @@
-"""The LLMs: what they start from and how they are tuned."""
+"""The LLMs: the base model and the settings of fine-tuning."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from longtail.recipe.section import Count, Positive, Section, Share
 Task = Literal["next_item", "id_list", "yes_no", "preference", "ranking"]
 Negative = Literal["random", "popular", "hard"]
 Role = Literal["generator", "discriminator"]
-"""Who is asked: the generator writes items, the discriminator answers with one word."""
+"""The two LLMs of a run: the generator writes items, the discriminator answers with one word."""
 
 
 class LLM(Section):
@@ -18,63 +18,66 @@ class LLM(Section):
     items: Literal["token", "title", "id"] = "token"
     """How an item is written in a prompt."""
     size: Positive = 2
-    """The one dial of `small`: so many layers, and 32 hidden dimensions (one head) for each."""
+    """Size of `small`: the number of layers. Each layer adds one attention head and 32 hidden dimensions to the model."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Of `small`: share of the embeddings' and of the last states' values that tuning sets to 0."""
+    """Dropout rate of `small` in tuning, on the embeddings and on the last hidden states."""
 
 
 class Tuning(Section):
     tasks: dict[Task, Annotated[float, Field(gt=0)]] = {"next_item": 1.0}
-    """What is taught, and the loss weight of each task's examples: `next_item` (LLM-I2I), `id_list` (LLM4IDRec),
-    `yes_no` (LLM-I2I's discriminator), `preference` (A or B, the cold-start augmenters), `ranking` (Llama4Rec's list)."""
+    """The tasks that are taught, each with the loss weight of its examples: `next_item` (LLM-I2I, arXiv 2512.21595),
+    `id_list` (LLM4IDRec, arXiv 2411.02041), `yes_no` (the discriminator of LLM-I2I), `preference` (A or B: cold-start
+    augmenters, arXiv 2402.11724), `ranking` (the ranked list of Llama4Rec, arXiv 2401.13870)."""
     epochs: Positive = 3
-    """At most so many passes over the examples."""
+    """The largest number of passes over the examples."""
     patience: Count = 3
-    """Tuning ends after so many epochs in a row without a lower validation loss, and the best weights are kept; 0 trains
-    all epochs and keeps the last."""
+    """Tuning ends after this many epochs in a row without a lower validation loss. The best weights are kept. If it is 0,
+    all epochs are trained and the last weights are kept."""
     batch: Positive = 64
-    """Examples per optimiser step, over all workers."""
+    """Examples per optimiser step, summed over all workers."""
     micro_tokens: Positive = 8192
-    """Tokens of one forward pass of a worker; a larger share of a step is accumulated over several."""
+    """The largest number of tokens in one forward pass of a worker. If its part of a step has more, gradients are
+    accumulated over several passes."""
     lr: Annotated[float, Field(gt=0)] = 2e-3
-    """Rises over `warm_up` of all steps, then falls along a cosine to a twentieth."""
+    """Peak learning rate. It rises during the share `warm_up` of all steps, then falls along a cosine to a twentieth."""
     warm_up: Share = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     clip: Annotated[float, Field(gt=0)] = 1.0
-    """Largest norm of a step's gradient."""
+    """Largest norm of the gradient of a step; a larger gradient is scaled down."""
     zero: Annotated[int, Field(ge=0, le=3)] = 1
-    """DeepSpeed ZeRO stage: 1 splits the optimiser's state between workers, 2 the gradients too, 3 the weights too."""
+    """DeepSpeed ZeRO stage: 1 splits the optimiser state between workers, 2 also the gradients, 3 also the weights."""
     offload: bool = False
-    """Keep the optimiser's state in the memory of the CPU (ZeRO 1 to 3)."""
+    """Keep the optimiser state in CPU memory (needs ZeRO 1 to 3)."""
     lora: Count = 0
-    """Rank of the adapters; 0 tunes all weights."""
+    """Rank of the LoRA adapters; 0 tunes all weights."""
     lora_alpha: Count = 0
-    """0: twice the rank. LLM4IDRec: 32 at rank 8."""
+    """LoRA's alpha; 0 stands for twice the rank. LLM4IDRec uses 32 at rank 8."""
     precision: Literal["fp32", "bf16"] = "fp32"
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass instead of keeping them: less memory, a third more work."""
+    """Compute the activations again in the backward pass instead of storing them: less memory, a third more work."""
     loss: Literal["answer", "all"] = "answer"
-    """Teach the answer only, or the prompt's tokens too (LLM4IDRec)."""
+    """`answer`: the loss is over the tokens of the answer only. `all`: also over those of the prompt (LLM4IDRec)."""
     history: Positive = 10
-    """A prompt carries this many of the latest interactions (LLM-I2I: 10)."""
+    """How many of the latest interactions of a user a prompt contains (LLM-I2I: 10)."""
     context: Positive = 2048
-    """Longest example in tokens; histories are cut on the left to fit, an answer never is."""
+    """Largest length of an example in tokens. The oldest part of a history is cut to fit, an answer is never cut."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
+    """Write a checkpoint each time this many minutes have passed."""
     checkpoint_steps: Count = 0
-    """A checkpoint after so many steps too; 0: by the clock alone."""
+    """Also write a checkpoint after every this many steps; 0: by time only."""
     tail_weight: Annotated[float, Field(gt=0)] = 4.0
-    """next_item: loss weight of a long-tail target; any other weighs 1 (LLM-I2I, alpha and beta)."""
+    """next_item: loss weight of a long-tail target. All other targets have weight 1 (LLM-I2I: alpha = 4, beta = 1)."""
     splits: Positive = 20
-    """id_list: random splits of every user's shuffled history (LLM4IDRec: 20)."""
+    """id_list: how many random splits are made of each user's shuffled history (LLM4IDRec: 20)."""
     negatives: list[Negative] = ["random"]
-    """yes_no, preference: where the items that a user did not take come from (LLM-I2I: random); `hard` are the tuned
-    generator's own misses. Each kind gives `negatives_per_positive`."""
+    """yes_no, preference: how negative items are drawn (LLM-I2I: random). `hard`: the likeliest items
+    of the tuned generator that the user did not take. Each kind gives `negatives_per_positive` items."""
     negatives_per_positive: Positive = 1
     title_noise: Share = 0.5
-    """yes_no, preference: share of the candidates whose title goes on with random words, whatever the answer is, lest
-    a title tell the judge what to answer. Only where items are written as titles."""
+    """yes_no, preference: share of the candidates whose title is followed by random words, with no regard to the answer.
+    Then the end of a title does not tell the judge what to answer. Used only if items are written as titles."""
     candidates: Positive = 10
-    """ranking: items in a list; half of them were taken by the user (Llama4Rec's sister code: 10)."""
+    """ranking: items in a list (10 in RecRanker, by the authors of Llama4Rec). The user interacted with half of them."""
 
     @field_validator("negatives", mode="before")
     @classmethod
@@ -84,7 +87,7 @@ class Tuning(Section):
     @model_validator(mode="after")
     def _some(self) -> "Tuning":
         if not self.tasks or not self.negatives:
-            raise ValueError("tasks and negatives must each name at least one")
+            raise ValueError("tasks and negatives must each have at least one entry")
         if self.offload and not self.zero:
             raise ValueError("offload needs zero: 1, 2 or 3")
         return self

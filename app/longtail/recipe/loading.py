@@ -1,4 +1,4 @@
-"""Reading a recipe: YAML and `--set` changes to a checked `Recipe`, or one message that names the key and the fix."""
+"""Read a recipe: YAML and `--set` changes become a checked `Recipe`, or one error that names the key and the fix."""
 
 import difflib
 from pathlib import Path
@@ -15,13 +15,14 @@ from longtail.recipe.strategy_section import StrategySection
 from longtail.registry import recommender_spec, recommenders, strategies, strategy_spec
 
 SHIPPED = Path(longtail.__file__).with_name("recipes")
-"""Recipes that come with the package; they are called by name."""
+"""The folder of the recipes in the package, which are used by name."""
 
 
 def load_recipe(path: str | Path, changes: list[str] | None = None) -> Recipe:
-    """Read a YAML recipe, a file or a shipped one by its name, and apply `a.b=c` changes (values are YAML too).
+    """Read a YAML recipe and apply changes of the form `a.b=c` (the values are YAML too).
 
-    Raises InputError naming file, key, value and, for an unknown key, the nearest known one.
+    path: a file, or the name of a shipped recipe. Raises InputError that names the file, the key and the value, and for an
+    unknown key the nearest known one.
     """
     path = find_recipe(path)
     try:
@@ -29,14 +30,16 @@ def load_recipe(path: str | Path, changes: list[str] | None = None) -> Recipe:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML: {error}") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path}: a recipe is a mapping of sections, this is {type(values).__name__}.")
+        raise InputError(
+            f"{path}: a recipe must be a mapping of sections, but this is {type(values).__name__}."
+        )
     for change in changes or []:
         _apply(values, change)
     return check_recipe(values, str(path))
 
 
 def check_recipe(values: dict[str, Any], where: str) -> Recipe:
-    """The recipe of these values. Raises InputError that names `where` they stand, and each wrong key with its fix."""
+    """Make a recipe from values. Raises InputError: `where`, each wrong key and its fix, one per line."""
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -44,19 +47,19 @@ def check_recipe(values: dict[str, Any], where: str) -> Recipe:
 
 
 def find_recipe(path: str | Path) -> Path:
-    """The file `path`, or the shipped recipe of that name. Raises InputError that names those that are shipped."""
+    """The file `path`, or the shipped recipe with this name. Raises InputError that lists those if there is neither."""
     path, shipped = Path(path), {file.stem: file for file in SHIPPED.glob("*.yaml")}
     if path.exists() or str(path) not in shipped:
         if not path.is_file():
             raise InputError(
-                f"{path}: no such recipe. Shipped, to be called by name: {', '.join(sorted(shipped))}."
+                f"{path}: no such recipe. Shipped recipes, used by name: {', '.join(sorted(shipped))}."
             )
         return path
     return shipped[str(path)]
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The resolved recipe as YAML, every default written out."""
+    """The resolved recipe as YAML, with all defaults."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
 
 
@@ -78,13 +81,13 @@ def _apply(values: dict[str, Any], change: str) -> None:
             raise InputError(f"--set {change}: {parent} is not a section of the recipe.")
     if isinstance(values, list):
         raise InputError(
-            f"--set {change}: {parents[-1]} is a list, name the place in it: {parents[-1]}.0.{last}."
+            f"--set {change}: {parents[-1]} is a list. Give the position in it, for example {parents[-1]}.0.{last}."
         )
     values[last] = value
 
 
 def _explain(problem: dict[str, Any]) -> str:
-    """One validation problem in a recipe user's words."""
+    """One validation problem as a message for the author of the recipe."""
     where = [part for part in problem["loc"]]
     key = ".".join(str(part) for part in where)
     if problem["type"] == "extra_forbidden":
@@ -92,7 +95,7 @@ def _explain(problem: dict[str, Any]) -> str:
         near = difflib.get_close_matches(str(where[-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}."
         return f"unknown key '{key}': {hint}"
-    if not where:  # of several sections together: the message names them
+    if not where:  # a problem between several sections: its message names them
         return f"{problem['msg']}."
     return f"{key} = {problem.get('input')!r}: {problem['msg']}."
 

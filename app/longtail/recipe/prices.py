@@ -1,4 +1,4 @@
-"""What the LLMs cost."""
+"""The price table: what the LLMs cost."""
 
 from typing import Annotated
 
@@ -8,21 +8,21 @@ from longtail.recipe.section import Section
 
 
 class Price(Section):
-    """What an LLM costs. Prices of tokens and of time add up; give the ones that apply."""
+    """What one LLM costs. The prices of tokens and of time are added; give those that apply."""
 
     prompt: Annotated[float, Field(ge=0)] = 0.0
-    """Of a million prompt tokens."""
+    """Price of a million prompt tokens."""
     output: Annotated[float, Field(ge=0)] = 0.0
-    """Of a million written tokens."""
+    """Price of a million generated tokens."""
     hour: Annotated[float, Field(ge=0)] = 0.0
-    """Of an hour of one engine."""
+    """Price of one hour of one vLLM engine."""
 
     def spent(self, prompt_tokens: int, output_tokens: int, seconds: float) -> float:
-        """What that many tokens and engine seconds cost, in the price table's currency."""
+        """The cost of this many tokens and engine seconds, in the currency of the price table."""
         return (self.prompt * prompt_tokens + self.output * output_tokens) / 1e6 + self.hour * seconds / 3600
 
 
 class Prices(Section):
     currency: str = "USD"
     models: dict[str, Price] = {}
-    """By `llm.base`; where there are any, the recipe's own must be among them."""
+    """The price of each `llm.base`. If any is given, that of the recipe's own `llm.base` must be given too."""

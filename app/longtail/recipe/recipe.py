@@ -18,37 +18,40 @@ from longtail.variants import VARIANTS, TrainedVariant
 
 class Evaluation(Section):
     seeds: Positive = 1
-    """Trained recommenders are fitted this often; the interval averages over the seeds."""
+    """How many times a trained recommender is fitted, each time with another seed. Intervals are of the mean over seeds."""
     ks: list[Positive] = [3, 5, 10, 20, 50]
     bootstrap: Positive = 1000
     sampled_negatives: Count = 0
-    """Besides full ranking, rank every target among so many random items; only to compare with tables made that way."""
+    """Besides the full ranking, also rank each held-out item among this many random items. Use it only to compare with
+    published tables that were made in this way."""
     after_validation: bool = False
-    """At the test, ask with the validation item as the latest of the history, as SASRec's authors do. Only for
-    recommenders that rank from the history that is asked with, and without `served`: an LLM was asked without that item."""
+    """At the test, add the validation item as the latest of the history, as the authors of SASRec (arXiv 1808.09781) do.
+    Possible only for recommenders that rank from the history in the request, and without `served`, because the LLM was asked
+    without that item."""
     served: bool = True
-    """Where the LLM ranks for users, evaluate also every recommender fused with its list, and with ItemCF's as a control;
-    how much either counts is chosen on validation. What `ranking` ranked again is fused with its own recommender alone,
-    and held against the same items in that one's own order."""
+    """If a strategy gives each user a list of the LLM, evaluate also every recommender fused with this list, and fused with
+    ItemCF's list as a control. The weight of the list is chosen on validation. The list of `ranking` is fused only with
+    the recommender whose items it ranks again; its control has the same items in the order of that recommender."""
 
 
 class Serving(Section):
-    """What is served. By default (null) it is what validation chose: the recommender, the variant it was fitted on,
-    whether a list of the LLM is fused in, and how. What is named here is served instead; validation chooses the rest.
+    """What is served: the recommender, the variant it was fitted on, and the list of the LLM that is fused in, if any.
 
-    Fusing is Llama4Rec's aggregator, papers 2.4.
+    Validation chooses every value that is null, which is the default. A value that is given here is used instead. The
+    fusion is the adaptive aggregation of Llama4Rec (arXiv 2401.13870, equations 5 to 7).
     """
 
     recommender: str | None = None
     variant: TrainedVariant | None = None
     list: str | None = None
-    """The strategy whose list is fused in. That of `ranking` is of one recommender's items, and is fused with no other."""
+    """The strategy whose list is fused in. That of `ranking` has one recommender's items and is fused only with it."""
     alpha_1: Share | None = None
     alpha_2: Share | None = None
     utility: Literal["rank", "score"] | None = None
-    """What an item is worth in a list: minus its place (the paper), or its share of the list's largest score."""
+    """The utility of an item in a list. `rank`: minus its position, as in the paper. `score`: its score divided by the
+    largest in the list."""
     candidates: Positive = 50
-    """k': how many of the recommender's items are ranked again, in the evaluation too."""
+    """k' of the paper: how many of the recommender's best items are ranked again, when serving and in the evaluation."""
 
 
 class Resources(Section):
@@ -79,10 +82,10 @@ class Recipe(Section):
     augment: Strategies = Field([{"strategy": "next_item"}], validate_default=True)
     """The strategies, each at most once."""
     ledger: str | None = None
-    """Folder or URI where the LLMs' answers are kept; recipes that name the same one never ask the same question twice.
-    By default `ledger` in the workspace."""
+    """Folder or URI of the ledger, which keeps the answers of the LLMs. Recipes with the same ledger never ask the same
+    question twice. By default `ledger` in the workspace."""
     judge: Judge = Judge()
-    """Which proposals are accepted, or the name of a preset: `llm-i2i`."""
+    """Decides which proposals are accepted. It may be the name of a preset: `llm-i2i`."""
     sweep: Sweep = Sweep()
     prices: Prices = Prices()
     variants: list[TrainedVariant] = ["observed", "generated", "discriminated", "random", "popular", "itemcf"]
@@ -98,37 +101,39 @@ class Recipe(Section):
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """The LLMs that some strategy or the judge asks."""
+        """The LLMs that a strategy or the judge asks."""
         if not self.augmented:
             return ()
         asked = {role for _, role, _ in self._tasks_needed()}
-        # The discriminator starts from the generator's weights, so that one is always tuned.
+        # The discriminator starts from the weights of the generator, so the generator is always tuned.
         return ("generator", "discriminator") if "discriminator" in asked else ("generator",)
 
     @property
     def augmented(self) -> bool:
-        """Whether an LLM is asked at all: some variant needs what it writes, or it ranks for serving."""
+        """Whether an LLM is asked at all: there is a strategy, and a variant that is not `observed`."""
         return set(self.variants) != {"observed"} and bool(self.augment)
 
     @property
     def ranking_strategies(self) -> tuple[str, ...]:
-        """The strategies of this recipe that give every user a list, the one that is rather used first."""
+        """The strategies of this recipe that give every user a list, in the order of preference."""
         return tuple(name for name in strategies() if name in self.strategies and strategy_spec(name).ranks)
 
     @property
     def served(self) -> bool:
-        """Whether recommenders are evaluated fused with lists, as they may be served."""
+        """Whether recommenders are also evaluated fused with a list, as they may be served."""
         return self.evaluation.served and self.augmented and bool(self.ranking_strategies)
 
     def training_set_of(self, recommender: str, variant: TrainedVariant) -> str:
-        """The name of what a recommender is trained on: the variant's, or its own where its judge is another."""
+        """The name of the training set of a recommender: that of the variant, or `variant-recommender` if the
+        variant is judged and the recommender has its own judge.
+        """
         judged = any(strategy_spec(name).judged for name in VARIANTS[variant].sources)
         own = self.recommenders[recommender].judge and judged
         return f"{variant}-{recommender}" if own else variant
 
     @property
     def training_sets(self) -> dict[str, tuple[TrainedVariant, Judge]]:
-        """All of them by name, with the judge of each."""
+        """All training sets: from the name to the variant and the judge."""
         found: dict[str, tuple[TrainedVariant, Judge]] = {}
         for name, section in self.recommenders.items():
             for variant in section.variants or self.variants:
@@ -138,16 +143,18 @@ class Recipe(Section):
 
     @property
     def itemcf(self) -> RecommenderSection:
-        """The ItemCF that controls, hints and the judge's independent signal use: the recipe's own, tuned as that is."""
+        """The ItemCF that controls, hints and the judge use. It has the settings of the recipe's own ItemCF, or the
+        defaults if the recipe does not name it.
+        """
         own = self.recommenders.get("itemcf") or recommender_spec("itemcf").settings()
         return own.model_copy(update={"variants": None, "judge": {}})
 
     def judge_of(self, recommender: str) -> Judge:
-        """The judge of what this recommender is trained on."""
+        """The judge of the proposals in this recommender's training set."""
         return Judge.model_validate(self.judge.model_dump() | self.recommenders[recommender].judge)
 
     def _tasks_needed(self) -> list[tuple[str, Role, Task]]:
-        """For each strategy the LLMs that it asks, and what they must have been taught."""
+        """Rows of strategy, LLM and task: the strategy asks this LLM, which must have learned this task."""
         needed: list[tuple[str, Role, Task]] = []
         for name, section in self.strategies.items():
             spec = strategy_spec(name)
@@ -158,18 +165,18 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _one_share(self) -> "Recipe":
-        """The judge keeps for the long tail what next_item reserves for it, unless it is told otherwise."""
+        """Give the judge the `tail_share` of next_item, if the recipe does not set the judge's own."""
         proposing = self.strategies.get("next_item")
         if proposing is None or not proposing.tail_share or self.judge.tail_share:
             return self
         if "tail_share" in self.judge.model_fields_set:
             raise ValueError(
                 f"judge.tail_share = {self.judge.tail_share:g} throws away what augment.next_item.tail_share ="
-                f" {proposing.tail_share:g} reserves for the long tail: leave it out, and the judge keeps as large a share,"
-                " or set both to 0"
+                f" {proposing.tail_share:g} reserves for the long tail. Leave judge.tail_share out, then the judge uses the"
+                " share of next_item; or set both to 0"
             )
         judge = self.judge.model_copy(update={"tail_share": proposing.tail_share})
-        object.__setattr__(self, "judge", judge)  # the last moment before the recipe is frozen
+        object.__setattr__(self, "judge", judge)  # Section is frozen, so this is the only way to set a field
         return self
 
     @model_validator(mode="after")
@@ -188,7 +195,7 @@ class Recipe(Section):
         if ranked and ranked.recommender not in self.recommenders:
             raise ValueError(
                 f"augment.ranking ranks the best items of {ranked.recommender} again, which recommenders does not have:"
-                f" add {ranked.recommender} there, or name another one as augment's ranking.recommender"
+                f" add {ranked.recommender} there, or set augment.ranking.recommender to another one"
             )
         for strategy, role, task in self._tasks_needed():
             if role in self.roles and task not in getattr(self, role).tasks:
@@ -202,13 +209,13 @@ class Recipe(Section):
             )
         if "hard" in self.generator.negatives:
             raise ValueError(
-                "generator.negatives: 'hard' are the tuned generator's misses, for the discriminator only"
+                "generator.negatives: 'hard' needs a tuned generator, so only the discriminator can have it"
             )
         if "hard" in self.discriminator.negatives and self.llm.items != "token":
             raise ValueError("discriminator.negatives: 'hard' needs llm.items: token")
         if self.llm.base == "small" and self.generator.lora:
             raise ValueError(
-                "generator.lora needs a pretrained llm.base; 'small' is trained from scratch, set it to 0"
+                "generator.lora needs a pretrained llm.base, but 'small' is trained from scratch: set generator.lora to 0"
             )
         for name, section in self.recommenders.items():
             try:
@@ -230,7 +237,7 @@ class Recipe(Section):
         return self
 
     def _check_serving(self) -> None:
-        """Raise ValueError where `serving` names what this recipe does not make."""
+        """Raise ValueError if `serving` names something that this recipe does not make."""
         asked = self.serving
         trained = {name: own.variants or self.variants for name, own in self.recommenders.items()}
         if asked.recommender and asked.recommender not in trained:
@@ -252,26 +259,26 @@ class Recipe(Section):
         if ranked and asked.list == "ranking" and asked.recommender not in (None, ranked.recommender):
             raise ValueError(
                 f"serving.list: ranking holds the best items of {ranked.recommender}, serving.recommender is"
-                f" {asked.recommender}; serve {ranked.recommender} or another list"
+                f" {asked.recommender}: serve {ranked.recommender}, or name another list"
             )
         named = [
             name for name in ("list", "alpha_1", "alpha_2", "utility") if getattr(asked, name) is not None
         ]
         if named and not self.served:
             raise ValueError(
-                f"serving.{named[0]}: no list is fused here, for that needs evaluation.served, a strategy that ranks"
-                " for users and a variant beside 'observed'. Leave it out"
+                f"serving.{named[0]}: no list is fused here. That needs evaluation.served, a strategy that ranks for"
+                f" users, and a variant that is not 'observed'. Add these, or leave serving.{named[0]} out"
             )
 
     def _check_after_validation(self) -> None:
-        """Raise ValueError where something would be asked at the test as if the validation item were not there."""
+        """Raise ValueError if `after_validation` is set and something could not use the validation item at the test."""
         if not self.evaluation.after_validation:
             return
         kept = [name for name in self.recommenders if recommender_spec(name).keeps_users]
         if kept:
             raise ValueError(
-                f"evaluation.after_validation: {', '.join(kept)} rank by the user vectors of their fit, which know"
-                " nothing of the validation item. Leave these recommenders out, or after_validation"
+                f"evaluation.after_validation: {', '.join(kept)} rank by the user vectors of their fit, which were"
+                " made without the validation item. Leave out these recommenders, or after_validation"
             )
         if self.served:
             raise ValueError(

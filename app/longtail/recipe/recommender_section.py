@@ -1,4 +1,4 @@
-"""The recommenders: those that are named are fitted, on each variant of the training set."""
+"""The recommenders of a recipe: each named one is fitted on each variant of the training set."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -16,22 +16,23 @@ from longtail.variants import TrainedVariant
 
 
 class RecommenderSection(Section):
-    """What the sections of all recommenders have; each has its own beside its code."""
+    """The fields that all recommenders have. Each recommender adds its own in a subclass, beside its code."""
 
     meaning: ClassVar[int] = 1
-    """The version of what a fit with equal settings gives: raised in the section of a recommender whenever that changes."""
+    """The version of the code that fits. A recommender raises it in its own section when a fit changes although the settings
+    do not."""
     variants: list[TrainedVariant] | None = None
-    """The training sets this recommender is fitted on; by default all of the recipe."""
+    """The variants of the training set that this recommender is fitted on; by default all of the recipe."""
     judge: dict[str, Any] = {}
-    """What of the recipe's `judge` is otherwise for this recommender; `longtail sweep` finds it on validation."""
+    """Values of the recipe's `judge` that are different for this recommender. `longtail sweep` finds them on validation."""
 
     def of_fit(self) -> dict[str, Any]:
-        """All that a fit depends on besides its data and its seed, as JSON."""
+        """Everything that a fit depends on, except its data and its seed, as JSON."""
         return self.model_dump(mode="json", exclude={"variants", "judge"}) | {"meaning": self.meaning}
 
 
 def _sections(given: Any) -> Any:
-    """Each by the section of the recommender of its name, in the order of the registry; one that is null is not named."""
+    """Check each section with its recommender's class, in the order of the registry. A null section is left out."""
     if not isinstance(given, dict):
         return given
     named = {name: own for name, own in given.items() if own is not None}
@@ -40,11 +41,11 @@ def _sections(given: Any) -> Any:
 
 
 def _with_unnamed(chosen: Any, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-    """Our own recommenders always, null if they are not named: a fingerprint depends on it."""
+    """Always list all built-in recommenders, null if not named, because the fingerprint depends on it."""
     return dict.fromkeys(RECOMMENDERS) | dump(chosen)
 
 
 Recommenders = Annotated[
     dict[str, SerializeAsAny[RecommenderSection]], BeforeValidator(_sections), WrapSerializer(_with_unnamed)
 ]
-"""Section by name."""
+"""From the name of a recommender to its section."""

@@ -1,4 +1,4 @@
-"""What every section of a recipe shares: unknown keys are rejected, values are checked, nothing changes later."""
+"""The base of every section of a recipe: it rejects unknown keys, checks the values and cannot be changed later."""
 
 from typing import Annotated
 

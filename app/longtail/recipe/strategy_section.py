@@ -1,4 +1,4 @@
-"""The section of a strategy: what all have, and how the recipe finds the class that a strategy declares for its settings."""
+"""The section of a strategy: the fields that all have, and how the recipe finds the class with a strategy's own fields."""
 
 import difflib
 from typing import Annotated, Any, ClassVar
@@ -10,20 +10,21 @@ from longtail.registry import strategies, strategy_spec
 
 
 class StrategySection(Section):
-    """What all strategies have. Each declares a class of its own, beside its code in `augment/strategies/`."""
+    """The fields of all strategies. Each strategy adds its own in a subclass, beside its code in `augment/strategies/`."""
 
     meaning: ClassVar[int] = 1
-    """The version of what a strategy asks and reads with equal settings: raised in its section whenever that changes."""
+    """The version of a strategy's prompts and of how it reads answers. A strategy raises it in its own section when either
+    changes although the settings do not."""
     users: Positive | None = None
-    """Ask about so many users, drawn by the recipe's seed; by default about all."""
+    """How many users the LLM is asked about, drawn with the recipe's seed; by default all."""
     useless: Share = 0.9
-    """The run stops if a larger share of the answers says nothing that can be used; the ledger is kept."""
+    """The run stops if the share of useless answers is larger than this. The ledger is kept."""
     strategy: str
-    """Its name in the registry."""
+    """The name of the strategy in the registry."""
 
 
 def _declared(given: Any) -> Any:
-    """A section in the class that its strategy declares. The strategy's module is imported here, and no other one is."""
+    """A section in the class that its strategy declares. Only the module of this strategy is imported."""
     if not isinstance(given, dict):
         return given
     name = given.get("strategy")
@@ -31,7 +32,7 @@ def _declared(given: Any) -> Any:
         near = difflib.get_close_matches(str(name), strategies(), n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise ValueError(f"no strategy {name!r}: {hint}known: {', '.join(strategies())}")
-    # A model around it, so that a fault within the section is told with the strategy's name.
+    # Wrapped in a model with the strategy's name as a field, so that the message of a wrong value has this name.
     named = create_model("Strategy", __base__=Section, **{name: (strategy_spec(name).settings, ...)})
     return getattr(named.model_validate({name: given}), name)
 

@@ -1,4 +1,4 @@
-"""The search for a recommender's settings: how many trials, over which values."""
+"""The search for the settings of a recommender: the number of trials and the values to try."""
 
 import difflib
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from longtail.registry import recommender_spec, recommenders
 
 
 class LogRange(Section):
-    """Numbers between two ends, both above 0, drawn evenly by their logarithm."""
+    """Numbers between two ends, both above 0, drawn uniformly on a logarithmic scale."""
 
     log: tuple[float, float]
 
@@ -24,15 +24,15 @@ class LogRange(Section):
 Axis = Annotated[list[Any], Field(min_length=1)] | LogRange
 """The values that a setting may take."""
 Space = dict[str, Axis]
-"""Settings and their values."""
+"""From the name of a setting to the values it may take."""
 
 
 class Tune(Section):
     samples: Positive = 20
-    """At most so many trials of a recommender; the first has the recipe's own settings."""
+    """The largest number of trials of one recommender. The first trial has the recipe's own settings."""
     space: Space = {}
-    """`recommender.setting` to its values, in place of the defaults in its `SPEC` or beside them; a list of
-    one value fixes a setting."""
+    """From `recommender.setting` to its values. They replace the values in the recommender's `SPEC`, or add a setting to
+    them. A list of one value fixes a setting."""
 
     @field_validator("space")
     @classmethod
@@ -45,16 +45,16 @@ class Tune(Section):
 
 
 NOT_TUNED = ("variants", "judge")
-"""What a recommender is trained on, no setting of its own."""
+"""Fields that choose the training set of a recommender. They are not settings of the recommender itself."""
 
 
 def _settings(recommender: str) -> list[str]:
-    """The names of all its settings that can be tuned."""
+    """The names of all settings of a recommender that can be tuned."""
     return [one for one in recommender_spec(recommender).settings.model_fields if one not in NOT_TUNED]
 
 
 def _known_keys(key: str) -> str:
-    """The nearest to a misspelt `recommender.setting`, and what is known in its place."""
+    """For a message: the known key nearest to a wrong `recommender.setting`, and the keys that are known there."""
     name, known = key.partition(".")[0], {one: _settings(one) for one in recommenders()}
     near = difflib.get_close_matches(
         key, [f"{one}.{own}" for one in known for own in known[one]], n=1, cutoff=0.8
