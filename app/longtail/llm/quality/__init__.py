@@ -1,1 +1,1 @@
-"""What a tuned LLM is worth, measured on validation."""
+"""The quality of a tuned LLM, measured on validation items."""

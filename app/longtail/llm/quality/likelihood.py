@@ -1,4 +1,4 @@
-"""What a tuned LLM says of tokens: the logits after prompts, and the log-probabilities of texts that follow them."""
+"""Logits of a tuned LLM after prompts, and log-probabilities of texts that follow prompts."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -12,15 +12,15 @@ from longtail.llm.prompts.item_text import ItemTokens
 from longtail.workspace.place import Place
 
 TOKENS_AT_ONCE = 2**13
-"""Tokens of one forward pass, padding included."""
+"""Most tokens of one forward pass, padding included."""
 LOGITS_AT_ONCE = 2**25
-"""Logits of one forward pass: 128 MiB."""
+"""Most logits of one forward pass: 128 MiB in fp32."""
 
 
 class Likelihood:
-    """A causal language model of a Hugging Face folder, on the GPU where the process has one.
+    """A causal language model from a Hugging Face folder, on the GPU if the process has one.
 
-    On a CPU it computes in fp32, on a GPU in the precision it was saved in but for the logits, which are always fp32.
+    On a CPU it computes in fp32, on a GPU in the precision that it was saved in. Logits are always fp32.
     """
 
     def __init__(self, model: Any) -> None:
@@ -29,7 +29,7 @@ class Likelihood:
         head = self.model.get_output_embeddings()
         self.vocabulary = head.weight.shape[0]
         if head.weight.dtype != torch.float32:
-            # Logits in bf16 are so coarse that many items would tie. A matrix of its own: it may be the embeddings' too.
+            # Logits in bf16 are so coarse that many items would tie. A copy, because embeddings may share the matrix.
             head.weight = torch.nn.Parameter(head.weight.detach().float())
             head.register_forward_pre_hook(lambda _, states: states[0].float())
 
@@ -49,7 +49,7 @@ class Likelihood:
         """log P(text | prompt) of each pair, summed over the text's tokens: float64 [pairs]."""
         found = np.zeros(len(prompts))
         starts = np.array([len(prompt) - 1 for prompt in prompts], np.int64)
-        # The last token is only predicted.
+        # The last token is not an input: it is only predicted.
         pairs = [np.append(prompt, text[:-1]) for prompt, text in zip(prompts, texts, strict=True)]
         for rows, first, logits in self._logits(pairs, starts):
             for place, row in enumerate(rows):
@@ -61,7 +61,7 @@ class Likelihood:
 
     @torch.inference_mode()
     def catalogue(self, prompt: np.ndarray, items: ItemTokens) -> np.ndarray:
-        """log P(text | prompt) of every item's text: float64 [items]. The prompt is read once; all items share its keys."""
+        """log P(text | prompt) of every item's text: float64 [items]. All items share the KV cache of the prompt."""
         read = self.model(input_ids=self._ids([prompt]), use_cache=True, logits_to_keep=1)
         lengths = np.diff(items.indptr)
         after_prompt = torch.log_softmax(read.logits[0, -1].float(), -1).cpu().numpy()
@@ -88,7 +88,7 @@ class Likelihood:
     def _logits(
         self, sequences: Sequence[np.ndarray], starts: np.ndarray
     ) -> Iterator[tuple[np.ndarray, int, torch.Tensor]]:
-        """Blocks (rows, first, logits [rows, positions, vocabulary]); column 0 is position `first`, at most starts[rows]."""
+        """Blocks (rows, first, logits [rows, positions, vocabulary]); positions start at `first` <= min(starts[rows])."""
         lengths = np.array([len(sequence) for sequence in sequences], np.int64)
         for rows, first, longest in self._batches(lengths, 0, starts):
             mask = np.arange(longest) < lengths[rows][:, None]
@@ -103,9 +103,9 @@ class Likelihood:
     def _batches(
         self, lengths: np.ndarray, before: int, starts: np.ndarray | None = None
     ) -> Iterator[tuple[np.ndarray, int, int]]:
-        """Rows of like length that fit in one pass, with the first position whose logits are kept, and the longest length.
+        """Rows of similar length that fit in one pass, the first position whose logits are kept, and the longest length.
 
-        before: tokens of a shared prefix in front of each; starts: first position kept of each, 0 where not given.
+        before: tokens of a prefix that all rows share. starts: the first position to keep of each row; default 0.
         """
         starts = np.zeros(len(lengths), np.int64) if starts is None else starts
         chosen: list[int] = []
@@ -123,7 +123,7 @@ class Likelihood:
             yield np.array(chosen), first, longest
 
     def _ids(self, sequences: Sequence[np.ndarray]) -> torch.Tensor:
-        """int64 [sequences, longest], filled up on the right with token 0, which the mask or the reader leaves out."""
+        """int64 [sequences, longest], padded on the right with token 0. The mask or the caller ignores the padding."""
         ids = np.zeros((len(sequences), max(map(len, sequences))), np.int64)
         for row, sequence in enumerate(sequences):
             ids[row, : len(sequence)] = sequence

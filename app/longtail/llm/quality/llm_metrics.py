@@ -1,4 +1,4 @@
-"""Figures of what an LLM is worth, from what was found of each user, with 95 % bootstrap intervals over users."""
+"""Metrics of an LLM's quality, from the measurements of each user, with 95 % bootstrap intervals over users."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,19 +12,18 @@ K = 10
 RESAMPLES = 1000
 BINS = 10
 RANKED_AT_LEAST = 30
-"""Rank figures of fewer users say nothing."""
+"""With fewer users, rank metrics are None: they would be too uncertain."""
 
 Figure = dict[str, float | None]
-"""value, ci_low, ci_high; all None where nobody is behind them."""
+"""value, ci_low, ci_high; all None if there are no users."""
 NOTHING: Figure = {"value": None, "ci_low": None, "ci_high": None}
 
 
 def figures(found: pa.Table, n_items: int, seed: int, ranking: str = "next_item") -> dict[str, Any]:
-    """Everything that can be said of `found`, one row per user as `longtail.llm.quality` measures it, task by task.
+    """All metrics of `found`, by task. found: one row per user, with the columns that `measuring` writes.
 
-    ranking: the task whose prompt the catalogue was ranked by.
-
-    Ratios are of sums over users, so that a resample of users is a resample of all that belongs to them.
+    ranking: the task whose prompt was used to rank the catalogue. Every ratio is a ratio of sums over users, so that a
+    resample of users takes all tokens and answers of each user together.
     """
     columns = {name: found[name].to_numpy(zero_copy_only=False) for name in found.column_names}
     answers: dict[str, Any] = {"users": found.num_rows}
@@ -37,9 +36,9 @@ def figures(found: pa.Table, n_items: int, seed: int, ranking: str = "next_item"
 
 
 def auc(positive: np.ndarray, negative: np.ndarray) -> Callable[[np.ndarray], float]:
-    """ROC-AUC of scores [users] and [users] under weights [users] of the users: a tie counts a half.
+    """ROC-AUC of scores [users] and [users] as a function of user weights [users]. A tie counts as a half.
 
-    (Mann and Whitney 1947: the chance that a positive stands above a negative, of whichever user.)
+    It is the probability that a positive of any user scores above a negative of any user (Mann and Whitney 1947).
     """
     order = np.argsort(negative)
     ends = [np.searchsorted(negative[order], positive, side) for side in ("left", "right")]
@@ -52,8 +51,11 @@ def auc(positive: np.ndarray, negative: np.ndarray) -> Callable[[np.ndarray], fl
 
 
 def reliability(confidence: np.ndarray, taken: np.ndarray) -> tuple[list[dict[str, float | None]], float]:
-    """Bins of equal width of P(Yes), each with its count, mean P(Yes) and share of taken items; and the expected
-    calibration error, the mean over answers of |mean P(Yes) - share| of their bin (Guo et al. 2017)."""
+    """Reliability bins and expected calibration error (Guo et al. 2017).
+
+    Bins of P(Yes) have equal width; each has its count, mean P(Yes) and share of taken items. The error is the mean over
+    answers of |mean P(Yes) - share| of their bin.
+    """
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
     counts, means, shares = (
         np.bincount(place, weights, BINS) for weights in (None, confidence, taken.astype(float))
@@ -132,8 +134,8 @@ def _preference(columns: dict[str, np.ndarray], rng: np.random.Generator) -> dic
 
 
 def _injection(columns: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, Any]:
-    """How far a title that gives orders moves P(Yes) of the same user and item: on average, and regardless of direction,
-    for items that the user did not take; on average for items taken.
+    """How much a title with an order changes P(Yes) of the same user and item. For items not taken: the mean change and
+    the mean absolute change. For items taken: the mean change.
     """
     asked = ~np.isnan(columns["yes_random_injected"])
     change, change_taken = (
@@ -154,7 +156,7 @@ _TASKS = {
 
 
 def _mean(values: np.ndarray, chosen: np.ndarray) -> Callable[[np.ndarray], float]:
-    """The mean of `values`, those of the `chosen` users, under weights of all users."""
+    """The weighted mean of `values`, one per `chosen` user, as a function of the weights of all users."""
     return lambda weights: _ratio(weights[chosen] @ values, weights[chosen].sum())
 
 
@@ -165,7 +167,7 @@ def _ratio(part: float, whole: float) -> float:
 def _intervals(
     statistics: list[Callable[[np.ndarray], float]], n: int, rng: np.random.Generator
 ) -> list[Figure]:
-    """Each statistic of n users and the ends of its interval, percentiles over resamples of the users (Efron 1979)."""
+    """Each statistic of n users with its percentile bootstrap interval, from resamples of the users (Efron 1979)."""
     if not n:
         return [NOTHING for _ in statistics]
     draws = np.empty((RESAMPLES, len(statistics)))

@@ -1,4 +1,4 @@
-"""What a tuned LLM is worth, measured on the users' validation items: each is asked about in Ray tasks."""
+"""The quality of a tuned LLM, measured in Ray tasks on the users' validation items."""
 
 import logging
 from dataclasses import dataclass
@@ -21,23 +21,24 @@ from longtail.workspace.place import Place
 log = logging.getLogger("longtail")
 
 RANKING = ("next_item", "id_list")
-"""The catalogue is ranked by the prompt of the first of them that is taught."""
+"""The first of these tasks that the section teaches gives the prompt for ranking the catalogue."""
 MEASURED = (*RANKING, "yes_no", "preference")
 MOST_USERS = 10_000
 RANKING_TOKENS = 10_000_000
-"""Where an item is written in several tokens every user costs the tokens of the whole catalogue: so many in all."""
+"""If items are written with several tokens, ranking costs all tokens of the catalogue per user; this is the limit for
+all users together."""
 USERS_PER_TASK = 512
 TASKS_AT_MOST = 8
 """Each task loads the model."""
 DRAWS = 64
-"""Tries to draw an item that a user did not take; one who took nearly all has none."""
+"""Tries to draw an item that a user did not take. A user who took nearly all items may get none."""
 INJECTED = 200
-"""Users who are asked about one item that they took and one that they did not, with such a title."""
+"""Users for whom hostile titles are measured: one item taken and one item not taken each."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What every task needs: which LLM is measured, over which catalogue, in which prompts."""
+    """What every Ray task needs: the LLM to measure, the catalogue and the settings of the prompts."""
 
     llm: Place
     items: pa.Table
@@ -53,7 +54,7 @@ class Setting:
 
     @property
     def ranking(self) -> str | None:
-        """None for a discriminator: it writes no items, and lists that it learns beside its answers only help these."""
+        """The task that ranks the catalogue. None for a discriminator: list tasks only help its answers."""
         if self.role == "discriminator":
             return None
         return next((task for task in RANKING if task in self.section.tasks), None)
@@ -62,10 +63,10 @@ class Setting:
 def measure_worth(
     role: Role, llm: Place, prepared: Prepared, section: Tuning, rendering: str, seed: int
 ) -> dict[str, Any]:
-    """How well the model of a Hugging Face folder predicts what users took next, as JSON can say it.
+    """How well the model of a Hugging Face folder predicts what users took next, as a JSON object.
 
-    Asked are users with a training and a validation item, at most MOST_USERS, drawn by seed. Only what the section
-    teaches is measured; `llm_metrics` says what of it. Needs a joined Ray; the driver holds the answer alone.
+    It asks about users with a training and a validation item, at most MOST_USERS, drawn by seed. Only tasks that the
+    section teaches are measured; `llm_metrics` defines the metrics. Ray must be connected; the driver holds only the result.
     """
     import ray
 
@@ -89,7 +90,7 @@ def measure_worth(
 
 
 def _memory(llm: Place) -> int:
-    """Bytes a task asks Ray for: bf16 weights in fp32 are twice the files. More than a node has would wait for ever."""
+    """Bytes a task requests: bf16 weights are twice the files in fp32. A request above a node's memory would never start."""
     import ray
 
     sizes = [llm.fs.get_file_info(file.path).size for file in llm.files(".safetensors")]
@@ -99,7 +100,10 @@ def _memory(llm: Place) -> int:
 
 
 def _draw(histories: Place, share: float, seed: int) -> pa.Table:
-    """Rows (lot, user, items: training part and validation item) of about `share` of a file's users that have both."""
+    """Rows (lot, user, items) for about `share` of a file's users with a training and a validation item.
+
+    items: the training history, then the validation item.
+    """
     table = histories.read_table(["user", "items", "train_end", "valid_end"])
     lots = _lots(table["user"].to_numpy(), seed)
     train_end, valid_end = table["train_end"].to_numpy(), table["valid_end"].to_numpy()
@@ -113,12 +117,12 @@ def _draw(histories: Place, share: float, seed: int) -> pa.Table:
 
 
 def _first(*drawn: pa.Table) -> pa.Table:
-    """At most MOST_USERS rows of `_draw`, by lot: any number of the first of them is a random sample."""
+    """At most MOST_USERS rows of `_draw`, by lot. The first n of them are a random sample for any n."""
     return pa.concat_tables(drawn).sort_by([("lot", "ascending"), ("user", "ascending")]).slice(0, MOST_USERS)
 
 
 def _lots(users: np.ndarray, seed: int) -> np.ndarray:
-    """A random uint64 of each user that depends on seed and user alone (splitmix64; Steele, Lea, Flood 2014)."""
+    """A random uint64 for each user that depends only on seed and user (splitmix64; Steele, Lea, Flood 2014)."""
     value = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     value += np.uint64((seed + 1) * 0xD1342543DE82EF95 % 2**64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
@@ -127,7 +131,7 @@ def _lots(users: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _measure(setting: Setting, users: pa.Table, part: int, parts: int) -> pa.Table:
-    """Every parts-th user of `users` from the part-th on: one row each, columns as `llm_metrics` reads them."""
+    """Every parts-th user of `users` from the part-th on: one row each, with the columns that `llm_metrics` reads."""
     place = np.arange(part, users.num_rows, parts)
     rows = users.take(pa.array(place))
     llm = Likelihood.open(setting.llm)
@@ -154,15 +158,15 @@ def _measure(setting: Setting, users: pa.Table, part: int, parts: int) -> pa.Tab
 
 
 def _rankable(prompts: Prompts) -> int:
-    """How many users the catalogue can be ranked for."""
+    """For how many users the catalogue is ranked."""
     items = prompts.items
     return MOST_USERS if one_token(prompts) else RANKING_TOKENS // len(items.tokens)
 
 
 def _not_taken(taken: list[np.ndarray], users: list[int], setting: Setting) -> tuple[np.ndarray, np.ndarray]:
-    """For each user one item at random and one as popular items are drawn, NO_ITEM where none was found.
+    """For each user, one item drawn uniformly and one drawn by popularity; NO_ITEM if none was found.
 
-    None of them is in the training part or is the validation item: a pair of an item with itself says nothing.
+    Neither is in the training history or is the validation item: comparing an item with itself would measure nothing.
     """
     counts = setting.items["train_count"].to_numpy().astype(np.float64)
     kinds = [np.arange(1.0, len(counts) + 1), np.cumsum(counts)]
@@ -171,7 +175,7 @@ def _not_taken(taken: list[np.ndarray], users: list[int], setting: Setting) -> t
         rng = np.random.default_rng((setting.seed, user))
         for column, sums in enumerate(kinds):
             found = np.searchsorted(sums, rng.random(DRAWS) * sums[-1], side="right")
-            # Where no item has any interaction the search runs past the end.
+            # If no item has an interaction, the search runs past the end.
             free = found[(found < len(sums)) & ~np.isin(found, items)]
             if len(free):
                 drawn[row, column] = free[0]
