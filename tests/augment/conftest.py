@@ -1,4 +1,4 @@
-"""The catalogue that the tests of the LLM room use, too; and rows of answers as the engines leave them."""
+"""A catalogue, which the tests of `llm` use too, and rows of answers as the engines give them."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ __all__ = ["catalogue"]
 
 
 def answers(rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows of `schema.ANSWERS`; what a row does not name is null, of proposals too."""
+    """Rows of `schema.ANSWERS`. Fields that a row or a proposal does not give are null."""
     blank = dict.fromkeys(ANSWERS.names)
     return pa.Table.from_pylist([blank | {"user": place} | row for place, row in enumerate(rows)], ANSWERS)
 
 
 def answered(rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows of `schema.REQUESTS` with what `longtail.llm.vllm_pool.ask` adds, and `proposals` where a row names them."""
+    """Rows of `schema.REQUESTS` with the columns of `longtail.llm.vllm_pool.ask`, and `proposals` if a row has them."""
     lists = ("history", "held_out", "shown", "prompts", "options")
     blank = dict.fromkeys(lists, []) | {"error": None, "answers": [], "seconds": 0.0}
     blank |= {"prompt_tokens": 0, "output_tokens": 0}

@@ -1,5 +1,5 @@
-"""The pipeline's own parts: a request is known by everything that its answer depends on and by nothing else, and sums are
-those of the answers."""
+"""Parts of the pipeline: the id of a request depends on everything that determines its answer and on nothing else, and sums
+are those of the answers."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ question = st.tuples(prompts, numbers, numbers)
 
 @dataclass(frozen=True)
 class Fixed:
-    """A strategy that asks everybody the same."""
+    """A strategy that asks the same about every user."""
 
     asked: Any
 
@@ -35,7 +35,7 @@ class Fixed:
 
 
 class Throws:
-    """A strategy that shows what its random numbers are."""
+    """A strategy that shows its random numbers."""
 
     def ask(self, user: int, history: np.ndarray, rng: np.random.Generator) -> list[Asked]:
         return [Asked([history], rng.integers(0, 1000, 3))]
@@ -67,7 +67,7 @@ def the_id(
 
 @given(one=question, other=question)
 def test_an_id_depends_on_the_prompts_and_the_options_alone(one, other):
-    """What is shown is read from the data of the day: a candidate's code may be another one tomorrow."""
+    """Not on the shown items: the code of a candidate may change with the data."""
     same = (one[0], one[2]) == (other[0], other[2])
     assert (the_id(one) == the_id(other)) == same
 
@@ -79,7 +79,7 @@ def test_an_id_knows_nothing_of_held_out_items_and_of_what_the_prompt_leaves_out
 
 
 def test_a_user_whose_code_moves_is_asked_the_same():
-    """Users before it in the order of ids are new. Failed before: the code was part of the id."""
+    """New users come before it in the order of ids. Failed before: the code was part of the request's id."""
     own, moved = (histories([user], [[1, 2]], [[7]]) for user in (3, 4))
     moved = moved.set_column(1, "user_id", own["user_id"])
     asked = Fixed(([[1, 2]], [3], [4]))
@@ -117,7 +117,7 @@ def test_another_seed_draws_others():
 
 @given(n_users=st.integers(1, 50), count=st.integers(1, 60), seed=st.integers(0, 9))
 def test_as_many_users_are_drawn_and_more_of_them_are_the_same_and_others(n_users, count, seed):
-    """Who asks about more users later does not ask again about those of before."""
+    """If more users are asked about later, the earlier users are among them and are not asked about again."""
     drawn, more = (_drawn(seed, n_users, number) for number in (count, count + 5))
     assert drawn.sum() == min(n_users, count) and (more | ~drawn).all()
 

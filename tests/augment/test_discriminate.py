@@ -1,5 +1,5 @@
-"""Discrimination: each open proposal is asked about once, whatever else is open later, and P(Yes) comes back to its place;
-what the strategy's LLM cost and what the discriminator cost stay apart."""
+"""Discrimination: each open proposal is asked about once, even if others are open later, and gets its own P(Yes). The cost
+of the strategy's LLM and the cost of the discriminator are counted separately."""
 
 import math
 from pathlib import Path
@@ -41,7 +41,7 @@ def place_of(path: Path) -> Place:
 
 
 def drafts(read: list[list[tuple[int, str | None]]], first_user: int = 0) -> pa.Table:
-    """Rows as a strategy leaves them: the LLM answered and its proposals are read."""
+    """Rows after a strategy has read the answers: they have proposals."""
     return answered(
         [
             {
@@ -60,7 +60,7 @@ def drafts(read: list[list[tuple[int, str | None]]], first_user: int = 0) -> pa.
 
 
 def judged(asked: pa.Table, failing: int) -> pa.Table:
-    """What the discriminator's engine makes of it: P(Yes) tells by its value which prompt was asked; one row may fail."""
+    """The answers of the discriminator's engine. The value of P(Yes) shows which prompt was asked; one row may fail."""
     columns: dict[str, list] = {
         "answers": [],
         "prompt_tokens": [],
@@ -97,7 +97,7 @@ def logprobs(prompt: list[int]) -> list[float]:
 
 
 def kept(asked: pa.Table, place: Place, failing: int = -1) -> Heard:
-    """What is known once the engine has answered."""
+    """The known answers after the engine has answered."""
     table = judged(asked, failing)
     assert keep(table, place) is table
     return heard_in(place)
@@ -139,7 +139,7 @@ def prompt_of(judging: Judging, user: int, item: int) -> list[int]:
 def test_what_was_asked_is_not_asked_again_whatever_is_open_later(
     tmp_path_factory, judging, read, later, failing
 ):
-    """Another grounding, another split: only what is new is put to it. A rejected question was answered, too."""
+    """After a change of grounding or split only new questions are asked. A rejected question counts as answered."""
     place = place_of(tmp_path_factory.mktemp("heard"))
     heard = kept(unheard(drafts(read), judging, NOTHING_HEARD), place, failing)
     waiting = finished(drafts(later), "next_item", judging, heard)
@@ -166,7 +166,7 @@ def test_a_question_is_known_by_the_llm_the_user_and_the_prompt(judging):
 
 
 def test_a_question_that_two_files_hold_is_heard_once(judging, folder):
-    """A task that was repeated with another batch."""
+    """This happens if a task is repeated with another batch."""
     kept(unheard(drafts([[(3, None)], [(4, None)]]), judging, NOTHING_HEARD), folder)
     heard = kept(unheard(drafts([[(3, None)], []]), judging, NOTHING_HEARD), folder)
     assert len(folder.files(".parquet")) == 2 and len(heard.ids) == 2
@@ -174,7 +174,7 @@ def test_a_question_that_two_files_hold_is_heard_once(judging, folder):
 
 @given(read=st.lists(proposals, min_size=3, max_size=5))
 def test_a_slice_is_finished_as_the_whole(tmp_path_factory, judging, read):
-    """Ray Data hands out slices of blocks."""
+    """Ray Data passes slices of blocks, whose arrays have an offset."""
     cut = 1, len(read) - 2
     asked = unheard(drafts(read), judging, NOTHING_HEARD)
     assert unheard(drafts(read).slice(*cut), judging, NOTHING_HEARD).equals(asked.slice(*cut))

@@ -1,4 +1,4 @@
-"""The stage fuse: every strategy's training set, and beside it the control that copies all but the LLM."""
+"""The stage fuse: the training set of every strategy, and its control, which copies everything but the LLM."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ CONTROLS = {
 
 
 def said(strategy: str) -> list[dict]:
-    """Rows of answers; every third user was not asked, or said nothing that can be used."""
+    """Rows of answers. Every third user was not asked about, or has no usable answer."""
     rows = []
     for user in range(N_USERS):
         free = [item for item in range(COLD) if item not in LOG[user] + LATER[user]]
@@ -97,7 +97,7 @@ def test_a_control_adds_as_many_to_everybody_and_none_of_them_is_known_or_held_o
 
 @pytest.mark.parametrize("variant", ["pairs", "cold_pairs"])
 def test_a_coin_is_tossed_about_the_pairs_of_its_own_strategy(fused, variant):
-    """`pairs` was held against the coin of `cold_pairs`: other pairs, of other users, with other weights."""
+    """Failed before: the control of `pairs` used the pairs of `cold_pairs`, with their users and weights."""
     _, ws = fused
     own, coin = preferred(ws, variant), preferred(ws, VARIANTS[variant].control)
     assert len(own) == 3 * sum(user % 3 < 2 for user in range(N_USERS))
@@ -110,7 +110,7 @@ def test_a_coin_is_tossed_about_the_pairs_of_its_own_strategy(fused, variant):
 
 
 def test_what_a_control_is_made_of_is_in_its_fingerprint(fused):
-    """Another ItemCF makes the controls that ItemCF makes anew, and nothing else."""
+    """A changed ItemCF makes only the controls that use ItemCF again."""
     recipe, ws = fused
     before = {name: read_manifest(ws / f"fused/{name}") for name in recipe.variants}
     fuse(Recipe.model_validate(recipe.model_dump() | {"recommenders": {"itemcf": {"recency": 0.5}}}), ws)

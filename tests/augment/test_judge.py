@@ -1,5 +1,5 @@
-"""The judge: every open proposal gets exactly one outcome, the best of a user are accepted; and no judgement is final,
-as a sweep judges the same answers again."""
+"""The judge: every open proposal gets exactly one outcome, and the best of a user are accepted. The same answers can be
+judged again, as a sweep does."""
 
 from collections import Counter
 
@@ -20,7 +20,7 @@ from tests.recommenders.conftest import clusters
 
 N_ITEMS = 20
 RARE = np.arange(N_ITEMS) < 10
-# Halves and quarters: exact in float32, and often equal.
+# Multiples of 1/4 are exact in float32 and often equal.
 score = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]))
 open_proposal = st.fixed_dictionaries(
     {
@@ -68,7 +68,7 @@ def blended(row: list[dict], settings: Judge, names: tuple[str, ...] = SCORES) -
 
 
 def best(scores: list[float], rare: list[bool], keep: int, tail_share: float) -> set[int]:
-    """Places that are taken: seats for rare ones first, then whoever is best."""
+    """Indices of the accepted proposals: first the seats for rare items, then the best of the others."""
     possible = [place for place in range(len(scores)) if scores[place] > -np.inf]
     order = sorted(possible, key=lambda place: (-scores[place], place))
     seated = [place for place in order if rare[place]][: round(keep * tail_share)]
@@ -108,7 +108,7 @@ def test_a_judgement_can_be_judged_again(rows, settings, others):
 
 @given(rows=table, settings=judges)
 def test_a_slice_is_judged_as_the_whole(rows, settings):
-    """Ray Data hands out slices of blocks."""
+    """Ray Data passes slices of blocks, whose arrays have an offset."""
     padded = of([[{"item": 3, "likelihood": 1.0}], *rows, [{"item": 4, "likelihood": 1.0}]])
     assert outcomes(judge(padded, settings, RARE).slice(1, len(rows))) == outcomes(
         judge(padded.slice(1, len(rows)), settings, RARE)
@@ -196,7 +196,7 @@ def test_rankings_are_all_candidates_of_a_user_best_first(rows, settings):
 
 
 def test_nobody_knows_what_is_held_out_when_a_list_is_served():
-    """The list of a user is the same whether a proposal of it happens to be the test item or not."""
+    """The list of a user is the same whether or not one of its proposals is the test item."""
     open_one, held_out = (
         [{"item": 3, "outcome": outcome, "likelihood": 0.5}] for outcome in (None, HELD_OUT)
     )

@@ -1,5 +1,5 @@
-"""The ledger: a request is answered once, whatever was cut off, written twice, or asked by another recipe; what was said is
-kept as it was said, and what another Longtail wrote is not misread.
+"""The ledger: a request has one answer, even after a stopped run, a repeated write, or the same question of another recipe.
+Answers are kept unchanged. A ledger of another version of Longtail is refused, not misread.
 """
 
 import shutil
@@ -45,12 +45,12 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def name(number: int) -> str:
-    """Request ids use all 64 bits."""
+    """A request id; the ids use all 64 bits."""
     return f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}"
 
 
 def said(number: int) -> list[dict]:
-    """Words that tell which request they answer."""
+    """An answer that shows which request it belongs to."""
     one = {
         "written": [number],
         "written_logprobs": [-0.5],
@@ -61,7 +61,7 @@ def said(number: int) -> list[dict]:
 
 
 def rows(numbers: list[int], error: str | None = None) -> pa.Table:
-    """Answered requests; WORDS and a column more, as they come from an engine."""
+    """Answered requests: the columns of WORDS and one more, as an engine gives them."""
     whole = [{"request_id": name(one), "answers": said(one), "seconds": one / 4} for one in numbers]
     costs = {"prompt_tokens": 3, "output_tokens": 1, "error": error}
     table = pa.Table.from_pylist([costs | row for row in whole], WORDS)
@@ -76,7 +76,7 @@ def wanted(numbers: list[int]):
 
 
 def found(dataset) -> list[dict]:
-    """What was read, in the order of users; every row with its own words."""
+    """The rows that were read, in the order of users; checks that each row has its own words."""
     read = [row for batch in dataset.iter_batches(batch_format="pyarrow") for row in batch.to_pylist()]
     for row in read:
         assert row["answers"] == said(row["user"]) and row["seconds"] == row["user"] / 4
@@ -84,7 +84,7 @@ def found(dataset) -> list[dict]:
 
 
 def left_of(ledger: Ledger, numbers: list[int]) -> list[int]:
-    """The numbers that would be asked."""
+    """The numbers of the requests that would be asked."""
     left, count = ledger.left(ids_of(wanted(numbers)))
     table = pa.table({"request_id": list(map(name, numbers)), "user": numbers})
     still = unanswered(table, [left])["user"].to_pylist()
@@ -109,7 +109,7 @@ def test_what_goes_on_is_what_came(ledger):
 
 
 def test_an_answer_with_an_error_is_an_answer(ledger):
-    """What the engine rejected once it would reject again."""
+    """The engine would reject the same request again."""
     _kept(rows([1], error="too long"), ledger.place)
     assert left_of(ledger, [1, 2]) == [2]
 
@@ -124,7 +124,7 @@ def test_a_file_that_was_cut_off_counts_as_nothing(ledger):
 
 
 def test_other_recipes_answers_are_not_read(ledger):
-    """A ledger may be shared: of two recipes that ask about different users, each reads its own."""
+    """Recipes may share a ledger. If two ask about different users, each reads only its own answers."""
     _kept(rows([0, 1, 2]), ledger.place)
     _kept(rows([3, 4]), ledger.place)
     assert left_of(ledger, [1, 4]) == [] and found(ledger.read(wanted([4, 1]))) == [1, 4]
@@ -136,7 +136,7 @@ def test_other_recipes_answers_are_not_read(ledger):
     count=st.integers(1, 16),
 )
 def test_each_request_is_read_once_however_often_it_was_written(tmp_path_factory, files, asked, count):
-    """A writer that was lost after its file had its name is run again, with other batches perhaps. Rows keep their order."""
+    """A writer may be lost after its file is complete; it runs again, maybe with other batches. Rows keep their order."""
     import ray
 
     place = Place(pafs.LocalFileSystem(), str(tmp_path_factory.mktemp("ledger")))
@@ -162,7 +162,7 @@ def test_a_task_that_is_repeated_leaves_one_file(ledger):
 
 
 def test_words_are_kept_to_the_last_bit(ledger):
-    """Figures of today shall not depend on whether an answer is fresh or read."""
+    """Results must not depend on whether an answer is new or was read from the ledger."""
     rng = np.random.default_rng(3)
     one = {
         "written": rng.integers(0, 2**31, 5).tolist(),
@@ -198,7 +198,7 @@ content = st.tuples(
 
 @given(one=content, other=content)
 def test_an_id_depends_on_llm_user_each_prompt_and_each_option(one, other):
-    """Also on where one of them ends and the next begins."""
+    """It also depends on where one of them ends and the next begins."""
 
     def known(salt: str, user: str, prompts: list[list[int]], options: list[int]) -> bytes:
         written = [np.array(prompt, np.int32) for prompt in prompts]
@@ -208,7 +208,7 @@ def test_an_id_depends_on_llm_user_each_prompt_and_each_option(one, other):
 
 
 def test_a_ledger_of_verdicts_is_refused_before_any_work(tmp_path, monkeypatch):
-    """What older versions left: rows of ANSWERS without a mark. Failed before: such a ledger was read, verdicts and all."""
+    """Older versions wrote rows of ANSWERS and no format file. Failed before: such a ledger was read, with its outcomes."""
     ws = Workspace(str(tmp_path / "run"))
     row = {"request_id": name(1), "user": 1, "proposals": [{"item": 3, "outcome": "accepted"}]}
     (ws / "ledger/next_item/0123456789abcdef/a.parquet").write_table(answers([row]))

@@ -1,4 +1,4 @@
-"""A hash of an LLM's content: each byte of weights and tokenizer counts, and nothing else that lies beside them."""
+"""The hash of an LLM's content: it depends on each byte of the weights and the tokenizer, and on no other file."""
 
 from pathlib import Path
 

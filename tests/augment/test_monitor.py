@@ -1,4 +1,4 @@
-"""Progress: speed, cost and time left are those of the pipeline, and it stops where nothing useful comes."""
+"""Progress: speed, cost and time left are those of the pipeline, and a run stops if its answers are useless."""
 
 import logging
 
@@ -45,7 +45,7 @@ def test_one_bad_file_among_many_good_ones_does_not_stop_it():
 
 
 def test_figures_are_measured_from_the_first_answers_on(monkeypatch, caplog):
-    """Ten minutes of start-up say nothing of how long the rest takes."""
+    """Ten minutes of start-up must not count in the estimate of the time left."""
     now = [0.0]
     monkeypatch.setattr("longtail.augment.monitor.time.monotonic", lambda: now[0])
     one = progress(total=10_000)

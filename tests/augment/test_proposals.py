@@ -1,4 +1,4 @@
-"""Proposals: every one has one outcome, marked in the order of the rules; flat arrays do what a loop over rows would do."""
+"""Proposals: each has one outcome, set in the order of the rules. Flat arrays give the same result as a loop over rows."""
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +40,7 @@ def outcomes(found: Proposals, n_rows: int) -> list[list[str | None]]:
 
 @given(data=st.data(), rows=rows_of_items)
 def test_settled_equals_a_loop(data, rows):
-    """A repeated item is a duplicate whatever else it is; what was taken comes before what is held out."""
+    """A repeated item is always a duplicate. The rule for items already seen comes before the one for held-out items."""
     n = len(rows)
     histories, held_out = (data.draw(st.lists(known, min_size=n, max_size=n)) for _ in range(2))
     expected = []
@@ -100,7 +100,7 @@ def test_places_count_within_a_row(rows, bits):
 
 @given(rows=rows_of_items, bits=st.integers(0, 2**30 - 1), order=st.permutations(OUTCOMES))
 def test_an_outcome_is_final(rows, bits, order):
-    """Whatever is marked later changes no outcome that is there: counts add up by construction."""
+    """A later mark never changes an existing outcome, so the counts always add up."""
     found = opened(rows)
     which = np.array([bool(bits >> place & 1) for place in range(len(found.rows))], bool)
     first = found.marked(which, order[0])

@@ -1,4 +1,4 @@
-"""Old words, read anew: by a better grounding, with a new item. Nobody is asked, for no LLM is there that could answer."""
+"""Old answers are read again, with a better grounding or a new item. No LLM is asked: there is none in these tests."""
 
 import tempfile
 
@@ -29,7 +29,7 @@ RECIPE = Recipe.model_validate(
 
 
 class Literal(Grounder):
-    """Yesterday's: a title counts if it is written letter by letter."""
+    """The old grounding: a title counts only if it is written exactly."""
 
     def _titles(self, texts: list[str]) -> np.ndarray:
         return np.array([self._exact.get(text.strip(), NOTHING) for text in texts], np.int32)
@@ -37,7 +37,7 @@ class Literal(Grounder):
 
 @pytest.fixture
 def ws(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A store, and the tokenizer of a generator."""
+    """A data set, and the tokenizer of a generator."""
     ws = Workspace(str(tmp_path_factory.mktemp("run")))
     prepare(RECIPE, ws)
     tokenizer = build_tokenizer(Prepared(ws).items, "title")
@@ -48,7 +48,7 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def answer(ws: Workspace, asking: Asking) -> dict[int, int]:
-    """Every user is told the title of an item that they do not know, in capitals; by user the item."""
+    """Writes an answer for every user: a title in capitals that is new to the user. Returns the item of each user."""
     rows = asking.requests().take_all()
     titles, rng = Prepared(ws).items["title"].to_pylist(), np.random.default_rng(1)
     known = {row["user"]: {*row["history"], *row["held_out"]} for row in rows}
@@ -66,7 +66,7 @@ def answer(ws: Workspace, asking: Asking) -> dict[int, int]:
 
 
 def published(ws: Workspace, asking: Asking, name: str) -> dict[int, list[tuple[int | None, str]]]:
-    """By user item and outcome of every proposal."""
+    """For each user, the item and the outcome of every proposal."""
     draft = ws / name
     counts = asking.publish(draft)
     rows = (draft / "answers").read_table().to_pylist()
@@ -77,7 +77,7 @@ def published(ws: Workspace, asking: Asking, name: str) -> dict[int, list[tuple[
 
 
 def test_a_better_grounding_reads_more_in_old_answers(ws: Workspace) -> None:
-    """Failed before: what an answer names was decided on the day on which it came, and for good."""
+    """Failed before: the items of an answer were fixed when it came."""
     import ray
 
     asking = Asking(RECIPE, ws, RECIPE.augment[0], Prepared(ws))
@@ -93,7 +93,7 @@ def test_a_better_grounding_reads_more_in_old_answers(ws: Workspace) -> None:
 
 
 def test_an_item_that_came_into_the_catalogue_is_found_in_old_answers(ws: Workspace) -> None:
-    """Its title was no item's yesterday. Failed before: the whole catalogue was part of every request's id."""
+    """Its title named no item before. Failed before: the whole catalogue was part of every request's id."""
     asking = Asking(RECIPE, ws, RECIPE.augment[0], Prepared(ws))
     told = answer(ws, asking)
     prepared = Prepared(ws)

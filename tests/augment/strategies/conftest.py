@@ -1,4 +1,4 @@
-"""A small store to ask about, and answers of an engine made by hand: what an engine returns is data."""
+"""A small data set to ask about, and hand-made answers of an engine, so that no LLM is needed."""
 
 from functools import cache
 from typing import Any
@@ -52,7 +52,7 @@ def catalogue_of(rendering: str) -> Catalogue:
 
 
 def hints_of(train: list[list[int]]) -> Hints:
-    """What `build_hints` makes of these training histories."""
+    """The hints of `build_hints` from these training histories."""
     log = interactions(train, N_ITEMS)
     similarity = ItemCF("itemcf", ItemCFSection()).fit(log).similarity
     return Hints(log.indptr, log.items, log.matrix.T.tocsr(), similarity)
@@ -61,7 +61,7 @@ def hints_of(train: list[list[int]]) -> Hints:
 def strategy_of(
     section: StrategySection, rendering: str, hints: Hints | None = None, prompts: Prompts | None = None
 ) -> Strategy:
-    """As a run builds it, but without a workspace."""
+    """Built as in a run, but without a workspace."""
     tools = Tools(
         prompts or prompts_of(rendering), catalogue_of(rendering), lambda recommender: lambda: hints
     )
@@ -69,7 +69,7 @@ def strategy_of(
 
 
 def histories(train: list[list[int]], held_out: list[list[int]]) -> pa.Table:
-    """Rows of `schema.HISTORIES`, one per user; the last of what is held out is the test item."""
+    """Rows of `schema.HISTORIES`, one per user; the last held-out item is the test item."""
     rows = [
         {
             "user": user,
@@ -113,14 +113,14 @@ def written(tokens: Any, probability: float = 0.5) -> dict[str, list[Any]]:
 
 
 def listed(rendering: str, items: list[int], end: bool = True) -> np.ndarray:
-    """The tokens of a list of items, as an LLM writes them."""
+    """The tokens that an LLM writes for a list of items."""
     prompts = prompts_of(rendering)
     pieces = [prompts.items.of(item) for item in items]
     return np.concatenate([*pieces, [prompts.end] if end else []]).astype(np.int32)
 
 
 def answered(rows: pa.Table, said: list[list[dict[str, list[Any]]] | None]) -> pa.Table:
-    """Requests with what an engine says to each of their prompts; None where it rejects the row."""
+    """Requests with the answers of an engine to each of their prompts. None: the engine rejects the row."""
     columns = {
         "answers": pa.array([own or [] for own in said], pa.list_(ANSWER)),
         "error": pa.array(["rejected" if own is None else None for own in said], pa.string()),
@@ -132,7 +132,7 @@ def answered(rows: pa.Table, said: list[list[dict[str, list[Any]]] | None]) -> p
 
 
 def proposals(strategy: Strategy, answers: pa.Table) -> list[list[dict[str, Any]]]:
-    """What a strategy reads, row by row, as the pipeline keeps it."""
+    """The proposals that a strategy reads, row by row, as the pipeline stores them."""
     column = strategy.read(answers).column(len(answers))
     column.validate(full=True)
     return column.to_pylist()

@@ -1,4 +1,4 @@
-"""Sampled lists: another order of the history each, the end ends them, no more is added than the recipe's share."""
+"""Sampled lists: each has a different order of the history, stops at the end token, and adds at most the recipe's share."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,8 @@ def test_each_list_is_asked_with_another_order_of_the_whole_history():
     orders = [tuple(order[order >= 0].tolist()) for order in orders]
     assert len(set(orders)) == 4 and all(sorted(order) == history for order in orders)
     assert len({row["request_id"] for row in rows}) == 4
-    assert (strategy.sampling.temperature, strategy.sampling.top_p) == (0.8, 0.9)  # papers 3.4
+    # LLM4IDRec (2411.02041), the authors' code.
+    assert (strategy.sampling.temperature, strategy.sampling.top_p) == (0.8, 0.9)
 
 
 def test_a_short_history_is_not_asked_about_twice_in_the_same_order():
@@ -45,7 +46,7 @@ def test_a_short_history_is_not_asked_about_twice_in_the_same_order():
     length=st.integers(1, 12),
 )
 def test_reading_equals_the_rule_token_by_token(tokens, share, lists, length):
-    """The brute-force twin. A token is an item, -1 the end of the list, -2 or beyond the catalogue something else."""
+    """Compared with brute force. A token is an item; -1 is the end of the list; -2 or beyond the catalogue is no item."""
     strategy = strategy_of(IdListSection(lists=lists, length=length, share=share), "token")
     history, held_out = [0, 1, 2, 3, 4], [5, 6]
     rows = asked(strategy, [history], [held_out])

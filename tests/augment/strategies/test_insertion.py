@@ -1,4 +1,4 @@
-"""Insertion: one of the candidates at most, the likeliest, and none in its stead where that one is held out."""
+"""Insertion: only the likeliest candidate is accepted. If it is held out, no other replaces it."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_candidates_are_unseen_warm_items_and_the_options_of_what_comes_next():
     held_out=st.sets(st.integers(0, 5)),
 )
 def test_the_likeliest_candidate_alone_is_accepted(probabilities, held_out):
-    """The brute-force twin; an LLM puts most of its probability on other tokens."""
+    """Compared with brute force. The LLM gives most of its probability to other tokens, as a real one does."""
     strategy = strategy_of(InsertionSection(candidates=6), "token")
     shown = asked(strategy, TRAIN)["shown"][0].as_py()
     rows = asked(strategy, TRAIN, [[shown[place] for place in held_out], []])
@@ -81,7 +81,7 @@ def test_an_id_outside_the_catalogue_is_counted_as_such():
 
 
 def test_a_ranking_is_asked_without_a_recommenders_hint():
-    """A heading with nothing under it was never taught."""
+    """Tuning has no prompts with a heading for hints and nothing under it."""
     strategy, prompts = strategy_of(InsertionSection(candidates=4), "title"), prompts_of("title")
     prompt = asked(strategy, TRAIN)["prompts"][0].as_py()[0]
     text = prompts.tokenizer.decode(prompt)

@@ -1,4 +1,4 @@
-"""Strategy next_item: the likeliest tokens are proposals, seats are given in order, lists are read item by item."""
+"""Strategy next_item: the likeliest tokens are proposals, seats are filled in order, lists are read item by item."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_the_likeliest_tokens_are_proposals_and_the_first_that_can_be_judged_sta
 
 def test_reserved_seats_are_for_rare_items_and_come_after_the_others():
     strategy = strategy_of(NextItemSection(proposals=4, tail_share=0.5), "token")
-    items = np.array([0, 1, 2, 12, 3, 25, 13])  # 12 to 23 are long-tail, those behind them cold
+    items = np.array([0, 1, 2, 12, 3, 25, 13])  # 12 to 23 are long-tail, those after them cold
     said = options(catalogue_of("token").tokens(items), 0.5 ** np.arange(1.0, 8.0))
     (row,) = proposals(strategy, answered(asked(strategy, [[9]]), [[said]]))
     assert [one["item"] for one in row if one["outcome"] is None] == [0, 1, 12, 25]

@@ -1,7 +1,8 @@
-"""No prompt of any strategy depends on anybody's held-out items, and none of them is ever accepted.
+"""No prompt of any strategy depends on the held-out items of any user, and no held-out item is ever accepted.
 
-A published critique found Llama4Rec's targets in its prompts (papers 2.3). So here the held-out items of all users are
-replaced, the recommender and the similar users are computed anew, and every byte that is asked must be the same.
+RecRankerEval (2507.05880, abstract) found ground truth in the pointwise prompts of RecRanker, Llama4Rec's sister method. So
+these tests replace the held-out items of all users and compute the recommender and the similar users again. Every byte of
+every prompt must stay the same.
 """
 
 from pathlib import Path
@@ -62,13 +63,13 @@ every_section = pytest.mark.parametrize("name", SECTIONS)
 
 
 def later(train: list[list[int]], seed: int) -> list[list[int]]:
-    """Two held-out items for each user, none of them taken before."""
+    """Two held-out items for each user that are not in the training history."""
     rng = np.random.default_rng(seed)
     return [rng.choice(np.setdiff1d(np.arange(N_ITEMS), own), 2, replace=False).tolist() for own in train]
 
 
 def published_hints(table: pa.Table) -> Hints:
-    """The recommender and the similar users as a run computes them: from files that hold the held-out items too."""
+    """The recommender and the similar users, computed as in a run: from files that also contain the held-out items."""
     with TemporaryDirectory() as folder:
         data = Workspace(str(Path(folder))) / "data"
         (data / "histories/a.parquet").write_table(table)
@@ -95,7 +96,7 @@ def test_other_held_out_items_of_all_users_change_no_byte_that_is_asked(name, re
 @settings(max_examples=25)
 @given(train=LOGS, seed=st.integers(0, 999))
 def test_whatever_is_answered_nothing_held_out_or_seen_is_accepted(name, rendering, train, seed):
-    """And every proposal has one outcome, but for those that a judge is still to decide."""
+    """Also, every proposal has one outcome, except those that are still open for a judge."""
     rng, held_out = np.random.default_rng(seed), later(train, seed)
     strategy = strategy_of(SECTIONS[name], rendering, hints_of(train) if name in HINTED else None)
     rows = requests(histories(train, held_out), strategy, "salt", 7)
@@ -114,7 +115,7 @@ def test_whatever_is_answered_nothing_held_out_or_seen_is_accepted(name, renderi
 
 
 def said(strategy: Strategy, rendering: str, row: dict, rng: np.random.Generator) -> list[dict] | None:
-    """Anything that an engine could answer to the questions of a row; one in eight is rejected."""
+    """Random answers that an engine could give to the questions of a row. It rejects one row in eight."""
     if rng.random() < 0.125:
         return None
     if strategy.sampling.top:

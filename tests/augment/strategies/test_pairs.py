@@ -1,4 +1,4 @@
-"""Pairs: both orders are asked, each pair has one outcome, and which order comes first changes nothing."""
+"""Pairs: both orders are asked, each pair has one outcome, and the order of the two questions changes nothing."""
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +33,7 @@ def rows_of(pairs: int, held_out: list[int] | None = None):
 
 
 def letters(said: list[tuple[float, float]]) -> list[dict]:
-    """P(A) of the first and of the second order of each pair -> what the engine says."""
+    """P(A) in the first and in the second order of each pair -> the answers of the engine."""
     prompts = prompts_of("token")
     return [options([prompts.a, prompts.b], [p, 1 - p]) for pair in said for p in pair]
 
@@ -53,7 +53,7 @@ def test_each_pair_is_asked_in_both_orders_about_different_unseen_items():
 @settings(max_examples=100)
 @given(said=ANSWERED, known=st.sets(st.integers(0, 5), max_size=2))
 def test_reading_equals_the_rule_pair_by_pair(said, known):
-    """The brute-force twin. known: places of shown items that are held out."""
+    """Compared with brute force. known: indices of shown items that are held out."""
     strategy, rows = rows_of(pairs=3)
     shown = rows["shown"][0].as_py()
     held_out = [shown[place] for place in known]
@@ -63,7 +63,7 @@ def test_reading_equals_the_rule_pair_by_pair(said, known):
     for place, (first, second) in enumerate(said):
         a, b = shown[2 * place : 2 * place + 2]
         for_a = (first + 1 - second) / 2
-        assume(min(abs(for_a - 0.5), abs(first - 0.5), abs(second - 0.5)) > 1e-6)  # no tie, to rounding
+        assume(min(abs(for_a - 0.5), abs(first - 0.5), abs(second - 0.5)) > 1e-6)  # no tie, even if rounded
         outcome = ACCEPTED if (first > 0.5) == (second < 0.5) else UNDECIDED
         if {a, b} & set(held_out):
             outcome = HELD_OUT

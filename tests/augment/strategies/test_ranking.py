@@ -1,4 +1,4 @@
-"""Rankings: all of the recommender's best items in the LLM's order, held-out ones too; no list where none is ranked."""
+"""Rankings: all of the recommender's best items in the LLM's order, also held-out ones. If none is ranked, no list."""
 
 import numpy as np
 import pytest
@@ -90,7 +90,7 @@ def test_pointwise_ranks_by_the_probability_of_yes(probabilities):
     held=st.integers(0, 4),
 )
 def test_a_written_list_comes_first_and_the_rest_follows_the_recommender(rendering, names, held):
-    """The brute-force twin. names: places among the candidates; -1 and 5 stand for an item that was not shown."""
+    """Compared with brute force. names: indices of candidates; -1 and 5 mean an item that was not shown."""
     strategy, rows = rows_of(rendering)
     shown = rows["shown"][0].as_py()
     strange = next(item for item in range(N_ITEMS) if item not in shown)
@@ -111,7 +111,7 @@ def test_a_written_list_comes_first_and_the_rest_follows_the_recommender(renderi
 
 @pytest.mark.parametrize("rendering", ["token", "title"])
 def test_the_published_list_is_this_order_with_what_is_held_out(rendering):
-    """Agreement is null here, and the list of a user must still be the LLM's."""
+    """Agreement is null here, and the list of a user must still be in the LLM's order."""
     strategy, rows = rows_of(rendering)
     shown = rows["shown"][0].as_py()
     strategy, rows = rows_of(rendering, held_out=[shown[1]])

@@ -1,4 +1,4 @@
-"""Screening: each of the latest interactions is asked for without itself, and kept or rejected by P(Yes)."""
+"""Screening: the prompt about an interaction does not show it, and P(Yes) decides whether it is kept."""
 
 import numpy as np
 import pytest

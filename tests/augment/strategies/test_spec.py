@@ -1,4 +1,4 @@
-"""What a strategy declares: its file is the registry's, the recipe finds it, and what it builds travels to a Ray task."""
+"""What a strategy declares: the registry names its file, the recipe finds it, and what it builds can be pickled for Ray."""
 
 import pickle
 import subprocess
@@ -35,7 +35,7 @@ DISCRIMINATED = {"pairs", "cold_pairs", "screening"}
 
 @pytest.fixture(scope="module")
 def ws(tmp_path_factory) -> Workspace:
-    """Data, and of the LLMs what `build` reads: their tokenizers."""
+    """A workspace with data and the tokenizers of the LLMs, which is all that `build` reads."""
     made = Workspace(str(tmp_path_factory.mktemp("ws")))
     stage = made.stage("data", {})
     with stage.publishing() as draft:
@@ -68,7 +68,7 @@ def test_every_registered_strategy_declares_what_the_recipe_finds(name):
 
 
 def test_what_is_declared_is_what_each_paper_asks():
-    """The table that stood in the recipe when all strategies were declared there."""
+    """The expected declarations of all strategies, in one table."""
     declared = {name: strategy_spec(name) for name in strategies()}
     answered = {
         name: (spec.role_of(spec.settings()), spec.task_of(spec.settings()))
@@ -98,7 +98,7 @@ def test_what_is_declared_is_what_each_paper_asks():
 
 
 def test_a_recipe_is_loaded_without_pytorch_or_vllm(tmp_path):
-    """All strategies, and a recipe that travelled to a worker: either would pay seconds for what it does not use."""
+    """Checked for all strategies, and for a recipe sent to a worker: these imports take seconds and would not be used."""
     named = ", ".join(f"{{strategy: {name}}}" for name in strategies())
     tasks = "generator: {tasks: {next_item: 1, id_list: 1, ranking: 1}}\ndiscriminator: {tasks: {yes_no: 1, preference: 1}}"
     path = tmp_path / "all.yaml"

@@ -1,5 +1,5 @@
-"""Requests and what strategies share: drawn items are unseen and evenly drawn, probabilities are shares, a request is known
-by its content, and what the context cannot hold is refused when the strategy is built.
+"""Requests and what strategies share: drawn items are unseen and evenly drawn, and probabilities add up to 1. The id of a
+request depends on its content. A prompt that does not fit the context is refused when the strategy is built.
 """
 
 from collections import Counter
@@ -99,7 +99,7 @@ def test_more_than_the_context_holds_is_refused_with_the_numbers(section, render
     "section", [RankingSection(candidates=4), InsertionSection(candidates=4), IdListSection(length=4)]
 )
 def test_the_smallest_context_that_is_not_refused_holds_all_of_the_longest_prompt(section, rendering):
-    """What is refused is what would not fit, to the token."""
+    """Exact to the token: one token less of context, and the strategy is refused."""
     train = [[0, 1, 2, 3], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]]
     for context in range(20, 500):
         prompts = prompts_of(rendering, context=context)

@@ -1,4 +1,4 @@
-"""Written lists: tokens become items exactly as the text reads, with the probability of their tokens."""
+"""Written lists: tokens give the items that the decoded text names, with the probability of their tokens."""
 
 from functools import cache
 from typing import Any
@@ -36,7 +36,7 @@ ITEMS = catalogue_of(TITLES)
 
 
 def _merging(rendering: str) -> PreTrainedTokenizerFast:
-    """Byte-level, but with tokens across separators, as `,i`, `red` and a line break, or two line breaks."""
+    """Byte-level, with tokens that cross separators: `,i`, `red` with a line break, and two line breaks."""
     own = Tokenizer(models.BPE())
     own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     own.decoder = decoders.ByteLevel()
@@ -64,7 +64,7 @@ def _sliced(items: pa.Table) -> pa.Table:
 
 
 def answers(rows: list[list[tuple[list[int], list[float]]]]) -> pa.Table:
-    """Rows of answers: tokens and log-probabilities of each question."""
+    """Rows of answers; for each question, tokens and log-probabilities."""
     said = [
         [
             {"written": tokens, "written_logprobs": logprobs, "options": [], "option_logprobs": []}
@@ -80,7 +80,7 @@ def rows_of(found: Proposals) -> list[tuple[int, str, float]]:
 
 
 def read_slowly(tokenizer: PreTrainedTokenizerBase, end: str, row: int, tokens: Any, logprobs: Any) -> list:
-    """The brute-force twin: token by token, one decoded text for the whole answer."""
+    """Brute force: token by token, with one decoded text for the whole answer."""
     found, logprob, closed = [], 0.0, 0
     for place, (token, one) in enumerate(zip(tokens, logprobs, strict=True)):
         logprob += one
@@ -123,7 +123,7 @@ def test_reading_equals_the_text_token_by_token(data, rendering, kind):
 
 
 def test_the_merging_tokenizer_has_tokens_across_separators():
-    """Or the test above would not say what it should."""
+    """Without such tokens the test above would check nothing new."""
     for rendering in ("title", "id"):
         reader = reader_of(rendering, "merging")
         assert any(rest.strip() for rest in reader._rest.values())
