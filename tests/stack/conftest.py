@@ -1,4 +1,4 @@
-"""The recipe of a module, as a file for its commands and as what they read."""
+"""The recipe of a test module, as a file for commands and as a loaded object."""
 
 from pathlib import Path
 

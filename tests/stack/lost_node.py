@@ -1,6 +1,6 @@
-"""Tunes on a cluster of two nodes with room for a worker each, and takes the second node away after a checkpoint.
+"""Tunes on a cluster of two nodes, each with room for a worker, and removes the second node after a checkpoint.
 
-python -m tests.stack.lost_node RECIPE WORKSPACE; a Ray of its own, hence a process of its own.
+python -m tests.stack.lost_node RECIPE WORKSPACE. It is a separate process, because it needs a separate Ray.
 """
 
 import logging
@@ -23,7 +23,7 @@ def main(recipe_file: str, folder: str) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     spot = cluster.add_node(num_cpus=1)
     os.environ["RAY_ADDRESS"] = cluster.address
-    reset_ray_address()  # nobody but this process shall find it, least of all when it is gone
+    reset_ray_address()  # no other process must find this cluster, above all not after it has ended
     tuning = threading.Thread(target=finetune_role, args=(recipe, ws, "generator"))
     tuning.start()
     while not [file for file in (ws / "checkpoints").files("checkpoint.json") if "/step-" in file.path]:

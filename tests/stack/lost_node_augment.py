@@ -1,7 +1,7 @@
-"""Augments on a cluster of two nodes, and takes the one that the engine runs on away once it has answered.
+"""Augments on a cluster of two nodes, and removes the node of the engine after its first answer.
 
-python -m tests.stack.lost_node_augment RECIPE WORKSPACE writes the ledger's files of that moment to the workspace, for Ray
-talks on its standard output; a Ray of its own, hence a process of its own.
+python -m tests.stack.lost_node_augment RECIPE WORKSPACE writes the list of the ledger's files at that moment to the
+workspace, because Ray prints on standard output. It is a separate process, because it needs a separate Ray.
 """
 
 import logging
@@ -25,11 +25,11 @@ BEFORE = "before.json"
 def main(recipe_file: str, folder: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe, ws = load_recipe(recipe_file), Workspace(folder)
-    # The driver's own node works for nobody: who loses it loses the run.
+    # The driver's node runs no tasks, because losing it would lose the run.
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     nodes = [cluster.add_node(num_cpus=4) for _ in range(2)]
     os.environ["RAY_ADDRESS"] = cluster.address
-    reset_ray_address()  # nobody but this process shall find it, least of all when it is gone
+    reset_ray_address()  # no other process must find this cluster, above all not after it has ended
     published: list[bool] = []
     augmenting = threading.Thread(target=lambda: published.append(augment(recipe, ws) is None))
     augmenting.start()
@@ -42,7 +42,7 @@ def main(recipe_file: str, folder: str) -> None:
     cluster.remove_node(lost, allow_graceful=False)
     (ws / BEFORE).write_json([file.path for file in (ws / "ledger").files(".parquet")])
     augmenting.join()
-    # Ray's own way out asks the node that is gone, and may end with 1 whatever the job did.
+    # Ray's shutdown asks the lost node, and may exit with 1 even if the job succeeded.
     os._exit(0 if published else 1)
 
 

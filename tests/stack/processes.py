@@ -1,4 +1,4 @@
-"""Runs as processes of their own, to be killed in the middle, and the processes of one run's Ray: another may run beside."""
+"""Starts runs as processes that can be killed, and finds the processes of one run's Ray. Other Rays may run too."""
 
 import os
 import signal
@@ -21,12 +21,12 @@ TRAINER = "ray::RayTrainW"
 
 
 def longtail(*arguments: object, timeout: float = 1200) -> subprocess.CompletedProcess[str]:
-    """Run the command to its good end; a failure shows what it said."""
+    """Run the command; it must succeed. A failure shows its output."""
     return _ended(subprocess.run([*COMMAND, *map(str, arguments)], timeout=timeout, **CAPTURED))
 
 
 def kill_longtail(happened: Callable[[], object], *arguments: object, timeout: float = 900) -> int:
-    """Begin the command and kill it by SIGKILL once something `happened`; the process that it was."""
+    """Start the command and kill it by SIGKILL after something `happened`. Returns its process id."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     victim = subprocess.Popen([*COMMAND, *map(str, arguments)], **quiet)
     wait_for(happened, lambda: victim.poll() is None, timeout)
@@ -36,7 +36,7 @@ def kill_longtail(happened: Callable[[], object], *arguments: object, timeout: f
 
 
 def run_alone(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """A module that starts clusters, where no other Ray is known."""
+    """Run a module that starts clusters, without the address of any other Ray."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": "disabled"}
     command = [sys.executable, "-m", module, *map(str, arguments)]
@@ -49,7 +49,7 @@ def _ended(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProces
 
 
 def wait_for(happened: Callable[[], object], alive: Callable[[], object], timeout: float = 900) -> None:
-    """Until something has happened in a run; fails where the run is not `alive` any more."""
+    """Wait until something has happened in a run. Fails if the run is not `alive` any more."""
     deadline = time.monotonic() + timeout
     while not happened():
         assert alive() and time.monotonic() < deadline, "the run ended before it could be disturbed"
@@ -57,7 +57,7 @@ def wait_for(happened: Callable[[], object], alive: Callable[[], object], timeou
 
 
 def found(title: str, driver: int) -> list[int]:
-    """The processes whose command begins with `title`, which may be empty."""
+    """The processes started by `driver` whose command begins with `title`; the list may be empty."""
     pids = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):

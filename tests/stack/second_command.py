@@ -1,6 +1,6 @@
-"""Commands of `longtail` one after the other, each in a fork of a process that has imported everything: a few ms each.
+"""Runs commands of `longtail` one after the other, each in a fork of a process with all imports done: a few ms each.
 
-Reads a JSON list of arguments a line, answers [exit code, output]. For tests that start hundreds of commands.
+Each input line is a JSON list of arguments; the reply is [exit code, output]. For tests that start hundreds of commands.
 """
 
 import io
@@ -19,7 +19,7 @@ import longtail.serving  # noqa: F401
 
 
 def answer(arguments: list[str]) -> tuple[int, str]:
-    """The exit code and what was said, of a command that does not start Ray."""
+    """The exit code and the output of a command that does not start Ray."""
     said = io.StringIO()
     sys.argv = ["longtail", *arguments]
     with redirect_stdout(said), redirect_stderr(said):

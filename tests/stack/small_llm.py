@@ -1,4 +1,4 @@
-"""An LLM that nobody tuned, published in a workspace: what the engines of tests run that are not about its answers."""
+"""An untuned LLM, published in a workspace, for tests that need an engine but do not check the meaning of its answers."""
 
 import tempfile
 
@@ -12,7 +12,7 @@ from longtail.workspace import Workspace
 
 
 def write_llm(ws: Workspace, speechless: bool = False, role: str = "generator") -> None:
-    """A random `small`; one that is `speechless` never names an item: of what it could write, words come first."""
+    """A random LLM of the base `small`. If it is `speechless` it never names an item: words are always likelier."""
     items = Prepared(ws).items
     tokenizer = build_tokenizer(items, "token")
     torch.manual_seed(0)
@@ -20,7 +20,7 @@ def write_llm(ws: Workspace, speechless: bool = False, role: str = "generator") 
     if speechless:
         tokens = tokenizer.convert_tokens_to_ids(item_texts(items, "token"))
         with torch.no_grad():
-            # Half of the words have a positive logit, an item has none.
+            # About half of the words have a positive logit; every item has the logit 0.
             model.model.embed_tokens.weight[tokens] = 0.0
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -1,6 +1,6 @@
-"""Augmentation survives what clusters do to jobs: a killed engine, actor, node or driver, a row that the engine rejects.
+"""Augmentation survives faults: a killed engine, actor, node or driver, and a row that the engine rejects.
 
-After each there is exactly one answer per request, outcomes add up, and what was answered before was not asked again.
+After each fault there is exactly one answer per request, outcomes add up, and answered requests were not asked again.
 """
 
 import json
@@ -78,7 +78,7 @@ class Running:
 
 
 def written(ws: Workspace) -> dict[str, int]:
-    """The files of the ledger, and when each was written; only whole ones have this ending."""
+    """The files of the ledger, with the time when each was written. Only complete files have this ending."""
     return {file.path: Path(file.path).stat().st_mtime_ns for file in (ws / "ledger").files(".parquet")}
 
 
@@ -89,7 +89,7 @@ def kill(title: str) -> int:
 
 
 def assert_each_answered_once(ws: Workspace, before: dict[str, int]) -> None:
-    """before: what the ledger held when the fault came."""
+    """before: the files of the ledger at the time of the fault."""
     histories = (ws / "data/histories").read_table(["user", "train_end"])
     users = histories.filter(pa.compute.field("train_end") > 0)["user"].to_pylist()
     assert before and len(before) < len(written(ws)), "the fault came in the middle"
@@ -108,7 +108,7 @@ def assert_each_answered_once(ws: Workspace, before: dict[str, int]) -> None:
 
 
 def test_a_killed_engine_and_a_killed_actor(recipe, ws):
-    """In one run: vLLM's process first; the actor that takes its place is killed after it."""
+    """In one run: first vLLM's process is killed, then the actor that replaces it."""
     running = Running(recipe, ws)
     running.answers_more_than(0)
     dead = kill(ENGINE)
@@ -123,7 +123,7 @@ def test_a_killed_engine_and_a_killed_actor(recipe, ws):
 
 
 def test_a_lost_node(recipe_file, ws):
-    """Two nodes with room for an engine each; the one that has it is killed."""
+    """Two nodes, each with room for an engine. The node that runs the engine is removed."""
     run_alone("tests.stack.lost_node_augment", recipe_file, ws)
     before = (ws / BEFORE).read_json()
     assert_each_answered_once(ws, {file: written(ws)[file] for file in before})
@@ -152,7 +152,7 @@ def test_an_engine_that_answers_nonsense_stops_the_run_and_keeps_the_ledger(reci
 
 
 def test_a_row_that_the_engine_rejects_is_an_error_and_its_neighbours_are_answered(whole):
-    """Too long for the context, or empty, as a prompt is that the context cannot hold at all."""
+    """The prompt is too long for the context, or empty, as a prompt that cannot be cut to the context."""
     import ray
 
     context = 64

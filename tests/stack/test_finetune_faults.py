@@ -1,5 +1,5 @@
-"""A tuning survives what clusters do to jobs: a killed worker, a lost node, a killed driver. Its curve is that of an
-undisturbed run, and what comes out is a folder that vLLM's and transformers' users can read."""
+"""Tuning survives faults: a killed worker, a lost node, a killed driver. Its loss curve is that of an undisturbed run, and
+its result is a folder that vLLM and transformers can load."""
 
 import os
 import shutil
@@ -82,7 +82,7 @@ def test_a_killed_driver_goes_on_at_the_next_start(undisturbed, recipe_file):
 
 
 def test_a_lost_node_is_replaced(undisturbed, recipe_file):
-    """Two nodes with room for a worker each; the second is taken away after a checkpoint, and another one joins."""
+    """Two nodes, each with room for a worker. The second is removed after a checkpoint, and a new one joins."""
     ws = begun(undisturbed, "node-lost")
     assert "generator: goes on after step" in run_alone("tests.stack.lost_node", recipe_file, ws).stderr
     assert_same_tuning(ws, undisturbed)

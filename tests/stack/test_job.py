@@ -1,4 +1,4 @@
-"""A stage submitted as a Ray job to a head that runs apart, with a token, as on a cluster."""
+"""A stage submitted with a token, as a Ray job, to a separate head, as on a cluster."""
 
 import os
 import random
@@ -43,7 +43,7 @@ class Head:
 
 
 def free_ports(n: int) -> list[int]:
-    """Below the range from which the kernel hands out ports: nothing takes them before the head does."""
+    """Ports below the kernel's range for automatic ports, so that no other process takes them before the head does."""
     found: list[int] = []
     for port in random.SystemRandom().sample(range(20_000, 32_000), 500):
         with socket.socket() as probe:
@@ -54,7 +54,7 @@ def free_ports(n: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    """`ray start --head` with its own ports, folder and token, beside any other Ray of this machine."""
+    """`ray start --head` with its own ports, folder and token, independent of any other Ray on this machine."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment = inherited | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     gcs, dashboard, agent, agent_grpc, metrics, client = free_ports(6)
@@ -82,7 +82,7 @@ def head() -> Iterator[Head]:
 
 
 def _wait_for(head: Head, started: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the job server answers; the log of the head says why it does not."""
+    """Wait until the job server answers. If it does not, the failure shows the log of the head."""
     token = {"Authorization": f"Bearer {head.environment['RAY_AUTH_TOKEN']}"}
     deadline = time.monotonic() + 600
     while True:

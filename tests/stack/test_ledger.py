@@ -1,6 +1,6 @@
-"""What the LLMs said, read under other circumstances: nothing is asked twice, and no verdict of yesterday is believed.
+"""Answers in the ledger, read with other data: nothing is asked twice, and no old outcome is reused.
 
-One LLM answers once, in a store of forty users. Then the store changes behind its back, as it does between two days.
+One LLM answers once, about forty users. Then the data changes, as it does between two days.
 """
 
 import shutil
@@ -45,18 +45,18 @@ def write_log(folder: Path, histories: Log) -> None:
 
 
 class Store:
-    """One ledger, and a workspace for each state of the log."""
+    """One ledger, and one workspace for each state of the data."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def augmented(self, name: str, histories: Log, yes_no: float = 0.0, **changes: object) -> list[dict]:
-        """The answers of a state, made with the LLM of the first."""
+        """The answers for one state of the data, from the LLM of the first state."""
         write_log(self.folder / name, histories)
         recipe = Recipe.model_validate(
             {
                 "name": "words",
-                # All items are mid: what was observed makes none of them another question.
+                # All items are in the slice mid, so that new interactions do not change any prompt.
                 "dataset": {
                     **{"source": "parquet", "path": str(self.folder / name), "split": "leave-one-out"},
                     **{"tail_max": 0, "head_share": 0},
@@ -101,12 +101,12 @@ def store(tmp_path_factory: pytest.TempPathFactory, ray_here: None) -> Store:
 
 @pytest.fixture(scope="module")
 def first(store: Store) -> list[dict]:
-    """What was accepted on the first day."""
+    """The answers of the first day."""
     return store.augmented("first", log())
 
 
 def with_outcome(answers: list[dict], outcome: str) -> dict[str, list[int]]:
-    """By user, the likeliest first; item codes are the numbers of the ids here."""
+    """Items by user, the likeliest first. In these tests an item's code is the number in its id."""
     return {
         row["user"]: [one["item"] for one in row["proposals"] if one["outcome"] == outcome] for row in answers
     }
@@ -123,8 +123,9 @@ def with_outcome(answers: list[dict], outcome: str) -> dict[str, list[int]]:
 def test_yesterdays_verdicts_are_not_believed(
     store: Store, first: list[dict], name: str, change: Callable, outcome: str
 ) -> None:
-    """An item that was accepted is a user's test item today, or an old interaction that no prompt shows. Failed before: the
-    requests are the same, and the verdicts were kept with their answers.
+    """An item that was accepted is now the user's test item, or an old interaction that is not in the prompt.
+
+    Failed before: the requests are the same, and the outcomes were kept with the answers.
     """
     given = {user: items[0] for user, items in with_outcome(first, ACCEPTED).items()}
     before, histories = store.ledger(), {user: change(items, given[user]) for user, items in log().items()}
@@ -144,7 +145,7 @@ def test_another_judge_asks_nothing(store: Store, first: list[dict]) -> None:
 
 
 def test_users_who_come_later_are_the_only_ones_asked(store: Store, first: list[dict]) -> None:
-    """Their ids stand before the others, whose codes all move. Failed before: all were asked again."""
+    """Their ids come before all others, so all codes change. Failed before: all users were asked about again."""
     before = store.ledger()
     store.augmented(
         "more-users", {f"a{user}": items for user, items in enumerate([*log().values()][:5])} | log()
@@ -157,7 +158,7 @@ def test_users_who_come_later_are_the_only_ones_asked(store: Store, first: list[
 def test_a_judge_that_wants_yes_or_no_asks_the_discriminator_alone_and_about_nothing_twice(
     store: Store, first: list[dict]
 ) -> None:
-    """Failed before: the generator was asked again, and then both again for two more proposals."""
+    """Failed before: the generator was asked again; two more proposals made both LLMs answer everything again."""
     before = store.ledger()
     six = store.augmented("yes-no", log(), yes_no=0.5)
     asked = store.ledger("yes_no")

@@ -1,6 +1,6 @@
 """The main job on the real engines: DeepSpeed with two workers, two vLLM pools, Ray Train, a report; then kill -9.
 
-One small store goes through every stage by the command line, as a user's would.
+One small data set goes through every stage by the command line, as a user would do it.
 """
 
 import json
@@ -28,7 +28,7 @@ recommenders:
 evaluation: {bootstrap: 200}
 resources: {llm_workers: 2, workers: 2}
 """
-pytestmark = pytest.mark.timeout(3600)  # the fixture runs the whole job, with one start more
+pytestmark = pytest.mark.timeout(3600)  # the fixture runs the whole job and starts it twice
 
 
 def answers(folder: Path) -> pa.Table:
@@ -37,7 +37,7 @@ def answers(folder: Path) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def killed_once(tmp_path_factory) -> dict:
-    """A workspace whose run was killed as soon as the discriminator had given its first answers, and then begun again."""
+    """A workspace whose run was killed after the first answers of the discriminator, and then started again."""
     folder = tmp_path_factory.mktemp("main-job")
     recipe, ws = folder / "small.yaml", folder / "run"
     recipe.write_text(RECIPE)
@@ -97,7 +97,7 @@ def test_every_variant_adds_the_same_number_of_interactions_to_a_user(killed_onc
         rows = pq.read_table(ws / "fused" / variant / "interactions").sort_by("user").to_pylist()
         added[variant] = [len(row["items"]) - row["observed"] for row in rows]
     assert added["generated"] == added["discriminated"] == added["random"] and sum(added["random"]) > 0
-    for variant in ("popular", "itemcf"):  # a user may know all that they could be given
+    for variant in ("popular", "itemcf"):  # a user may have all items that could be added
         assert all(few <= many for few, many in zip(added[variant], added["discriminated"], strict=True))
         assert sum(added[variant]) >= 0.95 * sum(added["discriminated"])
 

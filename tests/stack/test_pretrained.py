@@ -1,6 +1,6 @@
-"""A pretrained base given by its path, titles as text, LoRA under ZeRO-3: the decoding side of the main job.
+"""A pretrained base given by its path, titles as text, LoRA under ZeRO-3: the main job with decoded answers.
 
-The base is random, so nearly all that it writes is nonsense: every answer is kept and counted, and nothing falls over.
+The base is random, so nearly all of its text is nonsense. Every answer is kept and counted, and no stage fails.
 """
 
 import json

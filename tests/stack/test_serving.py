@@ -1,4 +1,4 @@
-"""Real Ray Serve over HTTP, over stages that ran for real; only the lists of the LLM are written here."""
+"""Real Ray Serve over HTTP, after real stages. Only the lists of the LLM are written by the test."""
 
 import json
 import socket
@@ -37,7 +37,7 @@ def ws(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     prepare(RECIPE, ws)
     histories = (ws / "data/histories").read_table(["user", "items", "train_end"]).to_pylist()
     with ws.stage("augmentation/next_item", {}, [ws / "data"]).publishing() as draft:
-        # An LLM that knows what comes next: the validation item, the test item, and one that nobody may have.
+        # An LLM that knows the future: the validation item, the test item, then item 99, which these users lack.
         ranked = [
             {"user": row["user"], "items": [*row["items"][row["train_end"] :], 99], "scores": [0.9, 0.4, 0.1]}
             for row in histories
@@ -64,7 +64,7 @@ def http(ws: Workspace) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def histories(ws: Workspace) -> list[dict]:
-    """By user code: the id and the ids of the user's items, oldest first; `listed` whether the LLM ranked."""
+    """By user code: the user's id, the ids of the user's items, oldest first, and `listed`: whether the LLM has a list."""
     ids = (ws / "data/items.parquet").read_table(["item_id"])["item_id"].to_pylist()
     rows = (ws / "data/histories").read_table(["user", "user_id", "items"]).sort_by("user").to_pylist()
     ranked = set((ws / "augmentation/next_item/rankings").read_table(["user"])["user"].to_pylist())
@@ -84,7 +84,7 @@ def recommend(http: httpx.Client, **asked: object) -> dict:
 
 
 def test_health_says_what_validation_chose(http: httpx.Client, ws: Workspace, histories: list[dict]) -> None:
-    """The lists know the validation items, so that the fusion with them is the best."""
+    """The lists contain the validation items, so fusion with the lists is the best."""
     chosen = read_manifest(ws / "evaluation/served/itemcf-0")["counts"]["serving"]
     assert http.get("/healthz").json() == {
         "status": "ok",
@@ -106,7 +106,7 @@ def test_health_says_what_validation_chose(http: httpx.Client, ws: Workspace, hi
 
 
 def test_nobody_is_offered_what_the_whole_history_has(http: httpx.Client, histories: list[dict]) -> None:
-    """Not even first in the LLM's list, where the two latest items of these users stand."""
+    """Not even if it is first in the LLM's list, as the two latest items of these users are."""
     for user in histories[:60]:
         found = recommend(http, user_id=user["id"], k=20)
         assert (found["user"], found["user_known"]) == (user["id"], True)
@@ -148,7 +148,7 @@ def test_somebody_unknown_gets_the_popular_list_and_is_told_so(http: httpx.Clien
 def test_many_at_once_are_answered_as_one_by_one(
     http: httpx.Client, histories: list[dict], items: list[str]
 ) -> None:
-    """Requests are ranked in batches; nobody gets another's answer."""
+    """Requests are ranked in batches, and each user gets their own answer."""
     users = [user["id"] for user in histories[:40]]
     asked = [{"user_id": user, "k": 7} for user in users]
     asked += [{"history": [item], "k": 7} for item in items[:40]]
@@ -222,7 +222,7 @@ def test_faults_before_serving(ws: Workspace, tmp_path_factory: pytest.TempPathF
 
 
 def test_the_config_file_route(ws: Workspace) -> None:
-    """What `serve build` and KubeRay do: import the path, call it with the arguments of the config."""
+    """As `serve build` and KubeRay do it: import the path and call it with the arguments of the config."""
     from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
     from ray.serve.deployment import Application
 

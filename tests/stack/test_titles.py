@@ -1,4 +1,4 @@
-"""Titles under a grammar, on the real engine: an LLM that nobody tuned writes nothing but titles of the catalogue."""
+"""Titles under a grammar, on the real engine: an untuned LLM writes only titles of the catalogue."""
 
 import tempfile
 from pathlib import Path
@@ -38,7 +38,7 @@ WORDS = (
 
 @pytest.fixture(scope="module")
 def items() -> pa.Table:
-    """Titles that share their beginnings, some of them alike, some without a word."""
+    """Titles with the same beginning, equal titles, and titles without any word."""
     rng = np.random.default_rng(3)
     rows = [
         {
@@ -82,7 +82,7 @@ def test_all_that_is_written_is_an_allowed_title(ray_here: None, items: pa.Table
             "options": pa.array([[]] * REQUESTS, pa.list_(pa.int32())),
         }
     )
-    # Sampled, as greedy decoding of a random LLM says the same to all.
+    # Sampled, because greedy decoding of a random LLM gives the same answer to every prompt.
     sampling = Sampling(max_tokens=80, temperature=1.0, grammar=reader.grammar(allowed))
     with tempfile.TemporaryDirectory() as folder:
         _write_llm(folder, tokenizer)

@@ -1,4 +1,4 @@
-"""A worker of Ray Train that is killed costs what came after its last checkpoint, and nothing else."""
+"""If a worker of Ray Train is killed, only the work after its last checkpoint is repeated."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.faults
 
 
 class Killed(FactorsLearner):
-    """Worker 1 is killed by SIGKILL in the fourth epoch, once: the array `marker` spells a file that says it was."""
+    """Worker 1 kills itself (SIGKILL) once, in the fourth epoch. The array `marker` names a file that records this."""
 
     def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
         super().__init__(arrays, settings, device)

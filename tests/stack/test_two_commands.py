@@ -1,6 +1,6 @@
-"""Two commands on one workspace: the second is started at every file that the first one writes.
+"""Two commands on one workspace: the second is started after every file that the first one writes.
 
-The first is a whole run on a real Ray, stopped (SIGSTOP) at each change of the workspace while the second one works.
+The first is a whole run on a real Ray. It is stopped (SIGSTOP) at each change of the workspace while the second one works.
 """
 
 import json
@@ -41,13 +41,14 @@ SECOND = (
     ["report", "{recipe}"],
     ["status", "{workspace}"],
     ["run", "{recipe}", *CHANGED],
-    ["serve", "{recipe}", "--port", "{port}"],  # which is taken, or it would serve when everything is there
+    # The port is in use: a command that can serve would not end.
+    ["serve", "{recipe}", "--port", "{port}"],
     ["run", "{other}"],
     ["train", "{recipe}"],
     ["tune", "{recipe}", *CHANGED],
     ["evaluate", "{recipe}"],
 )
-"""Whether one is refused or reads depends on how far the first one is."""
+"""Whether a command is refused or reads depends on how far the first one has come."""
 
 
 class Second:
@@ -74,7 +75,7 @@ def second() -> Iterator[Second]:
 
 @pytest.fixture(scope="module")
 def alone(recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What a run finds that nobody disturbs."""
+    """The results of a run that is not disturbed."""
     workspace = tmp_path_factory.mktemp("alone") / "run"
     longtail("run", recipe_file, "-w", workspace)
     return rows(workspace)
@@ -85,7 +86,7 @@ def rows(workspace: Path) -> list[dict[str, Any]]:
 
 
 class First:
-    """A run that can be stopped with all that it started."""
+    """A run that can be stopped with all of its child processes."""
 
     def __init__(self, recipe: Path, workspace: Path) -> None:
         arguments = [*COMMAND, "run", str(recipe), "-w", str(workspace)]
@@ -95,9 +96,9 @@ class First:
         self.stopped: list[int] = []
 
     def next_change(self) -> bool:
-        """Go on until another file is there, or gone, and stop there; False if the run has ended.
+        """Continue until a file is added or removed, and stop there. Returns False if the run has ended.
 
-        It has also ended once its claim is gone: whoever comes then may write.
+        A run without its claim has also ended, because from then on other commands may write.
         """
         _signal(self.stopped, signal.SIGCONT)
         while self.process.poll() is None:
@@ -109,14 +110,14 @@ class First:
                     _signal(self.stopped, signal.SIGCONT)
                     return False
                 return True
-            time.sleep(0.002)  # a core that only looks is one that the run does not have
+            time.sleep(0.002)  # polling without a pause would take a core from the run
         return False
 
     def __enter__(self) -> "First":
         return self
 
     def __exit__(self, *fault: object) -> None:
-        """Whatever happened: what is stopped would stay for ever."""
+        """Also after an error: stopped processes would stay for ever."""
         self.kill()
 
     def kill(self) -> None:
@@ -150,7 +151,7 @@ def _claims(names: frozenset[str]) -> list[str]:
 
 
 def require_whole(workspace: Path) -> None:
-    """Every published place has every file that its manifest names, as long as it says."""
+    """Every published place has every file that its manifest names, with the size that it gives."""
     for manifest in workspace.rglob(MANIFEST):
         if any(part.startswith((DRAFT, OLD)) for part in manifest.parts):
             continue
@@ -193,7 +194,7 @@ def test_a_second_command_harms_nothing(
 
 
 def judged(name: str, code: int, words: str, writer: int) -> str | None:
-    """What the second command was told; None if that fits neither what it is nor what it found."""
+    """A label for the result of the second command; None if the result is not allowed for it in this state."""
     if code == 2 and f"(process {writer}) has been writing here for" in words:
         return "refused by name" if name not in ("status", "serve") else None
     if code == 2 and "holds the run of recipe 'two', this is 'other'" in words:
