@@ -220,7 +220,7 @@ def test_a_ledger_of_verdicts_is_refused_before_any_work(tmp_path, monkeypatch):
     )
     for command in (augment, run):
         with pytest.raises(
-            InputError, match=r"ledger = .*run/ledger: .*kept verdicts.*Move that folder away"
+            InputError, match=r"ledger = .*run/ledger: .*stored outcomes instead.*Move that folder away"
         ):
             command(Recipe(name="x"), ws)
     shutil.move(str(ws / "ledger"), tmp_path / "old")

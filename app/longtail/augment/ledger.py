@@ -68,7 +68,7 @@ def find_ledger(recipe: Recipe, ws: Workspace) -> Place:
     mark = root / MARK
     found = mark.read_json().get("format") if mark.exists() else (1 if root.files(".parquet") else FORMAT)
     if found != FORMAT:
-        kept = "kept verdicts instead of what the LLMs said" if found == 1 else f"writes format {found}"
+        kept = "stored outcomes instead of the words of the LLMs" if found == 1 else f"writes format {found}"
         raise InputError(
             f"ledger = {root}: written by another version of Longtail, which {kept}; this one reads format {FORMAT}."
             " Move that folder away, or let `ledger` name another one: the questions are then asked again."
