@@ -1,4 +1,4 @@
-"""The Python face: runs of a recipe as objects, recommenders that fit tables of raw ids, and results as files.
+"""The Python API: runs of a recipe as objects, recommenders that fit tables of raw ids, and results as files.
 
-`import longtail` names what is public here and imports it when it is first used.
+`import longtail` gives the public names of this folder. Each is imported when it is first used.
 """

@@ -1,6 +1,6 @@
-"""What a finished workspace holds, with raw ids: recommendations for all users, neighbours of items, training logs.
+"""Export results of a finished workspace with raw ids: recommendations for all users, neighbours of items, training sets.
 
-Each is one table that goes through this process batch by batch; users are never held all at once.
+Each result is one table. This process writes it batch by batch and never holds all users in memory.
 """
 
 import time
@@ -35,7 +35,7 @@ RECOMMENDATIONS = pa.schema(
 NEIGHBOURS = pa.schema(
     [
         ("recommender", pa.string()),
-        ("variant", pa.string()),  # the training set that it was fitted on
+        ("variant", pa.string()),  # the variant of the training set that it was fitted on
         ("item_id", pa.string()),
         ("rank", pa.int32()),  # from 1
         ("neighbour_id", pa.string()),
@@ -46,23 +46,24 @@ TRAINING_LOG = pa.schema(
     [
         ("user_id", pa.string()),
         ("item_id", pa.string()),
-        ("weight", pa.float32()),  # 0: observed, but screened out
+        ("weight", pa.float32()),  # 0: observed, but rejected by the screening
         ("origin", pa.string()),  # observed | generated
-        # place in the user's order of time, from 0; generated ones stand last, but for those of `insertion`
+        # position in the user's order of time, from 0; generated ones are last, except those of `insertion`
         ("position", pa.int32()),
-        # nanoseconds since 1970 in UTC of a date, else the number that the log has; null if it has none, and if generated
+        # dates: nanoseconds since 1970 in UTC; numbers: as in the log; null without times and for generated ones
         ("timestamp", pa.int64()),
     ]
 )
 USERS_AT_ONCE = 1024
 SAVED_NEIGHBOURS = "neighbours.parquet"
-"""The file in which a fitted model of neighbours keeps them."""
+"""The file with the neighbours of a fitted neighbour model."""
 
 
 def write_recommendations(ws: Workspace, recipe: Recipe, k: int, to: Place) -> int:
-    """What serving would answer each user, k items or fewer, rows of RECOMMENDATIONS; how many were written.
+    """Write what serving would answer each user, as rows of RECOMMENDATIONS. Returns the number of rows.
 
-    Ray ranks; users stand in no order. Raises InputError if nothing can be served, or k is beyond `serving.candidates`.
+    A user has at most k items. Ray workers rank; the users are in no fixed order. Raises InputError if nothing can be
+    served, or if k is less than 1 or more than `serving.candidates`.
     """
     check_k(recipe.serving, k)
     to_serve(ws, recipe.serving)
@@ -97,7 +98,7 @@ def check_k(serving: Serving, k: int) -> None:
 
 
 class RankedUsers:
-    """Users to their recommendations, in a worker of Ray that has loaded the workspace once."""
+    """Ranks items for batches of users in a Ray worker, which loads the workspace once."""
 
     def __init__(self, workspace: str, serving: Serving, k: int) -> None:
         ws = Workspace(workspace)
@@ -105,7 +106,7 @@ class RankedUsers:
         self.item_ids = Prepared(ws).items["item_id"].combine_chunks()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Columns user and user_id to rows of RECOMMENDATIONS."""
+        """Takes the columns user and user_id. Returns rows of RECOMMENDATIONS."""
         items, scores = self.here.best(batch["user"].to_numpy().astype(np.int64), self.k)
         rows, places = np.nonzero(items >= 0)
         columns = [
@@ -118,9 +119,9 @@ class RankedUsers:
 
 
 def write_neighbours(ws: Workspace, to: Place) -> int:
-    """The neighbours of every item in every fitted model of neighbours, rows of NEIGHBOURS; how many were written.
+    """Write the neighbours of each item in each fitted neighbour model, as rows of NEIGHBOURS. Returns the number of rows.
 
-    Raises InputError if no such model was fitted.
+    Raises InputError if no neighbour model was fitted.
     """
     fits = neighbour_fits(ws)
     if not fits:
@@ -144,7 +145,7 @@ def write_neighbours(ws: Workspace, to: Place) -> int:
 
 
 def neighbour_fits(ws: Workspace) -> list[str]:
-    """Where the fitted models lie that keep neighbours of items, relative to the workspace."""
+    """The folders of the fitted neighbour models, relative to the workspace."""
     fits = [place for place in ws.manifests() if place.startswith("recommenders/")]
     return [place for place in fits if (ws / place / SAVED_NEIGHBOURS).exists()]
 
@@ -165,14 +166,14 @@ def _neighbours(item_ids: pa.Array, recommender: str, variant: str, batch: pa.Re
 
 
 def training_sets(ws: Workspace) -> list[str]:
-    """The names of the training sets: a variant, or `variant-recommender` if that one has a judge of its own."""
+    """The names of the training sets: a variant, or `variant-recommender` if the recommender has its own judge."""
     return [place.removeprefix("fused/") for place in ws.manifests() if place.startswith("fused/")]
 
 
 def write_training_log(ws: Workspace, dataset: Dataset, training_set: str, to: Place) -> int:
-    """One training set, observed and generated interactions, rows of TRAINING_LOG; how many were written.
+    """Write one training set, observed and generated interactions, as rows of TRAINING_LOG. Returns the number of rows.
 
-    Raises InputError if there is no such training set.
+    Raises InputError if there is no such training set, or if a file of it is missing.
     """
     if training_set not in (known := training_sets(ws)):
         raise InputError(f"{ws}: no training set {training_set!r}, but {', '.join(known) or 'none'}.")
@@ -195,13 +196,15 @@ def write_training_log(ws: Workspace, dataset: Dataset, training_set: str, to: P
         counts = read_manifest(fused)["counts"]
         if rows != (counted := counts["observed"] + counts["generated"]):
             raise InputError(
-                f"{fused}: {rows} interactions, but its manifest counts {counted}: a file is lost. Run longtail fuse again."
+                f"{fused}: {rows} interactions, but its manifest counts {counted}. A file is lost: run longtail fuse again."
             )
     return rows
 
 
 def _training_log(entries: pa.Table, known: pa.Table, item_ids: pa.Array, dataset: Dataset) -> pa.Table:
-    """Rows of schema.FUSED, and of the same users user_id and timestamps, both sorted by user."""
+    """Rows of TRAINING_LOG. entries: rows of schema.FUSED; known: user_id and timestamps of the same users. Both are sorted
+    by user.
+    """
     lists = entries["items"].combine_chunks()
     lengths = lengths_of(lists)
     row, step = rows_of(lengths), places_of(lengths)
@@ -230,7 +233,7 @@ def _training_log(entries: pa.Table, known: pa.Table, item_ids: pa.Array, datase
 
 
 def has_times(dataset: Dataset) -> bool:
-    """Whether the log has times at all; without them its timestamps are numbers of our own."""
+    """Whether the log has times. If it has none, `prepare` numbers the interactions, and these numbers are no timestamps."""
     if dataset.source in ("parquet", "csv", "recbole"):
         return dataset.columns.time is not None and dataset.split != "published"
     return dataset.source in ("simulated", "movielens")

@@ -1,4 +1,4 @@
-"""A table of interactions from pandas, polars or Arrow to the training set of a recommender."""
+"""Read a pandas, polars or Arrow table of interactions as the training set of a recommender."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,14 +20,14 @@ USUAL = {
     "timestamp": ("timestamp", "time"),
     "weight": ("weight",),
 }
-"""What a column is called if nobody says it."""
+"""The default names of each column."""
 TABLE = "interactions"
-"""What a message calls the table."""
+"""The name of the table in messages."""
 
 
 @dataclass(frozen=True)
 class InteractionTable:
-    """The training set, the ids behind its codes, and what the table calls the column of items."""
+    """The training set, the raw ids of its codes, and the name of the item column in the table."""
 
     train: Interactions
     users: RawIds
@@ -36,12 +36,12 @@ class InteractionTable:
 
 
 def read_interactions(table: Any, named: dict[str, str | None]) -> InteractionTable:
-    """From a pandas or polars data frame or an Arrow table, one row an interaction.
+    """Read a pandas or polars data frame or an Arrow table with one row per interaction.
 
-    named: by key of USUAL the name of a column, None for the usual one. Without timestamps a user's rows stand in the order
-    of time, without weights each weighs 1. Of a user's rows with one item the first in time counts, as `dataset.repeats:
-    first` of a recipe has it. Raises InputError for another type of table, a missing column, a missing value, and a value
-    that is no time or no weight.
+    named: from a key of USUAL to the name of a column, None for the default names. Without timestamps, the rows of a user
+    must be in order of time. Without weights, each row has weight 1. If a user has several rows with one item, the first in
+    time is kept, as with `dataset.repeats: first` in a recipe. Raises InputError for another type of table, a missing
+    column, a missing value, or a value that is not a time or not a weight.
     """
     names = _columns_of(table)
     found = {key: _find(key, named.get(key), names) for key in USUAL}
@@ -68,7 +68,7 @@ def read_interactions(table: Any, named: dict[str, str | None]) -> InteractionTa
 
 
 def _columns_of(table: Any) -> list[str]:
-    """The names of the columns. Raises InputError for what is no table."""
+    """The names of the columns. Raises InputError if the value is not a table."""
     if isinstance(table, pa.Table):
         return table.column_names
     if _library(table) in ("pandas", "polars") and type(table).__name__ == "DataFrame":
@@ -80,7 +80,9 @@ def _columns_of(table: Any) -> list[str]:
 
 
 def _find(key: str, named: str | None, names: list[str]) -> str | None:
-    """The column of `key`; None if nobody named it, no usual name is there, and it may be missing."""
+    """The name of the column for `key`. None if the column is optional, was not named, and the table has none of its default
+    names. Raises InputError if it is missing or not unique.
+    """
     present = [name for name in ([named] if named else USUAL[key]) if name in names]
     if len(present) == 1 and names.count(present[0]) == 1:
         return present[0]
@@ -93,13 +95,13 @@ def _find(key: str, named: str | None, names: list[str]) -> str | None:
         return None
     wanted = repr(named) if named else " or ".join(map(repr, USUAL[key]))
     raise InputError(
-        f"{TABLE}: no column {wanted}, but {', '.join(map(str, names)) or 'none'}. Name the {key}'s column:"
+        f"{TABLE}: no column {wanted}, but {', '.join(map(str, names)) or 'none'}. Give the name of the {key} column:"
         f" fit(…, {key}='…')."
     )
 
 
 def _column(table: Any, name: str) -> pa.ChunkedArray | list[Any]:
-    """A column in Arrow, or as Python has it if Arrow would change its values."""
+    """A column in Arrow, or as a list of Python values if Arrow would change them."""
     if isinstance(table, pa.Table):
         return table[name]
     column = table[name]
@@ -115,13 +117,13 @@ def _column(table: Any, name: str) -> pa.ChunkedArray | list[Any]:
         pa.ArrowException,
         TypeError,
         ValueError,
-    ):  # text with half a letter, a type that Arrow does not know
+    ):  # text with a lone surrogate, or a type that Arrow does not have
         return column.tolist()
     return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found])
 
 
 def _arrow(table: Any, name: str) -> pa.ChunkedArray:
-    """A column of times or weights without dictionaries and views."""
+    """A column of times or weights, decoded from dictionaries and views. Raises InputError if a value is missing."""
     column = _column(table, name)
     if isinstance(column, list):
         try:
@@ -134,7 +136,7 @@ def _arrow(table: Any, name: str) -> pa.ChunkedArray:
 
 
 def _times(table: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """int64 and, of numbers, billionths int32 [rows]."""
+    """Times int64 [rows], and the billionths of those that are numbers, int32 [rows]."""
     time, fraction, _ = as_times(_arrow(table, name), name, TABLE, 0).columns
     if 0 < fraction.null_count < len(fraction):
         raise InputError(f"{TABLE}: {name!r} has dates and numbers. Write all as one of them.")

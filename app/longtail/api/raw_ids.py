@@ -1,4 +1,4 @@
-"""Ids as a user has them, of any type, to dense codes and back."""
+"""Turn raw ids of any type into dense codes, and codes into raw ids."""
 
 from collections.abc import Hashable, Iterable
 from contextlib import suppress
@@ -12,7 +12,7 @@ from longtail.errors import InputError
 
 
 class RawIds:
-    """Distinct ids; the code of an id is its place. Ids that are equal in Python are one id."""
+    """Distinct ids. The code of an id is its position. Ids that are equal in Python are one id."""
 
     def __init__(self, distinct: list[Hashable]) -> None:
         self._ids = distinct
@@ -25,23 +25,23 @@ class RawIds:
         """The code of an id, None if there is no such id."""
         try:
             return self._codes.get(one)
-        except TypeError:  # what cannot be hashed is no id
+        except TypeError:  # a value that cannot be hashed is not an id
             return None
 
     def of(self, codes: Iterable[int]) -> list[Hashable]:
         return [self._ids[code] for code in codes]
 
     def examples(self, many: int = 3) -> str:
-        """The first ids, for a message."""
+        """The first ids, and how many more there are, for a message."""
         shown = ", ".join(map(repr, self._ids[:many]))
         return f"{shown} and {len(self) - many:,} more" if len(self) > many else shown
 
 
 def coded(column: pa.ChunkedArray | list[Any], name: str) -> tuple[RawIds, np.ndarray]:
-    """The distinct ids of a column, in their own order if they have one, and the codes int32 [rows].
+    """The distinct ids of a column, sorted if they can be sorted, and the code of each row, int32 [rows].
 
-    Text and whole numbers in Arrow are coded by Arrow, all else by Python's hash and equality. Raises InputError for a
-    missing id, and for values that are no ids (lists, dictionaries).
+    Text and integers in Arrow are coded by Arrow. All other ids are coded by Python's hash and equality. Raises InputError
+    for a missing id, and for values that cannot be ids (lists, dictionaries).
     """
     if isinstance(column, pa.ChunkedArray):
         column = _plain(column)
@@ -58,16 +58,19 @@ def coded(column: pa.ChunkedArray | list[Any], name: str) -> tuple[RawIds, np.nd
         kinds = sorted({type(one).__name__ for one in column if not isinstance(one, Hashable)})
         raise InputError(
             f"interactions: column {name!r} holds values of type {', '.join(kinds) or 'that cannot be hashed'}, which"
-            " are no ids. Give text, numbers or tuples."
+            " cannot be ids. Give text, numbers or tuples."
         ) from None
-    with suppress(TypeError):  # of several types: they stay in the order of their first row
+    with suppress(TypeError):  # ids of several types stay in the order of their first rows
         met.sort()
     ids = RawIds(met)
     return ids, np.fromiter(map(ids.code, column), np.int32, len(column))
 
 
 def refuse_missing(missing: np.ndarray, name: str) -> None:
-    """Raise InputError that names the first row, from 1, if any value of a column is missing; bool [rows]."""
+    """Raise InputError if any value of a column is missing.
+
+    missing: bool [rows]. name: the column. The message names the first such row, counted from 1.
+    """
     if missing.any():
         raise InputError(
             f"interactions, row {int(missing.argmax()) + 1}: {name!r} is missing, and so in {int(missing.sum()):,} of"
@@ -76,7 +79,7 @@ def refuse_missing(missing: np.ndarray, name: str) -> None:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The same values without a dictionary, runs or views, which not every function of Arrow takes."""
+    """The same values, decoded from a dictionary, runs or views, because some functions of Arrow do not take these."""
     if pa.types.is_dictionary(column.type):
         return _plain(column.cast(column.type.value_type))
     if pa.types.is_run_end_encoded(column.type):
@@ -89,7 +92,7 @@ def _by_arrow(kind: pa.DataType) -> bool:
 
 
 def _is_missing(value: Any) -> bool:
-    """None, and what is not equal to itself: NaN, NaT; pandas' NA has no answer to that."""
+    """Whether a value is None, not equal to itself (NaN, NaT), or pandas' NA, whose comparison raises TypeError."""
     if value is None:
         return True
     try:

@@ -1,4 +1,4 @@
-"""One run of a recipe as an object: its figures, its recommendations, its neighbours, with the ids of the raw log."""
+"""One run of a recipe as an object: metrics, recommendations and neighbours of items, with the ids of the raw log."""
 
 import os
 from functools import cached_property
@@ -18,12 +18,12 @@ Name = str | os.PathLike[str]
 
 
 def run(recipe: Name, workspace: Name | None = None, changes: list[str] | None = None) -> "Run":
-    """Run every stage that is not up to date, as `longtail run` does, and open what came of it.
+    """Run every stage that is not up to date, as `longtail run` does, and open the finished run.
 
-    recipe: a YAML file, or the name of a shipped recipe such as "demo". workspace: folder or URI for all that the run
-    makes; by default runs/NAME, the recipe's name. changes: values of the recipe, e.g. ["judge.keep=3"].
+    recipe: a YAML file, or the name of a shipped recipe such as "demo". workspace: folder or URI for all results; by default
+    runs/NAME, where NAME is the recipe's name. changes: changes to the recipe, e.g. ["judge.keep=3"].
 
-    A Ray that was not there before is left at the end. How the run goes is told to the logger `longtail`, at level INFO.
+    If Ray was not connected before, it is disconnected at the end. The logger `longtail` reports progress at level INFO.
     Raises InputError for bad input, EngineError if Ray does not start.
     """
     from longtail.stages import run as run_stages
@@ -37,7 +37,7 @@ def run(recipe: Name, workspace: Name | None = None, changes: list[str] | None =
 
 
 def open(workspace: Name) -> "Run":
-    """What an earlier run left in a folder or URI. Raises InputError if there is no run."""
+    """Open the workspace of an earlier run, a folder or URI. Raises InputError if there is no run."""
     from longtail.serving.recommendation import read_recipe
 
     ws = Workspace(os.fspath(workspace))
@@ -45,7 +45,7 @@ def open(workspace: Name) -> "Run":
 
 
 class Run:
-    """A finished run. Nothing is read before it is asked for, and nothing in the workspace changes."""
+    """A finished run. Data is read only when it is needed, and the workspace is never changed."""
 
     def __init__(self, ws: Workspace, recipe: Recipe) -> None:
         self.workspace, self.recipe = ws, recipe
@@ -54,7 +54,7 @@ class Run:
     def metrics(self) -> "pd.DataFrame":
         """One row for each recommender, variant, slice, metric and k: `value`, `n` users, `lift`, `ci_low`, `ci_high`, `p`.
 
-        The columns are those of `rows` in report/metrics.json; what is below `over_control` there is a column
+        The columns are the fields of `rows` in report/metrics.json. The fields inside `over_control` are the columns
         `over_control.value` and so on. Raises InputError if the report has not been written.
         """
         import pandas as pd
@@ -62,11 +62,11 @@ class Run:
         return pd.json_normalize((self.workspace.require("report") / "metrics.json").read_json()["rows"])
 
     def recommend(self, user_id: object, k: int = 10) -> "pd.DataFrame":
-        """What serving would answer: k items or fewer, best first, with item_id, title, score and where each came from.
+        """What serving would answer: at most k items, best first, with item_id, title, score and the source of each.
 
-        The id is that of the raw log. Whom the workspace does not have gets the most popular items; `attrs` of the frame
-        says so: user_known, recommender, alpha, llm, interactions. Raises InputError if nothing can be served, or k is
-        beyond `serving.candidates`.
+        user_id: the id in the raw log. An unknown user gets the most popular items. `attrs` of the frame has user_known,
+        recommender, alpha, llm and interactions. Raises InputError if nothing can be served, or if k is less than 1 or more
+        than `serving.candidates`.
         """
         import pandas as pd
 
@@ -83,10 +83,10 @@ class Run:
         return found
 
     def recommend_all(self, k: int = 10, *, to: Name, overwrite: bool = False) -> int:
-        """Write k recommendations for every user to a .parquet or .csv file, path or URI; how many rows were written.
+        """Write at most k recommendations for every user to a .parquet or .csv file. Returns the number of rows.
 
-        Columns: user_id, rank, item_id, score. Ray ranks and users pass through in batches. Raises InputError if the file
-        is there and `overwrite` does not say so.
+        to: path or URI. Columns: user_id, rank, item_id, score. Ray workers rank the users in batches. Raises InputError if
+        the file exists and `overwrite` is false.
         """
         from longtail.api.exports import write_recommendations
         from longtail.api.table_file import new_file
@@ -96,10 +96,10 @@ class Run:
             return write_recommendations(self.workspace, self.recipe, k, place)
 
     def neighbours(self, *, to: Name, overwrite: bool = False) -> int:
-        """Write the neighbours of every item in each fitted ItemCF, BM25 and Swing to a .parquet or .csv file, path or URI;
-        how many rows were written.
+        """Write the neighbours of every item to a .parquet or .csv file, for each fitted ItemCF, BM25 and Swing.
 
-        Columns: recommender, variant, item_id, rank, neighbour_id, similarity.
+        to: path or URI. Columns: recommender, variant, item_id, rank, neighbour_id, similarity. Returns the number of rows.
+        Raises InputError if none of these was fitted, or if the file exists and `overwrite` is false.
         """
         from longtail.api.exports import write_neighbours
         from longtail.api.table_file import new_file
@@ -107,11 +107,11 @@ class Run:
         return write_neighbours(self.workspace, new_file(to, overwrite))
 
     def training_log(self, variant: str = "observed", *, to: Name, overwrite: bool = False) -> int:
-        """Write the log that a variant is trained on, observed and generated interactions, to a .parquet or .csv file, path
-        or URI; how many rows were written.
+        """Write the training set of a variant, observed and generated interactions, to a .parquet or .csv file.
 
-        Columns: user_id, item_id, weight, origin (observed or generated), position, timestamp. For whoever has a recommender
-        of their own.
+        Use it to train a recommender of your own. to: path or URI. Columns: user_id, item_id, weight, origin (observed or
+        generated), position, timestamp. Returns the number of rows. Raises InputError if there is no such training set, or
+        if the file exists and `overwrite` is false.
         """
         from longtail.api.exports import write_training_log
         from longtail.api.table_file import new_file

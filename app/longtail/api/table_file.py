@@ -1,4 +1,4 @@
-"""One table as a Parquet or CSV file, written batch by batch; it appears when it is whole."""
+"""Write one table as a Parquet or CSV file, batch by batch. The file appears when it is complete."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -17,22 +17,24 @@ FORMATS: tuple[Format, ...] = ("parquet", "csv")
 
 
 def new_file(name: str | os.PathLike[str], overwrite: bool = False) -> Place:
-    """The place of a file to write, a path or URI. Raises InputError if it is there already, or its name says no format."""
+    """The place of a file to write. name: a path or URI. Raises InputError if the file exists and `overwrite` is false, or
+    if its name does not end in .parquet or .csv.
+    """
     place = Place.named(os.fspath(name), "to")
     if place.name.rpartition(".")[2] not in FORMATS:
-        raise InputError(f"{place}: the name says no format. Let it end in .parquet or .csv.")
+        raise InputError(f"{place}: the name does not give a format. It must end in .parquet or .csv.")
     check_free(place, overwrite)
     return place
 
 
 def check_free(place: Place, overwrite: bool) -> None:
     if place.exists() and not (overwrite and place.is_file()):
-        raise InputError(f"{place} is there already. Give another name, remove it, or say overwrite.")
+        raise InputError(f"{place} is there already. Give another name, remove it, or set overwrite.")
 
 
 @contextmanager
 def writing(place: Place, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
-    """What takes the batches of a table of `schema`; without them all, after an error, no file appears."""
+    """Gives a function that writes a batch of a table with this schema. After an error there is no file at `place`."""
     draft = place.parent.make_folder() / f".{os.getpid()}-{place.name}"
     try:
         with draft.fs.open_output_stream(draft.path) as stream:

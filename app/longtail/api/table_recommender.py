@@ -1,4 +1,4 @@
-"""Recommenders that fit a table of raw ids: no recipe, no Ray, no workspace."""
+"""Recommenders that fit a table of raw ids, without a recipe, Ray or a workspace."""
 
 import inspect
 from contextlib import suppress
@@ -29,19 +29,19 @@ class TableRecommender:
         swing.recommend("u42", k=10)
         swing.similar("i7", k=10)
 
-    The settings are those of the recipe, as keywords. A trained model passes over the data `epochs` times; without
-    held-out items nothing tells it to stop earlier, which a run of a recipe has (`longtail.run`).
+    The keywords are the recommender's settings in a recipe. A trained model always passes over the data `epochs` times. It
+    cannot stop earlier, because there are no validation items here; a run of a recipe has them (`longtail.run`).
     """
 
     name: ClassVar[str]
-    """What a recipe calls it."""
+    """The name of the recommender in a recipe."""
 
     def __init__(self, *, seed: int = 0, **settings: Any) -> None:
         """Raises InputError for a setting that this recommender does not have, or a value out of range."""
         where = f"{type(self).__name__}(…)"
         if wrong := [key for key in OF_A_RECIPE if key in settings]:
             raise InputError(
-                f"{where}: {wrong[0]} is a setting of a recipe, there is none here. Leave it out."
+                f"{where}: {wrong[0]} is a setting of a recipe, which is not used here. Leave it out."
             )
         recipe = check_recipe({"name": self.name, "recommenders": {self.name: settings}}, where)
         self.settings: RecommenderSection = recipe.recommenders[self.name]
@@ -57,12 +57,13 @@ class TableRecommender:
         timestamp: str | None = None,
         weight: str | None = None,
     ) -> Self:
-        """Learn from a pandas or polars DataFrame or an Arrow Table, one row an interaction.
+        """Fit a pandas or polars DataFrame or an Arrow Table with one row per interaction.
 
-        `user`, `item`, `timestamp` and `weight` name its columns; by default user or user_id, item or item_id, and, if they
-        are there, timestamp or time (dates or numbers) and weight (0 or more). Ids may be of any type that can be hashed.
-        Without timestamps a user's rows stand in the order of time. Of a user's rows with one item the first counts.
-        Raises InputError for a missing column and for a value that is missing or wrong, with its row.
+        `user`, `item`, `timestamp` and `weight` are the names of its columns. Default names: user or user_id, item or
+        item_id, timestamp or time (dates or numbers), weight (0 or more). The last two columns are optional. Ids may be of
+        any type that can be hashed. Without timestamps, the rows of a user must be in order of time. If a user has several
+        rows with one item, the first is kept. Raises InputError for a missing column, and for a missing or wrong value,
+        with its row.
         """
         named = {"user": user, "item": item, "timestamp": timestamp, "weight": weight}
         table = read_interactions(interactions, named)
@@ -71,10 +72,10 @@ class TableRecommender:
         return self
 
     def recommend(self, user: Any, k: int = 10) -> "pd.DataFrame":
-        """The k best items that this user has not taken: their ids, named as in the table, and `score`, best first.
+        """The k best items that are not in the user's history, best first.
 
-        There are fewer rows if the recommender has fewer candidates. Raises InputError for a user whom the table does
-        not have.
+        Columns: the id of the item, with the column name of the table, and `score`. There are fewer rows if the recommender
+        has fewer candidates. Raises InputError if the user is not in the table, or if k is less than 1.
         """
         table = self._fitted()
         code = _known(table.users.code(user), "user", user, table.users.examples())
@@ -82,9 +83,10 @@ class TableRecommender:
         return self._answer(items[0], scores[0], "score")
 
     def similar(self, item: Any, k: int = 10) -> "pd.DataFrame":
-        """The k items nearest to this one: their ids, named as in the table, and `similarity`, nearest first.
+        """The k items most similar to this one, most similar first.
 
-        Raises InputError for an unknown item, and of a recommender that keeps no neighbours of items.
+        Columns: the id of the item, with the column name of the table, and `similarity`. Raises InputError for an unknown
+        item, for k less than 1, and if the recommender keeps no neighbours of items.
         """
         table = self._fitted()
         if not hasattr(self._model, "similar_items"):
@@ -116,7 +118,7 @@ class TableRecommender:
 
 @cache
 def recommender_class(name: str) -> type[TableRecommender]:
-    """The class of a recommender of the recipe, e.g. of `swing`: its keywords are the settings there."""
+    """The class of a recommender, by its name in a recipe, e.g. `swing`. Its keywords are the settings in a recipe."""
     section = recommender_spec(name).settings
     keywords = [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=field.get_default())
@@ -134,16 +136,16 @@ def recommender_class(name: str) -> type[TableRecommender]:
 
 
 def recommender_names() -> dict[str, str]:
-    """The recommender of the recipe by the name of its class, e.g. ItemCF: itemcf."""
+    """From the name of a class to the name in a recipe, e.g. from ItemCF to itemcf."""
     return {recommender_class(name).__name__: name for name in recommenders()}
 
 
 def _series(ids: list[Any]) -> "pd.Series":
-    """Text and whole numbers as pandas has them, all else as it is: pandas would make 1.0 of 1 beside 2.5."""
+    """Ids as a pandas column. Text and integers get pandas' own type. Others stay objects: pandas would turn 1 into 1.0."""
     import pandas as pd
 
     kinds = {type(one) for one in ids}
-    with suppress(UnicodeEncodeError):  # half a letter, which only an object can be
+    with suppress(UnicodeEncodeError):  # a lone surrogate, which only a column of objects can hold
         return pd.Series(ids, dtype=None if kinds in ({int}, {str}) else object)
     return pd.Series(ids, dtype=object)
 
