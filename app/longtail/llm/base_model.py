@@ -1,6 +1,6 @@
-"""The model that tuning starts from: checked before anything runs, written with the items' tokens, loaded, and exported.
+"""The base model that tuning starts from: check it, add the item tokens, load it, and export it after tuning.
 
-Weights are read and written as safetensors, and no code that comes with a model is run.
+Weights are read and written as safetensors. Code that comes with a model is never run.
 """
 
 import inspect
@@ -24,13 +24,13 @@ log = logging.getLogger("longtail")
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 ANY_ITEM = pa.Table.from_pylist([{"item": 0, "item_id": "0", "attributes": []}], ITEMS)
-"""A catalogue to ask questions of before the data are read."""
+"""A catalogue of one item, to check prompts with before the data are read."""
 
 
 def check_base(recipe: Recipe, role: Role, n_items: int, workers: int) -> None:
-    """Raise InputError where the base cannot be tuned as the recipe says, or does not fit in a worker's memory.
+    """Raise InputError if the base cannot be tuned as the recipe says, or does not fit in a worker's memory.
 
-    Reads configuration and tokenizer only: cheap, and meant to run before Ray starts.
+    It reads only configuration and tokenizer, so it is cheap. Call it before Ray starts.
     """
     from longtail.llm.memory_estimate import check_memory, small_config
 
@@ -57,7 +57,7 @@ def check_base(recipe: Recipe, role: Role, n_items: int, workers: int) -> None:
 
 
 def write_base(recipe: Recipe, items: pa.Table, place: Place) -> Place:
-    """Write the folder that the generator's tuning starts from into `place`; for `small` a tokenizer is all of it.
+    """Write the folder that the generator's tuning starts from into `place`. For `small` it holds only a tokenizer.
 
     items: rows of schema.ITEMS. A pretrained model keeps its dtype.
     """
@@ -88,7 +88,7 @@ def write_base(recipe: Recipe, items: pa.Table, place: Place) -> Place:
 def load_model(
     folder: Path, llm: LLM, section: Tuning, role: Role, items: pa.Table, seed: int, tokenizer: Any
 ) -> Any:
-    """The module to tune, from what `write_base` wrote: the same weights in every worker that passes the same seed."""
+    """The module to tune, from the folder that `write_base` wrote. The same seed gives the same weights in every worker."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -113,9 +113,9 @@ def load_model(
 
 
 def with_adapters(model: Any, llm: LLM, section: Tuning, role: Role) -> Any:
-    """The model with LoRA on every linear layer where the section asks for it, else the model as it is.
+    """The model with LoRA on every linear layer if the section asks for it, else the model unchanged.
 
-    New item tokens have nothing to adapt, so that their embeddings (and an untied head) are tuned whole.
+    New item tokens have no pretrained weights to adapt, so the embeddings (and an untied head) are tuned in full.
     """
     if not section.lora:
         return model
@@ -142,15 +142,16 @@ def with_adapters(model: Any, llm: LLM, section: Tuning, role: Role) -> Any:
         ),
         autocast_adapter_dtype=False,
     )
-    # peft would name the folder that the weights were read from, which is gone after tuning.
+    # By default peft names the folder that the weights were read from, which no longer exists after tuning.
     adapted.active_peft_config.base_model_name_or_path = llm.base if role == "generator" else "llm/generator"
     return adapted
 
 
 def export_model(model: Any, tokenizer: Any, place: Place) -> None:
-    """Write a tuned model as a plain Hugging Face folder: `small` folded, adapters merged and kept in `adapter/` too.
+    """Write a tuned model as a plain Hugging Face folder. Adapters are merged, and also kept in `adapter/`.
 
-    Merging changes `model`. Padding is the end-of-text token where the tokenizer has none of its own.
+    `small` becomes a plain Llama (see `SmallLlama.export`). Merging changes `model`. If the
+    tokenizer has no padding token, the end-of-text token is used.
     """
     from longtail.llm.small_llama import SmallLlama
 
@@ -161,7 +162,7 @@ def export_model(model: Any, tokenizer: Any, place: Place) -> None:
             model = model.export()
         elif hasattr(model, "merge_and_unload"):
             adapter = Path(folder) / "adapter"
-            # Whole embeddings are in `modules_to_save`; to find out about others peft would ask the hub.
+            # `modules_to_save` has the embeddings that were tuned; to check others, peft would query the hub.
             model.save_pretrained(adapter, save_embedding_layers=False)
             (adapter / "README.md").unlink(missing_ok=True)
             model = model.merge_and_unload()
@@ -179,19 +180,19 @@ def _config(base: str) -> Any:
         safe = any(_has(base, name) for name in WEIGHTS)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"llm.base = {base!r}: no such model folder or Hugging Face id, or one that needs code of its own"
+            f"llm.base = {base!r}: no such model folder or Hugging Face id, or it needs code of its own"
             f" ({_first_line(error)})."
         ) from None
     if not safe:
         raise InputError(
-            f"llm.base = {base!r} has no {WEIGHTS[0]}; weights in pickle format (.bin, .pt) are not loaded. Load them once"
-            " with transformers in a place that trusts them, and save_pretrained() writes safetensors."
+            f"llm.base = {base!r} has no {WEIGHTS[0]}; weights in pickle format (.bin, .pt) are not loaded. If you trust"
+            " them, load them once with transformers; save_pretrained() then writes safetensors."
         )
     return config
 
 
 def _check_architecture(base: str, config: Any) -> None:
-    """A causal LM whose attention is ours to choose: packed examples must not see each other."""
+    """Raise InputError if it is no causal LM, or its attention cannot be replaced to keep packed examples apart."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
     known = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
@@ -199,18 +200,18 @@ def _check_architecture(base: str, config: Any) -> None:
     if known is None or (declared and known.__name__ not in declared):
         raise InputError(
             f"llm.base = {base!r} is {' or '.join(declared or [config.model_type])}, not a causal language model; choose"
-            " one such as LlamaForCausalLM or Qwen2ForCausalLM."
+            " a model such as LlamaForCausalLM or Qwen2ForCausalLM."
         )
     if getattr(config, "quantization_config", None):
-        raise InputError(f"llm.base = {base!r} is quantised, which cannot be tuned; choose its full weights.")
+        raise InputError(f"llm.base = {base!r} is quantised and cannot be tuned; choose its full weights.")
     taken = inspect.signature(known.forward).parameters
     text = config.get_text_config()
     capped = getattr(text, "attn_logit_softcapping", None)
     plain = {"position_ids", "logits_to_keep", "kwargs"} <= set(taken) and not capped
     if not plain or known._is_stateful or not known._supports_attention_backend:
         raise InputError(
-            f"llm.base = {base!r}: {known.__name__} cannot be tuned on packed examples: its attention is not plain softmax"
-            " that can be replaced; choose a model such as Llama, Qwen or Mistral."
+            f"llm.base = {base!r}: {known.__name__} cannot be tuned on packed examples, because its attention is not a"
+            " plain softmax that can be replaced; choose a model such as Llama, Qwen or Mistral."
         )
 
 
@@ -236,7 +237,7 @@ def _tokenizer(base: str) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
         words = {word: tokenizer(word, add_special_tokens=False)["input_ids"] for word in WORDS}
-    except Exception as error:  # whatever a tokenizer's own files bring up, it is the base that is at fault
+    except Exception as error:  # any error from a tokenizer's files is a fault of the base
         raise InputError(
             f"llm.base = {base!r}: its tokenizer does not load ({_first_line(error)})."
         ) from None
@@ -253,7 +254,7 @@ def _tokenizer(base: str) -> Any:
 
 
 def _add_item_tokens(model: Any, tokenizer: Any, items: pa.Table) -> None:
-    """One new token an item; its rows of the embeddings, and of a head of its own, are the mean of its title's rows."""
+    """Add one token per item. Its rows in the embeddings, and in an untied head, are the mean of its title's rows."""
     import torch
     from tokenizers import AddedToken
 

@@ -1,13 +1,14 @@
-"""What tuning needs of a worker's memory, estimated before anything starts, and which settings would fit.
+"""Estimate, before anything starts, how much memory tuning needs per worker, and which settings would fit.
 
-Model states follow ZeRO (1910.02054, section 3): per tuned parameter 2 + 2 + 12 bytes in bf16 (weights, gradients,
-fp32 copy with Adam's two moments), here in fp32 4 + 4 + 8, and 4 more for the copy that DeepSpeed keeps under ZeRO 1-3.
-Stage 1 splits the optimiser's state between workers, 2 the gradients too, 3 the weights too. A parameter that LoRA
-leaves as it is takes its weights only.
+Model states follow ZeRO (arXiv 1910.02054, section 3): per tuned parameter 2 + 2 + 12 bytes in bf16 (weights, gradients,
+fp32 copy with Adam's two moments). In fp32 it is 4 + 4 + 8, and 4 more for the copy that DeepSpeed keeps under ZeRO 1-3.
+Stage 1 splits the optimiser's state between workers, 2 also the gradients, 3 also the weights. A parameter that LoRA does
+not tune needs only its weights.
 
-Activations follow the count of 2205.05198, section 4.1, for attention that keeps no score matrix: at most
-18 · hidden + 5 · inner values per token and layer (measured on Llama, Qwen2 and GPT-2 with packed attention), with
-checkpointing the inputs of all layers and one layer's values; logits and their gradient as fp32, every token's at the worst.
+Activations follow arXiv 2205.05198, section 4.1, for attention that stores no score matrix: at most
+18 · hidden + 5 · inner values per token and layer (measured on Llama, Qwen2 and GPT-2 with packed attention). With
+checkpointing it is the inputs of all layers and the values of one layer. Logits and their gradient are in fp32; in the
+worst case every token has them.
 """
 
 import logging
@@ -29,14 +30,14 @@ log = logging.getLogger("longtail")
 
 GIB = 2**30
 RUNTIME = 3 * GIB // 4
-"""The process itself: Python, torch and Ray, on a GPU its context and the buffers of collectives."""
+"""Bytes of the process itself: Python, torch and Ray; on a GPU also its context and the buffers of collectives."""
 MOST_WORKERS = 64
 LORA_RANK = 16
 
 
 @dataclass(frozen=True)
 class Size:
-    """A model by its counts of values."""
+    """The size of a model, as counts of values."""
 
     parameters: int
     tuned: int
@@ -48,7 +49,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes of one worker."""
+    """Bytes that one worker needs."""
 
     weights: float
     gradients: float
@@ -62,7 +63,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Room:
-    """Bytes that there are: of each GPU (None: the CPU tunes), and of this node, which its workers share."""
+    """Available bytes: of each GPU (None if tuning runs on the CPU), and of this node, which its workers share."""
 
     gpu: float | None
     node: float
@@ -78,7 +79,7 @@ class Room:
 
 
 def small_config(llm: LLM, n_items: int) -> LlamaConfig:
-    """The shape of `small` before its tokenizer is there: bytes, merges and words, and a token an item."""
+    """The configuration of `small` before its tokenizer exists: bytes, merges and words, and a token per item if asked."""
     from longtail.llm.prompts.words import WORDS
     from longtail.llm.small_llama import CONTEXT, HEAD_DIM, VOCABULARY
 
@@ -95,7 +96,7 @@ def small_config(llm: LLM, n_items: int) -> LlamaConfig:
 
 
 def measure(config: PreTrainedConfig, adapt: Callable[[Any], Any]) -> Size:
-    """Build the model without its weights (torch's meta device) and count; `adapt` puts the adapters on."""
+    """Build the model without its weights (torch's meta device) and count its values. adapt: adds the adapters."""
     import torch
 
     with torch.device("meta"):
@@ -113,7 +114,7 @@ def measure(config: PreTrainedConfig, adapt: Callable[[Any], Any]) -> Size:
 
 
 def estimate(size: Size, section: Tuning, workers: int) -> Need:
-    """Bytes that each of `workers` needs, by the formulas at the top."""
+    """Bytes that each of `workers` needs, by the formulas at the top of this module."""
     width = 2 if section.precision == "bf16" else 4
     state = 12 if section.precision == "bf16" else 12 if section.zero else 8
 
@@ -133,7 +134,7 @@ def estimate(size: Size, section: Tuning, workers: int) -> Need:
 
 
 def room(recipe: Recipe) -> Room | None:
-    """What the workers will have; None where they run on machines that are not seen from here."""
+    """The memory that the workers will have; None if they run on machines that this process cannot see."""
     import torch
 
     if os.environ.get("RAY_ADDRESS"):
@@ -155,9 +156,9 @@ def check_memory(
     workers: int,
     adapt: Callable[[Any, Tuning], Any],
 ) -> None:
-    """Raise InputError where a worker's estimate is more than there is, with the settings that would fit.
+    """Raise InputError if a worker needs more memory than available. The message names settings that would fit.
 
-    `config` is the base's with every new token counted; `adapt` puts on what a section asks for (LoRA).
+    config: of the base, with every new token counted. adapt: adds what a section asks for (LoRA).
     """
     section: Tuning = getattr(recipe, role)
 
@@ -168,7 +169,7 @@ def check_memory(
     need, have = estimate(size(section.lora), section, workers), room(recipe)
     if have is None:
         log.info(
-            "%s: about %.1f GiB a worker; not compared with what the cluster has", role, need.total / GIB
+            "%s: about %.1f GiB per worker; not compared with the cluster's memory", role, need.total / GIB
         )
         return
     if have.holds(need, section, workers):
@@ -178,7 +179,7 @@ def check_memory(
     )
     told += f"activations and logits {_gib(need.activations)}, process {_gib(RUNTIME)}"
     beginning = (
-        f"{role}: tuning llm.base = {recipe.llm.base!r} needs about {_gib(need.total)} GiB a worker ({told}); "
+        f"{role}: tuning llm.base = {recipe.llm.base!r} needs about {_gib(need.total)} GiB per worker ({told}); "
         f"there are {_gib(have.per_worker(workers))} GiB for each of {workers}. "
     )
 
@@ -217,7 +218,7 @@ def check_memory(
 def _frugal(
     recipe: Recipe, role: str, config: PreTrainedConfig, workers: int, have: Room
 ) -> Iterator[dict[str, Any]]:
-    """Changes of settings, each set with one more than the last, from what costs least to what costs most."""
+    """Sets of changed settings, each with one more change than the last. The cheapest changes come first."""
     section: Tuning = getattr(recipe, role)
     changes: dict[str, Any] = {}
     for stage in (2, 3):
@@ -232,7 +233,7 @@ def _frugal(
         tokens //= 2
     if not section.lora and (recipe.llm.base != "small" or role == "discriminator"):
         yield (changes := changes | {"lora": LORA_RANK})
-    # Workers on the CPU of one node share its memory: there, fewer have more each.
+    # On a CPU, workers share the memory of the node, so fewer workers have more each.
     among = workers // 2 if have.gpu is None else workers * 2
     while 1 <= among <= MOST_WORKERS:
         yield (changes := changes | {"llm_workers": among})
@@ -240,7 +241,7 @@ def _frugal(
 
 
 def _needed(changes: dict[str, Any], fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The same changes without those that it fits without."""
+    """The changes without those that are not needed to fit."""
     for name in list(changes):
         without = {other: value for other, value in changes.items() if other != name}
         if fits(without):

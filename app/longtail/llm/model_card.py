@@ -1,4 +1,4 @@
-"""The model card of a tuned LLM: what it is, from what, how well it went, how to load it, what it is not for."""
+"""The model card of a tuned LLM: what it is, its training data and metrics, how to load it, and its limits."""
 
 import re
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ DOES = {
 ADAPTER = """, and `adapter/` the adapters alone, for peft: they go on the base after
 `base.resize_token_embeddings(len(tokenizer))`"""
 ITEM = {"token": "<item_0>", "id": " i0,", "title": "{title of item 0}\n"}
-"""How the card's example writes an item, per rendering."""
+"""How the example in the card writes an item, for each rendering."""
 
 CARD = """\
 ---
@@ -96,9 +96,9 @@ holds for no other. It was not made for conversation, and answers other question
 def write_card(
     place: Place, recipe: Recipe, role: Role, prepared: Prepared, examples: Mapping[str, int], workers: int
 ) -> None:
-    """Write README.md into `place`, the folder of the tuned model, whose `curve.parquet` is there already.
+    """Write README.md into `place`, the folder of the tuned model. It must already hold `curve.parquet`.
 
-    examples: counts by name, as `write_examples` tells them.
+    examples: counts by name, as `write_examples` returns them.
     """
     section: Tuning = getattr(recipe, role)
     (place / "README.md").write_bytes(
@@ -152,7 +152,7 @@ def _recipe(recipe: Recipe, role: Role) -> str:
 
 
 def _prompt(section: Tuning, rendering: str) -> str:
-    """A prompt of the section's weightiest task whose question ends where its answer begins, with item 0 all through."""
+    """A prompt of the section's task with the highest weight, up to where its answer begins, with item 0 for every item."""
     task = max(section.tasks, key=lambda one: section.tasks[one])
     item = ITEM[rendering]
     texts = QUESTIONS[task]
@@ -160,7 +160,7 @@ def _prompt(section: Tuning, rendering: str) -> str:
 
 
 def _losses(curve: pa.Table) -> dict[str, Any]:
-    """First and last training loss, the best validation loss with its step, and the totals of a curve of one row a step."""
+    """First and last training loss, best validation loss with its step, and totals, of a curve with one row per step."""
     curve = curve.sort_by("step")
     last = curve.slice(curve.num_rows - 1).to_pylist()[0]
     validated = curve.filter(pc.is_valid(curve["valid_loss"])).sort_by("valid_loss")
@@ -181,7 +181,7 @@ def _on_hub(base: str) -> bool:
 
 
 def _shown(base: str) -> str:
-    """A local path by its last name: a card travels, and the rest is nobody's business."""
+    """The base's name. Of a local path only the last part: a card is shared, and the rest of the path is private."""
     return base if base == "small" or _on_hub(base) else Path(base).name
 
 

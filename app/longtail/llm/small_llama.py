@@ -1,7 +1,7 @@
-"""The embedded base model: a tokenizer and a small Llama from scratch, nothing to download.
+"""The built-in base model `small`: a tokenizer and a small Llama from scratch, without any download.
 
-An item token's vector is a free part plus a learned linear map of its text's TF-IDF/SVD vector; both are folded into
-one embedding matrix on export, so that what comes out is a plain Llama.
+The vector of an item token is a free vector plus a learned linear map of the TF-IDF/SVD vector of its text. The export
+adds both into one embedding matrix, so the result is a plain Llama.
 """
 
 from typing import Any
@@ -20,15 +20,15 @@ from longtail.llm.prompts.words import TEXTS, WORDS
 
 CONTEXT = 512
 TEXT_DIM = 64
-HEAD_DIM = 32  # the smallest that the engine's attention kernels take
+HEAD_DIM = 32  # the smallest that vLLM's attention kernels support
 VOCABULARY = {"token": 400, "title": 1024, "id": 1024}
-"""Bytes and merges, at most, per rendering: with item tokens there are only the instructions to write."""
+"""Most bytes and merges, for each rendering. With item tokens, only the instructions need them."""
 
 
 def build_tokenizer(items: pa.Table, rendering: str) -> PreTrainedTokenizerFast:
-    """A byte-level BPE trained on the prompts and, where items are written as text, on the catalogue.
+    """A byte-level BPE trained on the prompts and, if items are written as text, on the catalogue.
 
-    Byte-level: any text has tokens. With the `token` rendering every item is one added token.
+    Byte-level means that any text has tokens. With the `token` rendering every item is one added token.
     """
     texts = [*TEXTS] * 8
     if rendering != "token":
@@ -43,7 +43,7 @@ def build_tokenizer(items: pa.Table, rendering: str) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    # An answer inside a word is none: titles stay as they are.
+    # single_word: inside a longer word of a title, these words are not answers and get no token.
     tokenizer.add_tokens([AddedToken(word, normalized=False, single_word=True) for word in WORDS])
     if rendering == "token":
         tokenizer.add_tokens([AddedToken(text, normalized=False) for text in item_texts(items, rendering)])
@@ -57,7 +57,7 @@ def build_tokenizer(items: pa.Table, rendering: str) -> PreTrainedTokenizerFast:
 
 
 def text_vectors(items: pa.Table, tokenizer: PreTrainedTokenizerFast, seed: int) -> np.ndarray:
-    """TF-IDF of title and attributes, reduced by SVD: float32 [vocabulary, TEXT_DIM]; zero for all but item tokens."""
+    """TF-IDF of title and attributes, reduced by SVD: float32 [vocabulary, TEXT_DIM]; zero for tokens that are no items."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -79,9 +79,9 @@ def text_vectors(items: pa.Table, tokenizer: PreTrainedTokenizerFast, seed: int)
 
 
 class SmallLlama(nn.Module):
-    """A Llama whose embedding matrix, shared with its output, is free vectors plus a linear map of text vectors.
+    """A Llama whose embedding matrix, tied to its output, is free vectors plus a linear map of text vectors.
 
-    size: its layers; a layer brings 32 dimensions and a head. dropout: of the embeddings and of the last states.
+    size: number of layers and of heads; hidden size is 32 * size. dropout: of the embeddings and of the last states.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class SmallLlama(nn.Module):
 
     @torch.no_grad()
     def export(self) -> LlamaForCausalLM:
-        """The same model as a plain Llama, free part and text part folded."""
+        """The same model as a plain Llama, with free vectors and mapped text vectors added up."""
         plain = LlamaForCausalLM(LlamaConfig.from_dict(self.config.to_dict()))
         plain.model.load_state_dict(self.body.state_dict(), strict=False)
         plain.model.embed_tokens.weight.copy_(self.embedding())

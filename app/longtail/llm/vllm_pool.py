@@ -1,9 +1,9 @@
 """vLLM engines as a step of a Ray Data pipeline: rows of requests in, the same rows with their answers out.
 
-A pool of actors that grows and shrinks, each with an engine of its own. Rows carry token ids, so that the engine sees
-exactly what tuning saw, and columns stay Arrow arrays: one row stays one row, whatever number of questions it asks, so
-that no crash can tear an answer. `ray.data.llm` does the same a row at a time in asyncio; with small models that costs
-several times what the engine itself takes (docs/results/speed.md, "Augmentation").
+The pool of actors grows and shrinks; each actor has its own engine. Rows hold token ids, so that the engine sees exactly
+the tokens that tuning saw. Columns stay Arrow arrays. All questions of a request stay in one row, so that a crash cannot
+split its answer. `ray.data.llm` handles one row at a time in asyncio; with small models that costs several times the time
+of the engine itself (docs/results/speed.md, "Augmentation").
 """
 
 import logging
@@ -28,22 +28,22 @@ from longtail.workspace.place import Place
 
 Row = dict[str, Any]
 MAX_LOGPROBS = 64
-"""Most alternatives of one token that an answer can carry."""
+"""Most alternatives of one token that an answer can contain."""
 
 IN_ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
-"""On a CPU vLLM 0.29 gives the model a process of its own, only to bind threads, which we do not: a third more time to
-start, and a hop between processes for every step."""
+"""On a CPU, vLLM 0.29 starts a separate process for the model, only to bind threads, which we do not need. It would take a
+third more time to start, and messages between processes at every step."""
 
 QUESTIONS_AT_ONCE = 1024
-"""Questions of one batch, about: enough that an engine runs full steps, few enough that little is lost with an actor."""
+"""Questions per batch, about: enough to fill an engine's steps, few enough that little is lost if an actor dies."""
 BATCHES_AT_ONCE = 2
-"""Batches that an engine works on: while one drains, the next one fills its steps."""
+"""Batches that an engine works on at a time: while one ends, the next one fills the steps."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a pool answers. max_tokens 1 with `top` > 0: the likeliest next tokens; with a request's `options`: their
-    log-probabilities, likely or not. Otherwise text of at most `max_tokens`.
+    """How a pool answers. max_tokens 1 and `top` > 0: the likeliest next tokens. max_tokens 1 and a request with
+    `options`: the log-probabilities of exactly these tokens. max_tokens > 1: text of at most `max_tokens` tokens.
     """
 
     max_tokens: int = 1
@@ -51,11 +51,13 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 1.0
     grammar: str | None = None
-    """A grammar that what is written must keep to (vLLM's structured outputs)."""
+    """A grammar that the written text must follow (vLLM's structured outputs)."""
 
     def parameters(self, options: Sequence[int]) -> Any:
-        """vLLM's, without a seed of the request's own: an answer is stored, never made again, and a CPU engine that samples
-        by seeds ends where it splits a prompt (vLLM 0.29).
+        """vLLM's SamplingParams for these options, without a seed per request.
+
+        Answers are stored, never generated again, so no seed is needed. And a CPU engine that samples with seeds crashes
+        when it splits a prompt (vLLM 0.29).
         """
         from vllm import SamplingParams
         from vllm.sampling_params import StructuredOutputsParams
@@ -71,7 +73,7 @@ class Sampling:
 
 
 def engine_arguments(resources: Resources, context: int) -> Row:
-    """Keyword arguments of one vLLM engine; eager and fp32 on a CPU, where compiling and bf16 only cost."""
+    """Keyword arguments of one vLLM engine; on a CPU eager and fp32, because compiling and bf16 are slower there."""
     common = {
         "max_model_len": context,
         "max_logprobs": MAX_LOGPROBS,
@@ -87,20 +89,20 @@ def engine_arguments(resources: Resources, context: int) -> Row:
 def ask(
     llm: Place, resources: Resources, context: int, sampling: Sampling, questions: int = 1
 ) -> Callable[[Any], Any]:
-    """A step that asks the `prompts` of every row: dataset in, dataset out, rows in any order.
+    """A step that asks the `prompts` of every row: from dataset to dataset, with rows in any order.
 
-    It adds `answers` (list of ANSWER, one for each prompt), `prompt_tokens`, `output_tokens`, `seconds` and `error`, null
-    where all is well; a row that the engine rejects has no answers. questions: prompts of a row, about.
+    It adds `answers` (list of ANSWER, one per prompt), `prompt_tokens`, `output_tokens`, `seconds` and `error` (null if
+    there is none). A row that the engine rejects has no answers. questions: about how many prompts a row has.
     """
     import ray.data
 
     rows = max(1, QUESTIONS_AT_ONCE // questions)
 
     def step(dataset: Any) -> Any:
-        # An actor hands on what it has when a block is done: blocks of one batch keep answers coming.
+        # An actor outputs its rows when a block is done. With one batch per block, answers arrive steadily.
         blocks = dataset.repartition(target_num_rows_per_block=rows)
         with warnings.catch_warnings():
-            # Ray 2.60 announces the end of the only way to give an actor more threads.
+            # Ray 2.60 warns that this way to give an actor more threads will be removed; there is no other way yet.
             warnings.simplefilter("ignore")
             return blocks.map_batches(
                 Engine,
@@ -123,7 +125,7 @@ def ask(
 
 @dataclass
 class _Batch:
-    """The questions of one call, on their way."""
+    """The questions of one call, while the engine works on them."""
 
     outputs: list[Any]
     left: int
@@ -137,16 +139,16 @@ class _Batch:
 
 
 class Engine:
-    """One vLLM engine. Calls may come from several threads; one thread of its own feeds the engine and takes its answers.
+    """One vLLM engine. Calls may come from several threads; one more thread feeds the engine and takes its answers.
 
-    A dead engine ends the process: Ray Data starts a new actor and gives it the same batches.
+    If the engine dies, the process ends. Ray Data then starts a new actor and gives it the same batches.
     """
 
     def __init__(self, llm: Place, arguments: Row, sampling: Sampling) -> None:
         from vllm import LLM
 
         with llm.local() as folder:
-            # One token is read by its number; only what is written on needs to know where a text ends.
+            # An answer of one token needs no tokenizer; longer text does, to know the end token.
             arguments = arguments | {"skip_tokenizer_init": sampling.max_tokens == 1}
             self.engine = LLM(str(folder), **arguments).llm_engine
         self.sampling = sampling
@@ -156,7 +158,7 @@ class Engine:
             threading.Thread(target=_end_with, args=(children,), daemon=True).start()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """A table with `prompts` and `options` -> the same without `prompts`, with what `ask` says."""
+        """The table without `prompts` and `options`, with the columns that `ask` adds."""
         started = time.monotonic()
         outputs = self._answers(batch)
         table = batch.drop_columns(["prompts", "options"])
@@ -167,7 +169,7 @@ class Engine:
         return table
 
     def _answers(self, batch: pa.Table) -> list[Any]:
-        """vLLM's outputs, or the messages of rejected ones, of all prompts, row by row."""
+        """vLLM's output for each prompt, or the error message if it was rejected; row by row."""
         prompts = _column(batch, "prompts").to_pylist()
         options = _column(batch, "options").to_pylist()
         together = _Batch([None] * sum(map(len, prompts)), sum(map(len, prompts)))
@@ -195,25 +197,25 @@ class Engine:
                         self.engine.add_request(name, {"prompt_token_ids": prompt}, parameters)
                         waiting[name] = batch, place
                     except (VLLMClientError, ValueError) as error:
-                        # This prompt is too long, or empty, or holds a token that is none.
+                        # The prompt is too long, is empty, or holds an invalid token id.
                         batch.answer(place, str(error).partition("\n")[0] or "rejected by the engine")
                 for output in self.engine.step():
                     if output.finished:
                         batch, place = waiting.pop(output.request_id)
                         batch.answer(place, output)
         except BaseException:
-            logging.getLogger("longtail").exception("an engine died; Ray Data starts another")
-            os._exit(1)  # its calls would wait for ever
+            logging.getLogger("longtail").exception("a vLLM engine died; Ray Data starts another")
+            os._exit(1)  # calls that wait for answers would never return
 
 
 def _end_with(children: list[multiprocessing.Process]) -> None:
-    """End this process with the first of vLLM's, for vLLM's client goes on waiting for answers of one that was killed."""
+    """End this process when one of vLLM's ends, because vLLM's client would wait forever for a killed process."""
     connection.wait([child.sentinel for child in children])
     os._exit(1)
 
 
 def _answer_columns(outputs: list[Any], counts: np.ndarray, seconds: float) -> dict[str, pa.Array]:
-    """The columns that the engine adds, from the outputs of all rows and each row's number of questions."""
+    """The columns that `ask` adds. outputs: of all rows, in order; counts: number of questions of each row."""
     rows = rows_of(counts)
     errors: list[str | None] = [None] * len(counts)
     prompt_tokens, output_tokens = np.zeros(len(counts), np.int32), np.zeros(len(counts), np.int32)
@@ -234,7 +236,7 @@ def _answer_columns(outputs: list[Any], counts: np.ndarray, seconds: float) -> d
         found = said.logprobs
         lists["written"].append(said.token_ids)
         lists["written_logprobs"].append([found.logprobs[start] for start in found.start_indices])
-        # The first entry is the written token itself, the alternatives follow.
+        # The first entry is the written token, then the alternatives follow.
         alternatives = slice(1, found.end_indices[0]) if found.end_indices else slice(0, 0)
         lists["options"].append(found.token_ids[alternatives])
         lists["option_logprobs"].append(found.logprobs[alternatives])
