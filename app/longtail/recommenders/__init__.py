@@ -1,4 +1,4 @@
-"""Recommenders: `build` one by its name, `load` a saved one, `train` all that the recipe names."""
+"""Recommenders: `build` one by its name, `load` a saved one, `train` all recommenders of a recipe."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -19,8 +19,9 @@ __all__ = ["build", "load", "train"]
 def build(
     name: str, section: RecommenderSection, seed: int = 0, compute: "Compute | None" = None
 ) -> "Recommender":
-    """A recommender that is not fitted yet; a trained one will be fitted by the workers of `compute`, by default in
-    this process. Raises InputError for a name that is not in the registry.
+    """Build a recommender that is not fitted yet. Raises InputError if the name is not in the registry.
+
+    `compute` gives the workers that fit a trained recommender; the default is this process.
     """
     _check_known(name)
     model = recommender_spec(name).model
@@ -31,13 +32,16 @@ def build(
 
 
 def load(place: "Place") -> "Recommender":
-    """The recommender that was saved to `place`; nothing there is ever executed."""
+    """Load the recommender that was saved to `place`; no code from there is executed.
+
+    Raises InputError if there is none, or if another version of Longtail saved it.
+    """
     if not (place / "model.json").exists():
         raise InputError(f"{place}: no saved recommender here. Run the stage that makes it: longtail train.")
     from longtail.recommenders.recommender import check_version
 
     meta = (place / "model.json").read_json()
-    check_version(meta, place)  # before its settings are read: they may be those of another version
+    check_version(meta, place)  # before its settings are read: another version may have other settings
     name = meta["model"]
     _check_known(name)
     section = recommender_spec(name).settings.model_validate(meta["section"])

@@ -1,4 +1,4 @@
-"""What a recommender declares of itself: one `SPEC` in its module, which `longtail.registry` finds by the recipe's name."""
+"""The declaration of a recommender: one `SPEC` in its module. `longtail.registry` finds it by its name in the recipe."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RecommenderSpec:
-    """Its title in reports, its settings in the recipe, its model, and what the rest needs to know of it.
+    """The title in reports, the settings in the recipe, the model, and the properties that other packages need.
 
-    model: the class, or `package.module.Class`, which is imported when one is built. What needs PyTorch is named so,
-    for every process that reads a recipe imports the modules of its recommenders.
+    model: the class itself, or its name `package.module.Class`, which is imported when a recommender is built. A model
+    that needs PyTorch is given by name, because each process that reads a recipe imports the `SPEC` of its recommenders.
     """
 
     title: str
     settings: type[RecommenderSection]
     model: "type[Recommender] | str"
     space: Space = field(default_factory=dict)
-    """The values that `longtail tune` tries by default. The size and the length of a training stay the recipe's."""
+    """The values that `longtail tune` tries by default. It does not change the size and the epochs in the recipe."""
     keeps_users: bool = False
-    """It ranks for a user of its training set by a vector that the fit left, not from the history that is asked with."""
+    """It ranks for a user of its training set by the vector learnt in the fit, not by the history in the request."""
     item_to_item: bool = False
-    """It is a `Neighbours` model, and its section has `recency`: the strategy `ranking` may ask about its best items."""
+    """It is a `Neighbours` model and its section has `recency`. The strategy `ranking` can rank its best items again."""

@@ -1,6 +1,7 @@
-"""What crosses the border of a recommender: dense int32 codes in arrays, no ids and no Parquet.
+"""The inputs of a recommender: dense int32 codes in arrays, without ids and Parquet.
 
-`Interactions` is a training set, `Histories` what users took, `Preferences` pairs of items, `Targets` what is held out.
+`Interactions` is a training set, `Histories` are the items of each user, `Preferences` are pairs of items, and
+`Targets` are the held-out items.
 """
 
 from collections.abc import Iterable
@@ -17,11 +18,13 @@ from longtail.errors import InputError
 
 @dataclass(frozen=True)
 class Interactions:
-    """A training set: per user the observed items, oldest first, then the generated ones.
+    """A training set: for each user the observed items, oldest first, then the generated ones.
 
-    indptr int64 [users + 1], items int32 [n], weights float32 [n], observed int64 [users] (how many of a user's
-    entries were observed), n_items the size of the catalogue. sequence int64 [n]: the entries, user by user, as a model
-    of sequences reads them; None where that is as they stand.
+    indptr int64 [users + 1], items int32 [n], weights float32 [n], observed int64 [users] (the number of observed
+    entries of each user), n_items the size of the catalogue. sequence int64 [n]: the indices of the entries, user by
+    user, in the order in which a sequence model reads them; None if this is the order of the entries.
+
+    Raises InputError if a weight is negative or not finite, or if an item is not in the catalogue.
     """
 
     indptr: np.ndarray
@@ -48,7 +51,7 @@ class Interactions:
 
     @classmethod
     def from_table(cls, table: pa.Table, n_items: int) -> "Interactions":
-        """From rows of `schema.FUSED`; row number must equal user code once sorted by `user`."""
+        """From rows of `schema.FUSED`, one for each user code: 0, 1, 2 and so on, in any order."""
         table = table.sort_by("user").combine_chunks()
         items, weights = table["items"].combine_chunks(), table["weights"].combine_chunks()
         indptr = offsets_of(lengths_of(items))
@@ -72,7 +75,7 @@ class Interactions:
 
     @cached_property
     def matrix(self) -> csr_matrix:
-        """Weights as users x items; an item that occurs twice for a user counts with its largest weight."""
+        """The weights, float32 [users, items]. If an item occurs more than once for a user, its largest weight counts."""
         users = rows_of(np.diff(self.indptr))
         order = np.lexsort((-self.weights, self.items, users))
         users, items, weights = users[order], self.items[order], self.weights[order]
@@ -82,12 +85,12 @@ class Interactions:
 
     @property
     def was_observed(self) -> np.ndarray:
-        """bool [n]: the entry was observed, not generated."""
+        """bool [n]: whether the entry was observed, not generated."""
         lengths = np.diff(self.indptr)
         return places_of(lengths) < np.repeat(self.observed, lengths)
 
     def history(self, user: int) -> np.ndarray:
-        """The observed items of a user, oldest first: what is asked with, and what is masked. Never a generated item."""
+        """The observed items of a user, oldest first, never a generated one: the input for ranking, also masked there."""
         start = self.indptr[user]
         return self.items[start : start + self.observed[user]]
 
@@ -97,7 +100,7 @@ class Interactions:
 
 @dataclass(frozen=True)
 class Histories:
-    """Items per user, oldest first: those of row r are items[indptr[r] : indptr[r + 1]].
+    """The items of each user, oldest first: those of row r are items[indptr[r] : indptr[r + 1]].
 
     items int32 [n], indptr int64 [rows + 1].
     """
@@ -107,7 +110,7 @@ class Histories:
 
     @classmethod
     def observed(cls, train: Interactions) -> "Histories":
-        """The observed part of a training set: what is asked with and what is masked."""
+        """The observed part of a training set: the input for ranking, whose items are masked there."""
         return cls(offsets_of(train.observed), train.items[train.was_observed].astype(np.int32))
 
     @classmethod
@@ -124,12 +127,12 @@ class Histories:
 
     @property
     def rows(self) -> np.ndarray:
-        """Row of every entry, int64 [n]."""
+        """The row of each entry, int64 [n]."""
         return rows_of(self.lengths)
 
     @property
     def steps_back(self) -> np.ndarray:
-        """How far every entry lies back in its row, int64 [n]; the latest is 0."""
+        """The number of later entries in the same row, for each entry, int64 [n]; 0 for the latest."""
         return np.repeat(self.indptr[1:], self.lengths) - 1 - np.arange(len(self.items))
 
     def take(self, rows: np.ndarray) -> "Histories":
@@ -137,23 +140,23 @@ class Histories:
         return Histories(offsets_of(lengths), self.items[places])
 
     def followed_by(self, later: "Histories") -> "Histories":
-        """Each row with the same row of `later` behind it."""
+        """Each row, followed by the same row of `later`."""
         rows = np.concatenate([self.rows, later.rows])
         order = np.argsort(rows, kind="stable")
         items = np.concatenate([self.items, later.items])[order]
         return Histories(self.indptr + later.indptr, items)
 
     def pairs_in(self, others: "Histories") -> np.ndarray:
-        """bool [n]: the same row of `others` has this item too."""
+        """bool [n]: whether the same row of `others` has this item too."""
         widest = np.int64(max(self.items.max(initial=0), others.items.max(initial=0)) + 1)
         return np.isin(self.rows * widest + self.items, others.rows * widest + others.items)
 
     def emptied(self) -> "Histories":
-        """As many rows, without any item."""
+        """The same number of rows, all without items."""
         return Histories(np.zeros_like(self.indptr), self.items[:0])
 
     def matrix(self, values: np.ndarray, n_items: int) -> csr_matrix:
-        """rows x items float32 of `values` [n]; of an item that occurs twice in a row the later counts."""
+        """`values` [n] as float32 [rows, n_items]. If an item occurs more than once in a row, its latest value counts."""
         last_first = np.arange(len(self.items))[::-1]
         _, kept = np.unique((self.rows * n_items + self.items)[last_first], return_index=True)
         kept = last_first[kept]
@@ -163,9 +166,9 @@ class Histories:
 
 @dataclass(frozen=True)
 class Preferences:
-    """Pairs of items of which a user prefers one (cold-start augmenters, 2402.11724).
+    """Pairs of items, with the one that a user prefers (cold-start augmenters, arXiv 2402.11724).
 
-    users, preferred and rejected int32 [n], confidences float32 [n], the weights of the pairs in the loss.
+    users, preferred and rejected int32 [n]; confidences float32 [n]: the weights of the pairs in the loss.
     """
 
     users: np.ndarray
@@ -190,7 +193,7 @@ class Preferences:
 
 @dataclass(frozen=True)
 class Targets:
-    """Held-out items: users[r] took items[r]; both int [n]."""
+    """Held-out items: user users[r] interacted with items[r]; both int [n]."""
 
     users: np.ndarray
     items: np.ndarray

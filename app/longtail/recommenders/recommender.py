@@ -1,6 +1,6 @@
-"""What all recommenders share: histories as arrays, full ranking in blocks, saving and loading.
+"""The base class of all recommenders: full ranking in blocks of users, saving and loading.
 
-A model adds `learn`, `score` (all items for some users), `arrays` and `restore` (what it must remember).
+A model adds `learn`, `score` (all items for some users), and `arrays` and `restore` (its learnt parameters).
 """
 
 from abc import ABC, abstractmethod
@@ -19,61 +19,62 @@ from longtail.recommenders.training.compute import Compute
 from longtail.workspace.place import Place
 
 SCORES_AT_ONCE = 2**23
-"""So many scores (users x items) exist at a time: 32 MiB of float32."""
+"""The number of scores (users x items) that are in memory at a time: 32 MiB of float32."""
 
 
 class Recommender(ABC):
-    """One model, which scores whole rows of the catalogue. Fitting is deterministic by `seed`; a saved model answers as
-    the fitted one.
+    """One model that scores all items of the catalogue for a user. A fit depends only on its inputs and `seed`. A model
+    that was saved and loaded gives the same results as the fitted one.
 
-    An item without any training interaction is never ranked, and a user without history gets -1 everywhere
-    (but from popularity): a caller that must answer asks popularity instead.
+    An item that nothing trained is never ranked. All models except popularity return only -1 for a user without history:
+    a caller that needs a list for such a user takes it from popularity.
     """
 
     def __init__(
         self, name: str, section: RecommenderSection, seed: int = 0, compute: Compute | None = None
     ) -> None:
-        """`name` is what the recipe calls it."""
+        """`name` is the name of the recommender in the recipe."""
         self.name, self.section, self.seed, self.compute = name, section, seed, compute or Compute()
         self.n_items = 0
         self.seen = Histories.of([])
         self.counts: dict[str, Any] = {}
-        """What fitting wants the manifest to tell: seconds per epoch, last loss."""
+        """Figures of the fit for the manifest, such as seconds per epoch and the last loss."""
 
     def fit(
         self, train: Interactions, preferences: Preferences | None = None, validation: Targets | None = None
     ) -> Self:
-        """Learn from `train`; trained models also from `preferences`, and stop where `validation` is best."""
+        """Learn from `train`. Trained models also use `preferences`, and keep the weights that are best on `validation`."""
         self.n_items, self.seen = train.n_items, Histories.observed(train)
         self.learn(train, preferences or Preferences.none(), validation)
         return self
 
     @abstractmethod
     def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
-        """Find out what `score` needs. `n_items` and `seen`, the observed histories, are known by now."""
+        """Compute the parameters that `score` needs. `n_items` and `seen` (the observed histories) are already set."""
 
     @abstractmethod
     def score(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
-        """A new array float32 [rows, n_items], -inf for no candidate.
+        """The scores of all items: a new array float32 [rows, n_items], -inf for an item that is not a candidate.
 
-        `users` int [rows] are the codes of the users if they are in the training set.
+        `users` int [rows] are the codes of the users, or None if they are not in the training set.
         """
 
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
-        """What fitting found out, by name."""
+        """The learnt parameters, by name."""
 
     @abstractmethod
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take back what `arrays` gave."""
+        """Set the parameters that `arrays` returned."""
 
     def recommend(
         self, users: np.ndarray, k: int, *, exclude_seen: bool = True, since: Histories | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Full ranking over the catalogue: items int32 [n, k], best first, -1 where there are fewer; scores float32.
+        """Full ranking over the catalogue for `users` int [n]: items int32 [n, k] and their scores float32 [n, k].
 
-        `since` holds what each of the users took since the fit: it belongs to the history that is asked with and is
-        masked. A model whose `RecommenderSpec` says `keeps_users` only masks it.
+        Best first; if a user has fewer than k candidates, the rest is -1 and -inf. `since` holds the items that each
+        user took after the fit: they are added to the history and masked. A model with `keeps_users` in its
+        `RecommenderSpec` only masks them. `exclude_seen=False` masks nothing. Raises InputError for an unknown user.
         """
         users = np.asarray(users, np.int64)
         if len(users) and not 0 <= users.min() <= users.max() < len(self.seen):
@@ -86,7 +87,9 @@ class Recommender(ABC):
     def recommend_history(
         self, histories: list[np.ndarray], k: int, *, exclude_seen: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The same for ad-hoc users given by their histories (int32, oldest first), without training again."""
+        """The same for users outside the training set, given by their histories (int32, oldest first). Nothing is
+        trained again. Raises InputError for an item that is not in the catalogue.
+        """
         asked = Histories.of(histories)
         if len(asked.items) and not 0 <= asked.items.min() <= asked.items.max() < self.n_items:
             lowest, highest = asked.items.min(), asked.items.max()
@@ -95,13 +98,13 @@ class Recommender(ABC):
 
     @property
     def rows_at_once(self) -> int:
-        """How many rows `_top` gets at a time: what bounds its memory."""
+        """The number of rows that `_top` gets at a time, which limits its memory."""
         return max(1, SCORES_AT_ONCE // max(1, self.n_items))
 
     def score_pairs(
         self, histories: Histories, users: np.ndarray | None, candidates: np.ndarray
     ) -> np.ndarray:
-        """The scores of candidates int [rows, m], items of the catalogue: float32 [rows, m]."""
+        """The scores float32 [rows, m] of `candidates` int [rows, m], which are items of the catalogue."""
         scores = np.empty(candidates.shape, np.float32)
         for block in self._blocks(len(histories)):
             own = self.score(histories.take(block), None if users is None else users[block])
@@ -123,7 +126,7 @@ class Recommender(ABC):
     def _top(
         self, histories: Histories, users: np.ndarray | None, k: int, exclude_seen: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The lists of at most `rows_at_once` rows, as `recommend` returns them."""
+        """The ranked items and scores of at most `rows_at_once` rows, as `recommend` returns them."""
         scores = self.score(histories, users)
         if exclude_seen:
             scores[histories.rows, histories.items] = -np.inf
@@ -148,7 +151,7 @@ class Recommender(ABC):
         (place / "model.json").write_json(meta)
 
     def load(self, place: Place) -> Self:
-        """Fill this model with what `save` wrote to `place`. Raises InputError where another version did."""
+        """Set this model to the one that `save` wrote to `place`. Raises InputError if another version wrote it."""
         meta = (place / "model.json").read_json()
         check_version(meta, place)
         arrays = safetensors.numpy.load((place / "model.safetensors").read_bytes())
@@ -159,9 +162,9 @@ class Recommender(ABC):
 
 
 def check_version(meta: dict[str, Any], place: Place) -> None:
-    """Raise InputError where `meta`, the model.json in `place`, is of a version that may mean other things by it.
+    """Raise InputError if another version of Longtail wrote `meta`, the model.json in `place`.
 
-    Versions of the same major and minor number read each other's recommenders.
+    Versions with the same major and minor number can read each other's recommenders.
     """
     if meta["version"].split(".")[:2] != __version__.split(".")[:2]:
         raise InputError(
