@@ -1,1 +1,1 @@
-"""Training: the stage, the loop that trained models share, and where it goes on after a fault."""
+"""Training: the stage, the loop that all trained models share, and its checkpoints, from which it can continue."""

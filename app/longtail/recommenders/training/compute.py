@@ -1,4 +1,4 @@
-"""What a fit may use."""
+"""The resources and callbacks of a fit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,11 +8,14 @@ from longtail.recommenders.training.epoch_checkpoints import Checkpoints
 
 @dataclass(frozen=True)
 class Compute:
-    """`workers` of Ray Train (0: this process), GPUs, a folder for checkpoints, somebody who hears of progress."""
+    """The number of Ray Train `workers` (0: this process), whether to use GPUs, and the folder for checkpoints.
+
+    `say` is called with each line about the progress.
+    """
 
     workers: int = 0
     use_gpu: bool = False
     checkpoints: Checkpoints | None = None
     say: Callable[[str], None] = field(default=lambda line: None)
     report: Callable[[int, float], None] = field(default=lambda epoch, score: None)
-    """Hears of every validation: the epoch and its NDCG@10."""
+    """Called after each validation with the epoch and its NDCG@10."""

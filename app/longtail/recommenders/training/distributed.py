@@ -1,4 +1,4 @@
-"""Adam around a module: in one process, data-parallel (DDP), or with everything split between workers (DeepSpeed ZeRO 3)."""
+"""Engines that train a module with Adam: in one process, data-parallel (DDP), or fully split (DeepSpeed ZeRO 3)."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -12,13 +12,13 @@ from longtail.recommenders.models.sasrec import SASRecSection
 from longtail.recommenders.training.training_loop import Arrays, workers
 
 BETAS = (0.9, 0.98)
-"""As in the SASRec authors' code."""
+"""The betas of Adam, as in the SASRec authors' code."""
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Engine(ABC):
-    """Losses and steps of `module`, whose child `model` is what the recommender keeps."""
+    """Computes the losses of `module` and trains it. The recommender keeps the child `model` of `module`."""
 
     module: nn.Module
     adam: torch.optim.Optimizer
@@ -28,7 +28,7 @@ class Engine(ABC):
 
     @abstractmethod
     def step(self, loss: torch.Tensor) -> None:
-        """One step of Adam along the gradient of `loss`, averaged over workers."""
+        """Do one step of Adam with the gradient of `loss`, averaged over the workers."""
 
     @abstractmethod
     def weights(self) -> Arrays: ...
@@ -41,14 +41,16 @@ class Engine(ABC):
 
 
 def engine_for(section: SASRecSection, module: nn.Module, device: torch.device) -> Engine:
-    """As the section says; `deepspeed` needs workers of Ray Train, or a process group of another kind."""
+    """The engine that the section names. `deepspeed` needs several workers in a process group, as Ray Train starts them;
+    without them the plain engine is used.
+    """
     if section.engine == "deepspeed" and workers()[1] > 1:
         return ZeroEngine(section, module)
     return PlainEngine(section, module)
 
 
 class PlainEngine(Engine):
-    """One process, or DDP where there are several."""
+    """One process, or DDP if there are several workers."""
 
     def __init__(self, section: SASRecSection, module: nn.Module) -> None:
         self.module = module
@@ -98,12 +100,12 @@ def _load(model: nn.Module, state: Arrays) -> None:
 
 
 class ZeroEngine(Engine):
-    """DeepSpeed ZeRO 3: each worker keeps its part of weights, gradients and moments; layers are gathered when used."""
+    """DeepSpeed ZeRO 3: each worker keeps a part of weights, gradients and moments. A layer is gathered when it is used."""
 
     def __init__(self, section: SASRecSection, module: nn.Module) -> None:
         import deepspeed
 
-        # The losses read the embedding itself, outside its own forward pass.
+        # The losses use the weight of the embedding directly, outside the forward pass of the embedding.
         deepspeed.zero.register_external_parameter(module, module.model.items.weight)
         self.module = module
         self.zero, *_ = deepspeed.initialize(
@@ -147,7 +149,7 @@ class ZeroEngine(Engine):
         for moment in MOMENTS:
             for name, parameter in self.module.model.named_parameters():
                 found[f"{moment}.{name}"] = safe_get_full_optimizer_state(parameter, moment).cpu().numpy()
-        # Torch's own note of its steps, which the gathered moments leave out.
+        # The gathered moments do not include the number of steps, which torch's Adam keeps.
         kept = next(iter(self.adam.state.values()))
         return found | {"step": np.array(float(kept["step"]))}
 
@@ -162,7 +164,7 @@ class ZeroEngine(Engine):
                 "step": torch.tensor(float(state["step"]))
             }
         with deepspeed.zero.GatheredParameters(list(self.module.parameters()), modifier_rank=0):
-            _load(self.module.model, state)  # what the forward pass reads until the first step
+            _load(self.module.model, state)  # the forward pass reads these until the first step
         for name, parameter in self.module.model.named_parameters():
             safe_set_full_fp32_param(parameter, torch.from_numpy(state[f"model.{name}"].copy()))
             for moment in MOMENTS:

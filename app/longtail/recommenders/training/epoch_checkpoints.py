@@ -1,4 +1,4 @@
-"""Checkpoints of a training: one safetensors file each, the two latest are kept."""
+"""The checkpoints of a training: one safetensors file for each; the two latest are kept."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ log = logging.getLogger("longtail")
 
 @dataclass
 class Checkpoint:
-    """Where a training stands after `epoch`: the learner's state, the best weights so far and the curve."""
+    """A training after `epoch`: the state of the learner, the best weights so far and the learning curve."""
 
     epoch: int = 0
     state: dict[str, np.ndarray] = field(default_factory=dict)
@@ -24,10 +24,10 @@ class Checkpoint:
     seconds: list[float] = field(default_factory=list)
     scores: list[tuple[int, float]] = field(default_factory=list)
     drops: list[int] = field(default_factory=list)
-    """After which epochs the learning rate fell."""
+    """The epochs after which the learning rate was lowered."""
 
     def note(self, score: float, weights: dict[str, np.ndarray]) -> None:
-        """Take down a validation, and the weights where it is the best."""
+        """Add the score of a validation, and keep `weights` if the score is the best so far."""
         if not self.scores or score > max(value for _, value in self.scores):
             self.best = {name: np.array(array) for name, array in weights.items()}
         self.scores.append((self.epoch, score))
@@ -38,20 +38,23 @@ class Checkpoint:
 
     @property
     def stale(self) -> int:
-        """How many validations there were since the best, or since the learning rate fell."""
+        """The number of validations after the best one, or after the learning rate was last lowered if that is later."""
         since = max([self.best_epoch, *self.drops])
         return sum(epoch > since for epoch, _ in self.scores)
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The folder of a training's checkpoints; they are written at most every `seconds`."""
+    """The folder with the checkpoints of a training. There are at least `seconds` between two checkpoints."""
 
     place: Place
     seconds: float = 30.0
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write one and remove all but it and the one before. Whole or not at all: it is renamed when complete."""
+        """Write a checkpoint and delete all older ones except the latest of them.
+
+        The file gets its name only after it is complete, so an interrupted `save` leaves no partial checkpoint.
+        """
         tensors = {f"state/{name}": array for name, array in checkpoint.state.items()}
         tensors |= {f"best/{name}": array for name, array in checkpoint.best.items()}
         tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
@@ -66,7 +69,7 @@ class Checkpoints:
             old.delete()
 
     def latest(self) -> Checkpoint | None:
-        """The latest that can be read; a corrupt one is said and passed over."""
+        """The latest checkpoint that can be read, or None. A file that cannot be read is skipped with a warning."""
         for file in reversed(self.place.files(".safetensors")):
             try:
                 return _read(file)

@@ -1,4 +1,4 @@
-"""Which recommenders a recipe asks for, on what they are evaluated, and where each run of one lies."""
+"""The fits of a recipe, what is evaluated with each, and the places where the results are published."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -10,7 +10,7 @@ from longtail.variants import VARIANTS, StandIn, TrainedVariant
 
 @dataclass(frozen=True)
 class Run:
-    """One fit: a recommender on a variant of the training set; `seed_index` counts its repetitions from 0."""
+    """One fit: a recommender on a variant of the training set. `seed_index` counts its seeds from 0."""
 
     recommender: str
     variant: TrainedVariant
@@ -32,7 +32,7 @@ class Run:
 
 
 def runs(recipe: Recipe) -> list[Run]:
-    """Every fit of the recipe: models that draw random numbers `evaluation.seeds` times, others once."""
+    """All fits of the recipe. Trained models are fitted with `evaluation.seeds` different seeds, the others once."""
     return [
         Run(name, variant, seed_index)
         for name, section in recipe.recommenders.items()
@@ -43,10 +43,10 @@ def runs(recipe: Recipe) -> list[Run]:
 
 @dataclass(frozen=True)
 class ServedRun:
-    """A fit whose ranking is fused with another list: nothing is trained for it, it is only evaluated.
+    """A fit whose ranking is fused with another list. It needs no training of its own, it is only evaluated.
 
-    `variant` is what the evaluation calls it; the list is the LLM's, of a strategy, or what stands in for it: as many items
-    of the recipe's ItemCF (`best`), or of the fit's `own` ranking.
+    `variant` is its name in the evaluation. The list is the LLM's, from a strategy. In a control it is replaced by a
+    list of the same length (`stand_in`): from the recipe's ItemCF (`best`), or from the ranking of the fit (`own`).
     """
 
     fit: Run
@@ -76,9 +76,10 @@ class ServedRun:
 
 
 def served_runs(recipe: Recipe) -> list[ServedRun]:
-    """What is evaluated as it would be served; none where no LLM ranks for users or the recipe does not want it.
+    """The fused rankings of the recipe, evaluated as they would be served.
 
-    A list of `ranking` holds the best items of one recommender, so it is fused with the fits of no other.
+    There are none if no strategy of the recipe gives lists, or if `served` is off in the recipe. A list of `ranking`
+    has the best items of one recommender, so it is fused only with the fits of that recommender.
     """
     if not recipe.served:
         return []

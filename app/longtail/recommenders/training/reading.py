@@ -1,4 +1,7 @@
-"""From prepared data to the border of a recommender; only for Ray tasks and trials, which may hold a table of users."""
+"""Reads prepared data as the inputs of a recommender.
+
+Only for Ray tasks and trials: they may hold a table of all users, the driver may not.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -18,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def read_observed(data: Place) -> Interactions:
-    """The train part of the histories in `data` (a published place): the variant `observed`.
+    """The training part of the histories in `data` (a published place): the training set of the variant `observed`.
 
-    Every weight is 1, or what `schema.STRENGTHS` says.
+    The weights are those in the column `schema.STRENGTHS`, or 1 if there is no such column.
     """
     histories = read_histories(data)
     items = data / "items.parquet"
@@ -37,21 +40,21 @@ def read_observed(data: Place) -> Interactions:
 
 
 def observed_weights(histories: pa.Table, which: np.ndarray) -> np.ndarray:
-    """The weights float32 of those interactions of some histories that are in `which` (bool, of all their entries)."""
+    """The weights float32 of the interactions that `which` (bool, one per interaction of `histories`) selects."""
     if STRENGTHS.name not in histories.column_names:
         return np.ones(which.sum(), np.float32)
     return histories[STRENGTHS.name].combine_chunks().flatten().to_numpy()[which].astype(np.float32)
 
 
 def observed_itemcf(data: Place, section: RecommenderSection) -> "Recommender":
-    """ItemCF fitted on the observed training log of `data`."""
+    """ItemCF, fitted on the observed training interactions in `data`."""
     from longtail.recommenders import build
 
     return build("itemcf", section).fit(read_observed(data))
 
 
 def read_validation(data: Place) -> Targets:
-    """The validation items of all users in `data`, by user."""
+    """The validation items of all users in `data`, in the order of the users."""
     histories = read_histories(data)
     rows, taken, position = _flat(histories)
     train_end, valid_end = (histories[name].to_numpy() for name in ("train_end", "valid_end"))
@@ -60,7 +63,7 @@ def read_validation(data: Place) -> Targets:
 
 
 def _flat(histories: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row int64, item int32 and position in the row int64 of every interaction; a row is a user."""
+    """For each interaction its row int64 (one row per user), its item int32 and its position in the row int64."""
     items = histories["items"].combine_chunks()
     lengths = lengths_of(items)
     return rows_of(lengths), items.flatten().to_numpy(), places_of(lengths)

@@ -1,4 +1,4 @@
-"""What an epoch passes over: batches of interactions and preferences, and negatives drawn for them."""
+"""The batches of an epoch: interactions and preferences, and the negatives that are drawn for them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ from longtail.recommenders.training.training_loop import Arrays
 
 
 class Negatives:
-    """Draws warm items (those with any training interaction) outside a user's row, observed or generated.
+    """Draws warm items (those with a training interaction) that are not in the user's row, observed or generated.
 
-    A cold item is never a negative: it would only be pushed down (papers 4.3).
+    A cold item is never a negative: that would only lower its score, against the auxiliary loss that trains cold items
+    (arXiv 2402.11724). This is our decision; what we could read of the paper does not say it.
     """
 
     def __init__(self, taken: csr_matrix) -> None:
@@ -23,7 +24,7 @@ class Negatives:
         self.indptr, self.indices = taken.indptr, taken.indices
         self.warm = np.unique(taken.indices)
         self.possible = np.diff(taken.indptr) < len(self.warm)
-        """bool [users]: there is at least one such item."""
+        """bool [users]: whether there is at least one such item."""
 
     def draw(self, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """One item for each of `users` (int [n], all of them `possible`), uniformly: int64 [n]."""
@@ -37,7 +38,7 @@ class Negatives:
 
 @numba.njit(nogil=True, cache=True)
 def _taken(indptr: np.ndarray, indices: np.ndarray, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """bool [n]: items[k] is in the sorted row of users[k]."""
+    """bool [n]: whether items[k] is in the sorted row of users[k]."""
     found = np.zeros(len(users), np.bool_)
     for k in range(len(users)):
         low, high = indptr[users[k]], indptr[users[k] + 1]
@@ -54,10 +55,11 @@ def _taken(indptr: np.ndarray, indices: np.ndarray, users: np.ndarray, items: np
 
 @dataclass(frozen=True)
 class Batch:
-    """The pairs of one step: `size` interactions first, then preferences, which bring their negatives along.
+    """The pairs of one step: first `size` interactions, then the preferences, which already have their negatives.
 
     users, preferred int64 [n], weights float32 [n] (of a preference: lambda times its confidence), rejected int64
-    [n - size]. A step's loss is the sum over all n by weight, divided by `divisor`.
+    [n - size]: the negatives of the preferences. The loss of a step is the weighted sum over all n, divided by
+    `divisor`.
     """
 
     users: np.ndarray
@@ -75,7 +77,7 @@ class Batch:
 
 
 class Batches:
-    """Interactions in batches and, beside them, the preferences in as many shares: an epoch is one pass over both."""
+    """The interactions in batches, each with an equal part of the preferences. An epoch is one pass over both."""
 
     def __init__(self, arrays: Arrays, settings: dict[str, Any]) -> None:
         self.ratings = csr_matrix(
@@ -93,11 +95,11 @@ class Batches:
 
     @property
     def divisor(self) -> int:
-        """What an epoch's sum of losses is divided by."""
+        """The number by which the sum of the losses of an epoch is divided."""
         return len(self.users) or len(self.confidences) or 1
 
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
-        """In a new order; the same on all workers."""
+        """The batches of one epoch, in a new random order that is the same on all workers."""
         order, shares = rng.permutation(len(self.users)), rng.permutation(len(self.confidences))
         steps = max(1, -(-len(order) // self.batch))
         for step, share in enumerate(np.array_split(shares, steps)):

@@ -1,6 +1,6 @@
-"""Stage train: fused interactions -> fitted recommenders, each a published unit of its own.
+"""Stage train: fused interactions -> fitted recommenders. Each recommender is published separately.
 
-The driver holds no table: a Ray task reads its training set, fits, and saves into the draft of its unit.
+The driver reads no table. A Ray task reads the training set, fits, and saves the model in the draft of its unit.
 """
 
 from collections.abc import Callable
@@ -23,14 +23,14 @@ from longtail.workspace import Stage, Workspace
 from longtail.workspace.place import Place
 
 MEANING = 1
-"""The version of how any recommender is given its training set; what each makes of it is the `meaning` of its section."""
+"""The version of how recommenders get their training set. The `meaning` of a section is the version of one model."""
 
 
 def fit_all(recipe: Recipe, ws: Workspace) -> None:
-    """Publish `recommenders/<variant>/<model>-<s>` for all `runs(recipe)` that are not up to date.
+    """Publish `recommenders/<variant>/<model>-<seed index>` for all `runs(recipe)` that are not up to date.
 
-    `resources.parallel` are fitted at a time, each trained one by `resources.workers` Ray Train workers. A training
-    that was cut off goes on from its checkpoint. Raises InputError where prepare or fuse has not run yet.
+    `resources.parallel` fits run at a time; `resources.workers` Ray Train workers train each trained recommender. A
+    training that was interrupted continues from its checkpoint. Raises InputError if prepare or fuse has not run yet.
     """
     units = [(run, _unit(recipe, ws, run)) for run in runs(recipe)]
     due = [(run, unit) for run, unit in units if not unit.up_to_date]
@@ -63,7 +63,7 @@ def _publish(recipe: Recipe, ws: Workspace, run: Run, unit: Stage, say: Callable
 
     section = recipe.recommenders[run.recommender]
     trained = isinstance(section, TrainedSection)
-    # By fingerprint: a training with other settings or data must not go on from this one's state.
+    # The folder has the fingerprint in its name, so a fit with different settings or data cannot continue from here.
     checkpoints = Checkpoints(ws / f"checkpoints/{run.name}-{unit.fingerprint}")
     compute = Compute(
         workers=recipe.resources.workers,
@@ -71,7 +71,7 @@ def _publish(recipe: Recipe, ws: Workspace, run: Run, unit: Stage, say: Callable
         checkpoints=checkpoints,
         say=partial(_said_of, run.name, say),
     )
-    # A trained model's task only waits for its Ray Train workers, which ask for their own CPUs.
+    # The task of a trained model only waits for its Ray Train workers, which reserve their own CPUs.
     task = ray.remote(num_cpus=0 if trained else 1)(fit)
     with unit.publishing() as draft:
         fused, data = _training_set(recipe, ws, run), ws / "data"
@@ -98,8 +98,8 @@ def fit(
     data: Place,
     to: Place,
 ) -> dict[str, Any]:
-    """Fit one recommender on a published variant (`schema.FUSED`, and `schema.PREFERENCES` where it has any) and save
-    it to `to`; returns the counts for its manifest.
+    """Fit one recommender on a published variant (`schema.FUSED`, and `schema.PREFERENCES` if it has any) and save it
+    to `to`. Returns the counts for its manifest.
     """
     from longtail.recommenders import build
 

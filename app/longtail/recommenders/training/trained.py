@@ -1,4 +1,4 @@
-"""What the trained recommenders share: from interactions to arrays for the loop, from its answer to weights."""
+"""The base class of the trained recommenders: it gives the training loop its arrays, and takes the weights from it."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -19,13 +19,13 @@ LEARNING_CURVE = "learning_curve.parquet"
 
 
 class TrainedRecommender(Recommender):
-    """A model adds `learner`, `loop_arrays`, and `restore` of what its learner calls weights."""
+    """A model adds `learner`, `loop_arrays`, and `restore`, which sets the weights that its learner returned."""
 
     learner: ClassVar[type[Learner]]
     warm: np.ndarray
-    """bool [items]: some interaction or preference trained it; others are no candidates."""
+    """bool [items]: whether an interaction or a preference trained the item. Only these items are candidates."""
     curve: Arrays | None = None
-    """Of the fit in this process: epoch, loss, seconds and ndcg, each [epochs]."""
+    """The learning curve of a fit in this process: epoch, loss, seconds and ndcg, each [epochs]."""
 
     def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         section, compute = self.section, self.compute
@@ -67,7 +67,7 @@ class TrainedRecommender(Recommender):
             (place / LEARNING_CURVE).write_table(pa.table(self.curve))
 
     def most_workers(self) -> int:
-        """How many workers this fit can use."""
+        """The number of workers that this fit can use."""
         return self.compute.workers
 
     def kept_or_folded(
@@ -77,8 +77,10 @@ class TrainedRecommender(Recommender):
         histories: Histories,
         users: np.ndarray | None,
     ) -> np.ndarray:
-        """float32 [rows, width]: of a known user the vector of the fit, a row of `kept`; an ad-hoc one, or one who had no
-        item in the training set, so that no vector was learnt, is folded in.
+        """The vectors of some users, float32 [rows, width].
+
+        A known user gets the vector learnt in the fit, a row of `kept`. The vector of another user is computed from the
+        history by `fold`: this is a user outside the training set, or one without observed items in it.
         """
         if users is None:
             return fold(histories)
@@ -88,7 +90,7 @@ class TrainedRecommender(Recommender):
         return found
 
     def prepared(self, train: Interactions, preferences: Preferences) -> Arrays:
-        """What the learner is given: users x items as CSR (indptr, indices, weights), preferences, `loop_arrays`."""
+        """The arrays for the learner: users x items as CSR (indptr, indices, weights), preferences and `loop_arrays`."""
         taken = train.matrix.copy()
         taken.eliminate_zeros()
         return {
@@ -102,7 +104,7 @@ class TrainedRecommender(Recommender):
         } | self.loop_arrays(train)
 
     def loop_arrays(self, train: Interactions) -> Arrays:
-        """What the learner of this model wants besides."""
+        """More arrays, which only the learner of this model needs."""
         return {}
 
     @abstractmethod
@@ -110,7 +112,7 @@ class TrainedRecommender(Recommender):
 
 
 def _trained(training: Training, n_workers: int, use_gpu: bool) -> Fitted:
-    """In this process where there is no worker. Raises InputError where the loss did not stay finite."""
+    """Train on the workers, or in this process if `n_workers` is 0. Raises InputError if the loss became infinite or NaN."""
     if n_workers == 0:
         return train_loop(training, torch.device("cuda" if use_gpu else "cpu"))
     return on_workers(_on_worker, training, n_workers, use_gpu)

@@ -1,7 +1,7 @@
 """The training loop that all trained models share.
 
-It knows nothing of Ray: arrays and, where there is one, a torch process group go in; checkpoints, a learning curve and
-the weights come out. So it runs as a plain process too; `longtail.runtime.workers` runs it under Ray Train.
+It does not use Ray. Its inputs are arrays and, if there is one, a torch process group; its results are checkpoints, a
+learning curve and the weights. So it also runs in a plain process. `longtail.runtime.workers` runs it under Ray Train.
 """
 
 import time
@@ -21,48 +21,50 @@ from longtail.recommenders.training.epoch_checkpoints import Checkpoint, Checkpo
 Arrays = dict[str, np.ndarray]
 
 SAY_SECONDS = 1.0
-"""Progress is told so often, and at the end; who looks at it may want less (see app/longtail/command/log.py)."""
+"""Progress is reported with this interval, and at the end. app/longtail/command/log.py may show fewer of the lines."""
 LR_DROP = 0.2
-"""What the learning rate is multiplied by when it falls: worth a tenth of SASRec's NDCG on validation
-(docs/results/recommenders.md)."""
+"""The factor by which the learning rate is lowered. For SASRec a lower rate at the end raised the validation NDCG by a
+tenth (docs/results/recommenders.md)."""
 
 
 class Learner(ABC):
-    """A model in training. With a process group all workers call every method together.
+    """A model in training. With a process group, all workers call each method together.
 
-    Every epoch draws from a generator of its own, and torch is seeded anew for it, so that a training that goes on from
-    a checkpoint repeats nothing and reaches the weights of one that was never cut.
+    Each epoch has its own random generator, and torch gets a new seed for it. So a training that continues from a
+    checkpoint reaches the same weights as a training that was never interrupted.
     """
 
     adam: torch.optim.Optimizer
-    """The loop lowers its learning rate where validation says so."""
+    """The optimiser. The loop lowers its learning rate if validation no longer improves."""
 
     @abstractmethod
     def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None: ...
 
     @abstractmethod
     def epoch(self, rng: np.random.Generator) -> float:
-        """Pass once over the data; the mean loss, the same on all workers. `rng` is the same on all workers."""
+        """Pass once over the data; returns the mean loss. `rng` and the result are the same on all workers."""
 
     @abstractmethod
     def weights(self) -> Arrays:
-        """What the recommender keeps; worker 0's answer counts."""
+        """The weights that the recommender keeps. The result of worker 0 is used."""
 
     @abstractmethod
     def state(self) -> Arrays:
-        """Everything that it takes to go on, whole and whatever the number of workers; worker 0's answer counts."""
+        """All that is needed to continue, not split by worker: the number of workers may change. The result of worker 0
+        is used.
+        """
 
     @abstractmethod
     def restore(self, state: Arrays) -> None:
-        """Go on from `state`."""
+        """Continue from `state`."""
 
 
 @dataclass(frozen=True)
 class Training:
     """One fit, as it is sent to workers.
 
-    `validate` tells the validation metric of some weights, larger is better; `checkpoints` is where state is kept;
-    `say` takes lines about the progress, `report` every validation's epoch and metric.
+    `validate` returns the validation metric of weights; larger is better. `checkpoints` is where the state is saved.
+    `say` is called with lines about the progress, and `report` with the epoch and the metric of each validation.
     """
 
     name: str
@@ -82,9 +84,9 @@ class Training:
 
 @dataclass
 class Fitted:
-    """What a training found: the best weights by validation, else the last, and the curve that led there.
+    """The result of a training: the best weights by validation, or the last ones without validation, and the curve.
 
-    losses and seconds have one value an epoch; scores one for each validation, as (epoch, metric).
+    losses and seconds have one value per epoch; scores has one (epoch, metric) per validation.
     """
 
     weights: Arrays
@@ -97,7 +99,7 @@ class Fitted:
         return max(self.scores, key=lambda score: score[1])[0] if self.scores else len(self.losses)
 
     def curve(self) -> Arrays:
-        """epoch, loss, seconds and ndcg (NaN where it was not measured), each [epochs]."""
+        """The learning curve: epoch, loss, seconds and ndcg (NaN if there was no validation), each [epochs]."""
         scores = dict(self.scores)
         epochs = np.arange(1, len(self.losses) + 1)
         return {
@@ -109,10 +111,11 @@ class Fitted:
 
 
 def train_loop(training: Training, device: torch.device) -> Fitted:
-    """Train until the last epoch, or until `patience` validations in a row were no better. Before it ends, the learning
-    rate falls `lr_drops` times, each after as many validations, from the weights that are there.
+    """Train until the last epoch, or until `patience` validations in a row had no new best.
 
-    Raises InputError where the loss does not stay finite. The loop goes on from the latest checkpoint there is.
+    The first `lr_drops` times that this happens, the learning rate is lowered and training continues from the current
+    weights, not from the best ones. Training starts from the latest checkpoint, if there is one. Raises InputError if
+    the loss becomes infinite or NaN.
     """
     first = workers()[0] == 0
     learner = training.learner(training.arrays, training.settings, device)
@@ -186,7 +189,7 @@ def _line(training: Training, done: Checkpoint, elapsed: float, since: int) -> s
 
 
 def _decided(*decisions: bool) -> list[bool]:
-    """Worker 0's decisions, on all workers."""
+    """The decisions of worker 0, sent to all workers."""
     flags = torch.tensor(decisions, dtype=torch.float32)
     if dist.is_initialized():
         device = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
@@ -196,7 +199,7 @@ def _decided(*decisions: bool) -> list[bool]:
 
 
 def _from_first(done: Checkpoint | None) -> Checkpoint | None:
-    """Worker 0's view of where to go on: another worker may see a shared folder a moment later."""
+    """The checkpoint that worker 0 found, sent to all workers: another worker may see a new file only a moment later."""
     if not dist.is_initialized():
         return done
     box = [done]
@@ -205,12 +208,12 @@ def _from_first(done: Checkpoint | None) -> Checkpoint | None:
 
 
 def workers() -> tuple[int, int]:
-    """This worker's rank and how many there are; (0, 1) without a process group."""
+    """The rank of this worker and the number of workers; (0, 1) without a process group."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def sum_over_workers(values: torch.Tensor) -> torch.Tensor:
-    """Add up `values` of all workers, in place."""
+    """Add up the `values` of all workers, in place; returns `values`."""
     if dist.is_initialized():
         dist.all_reduce(values)
     return values

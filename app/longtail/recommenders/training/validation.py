@@ -1,4 +1,4 @@
-"""Validation inside a training: NDCG@10 of held-out items by full ranking, the way evaluation ranks."""
+"""Validation during training: NDCG@10 of the held-out items with full ranking, computed as in the evaluation."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from longtail.recommenders.recommender import Recommender
 
 K = 10
 USERS_AT_MOST = 10_000
-"""So many users are ranked for a validation; more would cost training time and hardly sharpen the choice."""
+"""The most users that a validation ranks. More would take training time and hardly change which epoch is best."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The metric of some weights: larger is better."""
+    """A function from weights to the validation metric; larger is better."""
 
     model: Recommender
     targets: Targets
 
     @classmethod
     def of(cls, model: Recommender, targets: Targets, seed: int) -> "Validation":
-        """At most USERS_AT_MOST users, drawn by `seed`."""
+        """A validation on at most USERS_AT_MOST users, drawn with `seed`."""
         users = np.unique(targets.users)
         if len(users) > USERS_AT_MOST:
             chosen = np.random.default_rng(seed).choice(users, USERS_AT_MOST, replace=False)
