@@ -4,15 +4,14 @@ import numba
 import numpy as np
 
 CHUNK = 64
-"""Scores looked at together: few enough that the search in a chunk that holds a better one is short."""
+"""The number of scores that are compared together. It is small, so the search in a chunk with a better score is short."""
 
 
 def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best columns of each row of float32 scores, best first: indices int32 [n, k], scores float32 [n,
-    k].
+    """The k best columns of each row of float32 scores, best first: indices int32 [n, k], scores float32 [n, k].
 
-    Equal scores stand in column order. A score of -inf or NaN is no candidate: index -1 and score -inf where
-    a row has fewer than k.
+    Equal scores are in column order. A score of -inf or NaN is not a candidate. If a row has fewer than k candidates,
+    the rest has index -1 and score -inf.
     """
     found = np.full((len(scores), k), -1, np.int32)
     values = np.full((len(scores), k), -np.inf, np.float32)
@@ -23,11 +22,11 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 @numba.njit(nogil=True, cache=True)
 def merge(scores: np.ndarray, first: int, found: np.ndarray, values: np.ndarray) -> None:
-    """Merge float32 scores [rows, width] of the columns from `first` on into found int32 and values float32 [rows, k],
-    the best of the columns before; k >= 1.
+    """Merge the float32 scores [rows, width] of the columns from `first` on into the best ones so far: found int32 and
+    values float32 [rows, k], the best of the columns before `first`; k >= 1.
 
-    By insertion into sorted lists. Few scores beat the k-th best so far, so whole chunks are passed by with one
-    comparison of many scores at a time.
+    A better score is inserted into the sorted list. Few scores are better than the k-th best so far, so most chunks
+    are skipped after one comparison of all their scores.
     """
     k, width = found.shape[1], scores.shape[1]
     for row in range(scores.shape[0]):

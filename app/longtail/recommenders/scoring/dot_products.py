@@ -1,9 +1,10 @@
 """Ranking by dot products in one pass: the best k items of many users without a users x items matrix.
 
-The least work for U users, I items and d dimensions is 2 U I d FLOPs of matrix product at the speed of sgemm, and one
-look at each of the U I scores while it is in cache. So the scores of a tile (users x items) are made by sgemm into a
-buffer that stays in a core's L2 cache, and looked at there, many at a time, against the user's k-th best so far; only
-a score that beats it costs more, about k ln(I / k) times a user. At 64 dimensions the product is half of the time.
+For U users, I items and d dimensions, the minimal work is a matrix product of 2 U I d FLOPs at the speed of sgemm, and
+one comparison of each of the U I scores while it is in the cache. So sgemm writes the scores of a tile (users x items)
+into a buffer that stays in the L2 cache of a core. There they are compared, many at a time, with the k-th best score of
+the user so far. Only a better score costs more, which happens about k ln(I / k) times per user. With 64 dimensions the
+matrix product takes half of the time.
 """
 
 from abc import abstractmethod
@@ -19,28 +20,30 @@ from longtail.recommenders.recommender import Recommender
 from longtail.recommenders.scoring.best_k import merge
 
 TILE_USERS = 256
-"""sgemm copies each tile of items into its own layout first; this many users share the copy."""
+"""Users of a tile. sgemm first copies each tile of items into its own layout; this number of users share the copy."""
 TILE_SCORES = 2**17
-"""Scores of a tile: 512 KiB of float32, which leaves the larger part of an L2 cache (1 to 2 MiB) to the tiles' factors."""
+"""Scores of a tile: 512 KiB of float32. The larger part of an L2 cache (1 to 2 MiB) is left for queries and items."""
 USERS_AT_ONCE = 2**13
-"""So many users' queries exist at a time: 2 MiB at 64 dimensions, and enough tiles for the threads of a machine."""
+"""The number of users whose queries are in memory at a time: 2 MiB at 64 dimensions, and enough tiles for all threads."""
 
 
 class DotRecommender(Recommender):
-    """A `Recommender` whose score is the dot product of a user's query with an item's vector.
+    """A `Recommender` whose score is the dot product of the query of a user and the vector of an item.
 
-    A user without history has no candidate, nor is an item that is not `warm` one.
+    A user without history has no candidates. An item that is not `warm` is never a candidate.
     """
 
     items: np.ndarray
     """float32 [n_items, d]."""
     warm: np.ndarray
-    """bool [n_items]: something trained it."""
+    """bool [n_items]: whether an interaction or a preference trained the item."""
     rows_at_once = USERS_AT_ONCE
 
     @abstractmethod
     def queries(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
-        """float32 [rows, d]. `users` int [rows] are their codes where they are known ones."""
+        """The queries, float32 [rows, d]. `users` int [rows] are the codes of the users, or None if they are not in the
+        training set.
+        """
 
     def score(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
         scores = self.queries(histories, users) @ self.items.T
@@ -51,7 +54,7 @@ class DotRecommender(Recommender):
     def score_pairs(
         self, histories: Histories, users: np.ndarray | None, candidates: np.ndarray
     ) -> np.ndarray:
-        """As `Recommender.score_pairs`; the vectors of all candidates, float32 [rows, m, d], exist meanwhile."""
+        """As `Recommender.score_pairs`. The vectors of all candidates, float32 [rows, m, d], are in memory at once."""
         scores = np.einsum("rd,rmd->rm", self.queries(histories, users), self.items[candidates])
         scores[~self.warm[candidates]] = -np.inf
         scores[histories.lengths == 0] = -np.inf
@@ -70,10 +73,10 @@ class DotRecommender(Recommender):
 def best_products(
     queries: np.ndarray, items: np.ndarray, k: int, masked: Histories, cold: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k items of the largest dot product for each query, as `top_k` of all products would give them.
+    """The k items with the largest dot product for each query, in the form that `top_k` returns.
 
-    queries float32 [rows, d], items float32 [n, d]; the items of each row in `masked` and those of cold bool [n]
-    are left out. As many threads work as BLAS would take.
+    queries float32 [rows, d], items float32 [n, d]. The items of each row in `masked` are left out, and those that are
+    true in `cold` bool [n]. The number of threads is that of BLAS.
     """
     queries, items = (np.ascontiguousarray(array, np.float32) for array in (queries, items))
     found = np.full((len(queries), min(k, len(items))), -1, np.int32)
@@ -114,7 +117,7 @@ def _rank_rows(
     found: np.ndarray,
     values: np.ndarray,
 ) -> None:
-    """Fill found int32 and values float32 [rows, k], tile after tile; cold int [m] ascending."""
+    """Fill found int32 and values float32 [rows, k], one tile after the other. `cold` int [m] is ascending."""
     order = np.lexsort((masked.items, masked.rows))
     seen, next_seen = masked.items[order], masked.indptr[:-1].copy()
     width = TILE_SCORES // len(queries)
@@ -137,9 +140,10 @@ def _mask(
     seen_end: np.ndarray,
     cold: np.ndarray,
 ) -> None:
-    """-inf into the scores [rows, width] of the items from `first` on that are seen or `cold`.
+    """Set to -inf the scores of seen and `cold` items. `scores` [rows, width] are those of the items from `first` on.
 
-    The seen items of row r are seen[next_seen[r] : seen_end[r]], ascending; `next_seen` moves on.
+    The seen items of row r are seen[next_seen[r] : seen_end[r]], ascending. `next_seen` is moved to the first seen
+    item after this tile.
     """
     beyond = first + scores.shape[1]
     for row in range(scores.shape[0]):
