@@ -1,1 +1,1 @@
-"""The recommenders, one file each, and what several of them share."""
+"""The recommenders: one file with the `SPEC` of each, and the modules that they use."""

@@ -1,4 +1,7 @@
-"""BM25 as an item-to-item model, one of LLM-I2I's recommenders (papers 5.2), found by the `implicit` library."""
+"""BM25 as an item-to-item model, as in LLM-I2I (arXiv 2512.21595). The `implicit` library finds the neighbours.
+
+What we could read of the paper does not say how BM25 is applied to items. Here it weights the item x user matrix.
+"""
 
 from typing import Annotated
 
@@ -23,7 +26,9 @@ class BM25Section(RecommenderSection):
 
 
 class BM25(Neighbours):
-    """Dot products of the BM25-weighted item x user matrix, the interaction weights as term frequencies."""
+    """Similarities are dot products of rows of the BM25-weighted item x user matrix. An item is a document, a user is a
+    term, and the weight of an interaction is the term frequency.
+    """
 
     section: BM25Section
 

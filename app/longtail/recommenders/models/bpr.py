@@ -1,4 +1,4 @@
-"""BPR-MF (Rendle et al., arXiv 1205.2618): matrix factorisation, pairwise; LightGCN without layers."""
+"""BPR-MF (Rendle et al., arXiv 1205.2618): matrix factorisation with a pairwise loss, that is LightGCN without layers."""
 
 from longtail.recommenders.declaration import RecommenderSpec
 from longtail.recommenders.trained_section import LEARNING, TrainedSection

@@ -1,7 +1,7 @@
-"""Dropout on a CPU, where drawing what is dropped would take a quarter of a training step.
+"""Faster dropout for CPUs. With PyTorch's dropout, the random numbers would take a quarter of a training step.
 
-PyTorch draws one random number for each element; here a byte decides, so the share that is dropped is a multiple of
-1/256. On other devices PyTorch's own is used.
+PyTorch draws one random number per element. Here one random byte per element is enough, so the share that is dropped
+is a multiple of 1/256. On other devices PyTorch's dropout is used.
 """
 
 import numpy as np
@@ -11,7 +11,10 @@ from torch.nn import functional
 
 
 def dropout(values: torch.Tensor, share: float, training: bool) -> torch.Tensor:
-    """Zero each element with probability `share`, to the nearest 1/256, and scale the others up."""
+    """Set each element to 0 with probability `share` (rounded to 1/256), and scale the others up to keep the mean.
+
+    If not `training`, `values` are returned as they are.
+    """
     if not training or share == 0:
         return values
     if values.device.type != "cpu":
@@ -25,7 +28,9 @@ class Dropout(nn.Dropout):
 
 
 def kept(shape: torch.Size, share: float) -> torch.Tensor:
-    """float32 of a shape: 0 with probability `share`, else what keeps the mean at 1. Drawn from torch's seed."""
+    """float32 factors of the given shape: 0 with probability `share`, and for the others the value that keeps the mean at
+    1. They are drawn from torch's random generator.
+    """
     out_of = round(256 * share)
     rng = np.random.Generator(np.random.SFC64(int(torch.randint(2**62, ()))))
     drawn = rng.bytes(shape.numel())
@@ -37,8 +42,10 @@ def kept(shape: torch.Size, share: float) -> torch.Tensor:
 def dropping_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, share: float
 ) -> torch.Tensor:
-    """Causal attention whose weights are dropped, each [rows, heads, L, d] -> the same: PyTorch's fused kernel for CPUs
-    cannot drop, and what stands in for it passes over the weights several times more than this.
+    """Causal attention with dropout of its weights: three inputs [rows, heads, L, d] -> [rows, heads, L, d].
+
+    PyTorch's fused kernel for CPUs has no dropout. PyTorch's fallback passes over the weights several times more often
+    than this function.
     """
     _, heads, longest, width = query.shape
     future = torch.full((longest, longest), -torch.inf, device=query.device).triu(1)

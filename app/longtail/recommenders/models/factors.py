@@ -1,10 +1,11 @@
-"""Embeddings of users and items, trained pairwise: BPR-MF and LightGCN, and what MixGCF and SGL share with them.
+"""Embeddings of users and items, trained with a pairwise loss: BPR-MF, LightGCN, and the base of MixGCF and SGL.
 
-Split by embedding dimension: everything here is linear in the embeddings but the loss, and the loss needs only the
-score differences of a batch. So each of W workers holds D / W columns of all embeddings, propagates them over the whole
-graph, and the batch's partial differences y_ui - y_uj are all that is summed between workers: one float for each
-pair, that is 4 x batch bytes a step where data parallelism would sum 4 x nodes x D. The gradient of a column follows
-from that sum without any further exchange, so W workers do what one does, to rounding.
+The embeddings are split between workers by dimension. Everything except the loss is linear in the embeddings, and the
+loss needs only the score differences of a batch. So each of W workers holds D / W columns of all embeddings and
+propagates them over the whole graph. Only the partial differences y_ui - y_uj of the batch are summed over workers: one
+float per pair, 4 x batch bytes per step, while data parallelism would sum 4 x nodes x D bytes. Each worker computes the
+gradients of its columns from that sum without more communication. So W workers give the same result as one, except for
+rounding.
 """
 
 from typing import Any
@@ -26,9 +27,14 @@ INITIAL_SCALE = 0.1
 
 
 class FactorsLearner(Learner):
-    """Adam on BPR (1205.2618): the sum over a batch of r_ui softplus(y_uj - y_ui) / batch with a uniform negative j each,
-    plus lambda times the same of the batch's share of preferences, plus l2 / 2 of the squared E0 of all these
-    u, i, j / batch (LightGCN, equation 15). What is drawn does not depend on the number of workers.
+    """Trains with Adam on the BPR loss (arXiv 1205.2618). The loss of a batch is the sum of these parts, divided by the
+    batch size (with regularisation as in LightGCN, arXiv 2002.02126, equation 15):
+
+    - r_ui softplus(y_uj - y_ui) for each interaction, with one uniform negative j each;
+    - lambda times the same for the preferences that belong to the batch, weighted by confidence;
+    - l2 / 2 times the squared embeddings of layer 0 of all these u, i and j.
+
+    The random draws do not depend on the number of workers.
     """
 
     def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
@@ -42,7 +48,7 @@ class FactorsLearner(Learner):
         self.adam = torch.optim.Adam([self.embeddings], lr=settings["lr"], fused=True)
         self.place = np.empty(nodes, np.int64)
         self.exchanged = 0
-        """Floats that this worker gave to sums over workers."""
+        """The number of floats that this worker has sent to sums over workers."""
 
     def epoch(self, rng: np.random.Generator) -> float:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -52,7 +58,7 @@ class FactorsLearner(Learner):
         return total.item() / self.batches.divisor
 
     def learn(self, batch: Batch, rng: np.random.Generator) -> torch.Tensor:
-        """Leave the gradient with the embeddings; answers the batch's sum of losses, without the regulariser."""
+        """Set the gradient of the embeddings. Returns the sum of the losses of the batch, without regularisation."""
         drawn = self.batches.negatives.draw(batch.users[: batch.size], rng)
         rejected = np.concatenate([drawn, batch.rejected])
         nodes, places = self.compact(
@@ -65,7 +71,7 @@ class FactorsLearner(Learner):
         return loss
 
     def compact(self, *parts: np.ndarray) -> tuple[np.ndarray, list[torch.Tensor]]:
-        """The nodes of int64 parts, each once, ascending, and where each part's nodes are among them."""
+        """The nodes of all `parts` (int64), each once and ascending, and for each part the places of its nodes in them."""
         self.place.fill(-1)
         for part in parts:
             self.place[part] = 0
@@ -74,21 +80,24 @@ class FactorsLearner(Learner):
         return nodes, [torch.from_numpy(self.place[part]).to(self.device) for part in parts]
 
     def pairwise(self, partial: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Back-propagate from this worker's part of the score differences [n]; answers the sum of the losses."""
+        """Back-propagate from this worker's part of the score differences [n]. Returns the sum of the losses."""
         difference = self.summed(partial)
         weights = torch.from_numpy(batch.weights).to(self.device)
         partial.backward(weights * torch.sigmoid(-difference) / -batch.divisor)
         return (weights * functional.softplus(-difference)).sum()
 
     def summed(self, partial: torch.Tensor) -> torch.Tensor:
-        """The sum over workers, outside of autograd."""
+        """The sum over workers, without autograd."""
         self.exchanged += partial.numel()
         return sum_over_workers(partial.detach().clone())
 
     def back(
         self, by_layer: torch.Tensor, nodes: np.ndarray, regularised: torch.Tensor, divisor: int
     ) -> None:
-        """From the gradient of the layers [layers + 1, nodes, d], and the places int64 that pay l2 each time they occur."""
+        """Set the gradient of the embeddings from that of the layers, `by_layer` [layers + 1, nodes, d].
+
+        `regularised` int64: places in `nodes` that are regularised, once for each time that they occur.
+        """
         often = torch.bincount(regularised, minlength=len(nodes))[:, None]
         rows = torch.from_numpy(nodes).to(self.device)
         by_layer[0] += self.embeddings[rows] * (often * (self.l2 / divisor))
@@ -97,7 +106,7 @@ class FactorsLearner(Learner):
     def weights(self) -> Arrays:
         layers = self.propagation.everywhere(self.embeddings)
         found = _gather(sum(layers) / len(layers), self.columns)
-        # What an item gives its users is e_i^(k) for k < layers over sqrt(its degree); without layers it is e_i.
+        # An item adds e_i^(k) / sqrt(degree of i), summed over k < layers, to each of its users; without layers e_i.
         given = sum(layers[:-1]) * self.propagation.scales[:, None] if len(layers) > 1 else layers[0]
         return {
             "users": found[: self.n_users],
@@ -115,7 +124,7 @@ class FactorsLearner(Learner):
 
     def restore(self, state: Arrays) -> None:
         own = self.columns[workers()[0]]
-        # In C order: the fused Adam takes its moments to lie in memory as the embeddings do.
+        # In C order: the fused Adam assumes that its moments have the same memory layout as the embeddings.
         held = {
             name: torch.tensor(np.ascontiguousarray(state[name][:, own])).to(self.device)
             for name in state.keys() - {"steps"}
@@ -126,11 +135,12 @@ class FactorsLearner(Learner):
 
 
 class Factors(TrainedRecommender, DotRecommender):
-    """Scores are dot products of the embeddings that training ended with.
+    """Scores are dot products of the trained embeddings.
 
-    A user of the training set keeps the vector of the fit, whatever the history that is asked with. An ad-hoc user, or
-    one who had no item then, is folded in: the sum of what the items of the history give a user of theirs (`folds`),
-    scaled to the mean norm of the known users; the ranking does not depend on that scale.
+    A user of the training set keeps the vector learnt in the fit, also if the history in the request is different. The
+    vector of another user (one outside the training set, or without observed items in it) is computed from the history:
+    the sum of `folds`, the vectors that the items add to their users, scaled to the mean norm of the known users. The
+    ranking does not depend on that scale.
     """
 
     learner = FactorsLearner
@@ -140,7 +150,7 @@ class Factors(TrainedRecommender, DotRecommender):
     """float32 [items, dim]."""
 
     def most_workers(self) -> int:
-        return min(self.compute.workers, self.section.dim)  # each holds a column at least
+        return min(self.compute.workers, self.section.dim)  # each worker needs at least one column
 
     def queries(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
         return self.kept_or_folded(self.users, self._folded, histories, users)
@@ -163,20 +173,20 @@ class Factors(TrainedRecommender, DotRecommender):
 
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What torch's Adam calls its two averages."""
+"""The names of the two moving averages in torch's Adam."""
 
 
 def _initial(nodes: int, columns: np.ndarray, seed: int) -> torch.Tensor:
-    """float32 [nodes, columns]; every column has its own stream, whoever holds it."""
+    """float32 [nodes, columns]. Each column has its own random generator, so it is the same on any worker."""
     drawn = [np.random.default_rng([seed, column]).standard_normal(nodes, np.float32) for column in columns]
     return torch.from_numpy(np.stack(drawn, axis=1) * np.float32(INITIAL_SCALE))
 
 
 def _gather(own: torch.Tensor, columns: list[np.ndarray]) -> np.ndarray:
-    """All columns, in order, float32 [nodes, dim]."""
+    """The columns of all workers, in order, float32 [nodes, dim]."""
     if not dist.is_initialized():
         return own.cpu().numpy().copy()
-    widest = len(columns[0])  # collectives want equal shapes
+    widest = len(columns[0])  # all_gather needs equal shapes
     padded = functional.pad(own, (0, widest - own.shape[1])).contiguous()
     parts = [torch.empty_like(padded) for _ in columns]
     dist.all_gather(parts, padded)

@@ -1,4 +1,4 @@
-"""LightGCN (He et al., arXiv 2002.02126): embeddings averaged over linear graph convolutions."""
+"""LightGCN (He et al., arXiv 2002.02126): the mean of the embeddings over the layers of a linear graph convolution."""
 
 from longtail.recipe.section import Positive
 from longtail.recipe.tuning import Space

@@ -1,4 +1,4 @@
-"""What SASRec learns by: next-item losses over flat positions, each weighted by its target's interaction."""
+"""The losses of SASRec: predict the next item at each position, weighted by the interaction weight of that item."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from torch.nn import functional
 from longtail.recommenders.models.transformer import Layout, Transformer
 
 LOGITS_AT_ONCE = 2**22
-"""So many logits exist at a time (16 MiB of float32), however large the catalogue."""
+"""The number of logits that are in memory at a time (16 MiB of float32), for a catalogue of any size."""
 
 
 class NextItemLoss(nn.Module):
-    """Sum over targets of weight x loss, and over preferences of confidence x softplus(y_rejected - y_preferred).
+    """The sum over targets of weight x loss, and over preferences of confidence x softplus(y_rejected - y_preferred).
 
-    Binary cross-entropy against one negative each (`bce`, 1808.09781, equation 7) where `negatives` is one per
-    target; else cross-entropy of the target against `negatives`, items shared by all targets.
+    If `binary`, the loss is binary cross-entropy with one negative per target (`bce`: arXiv 1808.09781, equation 7).
+    If not, it is the cross-entropy of the target against `negatives`, which all targets share.
     """
 
     def __init__(self, model: Transformer, binary: bool, preference_weight: float) -> None:
@@ -33,14 +33,16 @@ class NextItemLoss(nn.Module):
         negatives: torch.Tensor,
         preferences: tuple[torch.Tensor, ...],
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """items [N]; targets, weights [T] and the places [T] among the items whose states predict them -> the two sums.
+        """The two sums: the loss of the targets, and the loss of the preferences times `preference_weight`.
 
-        preferences: place of the state that is asked, preferred, rejected, confidence [P].
+        items [N]: the inputs. targets and weights [T]; places [T]: the index in `items` of the state that predicts each
+        target. negatives [T] if `binary`, if not [any number]. preferences: four tensors [P], the index of the state that
+        predicts the preference, the preferred item, the rejected item and the confidence.
         """
         every = self.model(items, layout)
         states = every.index_select(0, places)
         if self.binary:
-            # One look-up for both: the embedding's gradient is as large as the catalogue, and is made once for each.
+            # One look-up for both, because each look-up makes a gradient as large as the whole embedding.
             targets_then_negatives = self.model.items(torch.cat([targets, negatives]))
             both = targets_then_negatives.unflatten(0, (2, len(targets)))
             positive, negative = (states * both).sum(-1)
@@ -65,8 +67,8 @@ def softmax_loss(
 ) -> torch.Tensor:
     """sum_n weights_n (logsumexp over {target} and negatives - y_target), differentiable in states and embeddings.
 
-    A negative that is the target of a position counts once there. Forward and backward of a chunk of positions are done
-    together, so that no more than LOGITS_AT_ONCE logits exist.
+    If the target of a position is also one of the negatives, it counts once. The gradient of a chunk of positions is
+    computed together with its loss, so at most LOGITS_AT_ONCE logits are in memory.
     """
     column = torch.full((items.num_embeddings,), -1, device=targets.device)
     column[negatives] = torch.arange(len(negatives), device=targets.device)
@@ -74,7 +76,7 @@ def softmax_loss(
 
 
 class _Softmax(torch.autograd.Function):
-    """The gradient is made in the forward pass: the loss is a scalar, so backward has only to scale it."""
+    """The gradient is computed in the forward pass. The loss is a scalar, so the backward pass only scales the gradient."""
 
     @staticmethod
     def forward(
@@ -85,7 +87,7 @@ class _Softmax(torch.autograd.Function):
         weights: torch.Tensor,
         column: torch.Tensor,
     ) -> torch.Tensor:
-        """column int64 [N]: where a position's target stands among `others`, -1 where it does not."""
+        """column int64 [N]: the index in `others` of the target of each position, -1 if it is not there."""
         loss = states.new_zeros(())
         by_state, by_positive = torch.empty_like(states), torch.empty_like(positives)
         by_other = torch.zeros_like(others)

@@ -1,4 +1,4 @@
-"""MixGCF (Huang et al., KDD 2021, 10.1145/3447548.3467408): LightGCN with negatives mixed from several candidates."""
+"""MixGCF (Huang et al., KDD 2021, doi 10.1145/3447548.3467408): LightGCN with negatives mixed from several candidates."""
 
 from longtail.recipe.section import Positive
 from longtail.recommenders.declaration import RecommenderSpec
@@ -8,7 +8,7 @@ from longtail.recommenders.models.lightgcn import GRAPH, LightGCNSection
 class MixGCFSection(LightGCNSection):
     layers: Positive = 3
     negatives: Positive = 64
-    """Candidates of which each layer's negative is chosen."""
+    """The number of candidates from which each layer chooses its negative."""
 
 
 SPEC = RecommenderSpec(

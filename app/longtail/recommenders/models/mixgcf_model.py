@@ -1,4 +1,4 @@
-"""How MixGCF learns (Huang et al., KDD 2021, 10.1145/3447548.3467408): negatives mixed from several candidates."""
+"""The model of MixGCF (Huang et al., KDD 2021, doi 10.1145/3447548.3467408): negatives mixed from several candidates."""
 
 from typing import Any
 
@@ -12,14 +12,15 @@ from longtail.recommenders.training.training_loop import Arrays
 
 
 class MixGCFLearner(FactorsLearner):
-    """BPR against a negative that no item is.
+    """BPR with synthetic negatives: each is mixed from the embeddings of several items.
 
-    Positive mixing (equation 6): e'_k = a_k e_k(positive) + (1 - a_k) e_k(candidate), a_k uniform in [0, 1), for each
-    layer k. Hop mixing (equations 7, 8): each layer takes the candidate whose e'_k has the largest inner product with
-    the user's final embedding; the negative is the mean over the layers. As all candidates of a layer share a_k, that
-    candidate is the one of the largest inner product before mixing, so only the chosen are mixed.
+    Positive mixing (equation 6): e'_k = a_k e_k(positive) + (1 - a_k) e_k(candidate), with a_k uniform in [0, 1), for
+    each layer k. Hop mixing (equations 7 and 8): each layer chooses the candidate whose e'_k has the largest inner
+    product with the final embedding of the user. The negative is the mean over the layers. All candidates of a layer
+    share a_k, so the same candidate has the largest inner product before mixing. Therefore only the chosen candidates
+    are mixed.
 
-    Beside the differences, layers + 1 inner products for each candidate are summed over workers.
+    In addition to the score differences, layers + 1 inner products per candidate are summed over workers.
     """
 
     def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
@@ -50,7 +51,10 @@ class MixGCFLearner(FactorsLearner):
         return loss
 
     def hardest(self, layers: torch.Tensor, asked: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-        """Each layer's choice for the users asked [n, d] among candidates [n x negatives]: int64 [layers + 1, n]."""
+        """The candidate that each layer chooses for each user: int64 [layers + 1, n].
+
+        layers [layers + 1, nodes, d]; asked [n, d]: the final embeddings of the users; candidates int64 [n x negatives].
+        """
         candidates = candidates.view(len(asked), self.candidates)
         scores = [(layer[candidates] @ asked[:, :, None])[:, :, 0] for layer in layers]
         best = self.summed(torch.stack(scores)).argmax(2)

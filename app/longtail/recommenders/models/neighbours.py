@@ -1,7 +1,7 @@
-"""Item-to-item recommendation: what ItemCF and Swing share once the similarities are there.
+"""Item-to-item recommendation from similarities: the base of ItemCF, BM25 and Swing.
 
-The score of item i for a user is the sum over the items j of the history of recency^steps_back(j) * s(j, i),
-where i is one of the nearest neighbours of j (papers 5.2, LLM-I2I's serving in 1.5).
+The score of item i for a user is the sum of recency^steps_back(j) * s(j, i) over those items j of the history that have
+i among their nearest neighbours. LLM-I2I (arXiv 2512.21595) also serves from lists of the nearest neighbours.
 """
 
 import os
@@ -22,22 +22,24 @@ from longtail.workspace.place import Place
 
 NEIGHBOURS: Axis = [20, 50, 100, 200]
 RECENCY: Axis = [0.6, 0.7, 0.8, 0.9, 1.0]
-"""What of these settings is worth a search."""
+"""The default search space of `longtail tune` for these two settings."""
 
 
 class Neighbours(Recommender):
-    """Scores by an item x item CSR matrix whose row j holds the neighbours of j, best first.
+    """Scores from an item x item CSR matrix; row j has the neighbours of item j, best first.
 
-    An item that is no neighbour of any item of the history is no candidate. The similarities are kept once, in
-    `neighbours.parquet`: item int32, neighbours list<int32>, scores list<float32>, one row per item, best first.
-    Whatever serves recommendations elsewhere can read that. The section of such a model has `neighbours` and `recency`.
+    An item is a candidate only if it is a neighbour of an item of the history. The similarities are saved in
+    `neighbours.parquet`: item int32, neighbours list<int32>, scores list<float32>, one row per item, best first. Other
+    serving systems can read this file. The section of such a model has `neighbours` and `recency`.
     """
 
     similarity: csr_matrix
 
     def similar_items(self, items: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The neighbours of `items` int [n]: items int32 [n, k], best first, -1 where there are fewer than k; their
-        similarities float32, -inf there. No more are known than the recipe's `neighbours`.
+        """The neighbours of `items` int [n], best first: items int32 [n, k] and their similarities float32 [n, k].
+
+        If an item has fewer than k neighbours, the rest is -1 and -inf. The model keeps at most `neighbours` (a setting)
+        per item. Raises InputError for an item that is not in the catalogue.
         """
         items = np.asarray(items, np.int64)
         if len(items) and not 0 <= items.min() <= items.max() < self.n_items:
@@ -58,8 +60,11 @@ class Neighbours(Recommender):
         return scores
 
     def affinities(self, histories: Histories, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """The scores of items int [n] after the histories of rows int [n]: float32 [n], 0 where they share nothing."""
-        if not len(items):  # SciPy answers an empty question with a matrix
+        """The score of items[r] for the history in row rows[r]: float32 [n], from `items` and `rows` int [n].
+
+        It is 0 if the item is not a neighbour of any item of that history.
+        """
+        if not len(items):  # for empty indices SciPy returns a matrix, not a vector
             return np.zeros(0, np.float32)
         return np.asarray(self._sums(histories)[rows, items], np.float32).ravel()
 
@@ -70,7 +75,7 @@ class Neighbours(Recommender):
     def _top(
         self, histories: Histories, users: np.ndarray | None, k: int, exclude_seen: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As every recommender's, but over the neighbours met alone: of a large catalogue they are few."""
+        """As `Recommender._top`, but only over the neighbours of the history: they are few in a large catalogue."""
         sums = self._sums(histories)
         seen = histories if exclude_seen else histories.emptied()
         items = np.full((len(histories), k), -1, np.int32)
@@ -106,23 +111,25 @@ class Neighbours(Recommender):
 
 
 def neighbour_matrix(items: np.ndarray, scores: np.ndarray, n_items: int) -> csr_matrix:
-    """CSR from lists of the best, [rows, k]: entries of index -1 or without a positive score are left out."""
+    """CSR [rows, n_items] from lists of items and scores [rows, k]. Entries with item -1, or with a score that is not
+    positive, are left out.
+    """
     kept = (items >= 0) & (scores > 0)
     indptr = offsets_of(kept.sum(axis=1))
     return csr_matrix((scores[kept], items[kept], indptr), shape=(len(items), n_items))
 
 
 def own_threads() -> int:
-    """Threads for a fit: one per core, but one where Ray is joined, for Ray hands out the cores."""
+    """The number of threads for a fit: one per core, or one if Ray is initialised, because Ray assigns the cores."""
     ray = sys.modules.get("ray")
     return 1 if ray and ray.is_initialized() else len(os.sched_getaffinity(0))
 
 
 @numba.njit(nogil=True, cache=True)
 def insert(code: int, score: float, which: np.ndarray, best: np.ndarray) -> None:
-    """Into lists of the best k so far, int32 and float32; equal scores stand by code.
+    """Insert an item and its score into the lists of the best k so far: `which` int32 and `best` float32.
 
-    Nearly always one comparison, as few beat the k-th.
+    Equal scores are ordered by code. Few scores are better than the k-th, so nearly always one comparison is enough.
     """
     place = len(best)
     while place > 0 and (score > best[place - 1] or (score == best[place - 1] and code < which[place - 1])):
@@ -143,7 +150,7 @@ def _best_of_rows(
     items: np.ndarray,
     scores: np.ndarray,
 ) -> None:
-    """The best positive values of each CSR row that are not `seen`, into items and scores [rows, k]."""
+    """Write the best positive values of each CSR row, without the `seen` columns, into items and scores [rows, k]."""
     for row in range(len(items)):
         own = set(seen[seen_starts[row] : seen_starts[row + 1]])
         for p in range(starts[row], starts[row + 1]):

@@ -1,4 +1,4 @@
-"""NeuMF (He et al., arXiv 1708.05031): generalised matrix factorisation beside a multi-layer perceptron, trained jointly."""
+"""NeuMF (He et al., arXiv 1708.05031): generalised matrix factorisation and a multi-layer perceptron, trained jointly."""
 
 from typing import Annotated
 
@@ -12,9 +12,10 @@ from longtail.recommenders.trained_section import LEARNING, TrainedSection
 class NeuMFSection(TrainedSection):
     dim: Positive = 32
     hidden: Annotated[list[Positive], Field(min_length=2)] = [64, 32, 16]
-    """Widths of the perceptron's layers, first its input: half of it is the user's embedding, half the item's."""
+    """The widths of the layers of the perceptron. The first is its input: half of it is for the user embedding, and half
+    for the item embedding."""
     negatives: Positive = 4
-    """Uniform negatives per positive."""
+    """The number of uniform negatives per positive."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")

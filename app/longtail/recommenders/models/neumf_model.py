@@ -1,4 +1,4 @@
-"""The network of NeuMF (He et al., arXiv 1708.05031), how it learns and how it ranks."""
+"""NeuMF (He et al., arXiv 1708.05031): its network, its training and its ranking."""
 
 from typing import Any
 
@@ -15,11 +15,14 @@ from longtail.recommenders.training.trained import TrainedRecommender
 from longtail.recommenders.training.training_loop import Arrays, Learner, sum_over_workers, workers
 
 ACTIVATIONS_AT_ONCE = 2**22
-"""So many floats of one hidden layer exist at a time while ranking: 16 MiB."""
+"""The number of floats of one hidden layer that are in memory at a time during ranking: 16 MiB."""
 
 
 class Network(nn.Module):
-    """Logit of a user and an item (equation 12). A vector is the factorisation's `dim` columns, then the perceptron's."""
+    """Computes the logit of a user and an item (equation 12).
+
+    A vector of a user or an item has first the `dim` columns of the factorisation, then those of the perceptron.
+    """
 
     def __init__(self, shape: tuple[int, int], settings: dict[str, Any]) -> None:
         super().__init__()
@@ -32,9 +35,10 @@ class Network(nn.Module):
             nn.init.normal_(table.weight, std=0.01)  # as in the authors' code
 
     def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """Vectors [..., width] of both, which broadcast: [...].
+        """The logits [...] of vectors [..., width] of users and items, which are broadcast.
 
-        What is linear in one of them is computed once for it and not once a pair: the first layer's two halves.
+        The first layer is linear in both halves of its input. So its user half is computed once per user and its item
+        half once per item, not once per pair.
         """
         first, *others = self.hidden
         (of_user, asked), (of_item, offered) = (
@@ -51,9 +55,13 @@ class Network(nn.Module):
 
 
 class NeuMFLearner(Learner):
-    """Adam on binary cross-entropy: sum over a batch of r_ui (softplus(-y_ui) + sum over n uniform negatives j of
-    softplus(y_uj)) / batch, plus the preferences' loss and l2 / 2 of the squared vectors looked up / batch. Workers
-    share each batch and sum their gradients.
+    """Trains with Adam on binary cross-entropy. The loss of a batch is the sum of these parts, divided by the batch size:
+
+    - r_ui (softplus(-y_ui) + sum over n uniform negatives j of softplus(y_uj)) for each interaction;
+    - the pairwise loss of the preferences;
+    - l2 / 2 times the squared vectors that were looked up.
+
+    Each worker takes a part of each batch, and the gradients are summed.
     """
 
     def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
@@ -81,8 +89,9 @@ class NeuMFLearner(Learner):
         return sum_over_workers(total).item() / self.batches.divisor
 
     def loss(self, parts: tuple[np.ndarray, ...], weights: np.ndarray, pairwise: bool) -> torch.Tensor:
-        """float32 [2]: the sum of the losses of users [n], preferred [n] and rejected [n] or [n, negatives]; the sum of
-        the squared vectors.
+        """float32 [2]: the weighted sum of the losses, and the sum of the squared vectors.
+
+        parts: users [n], preferred [n], and rejected [n] if `pairwise`, if not [n, negatives]; weights [n].
         """
         users, preferred, rejected = (torch.from_numpy(part).to(self.device) for part in parts)
         asked, liked, other = (
@@ -111,7 +120,7 @@ class NeuMFLearner(Learner):
         return loss[0].detach()
 
     def weights(self) -> Arrays:
-        """The network, and `folds`: for each item the mean vector of the users who took it, by weight."""
+        """The weights of the network, and `folds`: for each item the weighted mean of the vectors of its users."""
         found = {name: tensor.cpu().numpy().copy() for name, tensor in self.network.state_dict().items()}
         by_item = self.batches.ratings.T
         totals = np.maximum(np.asarray(by_item.sum(axis=1)).ravel(), np.finfo(np.float32).tiny)
@@ -137,9 +146,11 @@ class NeuMFLearner(Learner):
 
 
 class NeuMF(TrainedRecommender):
-    """A user of the training set keeps the vector of the fit, whatever the history that is asked with. An ad-hoc
-    user, or one who had no item then, is folded in: the mean over the history of the mean vector of the users who took
-    the item. An item's own vector is of no use for that, for the perceptron's users and items live in different spaces.
+    """A user of the training set keeps the vector learnt in the fit, also if the history in the request is different.
+
+    The vector of another user (one outside the training set, or without observed items in it) is computed from the
+    history: the mean of `folds`, the mean vectors of the users of each item. The vectors of the items cannot be used
+    instead, because in the perceptron users and items have different embedding spaces.
     """
 
     learner = NeuMFLearner

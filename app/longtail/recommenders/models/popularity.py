@@ -1,4 +1,4 @@
-"""Popularity: every item's sum of interaction weights; it answers those too who have no history."""
+"""Popularity: the score of an item is the sum of its interaction weights. It also ranks for users without history."""
 
 import numpy as np
 

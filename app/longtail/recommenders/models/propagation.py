@@ -1,12 +1,12 @@
-"""LightGCN's propagation (2002.02126, equation 7), no wider than a step needs.
+"""LightGCN's propagation (arXiv 2002.02126, equation 7), computed only for the nodes that a step needs.
 
-A layer is one product of the normalised graph with all embeddings. A step looks at the nodes of its batch only, so the
-last layer is computed for them alone, and the first product of the backward pass starts from them alone: of the 2 K
-products of a step with K layers, 2 touch only the edges of the batch (17 % of Gowalla's at a batch of 2048).
+A layer is one product of the normalised graph and all embeddings. A step needs only the nodes of its batch. So the last
+layer is computed only for these nodes, and the first product of the backward pass uses only these nodes. A step with K
+layers has 2 K products; 2 of them use only the edges of the batch (17 % of the edges of Gowalla with a batch of 2048).
 
-Measured on one core (Gowalla, 1.6 million directed edges, 64 columns): torch's CSR product (MKL) into a buffer that is
-kept 10-13 ms, a numba loop 12-15 ms, the same torch product into new memory 13-27 ms. PyG's LGConv gathers a message
-per edge and normalises anew on each call, see jobs/benchmarks/lightgcn.py.
+Measured on one core (Gowalla, 1.6 million directed edges, 64 columns): torch's CSR product (MKL) takes 10-13 ms into a
+buffer that is reused, and 13-27 ms into new memory; a numba loop takes 12-15 ms. PyG's LGConv makes one message per edge
+and normalises again in each call, see jobs/benchmarks/lightgcn.py.
 """
 
 import warnings
@@ -18,10 +18,10 @@ from scipy.sparse import bmat, csr_matrix, diags_array
 
 
 class Propagation:
-    """e -> Â^k e for k = 0..layers, Â = D^-1/2 A D^-1/2 over users and then items.
+    """Computes Â^k e for k = 0..layers, with Â = D^-1/2 A D^-1/2. The nodes are the users, then the items.
 
-    The interactions' weights are the edges, so they enter the degrees too. As Â is symmetric, it is its own transpose,
-    which makes it its own backward pass. Buffers are reused: an answer holds until the next call.
+    The edges have the interaction weights, and the degrees are sums of these weights. Â is symmetric, so the backward
+    pass also multiplies by Â. `back` reuses its buffers: its result is valid only until the next call of `at` or `back`.
     """
 
     def __init__(self, ratings: csr_matrix, layers: int, device: torch.device) -> None:
@@ -36,14 +36,14 @@ class Propagation:
         self.buffers: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def everywhere(self, embeddings: torch.Tensor) -> list[torch.Tensor]:
-        """All layers, layers + 1 new tensors [nodes, d]."""
+        """All layers of all nodes: layers + 1 tensors [nodes, d]. The first is `embeddings` itself, the others are new."""
         found = [embeddings]
         for _ in range(self.layers):
             found.append(self.whole @ found[-1])
         return found
 
     def at(self, embeddings: torch.Tensor, nodes: np.ndarray) -> torch.Tensor:
-        """All layers of some nodes: [layers + 1, len(nodes), d]; `nodes` int64, each once."""
+        """All layers of some nodes: a new tensor [layers + 1, len(nodes), d]. `nodes` int64 must have no duplicates."""
         rows = torch.from_numpy(nodes).to(embeddings.device)
         found = embeddings.new_empty(self.layers + 1, len(nodes), embeddings.shape[1])
         layer = embeddings
@@ -58,8 +58,9 @@ class Propagation:
         return found
 
     def back(self, gradients: torch.Tensor, nodes: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-        """The gradient of the embeddings ([nodes, d], as `like`) from that of what `at` gave:
-        g_0 + Â (g_1 + Â (g_2 + ...)).
+        """The gradient of the embeddings, g_0 + Â (g_1 + Â (g_2 + ...)): [nodes, d], as `like`.
+
+        `gradients` [layers + 1, len(nodes), d] is the gradient g of the result of `at`.
         """
         rows = torch.from_numpy(nodes).to(like.device)
         total, spare = self._buffers(like)
@@ -87,7 +88,7 @@ class Propagation:
 
 
 def _power(degrees: np.ndarray) -> np.ndarray:
-    """degrees^-1/2, 0 where there are none."""
+    """degrees^-1/2, and 0 for a degree of 0."""
     return np.where(degrees > 0, np.maximum(degrees, np.finfo(np.float32).tiny) ** -0.5, 0)
 
 

@@ -16,20 +16,20 @@ class SASRecSection(TrainedSection):
     epochs: Positive = 200
     lr_drops: Count = 1
     batch: Positive = 128
-    """Users per step."""
+    """The number of users per step."""
     l2: Annotated[float, Field(ge=0)] = 0.0
     layers: Positive = 2
     heads: Positive = 1
     max_length: Positive = 50
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     loss: Literal["bce", "sampled", "full"] = "bce"
-    """`bce` as published: one uniform negative per position. `sampled`: cross-entropy against `negatives` shared uniform
-    ones; `full`: against the whole catalogue."""
+    """`bce`: binary cross-entropy with one uniform negative per position, as in the paper. `sampled`: cross-entropy
+    against `negatives` uniform items that all positions share. `full`: against all items that have an interaction."""
     negatives: Positive = 256
-    """Of the sampled loss."""
+    """The number of negatives of the loss `sampled`."""
     engine: Literal["ddp", "deepspeed"] = "ddp"
-    """`deepspeed` splits weights, gradients and optimiser state between workers (ZeRO 3), for catalogues whose
-    embedding does not fit."""
+    """`deepspeed` splits weights, gradients and optimiser state between workers (ZeRO 3). It is for catalogues whose
+    embedding does not fit in the memory of one worker."""
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "SASRecSection":

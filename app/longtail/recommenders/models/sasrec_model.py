@@ -1,4 +1,4 @@
-"""How SASRec learns and ranks (Kang, McAuley, arXiv 1808.09781); its network is in transformer.py."""
+"""SASRec (Kang, McAuley, arXiv 1808.09781): its training and its ranking. The network is in transformer.py."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,15 +19,15 @@ from longtail.recommenders.training.trained import TrainedRecommender
 from longtail.recommenders.training.training_loop import Arrays, Learner, sum_over_workers, workers
 
 ROWS_AT_ONCE = 1024
-"""Histories that are turned into states at a time."""
+"""The number of histories whose states are computed at a time."""
 
 
 class SASRecLearner(Learner):
-    """Adam on the next item of every position, or its weighted loss; an epoch passes once over all users.
+    """Trains with Adam to predict the next item at each position. An epoch passes once over all users.
 
-    The loss of a batch is divided by its targets over all workers, so that more workers make the gradient of one
-    (dropout apart). What is said of a user's future, generated items and preferences, is asked of the state after the
-    user's whole history: the one that recommends.
+    The loss of a batch is divided by the number of its targets on all workers, so several workers compute the same
+    gradient as one (except for dropout). Generated items and preferences are about the future of a user. So they are
+    predicted from the state after the whole history: the state that is used to recommend.
     """
 
     def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
@@ -48,7 +48,7 @@ class SASRecLearner(Learner):
         n_workers = workers()[1]
         for batch, targets in self.batches.epoch(rng, self.device):
             loss, auxiliary = self.engine.loss(*batch)
-            # Gradients are averaged over workers: times their number makes that the sum.
+            # The engine averages gradients over workers. Times the number of workers, the average is the sum.
             self.engine.step((loss + auxiliary) * (n_workers / max(targets, 1)))
             total += torch.stack([loss.detach().double(), total.new_tensor(targets / n_workers)])
         sum_over_workers(total)
@@ -65,7 +65,9 @@ class SASRecLearner(Learner):
 
 
 class Batches:
-    """Flat positions of some users at a time. What is drawn does not depend on the number of workers."""
+    """Batches of users, with their sequences one after the other in flat arrays. The random draws do not depend on the
+    number of workers.
+    """
 
     def __init__(self, arrays: Arrays, n_items: int, section: SASRecSection) -> None:
         self.arrays, self.section, self.n_items = arrays, section, n_items
@@ -78,20 +80,22 @@ class Batches:
             arrays["preference_users"][order], np.arange(len(lengths) + 1)
         )
         self.told = (asked > 0) & ((added > 0) | (np.diff(self.preference_starts) > 0))
-        """bool [users]: something is said of their future, and they have a history to ask with."""
+        """bool [users]: whether the user has generated items or preferences, and a history to predict them from."""
         enough = (lengths > 1) | self.told
         self.users = np.flatnonzero(enough & self.negatives.possible if section.loss == "bce" else enough)
 
     def epoch(self, rng: np.random.Generator, device: torch.device) -> Iterator[tuple[tuple, int]]:
-        """This worker's part of each batch, as `NextItemLoss` takes it, and the batch's targets over all workers."""
+        """This worker's part of each batch, as `NextItemLoss` takes it, and the number of targets on all workers."""
         order = rng.permutation(self.users)
         for start in range(0, len(order), self.section.batch):
             users = order[start : start + self.section.batch]
             yield self._batch(users, rng, device)
 
     def _batch(self, users: np.ndarray, rng: np.random.Generator, device: torch.device) -> tuple[tuple, int]:
-        """Two kinds of sequences: each user's items but the last, to predict what follows each of them; behind these, of
-        the users of whom something is said, the whole history.
+        """One batch, with two kinds of sequences.
+
+        First, for each user all items except the last, to predict the next item of each. Then, for the users in `told`,
+        the whole history, to predict their generated items and preferences.
         """
         arrays, most = self.arrays, self.section.max_length
         place, lengths = latest(arrays["starts"], users, most + 1)
@@ -101,23 +105,23 @@ class Batches:
         told = np.flatnonzero(self.told[users])
         whole, whole_lengths = latest(arrays["asked_starts"], users[told], most)
         added, counts = latest(arrays["added_starts"], users[told])
-        # Sequences in the order in which they lie flat: their users, as places in `users`, and their lengths.
+        # Of each sequence, in the order of the flat arrays: its user, as an index in `users`, and its length.
         owners = np.concatenate([np.arange(len(users)), told])
         inputs = np.concatenate([lengths - 1, whole_lengths])
-        states = np.cumsum(inputs)[len(users) :] - 1  # of the whole histories, that is: those that are asked
+        states = np.cumsum(inputs)[len(users) :] - 1  # the last state of each whole history
         places = np.concatenate([np.arange(np.sum(lengths - 1)), np.repeat(states, counts)])
         targets, weights = (
             np.concatenate([arrays[taken][place[~first]], arrays[more][added]])
             for taken, more in (("sequences", "added"), ("sequence_weights", "added_weights"))
         )
-        predicting = np.repeat(owners, inputs)  # the user of every input
+        predicting = np.repeat(owners, inputs)  # the user of each input
         negatives = self._negatives(users[predicting[places]], rng)
         own = _share(np.bincount(owners, inputs, len(users)))
         heard = own[told]
-        if not own.any():  # a batch of fewer users than workers: take part, without weight
+        if not own.any():  # fewer users than workers: this worker takes one, with weight 0
             own[0], weights = True, np.zeros_like(weights)
         read, mine = own[predicting], own[predicting[places]]
-        moved = np.cumsum(read) - 1  # where an input of the whole batch lies among this worker's
+        moved = np.cumsum(read) - 1  # index of an input of the whole batch among this worker's inputs
         items = np.concatenate([arrays["sequences"][place[~last]], arrays["asked"][whole]])
         tensors = [
             torch.from_numpy(array).to(device)
@@ -134,7 +138,7 @@ class Batches:
         return (tensors[0], layout, *tensors[1:], preferences), len(places)
 
     def _negatives(self, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One for each target, or those that all targets share."""
+        """Negatives int64: one per target (`bce`), or those that all targets share."""
         warm = self.negatives.warm
         if self.section.loss == "bce":
             return self.negatives.draw(users, rng)
@@ -145,14 +149,17 @@ class Batches:
     def _preferences(
         self, users: np.ndarray, states: np.ndarray, device: torch.device
     ) -> tuple[torch.Tensor, ...]:
-        """Those of some users, as `NextItemLoss` takes them; of each user the place of the state that is asked."""
+        """The preferences of `users`, as `NextItemLoss` takes them. `states`: the index of the last state of each user."""
         place, counts = latest(self.preference_starts, users)
         parts = [np.repeat(states, counts), *(array[place] for array in self.preferences)]
         return tuple(torch.from_numpy(part).to(device) for part in parts)
 
 
 def _share(targets: np.ndarray) -> np.ndarray:
-    """This worker's sequences, bool [sequences]: dealt out by their targets, so that all workers have as much to do."""
+    """bool [n]: whether this worker takes each user. `targets` [n]: the length of the inputs of each user.
+
+    The users are assigned in descending order of length, so that all workers have about the same work.
+    """
     rank, n_workers = workers()
     place = np.empty(len(targets), np.int64)
     place[np.argsort(-targets, kind="stable")] = np.arange(len(targets))
@@ -160,13 +167,14 @@ def _share(targets: np.ndarray) -> np.ndarray:
 
 
 class SASRec(TrainedRecommender, DotRecommender):
-    """Asked with the observed items, so trained on these alone as inputs. What was generated is what the state after all of
-    them, the one that is asked, is to predict.
+    """SASRec recommends from the observed items, so in training too only observed items are inputs. Generated items are
+    targets: the state after the whole history, which is used to recommend, learns to predict them.
 
-    That state needs a sequence of its own. In the one that learns the next items it would take the last place, which
-    is the one that is asked, and no next item would be learnt there any more. Nor may generated items be read: the last
-    place would only ever have learnt what follows a generated item. On ML-1M that took almost half of its validation
-    NDCG@10. Those that were inserted (papers 2.2) are inputs at their places.
+    This state needs a separate sequence. If it were the end of the sequence that learns the next items, the last
+    position would learn to predict generated items only, and no observed next item. Generated items must not be inputs
+    either: then the last position would learn only what follows a generated item. On ML-1M this lost almost half of the
+    validation NDCG@10. Inserted items (Llama4Rec, arXiv 2401.13870, sequential scenario) are the exception: they are
+    inputs at their positions.
     """
 
     learner = SASRecLearner
@@ -178,13 +186,13 @@ class SASRec(TrainedRecommender, DotRecommender):
         return self.model.items.weight.detach().numpy()
 
     def loop_arrays(self, train: Interactions) -> Arrays:
-        """sequences: what is read to learn the next items; asked: what is read when it is asked; added: what is said to
-        come after that.
+        """Flat items of all users: `sequences` are the inputs and targets of next-item training, `asked` the histories
+        that are used to recommend, `added` the generated items to predict from these histories.
         """
         observed = train.was_observed
         read, added, lengths = np.flatnonzero(observed), np.flatnonzero(~observed), train.observed
         asked = Histories.observed(train)
-        if train.sequence is not None:  # what was added has its place among the observed
+        if train.sequence is not None:  # inserted items have a position among the observed
             read, added, lengths = train.sequence, added[:0], np.diff(train.indptr)
         starts = offsets_of(lengths)
         return {

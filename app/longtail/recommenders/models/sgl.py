@@ -1,4 +1,4 @@
-"""SGL (Wu et al., arXiv 2010.10783), edge dropout: LightGCN with a contrastive loss between two views of the graph."""
+"""SGL with edge dropout (Wu et al., arXiv 2010.10783): LightGCN plus a contrastive loss between two views of the graph."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ class SGLSection(LightGCNSection):
     """lambda of the contrastive loss."""
     temperature: Annotated[float, Field(gt=0)] = 0.2
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the edges that each of the two views leaves out."""
+    """The share of the edges that each of the two views leaves out."""
 
 
 SPEC = RecommenderSpec(

@@ -1,4 +1,4 @@
-"""How SGL learns (Wu et al., arXiv 2010.10783): the contrastive loss between two views of the graph, edge dropout."""
+"""The model of SGL (Wu et al., arXiv 2010.10783): a contrastive loss between two views of the graph, with edge dropout."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ from longtail.recommenders.training.training_loop import Arrays
 
 
 class SGLLearner(FactorsLearner):
-    """BPR + lambda (InfoNCE of the batch's users + InfoNCE of its positive items), each user and item once.
+    """BPR + lambda (InfoNCE of the users of the batch + InfoNCE of its positive items), each user and item once.
 
-    Two views are drawn anew for every epoch; each leaves out its own `dropout` of the edges (equation 8).
+    Two new views are drawn for each epoch. Each leaves out a random share `dropout` of the edges (equation 8).
     """
 
     def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
@@ -54,15 +54,15 @@ class SGLLearner(FactorsLearner):
 
 
 def info_nce(one: torch.Tensor, other: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Mean over n of -ln (exp(s_nn / temperature) / sum_m exp(s_nm / temperature)), s the cosines between two views
-    [n, d] (equation 10).
+    """The mean over n of -ln (exp(s_nn / temperature) / sum_m exp(s_nm / temperature)), with s the cosines between the
+    two views [n, d] (equation 10).
     """
     cosines = functional.normalize(one, dim=1) @ functional.normalize(other, dim=1).T
     return functional.cross_entropy(cosines / temperature, torch.arange(len(one), device=one.device))
 
 
 def without_edges(ratings: csr_matrix, share: float, rng: np.random.Generator) -> csr_matrix:
-    """Leave out this share of the entries, drawn uniformly."""
+    """`ratings` without this share of its entries, which are drawn uniformly."""
     kept = rng.permutation(ratings.nnz) >= round(share * ratings.nnz)
     rows = rows_of(np.diff(ratings.indptr))
     cells = (rows[kept], ratings.indices[kept])
@@ -70,8 +70,10 @@ def without_edges(ratings: csr_matrix, share: float, rng: np.random.Generator) -
 
 
 class SGL(Factors):
-    """Cosines are not linear in the columns of the embeddings: to split them, workers would have to exchange the
-    similarities of a batch, batch x batch floats a step. So one worker trains it.
+    """LightGCN with a contrastive loss. At most one worker trains it.
+
+    Cosines are not linear in the columns of the embeddings. With split columns, the workers would have to exchange the
+    similarities of a batch: batch x batch floats per step.
     """
 
     learner = SGLLearner

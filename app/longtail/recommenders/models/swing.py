@@ -1,4 +1,4 @@
-"""Swing (Yang, Zhu, Zhang, arXiv 2010.05525): items are alike where two users share both and little else."""
+"""Swing (Yang, Zhu, Zhang, arXiv 2010.05525): two items are similar if pairs of users share both and little else."""
 
 import sys
 from collections.abc import Callable
@@ -26,27 +26,27 @@ from longtail.recommenders.models.swing_kernel import compiled, fill_tables
 from longtail.recommenders.models.swing_log import Formula, Log, ordered
 
 BLOCK_BYTES = 2**30
-"""Memory of a block of items: sum over users of (their items in the block) x (their items), float32."""
+"""The memory limit of a block of items: the sum over users of (items in the block) x (items of the user), float32."""
 
 RAY_TASKS_FROM = 10**9
-"""Steps (see `swing`) from which blocks are handed to Ray tasks; one core does so many in ten seconds or more."""
+"""From this number of steps (see `swing`) on, blocks run as Ray tasks. One core needs ten seconds or more for them."""
 
 CHUNKS = 16
-"""So many pieces of even work per thread; the last ones to end then end nearly together."""
+"""The number of pieces of about equal work per thread. With many pieces, all threads end at nearly the same time."""
 
 
 class SwingSection(RecommenderSection):
     alpha: Annotated[float, Field(ge=0)] = 1.0
     neighbours: Positive = 100
     user_weight: Annotated[float, Field(ge=0)] = 0.5
-    """w_u = (user_offset + |I_u|)^-user_weight (papers 5.1: 0.5 is the weighted form, 0 the basic one)."""
+    """w_u = (user_offset + |I_u|)^-user_weight (arXiv 2010.05525: 0.5 is the weighted form, 0 the basic form)."""
     user_offset: Annotated[float, Field(ge=0)] = 0.0
-    """Flink ML has 15, with user_weight 0.3 and alpha 0."""
+    """Flink ML uses 15, with user_weight 0.3 and alpha 0."""
     max_users: Positive | None = None
-    """A sample of so many users per item; the cost grows with their square, so a log with items that a large part of
-    all users took needs this."""
+    """The most users per item, drawn at random. The cost grows with the square of the users of an item, so set this if
+    a large part of all users has interacted with the same item."""
     max_items: Positive | None = None
-    """The latest so many interactions per user."""
+    """The most interactions per user; the latest are kept."""
     recency: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
@@ -66,11 +66,11 @@ class Swing(Neighbours):
 def capped(
     train: Interactions, max_users: int | None, max_items: int | None, seed: int
 ) -> tuple[csr_matrix, dict[str, int]]:
-    """The training set as users x items with at most `max_items` per user and then `max_users` per item, and what
-    that left out, by name; nothing where no cap is set.
+    """The training set as users x items, with at most `max_items` per user and then at most `max_users` per item; and
+    the counts of what was left out, by name (empty if neither limit is set).
 
-    Of a user's interactions the latest are kept (generated ones stand last, so they count as the latest), of an
-    item's users a sample by `seed`. What is left out counts nowhere in the formula.
+    The latest interactions of a user are kept; generated ones come last, so they count as the latest. The users of an
+    item are sampled with `seed`. An interaction that is left out is used nowhere in the formula.
     """
     left_out: dict[str, int] = {}
     ratings = train.matrix
@@ -97,23 +97,22 @@ def capped(
 
 
 def swing(ratings: csr_matrix, formula: Formula, neighbours: int, threads: int | None = None) -> csr_matrix:
-    """Exact Swing similarities, papers 5.1: float32 CSR [items, items], the largest `neighbours` of each row, best
-    first, equal ones by item.
+    """Exact Swing similarities (arXiv 2010.05525): float32 CSR [items, items], the largest `neighbours` of each row, best
+    first; equal ones are ordered by item.
 
-        s(i, j) = sum over unordered pairs of users u, v who took both
+        s(i, j) = sum over unordered pairs of users u, v who interacted with both i and j
                   w_u w_v r_ui r_uj r_vi r_vj / (alpha + sum_k r_uk r_vk),
         w_u = (user_offset + sum_k r_uk)^-user_weight
 
-    `ratings` [users, items] holds the interaction weights r in (0, 1]; an interaction counts as if it were
-    kept with probability r, in each place of the formula by itself. With all r = 1 this is the paper's
-    formula. Each unordered pair of users counts once; a pair of items with fewer than two common users scores
-    0.
+    `ratings` [users, items] has the interaction weights r in (0, 1]. In each sum and product of the formula, an
+    interaction counts as if it were kept with probability r. If all r are 1, this is the formula of the paper. Each
+    unordered pair of users counts once. Items with fewer than two common users have similarity 0.
 
-    Cost: sum_i C(|U_i|, 2) steps to find what all pairs of users have in common, once per block of items, and
-    sum_{u<v} |I_u ∩ I_v|^2 / 2 additions or, where lists are long, vector operations. One item that everybody took
-    makes this quadratic in the number of users: see `capped`. Memory: sum_u |I_u|^2 float32, at most BLOCK_BYTES
-    at a time. `threads`: all cores by default, one where Ray is joined; then blocks run as Ray tasks if there is
-    enough to do.
+    Cost: sum_i C(|U_i|, 2) steps to find the common items of all pairs of users, once per block of items; and
+    sum_{u<v} |I_u ∩ I_v|^2 / 2 additions, or vector operations if the lists are long. An item that all users share
+    makes the cost quadratic in the number of users: see `capped`. Memory: sum_u |I_u|^2 float32, at most BLOCK_BYTES at
+    a time. `threads`: the default is all cores, or one if Ray is initialised; then blocks run as Ray tasks if there are
+    enough steps.
     """
     ratings = ratings.tocsr().astype(np.float32)
     ratings.eliminate_zeros()
@@ -124,7 +123,7 @@ def swing(ratings: csr_matrix, formula: Formula, neighbours: int, threads: int |
     spread = int((takers * (takers - 1)).sum()) // 2 >= RAY_TASKS_FROM and _ray_cpus() > 1
     if spread:
         blocks = max(blocks, _ray_cpus())
-    # Strided by popularity, so that each block has its share of the popular items.
+    # Each block takes every n-th item in order of popularity, so that all blocks have equally many popular items.
     by_popularity = np.argsort(takers, kind="stable")
     parts = [np.sort(by_popularity[block::blocks]) for block in range(blocks)]
     if spread:
@@ -137,7 +136,7 @@ def swing(ratings: csr_matrix, formula: Formula, neighbours: int, threads: int |
 def swing_block(
     part: np.ndarray, ratings: csr_matrix, formula: Formula, neighbours: int, threads: int = 1
 ) -> csr_matrix:
-    """The rows `part` (item codes, ascending) of the similarities."""
+    """The rows of the similarities for the items in `part` (item codes, ascending)."""
     log, codes = ordered(part, ratings, formula)
     own = np.diff(log.user_starts)
     inside = _sums(log.items < log.inside, log.user_starts)
@@ -164,9 +163,10 @@ def _sum_rows(
     neighbours: np.ndarray,
     scores: np.ndarray,
 ) -> None:
-    """Sum the tables over users, and keep the best of each row of the items first..last - 1, by `codes`.
+    """Sum the tables over users, and keep the best neighbours of the items first..last - 1.
 
-    neighbours int32 and scores float32 [inside, k], on entry -1 and 0; best first, equal scores by code.
+    neighbours int32 and scores float32 [inside, k] must be -1 and 0 at the start. They are filled best first, with the
+    item codes in `codes`; equal scores are ordered by code.
     """
     n_items = len(log.item_starts) - 1
     sums = np.zeros(n_items, np.float32)
@@ -193,12 +193,12 @@ def _sum_rows(
 
 
 def _sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Sums int64 of values[starts[r] : starts[r + 1]]."""
+    """The sum of values[starts[r] : starts[r + 1]] for each r, int64."""
     return np.diff(offsets_of(values)[starts])
 
 
 def _in_threads(call: Callable[[int, int], None], costs: np.ndarray, threads: int) -> None:
-    """call(first, last) over pieces of about even cost, the last pieces first."""
+    """Call `call(first, last)` for pieces of about equal cost, the last pieces first."""
     pieces = 1 if threads == 1 else CHUNKS * threads
     done = np.cumsum(costs)
     inner = np.searchsorted(done, done[-1] * np.arange(1, pieces) / pieces) if len(done) else []

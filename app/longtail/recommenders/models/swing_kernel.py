@@ -1,8 +1,8 @@
-"""The arithmetic of Swing, compiled: what all pairs of users have in common, user by user.
+"""The compiled kernel of Swing: it sums over all pairs of users, one user after the other.
 
-Where a user shares much with most others, their shared items become dense rows, and sums of rows are what a
-processor does best; where most share one item or none, the few partners are found first. `swing_log.Log` says in
-which order all stands.
+There are two ways. If a user shares items with most others, the shared items of each other user become a dense row, and
+the rows are added, which is fast on a processor. If most others share one item or none, the few users who share more
+(the partners) are found first. The order of users and items is described in swing_log.py.
 """
 
 from typing import NamedTuple
@@ -13,45 +13,46 @@ import numpy as np
 from longtail.recommenders.models.swing_log import Log
 
 LANES = 16
-"""Rows of tables are padded to so many float32, the widest register of today's processors."""
+"""Rows of tables are padded to a multiple of this number of float32: the widest register of today's processors."""
 
 TILE = 40_960
-"""Cells (users x items of one user) of a tile: it stays in the second-level cache, 160 KiB."""
+"""Cells of a tile (users x items of one user): 160 KiB, which stay in the L2 cache."""
 
 EPOCHS = 127
-"""So many users share one array of marks of 8 bits before it is cleared."""
+"""The array of 8-bit marks is cleared after this number of users."""
 
 compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 
 class Scratch(NamedTuple):
-    """Memory that one thread uses for one user after the other."""
+    """Memory that one thread uses again for each user u."""
 
-    following: np.ndarray  # of each own item, the next taker to visit
-    table: np.ndarray  # [own items inside, own items], rows padded: sums over v of shared pairs
-    tile: np.ndarray  # [users + 1, own items], rows padded: weights of the items shared with each
+    following: np.ndarray  # per item of u: the next of its users to visit
+    table: np.ndarray  # [items of u inside, items of u], rows padded: sums over v of shared item pairs
+    tile: np.ndarray  # [users + 1, items of u], rows padded: weights of the items shared with each
     totals: np.ndarray  # per user of a tile or partner: sum_k r_uk r_vk, then its factor
-    heads: np.ndarray  # where each own item begins in `shared_by`
-    marks: np.ndarray  # per user: whether and how often met
-    slots: np.ndarray  # per user: number among the partners
-    partners: np.ndarray  # users who share two items or more
-    shared_by: np.ndarray  # per shared item, item by item: who shares it
-    met_at: np.ndarray  # its place in u's own list
-    met_weights: np.ndarray  # its weight for who shares it
+    heads: np.ndarray  # where each item of u begins in `shared_by`
+    marks: np.ndarray  # per user: whether met at no, one, or more items of u
+    slots: np.ndarray  # per user: index among the partners
+    partners: np.ndarray  # users who share two or more items with u
+    shared_by: np.ndarray  # item by item: the users who share it
+    met_at: np.ndarray  # per entry of `shared_by`: the place of the item in u's list
+    met_weights: np.ndarray  # per entry of `shared_by`: the weight of the item for that user
     positions: np.ndarray  # `met_at`, partner by partner
     weights: np.ndarray  # `met_weights`, partner by partner
-    ends: np.ndarray  # where each partner's group ends
+    ends: np.ndarray  # where the group of each partner ends
 
 
 @compiled
 def fill_tables(
     log: Log, alpha: float, first: int, last: int, starts: np.ndarray, tables: np.ndarray
 ) -> None:
-    """For each user u of first..last - 1 the table of what later users share with u:
+    """For each user u of first..last - 1, fill the table of the items that later users share with u:
 
         tables[starts[u] + a n + b] = r_ua r_ub sum_{v > u} w_u w_v r_va r_vb / (alpha + sum_k r_uk r_vk)
 
-    over u's n own items a and b, a inside, a = b left 0. `starts` int64 [users + 1], tables float32, not cleared.
+    for the n items a and b of u, with a below `log.inside`, and 0 for a = b. `starts` int64 [users + 1]; `tables`
+    float32, which need not be cleared before.
     """
     scratch = _scratch(log, first, last, starts)
     epoch = 0
@@ -79,7 +80,7 @@ def _padded(n: int) -> int:
 
 @compiled
 def _visits(log: Log, u: int) -> int:
-    """How often a later user is met at one of u's items."""
+    """How many times a later user has one of u's items, summed over the items of u."""
     visits = 0
     for p in range(log.user_starts[u], log.user_starts[u + 1]):
         visits += log.item_starts[log.items[p] + 1] - log.places[p] - 1
@@ -116,7 +117,7 @@ def _scratch(log: Log, first: int, last: int, starts: np.ndarray) -> Scratch:
 
 @compiled
 def _add_tiles(log: Log, alpha: float, u: int, inside: int, width: int, scratch: Scratch) -> None:
-    """Where later users share much with u: all of them in turn, a tile full at a time, as dense rows."""
+    """For a user u who shares much with later users: add all of them as dense rows, one tile at a time."""
     n_users = len(log.user_starts) - 1
     begin = log.user_starts[u]
     n = log.user_starts[u + 1] - begin
@@ -130,13 +131,16 @@ def _add_tiles(log: Log, alpha: float, u: int, inside: int, width: int, scratch:
         for s in range(stop - start):
             factors[s] = log.user_weights[u] * log.user_weights[start + s] / (alpha + factors[s])
         factors[stop - start] = 0
-        for a in range(min(inside, n - 1)):  # the last has no column behind it
+        for a in range(min(inside, n - 1)):  # the last item has no column after it
             _add_rows(a, width, scratch)
 
 
 @compiled
 def _fill_tile(log: Log, u: int, start: int, stop: int, width: int, scratch: Scratch) -> None:
-    """What the users start..stop - 1 share with u; item by item in `shared_by`, filled up to fours by an empty row."""
+    """Fill the tile with the items that the users start..stop - 1 share with u.
+
+    `shared_by` gets the users of each item, item by item. Each group is padded to a multiple of 4 with an empty row.
+    """
     size = stop - start
     tile, shared_by, totals = scratch.tile, scratch.shared_by, scratch.totals
     tile[: (size + 1) * width] = 0
@@ -163,9 +167,12 @@ def _fill_tile(log: Log, u: int, start: int, stop: int, width: int, scratch: Scr
 
 @compiled
 def _add_rows(a: int, width: int, scratch: Scratch) -> None:
-    """Row a of the table += factor_v r_va r_v, for all v of the tile who took a; four at once spare loads and stores."""
+    """Add factor_v r_va r_v to row a of the table, for all users v of the tile who have item a.
+
+    Four users are added at once, which saves loads and stores.
+    """
     tile, shared_by, factors = scratch.tile, scratch.shared_by, scratch.totals
-    start = a // LANES * LANES  # no column before a is wanted
+    start = a // LANES * LANES  # columns before a are not needed
     row = scratch.table[a * width + start : (a + 1) * width]
     for k in range(scratch.heads[a], scratch.heads[a + 1], 4):
         s, t, x, y = shared_by[k], shared_by[k + 1], shared_by[k + 2], shared_by[k + 3]
@@ -183,7 +190,7 @@ def _add_rows(a: int, width: int, scratch: Scratch) -> None:
 def _add_partners(
     log: Log, alpha: float, u: int, inside: int, width: int, once: np.uint8, scratch: Scratch
 ) -> None:
-    """Where most users share one item with u or none: those who share two or more, one after the other."""
+    """For a user u with whom most users share one item or none: add those who share two or more, one after the other."""
     found = _find_partners(log, u, once, scratch)
     if found == 0:
         return
@@ -205,7 +212,10 @@ def _add_partners(
 
 @compiled
 def _find_partners(log: Log, u: int, once: np.uint8, scratch: Scratch) -> int:
-    """Those who are met twice get the mark once + 1 and a slot; lower marks are of users before u."""
+    """Find the partners of u and return their number. Users met at two or more items get the mark `once` + 1 and a slot.
+
+    Marks below `once` were set for earlier users u.
+    """
     marks, partners = scratch.marks, scratch.partners
     found = 0
     for p in range(log.user_starts[u], log.user_starts[u + 1]):
@@ -221,7 +231,7 @@ def _find_partners(log: Log, u: int, once: np.uint8, scratch: Scratch) -> int:
 
 @compiled
 def _group_by_partner(log: Log, u: int, once: np.uint8, found: int, scratch: Scratch) -> None:
-    """`positions` and `weights` of the shared items partner by partner, and `totals`."""
+    """Fill `positions` and `weights` of the shared items, partner by partner, and `totals`."""
     ends, totals, slots = scratch.ends, scratch.totals, scratch.slots
     shared = _shared_with_partners(log, u, once, scratch)
     ends[: found + 1] = 0
@@ -242,8 +252,10 @@ def _group_by_partner(log: Log, u: int, once: np.uint8, found: int, scratch: Scr
 
 @compiled
 def _shared_with_partners(log: Log, u: int, once: np.uint8, scratch: Scratch) -> int:
-    """Item by item who shares it, where it stands in u's list and what it weighs; written without a branch, for
-    whether the next user is a partner cannot be foreseen."""
+    """Fill `shared_by`, `met_at` and `met_weights` item by item, for the partners only, and return their length.
+
+    There is no branch, because the processor cannot predict whether the next user is a partner.
+    """
     marks, shared_by = scratch.marks, scratch.shared_by
     met_at, met_weights = scratch.met_at, scratch.met_weights
     begin, shared = log.user_starts[u], 0
@@ -260,7 +272,7 @@ def _shared_with_partners(log: Log, u: int, once: np.uint8, scratch: Scratch) ->
 
 @compiled
 def _write_out(log: Log, u: int, inside: int, width: int, table: np.ndarray, to: np.ndarray) -> None:
-    """The triangle as rows of all own items, with u's own weights. Written in one sweep, for `to` is new memory."""
+    """Write the triangle as full rows over all items of u, times u's weights. One pass, because `to` is new memory."""
     ratings = log.ratings[log.user_starts[u] : log.user_starts[u + 1]]
     n = len(ratings)
     for a in range(inside):

@@ -1,8 +1,8 @@
-"""What the arithmetic of Swing reads: its constants, and the interactions in the order that saves work.
+"""The input of the Swing kernel: the constants of the formula, and the interactions in an order that saves work.
 
-Users stand in ascending order of their number of items, a user's items in ascending order of their popularity.
-So a pair of users (u, v > u) is worked on from the side of the shorter list, and the table of the pairs of items
-of u, a triangle, has its long rows where few users are. No result depends on the order but by rounding.
+Users are in ascending order of their number of items, and the items of a user in ascending order of popularity. So each
+pair of users (u, v > u) is processed from the shorter list. The table of the item pairs of u is a triangle, whose long
+rows then belong to items with few users. The order changes the results only by rounding.
 """
 
 from typing import NamedTuple
@@ -12,10 +12,10 @@ from scipy.sparse import csr_matrix
 
 
 class Formula(NamedTuple):
-    """w_u = (user_offset + |I_u|)^-user_weight, and alpha: the constants of papers 5.1.
+    """The constants of Swing (arXiv 2010.05525): alpha, and those of w_u = (user_offset + |I_u|)^-user_weight.
 
-    user_weight 0 is the basic form, 0.5 with offset 0 the weighted one; Flink ML has offset 15, user_weight 0.3,
-    alpha 0.
+    user_weight 0 is the basic form; user_weight 0.5 with user_offset 0 is the weighted form. Flink ML uses user_offset
+    15, user_weight 0.3 and alpha 0.
     """
 
     alpha: float = 1.0
@@ -24,12 +24,12 @@ class Formula(NamedTuple):
 
 
 class Log(NamedTuple):
-    """Interactions both ways, in that order; every weight is above 0.
+    """The interactions by user and by item, in the order that the module describes. All weights are above 0.
 
     user_starts int64 [users + 1], items int32 [n], ratings float32 [n]: the items of each user.
     item_starts int64 [items + 1], takers int32 [n], taker_ratings float32 [n]: the users of each item, ascending.
-    places int64 [n]: where an entry of the first stands in the second; entries int64 [n]: the way back.
-    user_weights float32 [users]. `inside`: similarities are wanted of the items 0..inside - 1.
+    places int64 [n]: the index in `takers` of each entry of `items`; entries int64 [n]: the inverse of `places`.
+    user_weights float32 [users]: w_u. `inside`: similarities are computed for the items 0..inside - 1.
     """
 
     user_starts: np.ndarray
@@ -45,7 +45,7 @@ class Log(NamedTuple):
 
 
 def ordered(part: np.ndarray, ratings: csr_matrix, formula: Formula) -> tuple[Log, np.ndarray]:
-    """The interactions as the kernel wants them, and the item codes int32 [items] in its order: `part` first."""
+    """The interactions as the kernel needs them, and the item codes int32 [items] in its order: those of `part` first."""
     lengths = np.diff(ratings.indptr)
     totals = np.asarray(ratings.sum(axis=1)).ravel()
     outside = np.ones(ratings.shape[1], bool)
@@ -56,7 +56,7 @@ def ordered(part: np.ndarray, ratings: csr_matrix, formula: Formula) -> tuple[Lo
     ratings = ratings[users]
     renamed = csr_matrix((ratings.data, ranks[ratings.indices], ratings.indptr), shape=ratings.shape)
     by_item = renamed.tocsc()
-    by_user = by_item.tocsr()  # both ways by counting, so that a user's items now ascend
+    by_user = by_item.tocsr()  # both conversions are counting sorts, so the items of a user are now ascending
     numbered = csr_matrix((np.arange(by_user.nnz), by_user.indices, by_user.indptr), shape=by_user.shape)
     entries = numbered.tocsc().data
     places = np.empty_like(entries)

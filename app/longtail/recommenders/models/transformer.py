@@ -1,7 +1,8 @@
-"""The network of SASRec (Kang, McAuley, arXiv 1808.09781, section 3), without padding.
+"""The network of SASRec (Kang, McAuley, arXiv 1808.09781, section 3), without padding outside attention.
 
-Sequences of a batch lie one behind the other, so everything but attention works on real positions only. Attention pads
-groups of sequences of nearly equal length: its cost is quadratic, and histories differ in length by factors.
+The sequences of a batch are stored one after the other, so everything except attention computes real positions only.
+Attention pads the sequences in groups of nearly equal length, because its cost is quadratic and the lengths of
+histories are very different.
 """
 
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ from longtail.recommenders.models.sasrec import SASRecSection
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the sequences of a batch lie.
+    """The places of the sequences of a batch in the flat arrays.
 
-    positions int64 [N]: place in the window of `max_length`, the last item of every sequence at its end, as in the
-    paper, which pads on the left. last int64 [sequences]: flat place of each sequence's last item. groups: of attention.
+    positions int64 [N]: the position of each item in the window of `max_length`. The last item of a sequence is at the
+    end of the window, as in the paper, which pads on the left. last int64 [sequences]: the flat index of the last item
+    of each sequence. groups: the groups of sequences for attention.
     """
 
     positions: torch.Tensor
@@ -31,7 +33,7 @@ class Layout:
 
     @classmethod
     def of(cls, lengths: np.ndarray, max_length: int, device: torch.device) -> "Layout":
-        """For sequences of `lengths` int [sequences], each 1..max_length, in the order in which they lie flat."""
+        """The layout of sequences with `lengths` int [sequences], each 1..max_length, in the order of the flat arrays."""
         positions = max_length - np.repeat(lengths, lengths) + places_of(lengths)
         last = np.cumsum(lengths) - 1
         positions, last = (torch.from_numpy(array).to(device) for array in (positions, last))
@@ -39,7 +41,9 @@ class Layout:
 
 
 class Transformer(nn.Module):
-    """Items int64 [N] in a layout -> states [N, dim]; a state depends on the items of its sequence up to its own."""
+    """Items int64 [N] and their layout -> states [N, dim]. A state depends on its own item and those before it in the
+    sequence.
+    """
 
     def __init__(self, n_items: int, section: SASRecSection) -> None:
         super().__init__()
@@ -61,7 +65,7 @@ class Transformer(nn.Module):
 
 
 class Block(nn.Module):
-    """x + Dropout(f(LayerNorm(x))) for f = self-attention, then the point-wise network (section 3.2)."""
+    """x + Dropout(f(LayerNorm(x))), first with f = self-attention, then with f = the point-wise network (section 3.2)."""
 
     def __init__(self, section: SASRecSection) -> None:
         super().__init__()
@@ -86,7 +90,7 @@ class Block(nn.Module):
     def _attend(self, parts: torch.Tensor, rows: int, longest: int) -> torch.Tensor:
         """Causal attention of one group: [rows * longest, 3 dim] -> [rows * longest, dim].
 
-        Padding stands on the right, where a causal query never looks.
+        The padding is on the right, so causal attention of a real position never reads it.
         """
         parts = parts.view(rows, longest, 3, self.heads, -1)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # each [rows, heads, longest, dim / heads]
