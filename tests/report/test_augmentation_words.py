@@ -12,12 +12,12 @@ def figure(value, low, high):
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (0.51, 0.6, ", more often than a coin."),
-        (0.3, 0.49, ", less often than a coin."),
-        (0.45, 0.55, ", not surely other than a coin."),
+        (0.51, 0.6, ", more often than by chance."),
+        (0.3, 0.49, ", less often than by chance."),
+        (0.45, 0.55, ", not measurably different from chance."),
     ],
 )
-def test_a_preference_is_held_against_a_coin(low, high, words):
+def test_a_preference_is_compared_with_chance(low, high, words):
     slices = {"all": {"preferred": figure((low + high) / 2, low, high)}, "users:sparse": {}}
     (sentence,) = label_sentences("cold_pairs", {"kind": "pair", "slices": slices})
     assert sentence.endswith(words) and "1,200 users" in sentence and "cold pairs" in sentence
@@ -25,7 +25,11 @@ def test_a_preference_is_held_against_a_coin(low, high, words):
 
 @pytest.mark.parametrize(
     ("low", "high", "side"),
-    [(0.01, 0.03, "higher"), (-0.03, -0.01, "lower"), (-0.01, 0.01, "not surely other")],
+    [
+        (0.01, 0.03, "higher than"),
+        (-0.03, -0.01, "lower than"),
+        (-0.01, 0.01, "not measurably different from"),
+    ],
 )
 def test_a_ranking_separates_only_where_its_interval_does(low, high, side):
     slices = {
@@ -36,7 +40,7 @@ def test_a_ranking_separates_only_where_its_interval_does(low, high, side):
         }
     }
     (sentence,) = label_sentences("ranking", {"kind": "score", "slices": slices})
-    assert f"that is {side} than" in sentence and "long-tail items alone" in sentence
+    assert f"that is {side} that of other items" in sentence and "long-tail items alone" in sentence
 
 
 def test_an_interval_without_width_is_not_shown():

@@ -191,14 +191,14 @@ def test_nothing_is_said_of_what_nobody_was_asked(finished):
 def test_what_is_said_is_what_was_measured():
     said = sentences({role: {"worth": worth} for role, worth in WORTH.items()})
     assert said == [
-        "Among the first 10 of 1,682 items the generator has the one that the user took next for 8.1 % (7.1 % to"
-        " 10.1 %) of 943 users, for 2.1 % (1.1 % to 4.1 %) where it is a long-tail item; a list at random would have it"
-        " for about 0.6 %.",
-        "Of a taken and a random item the discriminator gives the taken one the higher P(Yes) in 88.0 % (87.0 % to"
-        " 90.0 %) of all pairs, of a taken and a popular one in 71.0 % (70.0 % to 73.0 %). On average P(Yes) is 5.2"
-        " percentage points off.",
+        "The first 10 of 1,682 items in the ranking of the generator have the item that the user took next for 8.1 %"
+        " (7.1 % to 10.1 %) of 943 users, and for 2.1 % (1.1 % to 4.1 %) if it is a long-tail item; a random list would"
+        " have it for about 0.6 %.",
+        "In pairs of a taken and a random item the discriminator gives the taken one the higher P(Yes) in 88.0 %"
+        " (87.0 % to 90.0 %) of all pairs, in pairs of a taken and a popular item in 71.0 % (70.0 % to 73.0 %). On"
+        " average P(Yes) is wrong by 5.2 percentage points.",
         "Asked which of two items the user took, the discriminator is right in 77.0 % (76.0 % to 79.0 %) of the pairs"
-        " where the order makes no difference; it does in 14.0 %.",
+        " in which both orders give the same answer. In 14.0 % of all pairs the order decides.",
     ]
 
 

@@ -458,7 +458,7 @@ def test_the_page_says_where_the_control_is_not_tuned(metrics):
     """ItemCF by its defaults once stood as the control of an LLM whose judge had been tuned, and nothing said so."""
     recommenders = metrics["recipe"]["recommenders"] | {"itemcf": None}
     untuned = metrics | {"recipe": metrics["recipe"] | {"recommenders": recommenders}}
-    words = "a lift over it may be a lift over a poor one"
+    words = "a lift over it may be a lift over a poor control"
     assert words in render(untuned) and words not in render(metrics)
     others = [row for row in metrics["rows"] if "itemcf" not in row["variant"]]
     assert words not in render(untuned | {"rows": others}), "nothing is held against ItemCF there"

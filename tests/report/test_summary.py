@@ -67,10 +67,10 @@ def test_evidence_says_which_control_wins_and_whether_the_discriminator_helps():
         [*rows("swing", values), *rows("bpr", {"discriminated": UP, "popular": DOWN})], "recall", 10
     )
     said = evidence(found, {"generated": {"value": 0.5}})
-    deed = "a control that needs no LLM reaches a higher value than discriminated"
+    deed = "a control without an LLM has a higher value than discriminated"
     assert f"On all users {deed} for 1 of 2: Swing (itemcf)." in said
-    assert "The discriminator improves on the raw generator for 0 of 1." in said
-    assert "Of what was added the user truly likes: generated 50 %." in said
+    assert "The discriminator is better than the generator alone for 0 of 1." in said
+    assert "Share of the added interactions that the user truly likes: generated 50 %." in said
     assert any(
         line.startswith(
             "Largest change whose interval excludes 0: Swing on all users, 0.1000 to 0.1200 (+20 %"
@@ -103,10 +103,10 @@ def test_serving_is_told_beside_the_log_and_beside_its_control():
     fused = "Fused at serving with the recommender of the observed log, the LLM's list"
     assert f"{fused} raised it for 2 of 2 recommenders." in said
     assert (
-        "Beside its control, served itemcf, served is surely higher for 1 of 2 and surely lower for 0."
-        in said
+        "Compared with its control, served itemcf, served is higher for 1 of 2 and lower for 0, with intervals that"
+        " exclude 0." in said
     )
-    assert not any("served itemcf" in line for line in said if "reaches a higher value" in line), (
+    assert not any("served itemcf" in line for line in said if "has a higher value" in line), (
         "the log is not held against a list at serving"
     )
 
@@ -115,15 +115,15 @@ def test_a_variant_is_held_against_its_own_control_or_none_and_it_is_said():
     controls = {"itemcf": (0.2, 0.05, 0.15), "cold_pairs_shuffled": (0.2, 0.05, 0.15)}
     lists = {"id_list": UP, "pairs": UP, **controls}
     said = evidence(compare(rows("bpr", lists), "recall", 10), {})
-    assert not any("no LLM" in line for line in said), "other controls are no rivals"
-    lacking = "Not held against its own control, which the variants lack"
-    assert f"{lacking} (id_list_itemcf): id lists of BPR." in said
-    assert f"{lacking} (pairs_shuffled): pairs of BPR." in said
+    assert not any("has a higher value" in line for line in said), "other controls are no rivals"
+    lacking = "Not compared with its own control"
+    assert f"{lacking} (id_list_itemcf), which was not evaluated: id lists of BPR." in said
+    assert f"{lacking} (pairs_shuffled), which was not evaluated: pairs of BPR." in said
     said = evidence(
         compare(rows("bpr", lists | {"id_list_itemcf": UP, "pairs_shuffled": UP}), "recall", 10), {}
     )
     assert not any(lacking in line for line in said)
-    assert "On all users no control reaches a higher value than id lists for any of 1 recommenders." in said
+    assert "On all users no control has a higher value than id lists for any of 1 recommenders." in said
 
 
 def test_who_is_not_evaluated_with_a_ranked_list_is_said():
@@ -135,7 +135,7 @@ def test_who_is_not_evaluated_with_a_ranked_list_is_said():
     found += [*rows("bpr", {"popular": OPEN}), *rows("swing", {"popular": OPEN})]
     said = evidence(compare(found, "recall", 10), {})
     assert (
-        "What was ranked again are the items of ItemCF: the other 2 recommenders are not evaluated with that list."
+        "Only the items of ItemCF were re-ranked: the other 2 recommenders are not evaluated with that list."
         in said
     )
 

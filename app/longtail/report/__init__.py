@@ -1,4 +1,4 @@
-"""The report: `metrics.json` for machines, one page for people."""
+"""The report: `metrics.json` for programs, and one HTML page for people."""
 
 from longtail.report.report_stage import report
 

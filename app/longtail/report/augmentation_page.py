@@ -1,4 +1,4 @@
-"""The page's three sections about an augmentation: its bias, its agreement with what users did later, its cost."""
+"""The page's three sections about an augmentation: its bias, its agreement with the held-out items, and its cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -37,7 +37,7 @@ KINDS = {
     "score": {"held_out": "later items", "others": "other items", "difference": "difference"},
     "pair": {"preferred": "later item preferred", "undecided": "other pairs undecided"},
 }
-"""By kind of answer the figures of its table."""
+"""For each kind of answers, the figures of its table."""
 
 
 def augmentation(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _lifts(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _gains(training_sets: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The training sets to which something was added, in the order of variants, with what they gained."""
+    """The training sets to which something was added, in the order of variants, and what was added."""
     for name in sorted(training_sets, key=lambda name: (list(VARIANTS).index(_variant(name)), name)):
         parts = training_sets[name]["parts"]
         added = parts["added"] if parts["added"]["interactions"] else parts.get("preferred", {})
@@ -97,12 +97,12 @@ def _gains(training_sets: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str,
 
 
 def _variant(name: str) -> str:
-    """Of a training set: `discriminated-swing` is what Swing's own judge made of `discriminated`."""
+    """The variant of a training set: `discriminated-swing` is the variant `discriminated` with Swing's own judge."""
     return name.partition("-")[0]
 
 
 def _share_plot(sets: Sequence[Mapping[str, Any]]) -> Markup | None:
-    """Shares of the item slices: first of the log, then of what each training set adds."""
+    """The shares of the item slices: first in the log, then in what each training set adds."""
     if not sets:
         return None
     parts = [("observed", sets[0]["observed"]), *((one["words"], one["added"]) for one in sets)]
@@ -116,7 +116,7 @@ def _category(name: str) -> str:
 
 
 def _categories(metrics: Mapping[str, Any], sets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each category its share of the log and of what each training set adds; empty without categories."""
+    """The share of each category in the log and in what each training set adds. Empty without categories."""
     if metrics["category"] is None or not sets:
         return []
     parts = [sets[0]["observed"], *(one["added"] for one in sets)]
@@ -125,7 +125,9 @@ def _categories(metrics: Mapping[str, Any], sets: Sequence[Mapping[str, Any]]) -
 
 
 def _exposed(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Of each category the share of all places, by recommender, of the observed log and of the judged variant."""
+    """The share of all places that each category takes, by recommender: for the observed log and for the judged
+    variant.
+    """
     rows = [
         row for row in metrics["rows"] if row["metric"] == "exposure" and row["slice"].startswith("categor")
     ]

@@ -1,4 +1,4 @@
-"""What an augmentation cost, added and foretold, in sentences: computed, and never more certain than their intervals."""
+"""Sentences about an augmentation's cost, bias and agreement. They never claim more than their intervals show."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,13 +8,13 @@ from longtail.variants import label
 
 
 def unit_of(metrics: Mapping[str, Any]) -> str:
-    """What a lift is divided by: the price table's currency, or million tokens where there is no price."""
+    """The unit of cost: the price table's currency, or million tokens if there is no price."""
     priced = metrics["cost"]["money"] is not None
     return metrics["recipe"]["prices"]["currency"] if priced else "million tokens"
 
 
 def cost_sentences(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """What it cost, and the lift that is surest to be worth it; nothing where nobody was asked."""
+    """The cost, and the largest lift per cost whose interval lies above 0. Nothing if no LLM was asked."""
     total, unit = metrics["cost"], unit_of(metrics)
     if not total["requests"]:
         return
@@ -34,15 +34,15 @@ def cost_sentences(metrics: Mapping[str, Any]) -> Iterator[str]:
         best = max(sure, key=lambda one: one["per_unit"])
         lift, low, high = (signed(100 * best[name], ".3g") for name in ("per_unit", "ci_low", "ci_high"))
         yield (
-            f"Of the lifts whose interval lies above 0, most for its cost: {title(best['recommender'])},"
+            f"Largest lift per cost whose interval lies above 0: {title(best['recommender'])},"
             f" {label(best['variant'])}, {lift} % NDCG@{best['k']} for each {unit} ({low} to {high} %)."
         )
     elif known:
-        yield f"No interval of a lift in NDCG@{known[0]['k']} over all users lies above 0: nothing was surely bought."
+        yield f"No interval of a lift in NDCG@{known[0]['k']} over all users lies above 0: no gain is proven."
 
 
 def bias_sentences(sets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What the first variant of an LLM adds, beside the log; these are counts, so nothing of them is uncertain."""
+    """What the first LLM variant adds, compared with the log. These are counts, so they have no intervals."""
     one = next((one for one in sets if not one["control"]), None)
     if one is None or not one["observed"]["interactions"]:
         return
@@ -50,48 +50,53 @@ def bias_sentences(sets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     more = "more" if added["popularity"] > observed["popularity"] else "not more"
     ratio, subject = added["interactions"] / observed["interactions"], one["words"]
     yield (
-        f"{subject[0].upper()}{subject[1:]} brings {ratio:.2f} interactions for each observed one, of items that are {more}"
-        f" popular: {added['popularity']:.1f} training interactions on average, {observed['popularity']:.1f} in the log."
+        f"{subject[0].upper()}{subject[1:]} adds {ratio:.2f} interactions for each observed one, of items that are"
+        f" {more} popular: {added['popularity']:.1f} training interactions on average,"
+        f" {observed['popularity']:.1f} in the log."
     )
     for group, words in (("items:tail", "Long-tail items"), ("users:sparse", "Sparse users")):
         yield (
-            f"{words} have {_percent(added['shares'][group])} of what it brings, {_percent(observed['shares'][group])} of"
-            " what was observed."
+            f"{words} have {_percent(added['shares'][group])} of the added interactions and"
+            f" {_percent(observed['shares'][group])} of the observed ones."
         )
 
 
 def label_sentences(strategy: str, one: Mapping[str, Any]) -> Iterator[str]:
-    """How one strategy's answers agree with what users did later, over all users and on the long tail."""
+    """How one strategy's answers agree with the held-out items, over all users and on the long tail."""
     name = strategy.replace("_", " ")
     for part, words in (("all", ""), ("items:tail", ", of long-tail items alone")):
         found = one["slices"].get(part, {})
         if one["kind"] == "list" and "hit" in found:
             yield (
-                f"The list of {name}, {one['length']:.0f} items on average, names one that the user took later"
-                f" for {interval(found['hit'])} of {found['hit']['n']:,} users{words}; a random list would for about"
-                f" {_percent(one['by_chance'][part])}."
+                f"The list of {name}, {one['length']:.0f} items on average, names an item that the user took later"
+                f" for {interval(found['hit'])} of {found['hit']['n']:,} users{words}; a random list would do so"
+                f" for about {_percent(one['by_chance'][part])}."
             )
         if one["kind"] == "score" and "difference" in found:
             change = found["difference"]
             side = (
-                "higher" if change["ci_low"] > 0 else "lower" if change["ci_high"] < 0 else "not surely other"
+                "higher than"
+                if change["ci_low"] > 0
+                else "lower than"
+                if change["ci_high"] < 0
+                else "not measurably different from"
             )
             yield (
-                f"What users took later, {name} gives a confidence that is {side} than that of the rest{words}:"
+                f"Items that users took later get from {name} a confidence that is {side} that of other items{words}:"
                 f" {found['held_out']['value']:.3f} and {found['others']['value']:.3f}, difference"
                 f" {signed(change['ci_low'], '.3f')} to {signed(change['ci_high'], '.3f')}, {change['n']:,} users."
             )
         if one["kind"] == "pair" and "preferred" in found:
             chosen = found["preferred"]
             side = (
-                "more often than a coin"
+                "more often than by chance"
                 if chosen["ci_low"] > 0.5
-                else "less often than a coin"
+                else "less often than by chance"
                 if chosen["ci_high"] < 0.5
-                else "not surely other than a coin"
+                else "not measurably different from chance"
             )
             yield (
-                f"Of two items of which the user took one later, {name} prefers that one in {interval(chosen)}"
+                f"If the user took one of two items later, {name} prefers this item in {interval(chosen)}"
                 f" of the pairs of {chosen['n']:,} users{words}, {side}."
             )
     deciles = [decile for decile in one.get("deciles", []) if decile["taken"]]
@@ -101,11 +106,11 @@ def label_sentences(strategy: str, one: Mapping[str, Any]) -> Iterator[str]:
             f"{interval(one['taken'], 2)} at a mean likelihood of {_percent(one['mean'], 2)}"
             for one in (deciles[-1], deciles[0])
         ]
-        yield f"Taken later: of its likeliest {size} of proposals {shares[0]}, of the least likely {shares[1]}."
+        yield f"Taken later: in the most likely {size} of its proposals {shares[0]}, in the least likely {shares[1]}."
 
 
 def interval(figure: Mapping[str, float], digits: int = 1) -> str:
-    """A share with its interval, which is left out where the bootstrap cannot tell: where nobody differs."""
+    """A share with its interval. The interval is left out if it has no width, because no user differs from another."""
     value, low, high = (_percent(figure[name], digits) for name in ("value", "ci_low", "ci_high"))
     return f"{value} ({low} to {high})" if figure["ci_low"] < figure["ci_high"] else value
 

@@ -1,4 +1,4 @@
-"""Which fit and fusion is best, in sentences and by table line: as validation chose it, never the test."""
+"""Sentences about the best fit and the served one, and their validation figures. The test items never decide."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -8,21 +8,21 @@ from longtail.report.summary import title
 from longtail.variants import label
 
 Choice = Mapping[str, Any]
-"""The `choice` of metrics.json; see `report.choice`."""
+"""The entry `choice` of metrics.json, see `report_stage.choice`."""
 
 
 def headline(choice: Choice, rows: Sequence[Mapping[str, Any]], k: int) -> str:
-    """Which fit is best, for a recipe that compares recommenders without any LLM."""
+    """The headline of a recipe that compares recommenders without an LLM: the best fit."""
     best = choice["best"]
     if not choice["figures"]:
-        return "Nobody was evaluated."
+        return "No recommender was evaluated."
     if not best:
         return "No user has a validation item, so no recommender is called best."
     return ": ".join([f"{title(best['recommender'])} is best on validation", *_on_test(best, rows, k)]) + "."
 
 
 def sentences(choice: Choice, rows: Sequence[Mapping[str, Any]], k: int) -> list[str]:
-    """What `longtail serve` serves and why; and whether a control, which is not served, is better on validation."""
+    """What `longtail serve` serves and why, and whether a control is better on validation. Controls are not served."""
     served, best, control = (choice[name] for name in ("served", "best", "control"))
     if not served:
         return [f"Nothing is served: {choice['fault']}"]
@@ -41,19 +41,19 @@ def sentences(choice: Choice, rows: Sequence[Mapping[str, Any]], k: int) -> list
 
 
 def means(choice: Choice) -> dict[tuple[str, str], float]:
-    """NDCG@10 on validation of each recommender and variant, the mean over its seeds; empty if nobody has an item."""
+    """The mean NDCG@10 over the seeds of each recommender and variant. Empty if no user has a validation item."""
     watched = [one for one in choice["figures"] if one["users"]]
     fits = dict.fromkeys((one["recommender"], one["variant"]) for one in watched)
     return {fit: mean_ndcg(choice, dict(zip(("recommender", "variant"), fit, strict=True))) for fit in fits}
 
 
 def mean_ndcg(choice: Choice, of: Mapping[str, Any]) -> float:
-    """NDCG@10 on validation of the recommender and variant of a figure, the mean over its seeds."""
+    """The mean NDCG@10 on validation over all seeds of the recommender and variant of the figure `of`."""
     return fmean(one["ndcg"] for one in choice["figures"] if _same(one, of))
 
 
 def _on_test(one: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], k: int) -> list[str]:
-    """Its Recall@k over all users, the mean over its seeds; nothing if nobody has a test item."""
+    """Its Recall@k over all users on the test, the mean over seeds. Empty if no user has a test item."""
     wanted = {"metric": "recall", "k": k, "slice": "all"}
     found = [row["value"] for row in rows if _same(row, one) and wanted.items() <= row.items()]
     return [f"Recall@{k} {value:.4f} on the test" for value in found]

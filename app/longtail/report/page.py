@@ -1,4 +1,4 @@
-"""The page for people: `metrics.json` as a few sentences, plots and tables in one HTML document."""
+"""The HTML page: `metrics.json` as sentences, plots and tables in one document."""
 
 from collections.abc import Iterable, Mapping
 from itertools import groupby
@@ -29,11 +29,11 @@ from longtail.report.summary import (
 from longtail.variants import COLOURS, CONTROLS, VARIANTS, label
 
 BIAS = {"coverage": "all", "gini": "all", "popularity": "all", "exposure": "items:tail"}
-"""The bias metrics of the page and the slice each is shown for."""
+"""The bias metrics of the page, and the slice for which each is shown."""
 
 
 def render(metrics: Mapping[str, Any]) -> str:
-    """The page from the content of `metrics.json`; nothing else is read. Every value is escaped."""
+    """Make the page from the content of `metrics.json` alone. Every value is escaped."""
     environment = Environment(
         loader=PackageLoader("longtail.report", ""),
         autoescape=True,
@@ -85,7 +85,7 @@ def render(metrics: Mapping[str, Any]) -> str:
 
 
 def _lift_plots(found: list[Comparison]) -> list[dict[str, Any]]:
-    """Of each spoken-of slice that has users: its name, number of users, and the plot of changes."""
+    """For each slice of SLICES that has users: its name, its number of users, and the plot of changes."""
     plots = []
     for name, words in SLICES.items():
         shown = sorted((one for one in found if one.slice == name), key=_order)
@@ -101,7 +101,7 @@ def _order(one: Comparison) -> tuple[int, int]:
 
 
 def _place(recommender: str, variant: str) -> tuple[int, int]:
-    """Where a fit stands in tables and plots."""
+    """The order of a fit in tables and plots."""
     return list(recommenders()).index(recommender), list(VARIANTS).index(variant)
 
 
@@ -127,7 +127,7 @@ def _precision_plot(precision: Mapping[str, Mapping[str, float]]) -> Markup | No
 
 
 def _llms(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each tuned LLM its role, what it is, the lines of its table and its plots."""
+    """For each tuned LLM its role, its entry in `metrics.json`, the lines of its table, and its plots."""
     return [
         {
             "role": role,
@@ -148,7 +148,7 @@ def _values(rows: list[dict[str, Any]], k: int) -> list[dict[str, Any]]:
 
 
 def _sampled(rows: list[dict[str, Any]], k: int) -> list[dict[str, Any]]:
-    """The metrics of sampled ranking over all users; empty where none was asked for."""
+    """The metrics of sampled ranking over all users. Empty if the recipe does not ask for it."""
     return _by_fit(
         (row["metric"], row)
         for row in rows
@@ -172,7 +172,7 @@ def _by_fit(cells: Iterable[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]
 
 
 def _difference(row: Mapping[str, Any]) -> str:
-    """What a figure's tooltip says: its interval and the p of its paired t-test."""
+    """The tooltip of a figure: the interval of its difference and the p of the paired t-test."""
     if row["ci_low"] is None:
         return ""
     low, high = signed(row["ci_low"], ".4f"), signed(row["ci_high"], ".4f")
@@ -189,7 +189,7 @@ def _over_control(row: Mapping[str, Any]) -> str:
 
 
 def _figure(cell: Mapping[str, float]) -> str:
-    """A share, with its interval where it has one."""
+    """A share, with its interval if it has one."""
     return interval(cell) if "ci_low" in cell else _percent(cell["value"], 1)
 
 

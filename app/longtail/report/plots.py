@@ -1,6 +1,7 @@
-"""The plots of the page: inline SVG that takes its colours and type from the page's style sheet.
+"""The plots of the page: inline SVG, with the colours and the font of the page's style sheet.
 
-Matplotlib draws in stand-in colours, which become CSS variables: one picture serves light and dark.
+Matplotlib draws in placeholder colours, which are then replaced by CSS variables. So one plot works on a light and on a
+dark page.
 """
 
 import io
@@ -34,7 +35,7 @@ STYLE = {"svg.fonttype": "none", "svg.hashsalt": "longtail", "font.size": FONT}
 
 INK, FAINT, LINE, PAPER = "#010101", "#020202", "#030303", "#040404"
 STAND_INS = {name: f"#05050{place}" for place, name in enumerate(COLOURS)}
-"""By colour of a variant. What an LLM wrote or ranked is drawn filled, the controls are hollow."""
+"""The placeholder of each colour of variants. Marks of LLM variants are filled, marks of controls are hollow."""
 ACCENT = STAND_INS["discriminated"]
 VARIABLES = {INK: "ink", FAINT: "faint", LINE: "line", PAPER: "paper"} | {
     stand_in: name for name, stand_in in STAND_INS.items()
@@ -43,7 +44,7 @@ VARIABLES = {INK: "ink", FAINT: "faint", LINE: "line", PAPER: "paper"} | {
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval and the figure beside it, which is faint where not `sure`."""
+    """A value with its 95 % interval, and the figure beside it, which is drawn faint if it is not `sure`."""
 
     variant: str
     value: float
@@ -55,7 +56,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Group:
-    """Estimates below each other, with a heading and a faint note above the figures where there is one."""
+    """Estimates drawn below each other. A heading, if it is not empty, stands above them, with a faint note."""
 
     heading: str
     note: str
@@ -63,9 +64,9 @@ class Group:
 
 
 def forest(groups: Sequence[Group], tick: Callable[[float], str]) -> str:
-    """A forest plot, one row per estimate in the given order, as SVG to set into HTML.
+    """A forest plot as SVG for an HTML page: one row per estimate, in the given order.
 
-    `tick` writes the labels of the axis.
+    tick: makes the label of a value on the axis.
     """
     heads = sum(bool(group.heading) for group in groups)
     rows = sum(len(group.estimates) for group in groups) + (1 + GAP) * heads
@@ -125,7 +126,7 @@ def _dress(axes: Axes, tick: Callable[[float], str]) -> None:
 
 
 def loss_curve(training: Sequence[Sequence[float]], validation: Sequence[Sequence[float]]) -> str:
-    """Losses over steps, both as (step, loss): a faint line, and joined points with the lowest one filled."""
+    """A plot of (step, loss): training as a faint line, validation as joined points, of which the lowest is filled."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _chart("step", "loss")
         axes.plot(*zip(*training, strict=True), color=FAINT, linewidth=1.3)
@@ -139,7 +140,7 @@ def loss_curve(training: Sequence[Sequence[float]], validation: Sequence[Sequenc
 
 
 def reliability_diagram(bins: Sequence[Mapping[str, float | None]]) -> str:
-    """Share of taken items over mean P(Yes), a point a bin whose area grows with its answers."""
+    """A plot of the share of taken items over the mean P(Yes): one point per bin, whose area grows with its answers."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _chart("P(Yes), mean of a tenth of its range", "share taken")
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
@@ -157,7 +158,9 @@ def reliability_diagram(bins: Sequence[Mapping[str, float | None]]) -> str:
 
 
 def share_bars(rows: Sequence[tuple[str, Sequence[float]]], parts: Sequence[str]) -> str:
-    """A bar from 0 to 1 for each row, of its label and the shares of `parts`: the rarer a part, the darker."""
+    """One stacked bar from 0 to 1 per row, which is (label, shares of `parts`). Later parts, which are rarer, are
+    darker.
+    """
     with matplotlib.rc_context(STYLE):
         height = ROW * (len(rows) + 1.5) + FOOT
         figure = Figure(figsize=(WIDTH, height))
@@ -201,7 +204,7 @@ def _chart(across: str, up: str) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure) -> str:
-    """The figure without size and fixed colours: the page's style sheet gives both."""
+    """The figure as SVG without size and fixed colours: both come from the page's style sheet."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = file.getvalue()

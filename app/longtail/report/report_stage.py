@@ -1,4 +1,4 @@
-"""The stage `report`: `metrics.json` for machines and one page for people."""
+"""The stage `report`: writes `metrics.json` for programs and one HTML page for people."""
 
 import subprocess
 from collections import Counter
@@ -28,14 +28,14 @@ from longtail.workspace import STAGES, Workspace, read_manifest
 from longtail.workspace.place import Place
 
 MEANING = 2
-"""The version of the figures and the page that equal evaluations give: raised whenever they change."""
+"""The version of this stage's output. Raise it if equal settings and inputs give different figures or another page."""
 
 
 def report(recipe: Recipe, ws: Workspace) -> None:
-    """Publish `report/metrics.json` and `report/index.html`, which is made from nothing but the former.
+    """Publish `report/metrics.json`, and `report/index.html`, which is made from `metrics.json` alone.
 
-    All that grows with users is computed in Ray tasks; only figures come back. Raises InputError where a
-    stage that the report rests on has not run.
+    Everything that grows with the users is computed in Ray tasks, which return only figures. Raises InputError if a
+    stage whose output the report needs has not run.
     """
     fused = [ws / f"fused/{name}" for name in recipe.training_sets]
     evaluations = [ws / run.evaluation for run in evaluated(recipe)]
@@ -57,7 +57,7 @@ def report(recipe: Recipe, ws: Workspace) -> None:
 
 
 def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
-    """The content of `metrics.json`; needs a joined Ray."""
+    """The content of `metrics.json`. Ray must be connected."""
     import ray
 
     rows = [task for name in recipe.recommenders for task in _measure(name, recipe, ws)]
@@ -103,8 +103,9 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
 
 
 def costs(recipe: Recipe, totals: dict[str, Tally], seconds: dict[str, float]) -> dict[str, Any]:
-    """The `cost` of all strategies together and of each, and the outcomes of their proposals; by strategy totals and wall
-    seconds.
+    """The `cost` of all strategies together and of each one, and the outcomes of their proposals.
+
+    totals and seconds: the sums and the wall seconds of each strategy.
     """
     price = recipe.prices.models.get(recipe.llm.base)
     total = reduce(add, totals.values(), Tally())
@@ -119,7 +120,7 @@ def costs(recipe: Recipe, totals: dict[str, Tally], seconds: dict[str, float]) -
 
 
 def asked_for(recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """By variant of an LLM the strategies that were asked for it."""
+    """The strategies of each LLM variant of the recipe."""
     served = {run.variant: (run.strategy,) for run in served_runs(recipe) if not run.stand_in}
     trained = {one.name: one.sources for one in VARIANTS.values() if one.kind == "llm"}
     return {name: sources for name, sources in trained.items() if name in recipe.variants} | served
@@ -132,7 +133,7 @@ def _over_files(task: Any, folder: Place) -> list[Any]:
 
 
 def _labels(recipe: Recipe, augmentations: list[Place], data: Place) -> dict[str, Any]:
-    """By strategy a task that holds its answers against what users did later."""
+    """For each strategy, a task that compares its answers with the held-out items."""
     import ray
 
     resamples, seed = recipe.evaluation.bootstrap, recipe.seed
@@ -144,7 +145,7 @@ def _labels(recipe: Recipe, augmentations: list[Place], data: Place) -> dict[str
 
 
 def _training_sets(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
-    """By name a task that describes a training set; none where nothing was added to any."""
+    """For each training set, a task that describes it. Empty if the recipe asks no LLM."""
     import ray
 
     if not recipe.augmented:
@@ -154,13 +155,13 @@ def _training_sets(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
 
 
 def _attribute(data: Place) -> str | None:
-    """The attribute that the report calls category; None where the catalogue has none."""
+    """The name of the attribute that the report uses as category. None if the catalogue has no attribute."""
     found = read_categories(data)
     return found.attribute if found else None
 
 
 def _check_ranking(recipe: Recipe, place: Place, run: Run | ServedRun) -> None:
-    """Raise InputError where ranks were made for other figures than the recipe asks for."""
+    """Raise InputError if the ranks were made with settings that are different from the recipe's."""
     found, wanted = read_manifest(place)["settings"], ranking_settings(recipe, run)
     if found != wanted:
         raise InputError(
@@ -169,7 +170,7 @@ def _check_ranking(recipe: Recipe, place: Place, run: Run | ServedRun) -> None:
 
 
 def choices(recipe: Recipe, ws: Workspace) -> list[dict[str, Any]]:
-    """How the lists of each served run were fused, as its evaluation chose it on validation."""
+    """The fusion of each served run, as its evaluation chose it on validation."""
     return [
         {"recommender": run.recommender, "variant": run.variant, "seed_index": run.fit.seed_index}
         | read_manifest(ws / run.evaluation)["counts"]["serving"]
@@ -178,8 +179,9 @@ def choices(recipe: Recipe, ws: Workspace) -> list[dict[str, Any]]:
 
 
 def choice(recipe: Recipe, figures: list[Figure]) -> dict[str, Any]:
-    """What validation says of every fit (`figures`), the `best` and the best `control` by it, and what is `served`, each
-    None if there is nothing of the kind; `fault` says why nothing is served.
+    """The validation `figures` of every fit, the `best` fit, the best `control`, and the fit that is `served`.
+
+    The last three are None if there is none. `fault`: the reason if nothing is served.
     """
     found: dict[str, Any] = {"figures": [one.told() for one in figures], "served": None, "fault": None}
     watched = [one for one in figures if one.users]
@@ -194,9 +196,9 @@ def choice(recipe: Recipe, figures: list[Figure]) -> dict[str, Any]:
 
 
 def stage_seconds(manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | int]]:
-    """Seconds and published units of each stage before the report, in the order of a run.
+    """The seconds and the number of published units of each stage before the report, in the order of a run.
 
-    The seconds of units are added up, also of those that ran side by side.
+    The seconds of units are added up, also if they ran in parallel.
     """
     seconds, units = Counter(), Counter()
     for place, manifest in manifests.items():
@@ -208,7 +210,7 @@ def stage_seconds(manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, f
 
 
 def code_commit() -> str | None:
-    """The git commit of this code, `-dirty` where tracked files differ from it; None outside a checkout."""
+    """The git commit of this code, with `-dirty` if tracked files differ from it. None outside of a git checkout."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
@@ -226,7 +228,7 @@ def _augmentations(recipe: Recipe, ws: Workspace) -> list[Place]:
 
 
 def _measure(recommender: str, recipe: Recipe, ws: Workspace) -> list[Any]:
-    """Tasks that answer all rows of one recommender, a task for each slice and one for the lists."""
+    """Tasks that return all rows of one recommender: one task for each slice, and one for the bias of the lists."""
     import ray
 
     places: dict[str, list[Place]] = {}

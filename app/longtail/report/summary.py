@@ -1,4 +1,4 @@
-"""What the numbers say, in sentences: computed, and never more certain than their intervals."""
+"""Sentences that sum up the figures. They never claim more than their intervals show."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from longtail.registry import recommender_spec
 from longtail.variants import LLM_VARIANTS, VARIANTS, controls_of, label
 
 SLICES = {"all": "all users", "items:tail": "long-tail items", "users:sparse": "sparse users"}
-"""The slices that are spoken of and plotted."""
+"""The slices that have sentences and plots."""
 
 
 def title(recommender: str) -> str:
@@ -18,9 +18,9 @@ def title(recommender: str) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A variant against `observed` in one slice; low and high bound value - observed with 95 %.
+    """A variant compared with `observed` in one slice; [low, high] is the 95 % interval of value - observed.
 
-    p is of the paired t-test, None where that says nothing. over_control: the row's difference from the variant's control.
+    p: that of the paired t-test, None if it is not defined. over_control: the difference from the variant's control.
     """
 
     recommender: str
@@ -41,12 +41,12 @@ class Comparison:
 
     @property
     def sign(self) -> int:
-        """1 where the interval lies above 0, -1 below, 0 where it includes 0."""
+        """1 if the interval lies above 0, -1 if below, 0 if it includes 0."""
         return (self.low > 0) - (self.high < 0)
 
 
 def compare(rows: Iterable[dict[str, Any]], metric: str, k: int) -> list[Comparison]:
-    """The comparisons that rows of `metrics.json` hold for one metric and k, in their order."""
+    """The comparisons in rows of `metrics.json` for one metric and k, in the order of rows."""
     rows = [row for row in rows if row["metric"] == metric and row["k"] == k]
     observed = {
         (row["recommender"], row["slice"]): row["value"] for row in rows if row["variant"] == "observed"
@@ -71,12 +71,12 @@ def signed(number: float, form: str) -> str:
 
 
 def chance(p: float | None) -> str:
-    """«, p = 0.012» to stand behind an interval, nothing where there is no p."""
+    """«, p = 0.012», to be written after an interval. Empty without a p."""
     return "" if p is None else ", p < 0.001" if p < 0.001 else f", p = {p:.3f}"
 
 
 def judged_variant(found: Sequence[Comparison]) -> str | None:
-    """The LLM variant that the summary is about: the first of LLM_VARIANTS that is there; never the better one."""
+    """The LLM variant that the summary is about: the first of LLM_VARIANTS that was evaluated, not the best one."""
     return judged({one.variant for one in found})
 
 
@@ -86,23 +86,23 @@ def judged(present: set[str]) -> str | None:
 
 
 def nearest_ten(ks: Sequence[int]) -> int:
-    """The k that the report speaks of."""
+    """The k nearest to 10, which the report uses."""
     return min(ks, key=lambda k: abs(k - 10))
 
 
 def headline(found: Sequence[Comparison], metric: str) -> str:
-    """What the LLM did to `metric` overall and on the long tail."""
+    """How the LLM changed `metric`, over all users and on the long tail."""
     variant = judged_variant(found)
     everybody, tail = _pick(found, variant, "all"), _pick(found, variant, "items:tail")
     if not everybody:
-        return f"No LLM variant was evaluated, so there is nothing to say about its {metric}."
+        return f"No LLM variant was evaluated, so its {metric} is not known."
     subject, again = _subject(variant)
     sentence = f"{subject} {_deed(everybody, metric, 'recommender')}."
     return sentence + (f" On long-tail items {again} {_deed(tail, 'it', '')}." if tail else "")
 
 
 def _subject(variant: str) -> tuple[str, str]:
-    """What a variant is made of, and the pronoun for it."""
+    """The subject of a sentence about a variant, and the pronoun for it."""
     if VARIANTS[variant].kind == "served":
         return "Fused at serving, the LLM's list", "it"
     if VARIANTS[variant].prefers:
@@ -111,7 +111,7 @@ def _subject(variant: str) -> tuple[str, str]:
 
 
 def evidence(found: Sequence[Comparison], precision: dict[str, dict[str, float]]) -> list[str]:
-    """The sentences below the headline: the largest effect, the controls, the discriminator, serving, the truth."""
+    """The sentences below the headline: the largest change, controls, discriminator, serving, precision."""
     variant = judged_variant(found)
     if variant is None:
         return []
@@ -129,24 +129,24 @@ def evidence(found: Sequence[Comparison], precision: dict[str, dict[str, float]]
     sentences += [_ranked_alone(found), *_uncontrolled(found)]
     if precision:
         shares = [f"{label(name)} {100 * known['value']:.0f} %" for name, known in precision.items()]
-        sentences.append(f"Of what was added the user truly likes: {', '.join(shares)}.")
+        sentences.append(f"Share of the added interactions that the user truly likes: {', '.join(shares)}.")
     return [sentence for sentence in sentences if sentence]
 
 
 def _ranked_alone(found: Sequence[Comparison]) -> str:
-    """Whose items were ranked again, and that nobody else was evaluated with them."""
+    """The recommenders whose items were re-ranked. The others were not evaluated with that list."""
     own = list(dict.fromkeys(one.name for one in _pick(found, "served_ranking", "all")))
     others = len({one.recommender for one in found}) - len(own)
     if not own or not others:
         return ""
     return (
-        f"What was ranked again are the items of {' and '.join(own)}: the other {others}"
+        f"Only the items of {' and '.join(own)} were re-ranked: the other {others}"
         f" recommender{'s are' if others > 1 else ' is'} not evaluated with that list."
     )
 
 
 def _uncontrolled(found: Sequence[Comparison]) -> Iterator[str]:
-    """The variants of an LLM that stand without their control, and for whom."""
+    """The LLM variants whose own control was not evaluated, and the recommenders of which this is true."""
     present = {(one.recommender, one.variant) for one in found}
     for variant in LLM_VARIANTS:
         control = VARIANTS[variant].control
@@ -155,20 +155,20 @@ def _uncontrolled(found: Sequence[Comparison]) -> Iterator[str]:
         ]
         if lacking:
             yield (
-                f"Not held against its own control, which the variants lack ({control}): {label(variant)} of"
+                f"Not compared with its own control ({control}), which was not evaluated: {label(variant)} of"
                 f" {', '.join(lacking)}."
             )
 
 
 def _over_control(found: Sequence[Comparison], variant: str) -> str:
-    """For how many recommenders a variant is above its own control, and below, with intervals that exclude 0."""
+    """The number of recommenders for which a variant is above its own control, or below, with intervals without 0."""
     known = [one.over_control for one in _pick(found, variant, "all") if one.over_control]
     if not known:
         return ""
     above, below = sum(one["ci_low"] > 0 for one in known), sum(one["ci_high"] < 0 for one in known)
     return (
-        f"Beside its control, {label(known[0]['base'])}, {label(variant)} is surely higher for {above} of {len(known)}"
-        f" and surely lower for {below}."
+        f"Compared with its control, {label(known[0]['base'])}, {label(variant)} is higher for {above} of {len(known)}"
+        f" and lower for {below}, with intervals that exclude 0."
     )
 
 
@@ -201,7 +201,7 @@ def _largest(found: Sequence[Comparison], variant: str) -> str:
 
 
 def _controls(found: Sequence[Comparison], variant: str, name: str) -> str:
-    """For how many recommenders a control that needs no LLM reaches a higher value than the LLM's variant."""
+    """The number of recommenders for which a control without an LLM has a higher value than the LLM variant."""
     controls = {
         control: {one.recommender: one.value for one in _pick(found, control, name)}
         for control in controls_of(variant)
@@ -218,10 +218,10 @@ def _controls(found: Sequence[Comparison], variant: str, name: str) -> str:
             won.append(f"{one.name} ({label(max(rivals)[1])})")
     if not compared:
         return ""
-    where, deed = f"On {SLICES[name]}", f"reaches a higher value than {label(variant)}"
+    where, deed = f"On {SLICES[name]}", f"has a higher value than {label(variant)}"
     if not won:
         return f"{where} no control {deed} for any of {compared} recommenders."
-    return f"{where} a control that needs no LLM {deed} for {len(won)} of {compared}: {', '.join(won)}."
+    return f"{where} a control without an LLM {deed} for {len(won)} of {compared}: {', '.join(won)}."
 
 
 def _discriminator(found: Sequence[Comparison]) -> str:
@@ -232,7 +232,9 @@ def _discriminator(found: Sequence[Comparison]) -> str:
         if one.recommender in before
     ]
     better = sum(after > raw for after, raw in pairs)
-    return f"The discriminator improves on the raw generator for {better} of {len(pairs)}." if pairs else ""
+    return (
+        f"The discriminator is better than the generator alone for {better} of {len(pairs)}." if pairs else ""
+    )
 
 
 def _pick(found: Sequence[Comparison], variant: str | None, name: str) -> list[Comparison]:

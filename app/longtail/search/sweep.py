@@ -30,7 +30,7 @@ log = logging.getLogger("longtail")
 MEANING = 2
 """The version of this search's output. Raise it if equal answers and settings give different results."""
 AXES = ("blend", "keep", "weight", "tail_share", "threshold")
-"""The axes in the order of the search: blend of scores, items per user, weight, share of long-tail items, least score."""
+"""The axes in the order of the search: scores, items per user, weight, share of long-tail items, least score."""
 JUDGE = tuple(name for name in Judge.model_fields if name != "relative")
 
 POINTS = pa.schema(

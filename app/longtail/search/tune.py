@@ -115,7 +115,7 @@ def _tuned(recipe: Recipe, ws: Workspace, name: str, trials: list[RecommenderSec
 
 
 def best_recipe(place: Place) -> Place:
-    """The file of the recipe with the best settings: beside `tuning/<recommender>`, because it can change without it."""
+    """The file of the recipe with the best settings: beside `tuning/<recommender>`, as it can change alone."""
     return place.parent / f"{place.name}.yaml"
 
 
