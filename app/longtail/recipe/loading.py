@@ -64,6 +64,10 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def _apply(values: dict[str, Any], change: str) -> None:
+    """Apply one change `a.b=c` to the values of a recipe. Raises InputError if it cannot be applied.
+
+    Not OmegaConf: it would read `${…}` in a value as a reference to the environment or to another key.
+    """
     key, equals, text = change.partition("=")
     if not equals or not key:
         raise InputError(f"--set {change}: write it as section.key=value.")

@@ -18,8 +18,8 @@ from longtail.recipe import Resources
 from longtail.runtime.ray_start import end_orphans, free_port, join
 
 LOGICAL_CPUS = 8
-"""A Ray on this machine gets at least this many logical CPUs. Engines, trainers and data tasks share the real cores. With
-only two, a trainer would wait for data whose tasks get no CPU."""
+"""A Ray on this machine gets at least this many logical CPUs. Engines, trainers and data tasks share the real cores.
+With only two, a trainer would wait for data whose tasks get no CPU."""
 
 ENGINE_STARTS = 2
 """If an engine is killed or loses its node while it starts, it is started again, up to this often in a row."""
@@ -107,7 +107,10 @@ def side_by_side(calls: Iterable[Callable[[], None]], at_once: int, about: str =
 
 
 def added_up(counted: Any) -> Counter[str]:
-    """The sum of each column of a Ray Dataset of numbers. Rows are added as they arrive, so the driver holds few."""
+    """The sum of each column of a Ray Dataset of numbers. Rows are added as they arrive, so the driver holds few.
+
+    Not `Dataset.sum`, which shuffles: it took 1.7 to 3.1 times as long with 64 blocks of 17 columns.
+    """
     totals: Counter[str] = Counter()
     for batch in counted.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
         for row in batch.to_pylist():
