@@ -1,1 +1,1 @@
-"""One runnable per stage: `python -m jobs.<stage> --recipe R --workspace W`, the entry points of submitted Ray jobs."""
+"""The entry points of submitted Ray jobs, one per stage: `python -m jobs.<stage> --recipe R --workspace W`."""

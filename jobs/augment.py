@@ -1,4 +1,4 @@
-"""Histories and the tuned LLMs to a ledger of answers.
+"""Runs the stage `augment`: asks the tuned LLMs about the histories, and keeps the answers in a ledger.
 
 python -m jobs.augment --recipe demo --workspace runs/demo
 """

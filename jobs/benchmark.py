@@ -1,4 +1,4 @@
-"""Figures that a user can check: ratios of paired runs on this machine, ours against the best alternative.
+"""Benchmarks: figures that a user can check, ratios of paired runs on this machine, ours against the best alternative.
 
 python -m jobs.benchmark recommenders --data FOLDER/WITH/DATA/SETS --json figures.json
 python -m jobs.benchmark finetune --json figures.json
@@ -26,9 +26,9 @@ RECOMMENDERS = {
     "ranking": ("ranking_over_implicit", "ranking_rss_gib"),
     "growth": ("growth_exponent",),
 }
-"""Modules of `jobs.benchmarks` and the figures each is asked for; a module may answer more."""
+"""Modules of `jobs.benchmarks`, and the figures that each must return. A module may return more."""
 SIMULATED = ("ranking", "growth")
-"""Those that make their data themselves."""
+"""The modules that make their data themselves."""
 FINETUNE = {"finetune": ("deepspeed_over_plain", "two_over_one", "zero3_memory_over_zero0")}
 AUGMENT = {
     "augment": (
@@ -37,7 +37,7 @@ AUGMENT = {
     )
 }
 
-Quick = Annotated[bool, typer.Option(help="Small sizes, in a minute or two: to see that it runs.")]
+Quick = Annotated[bool, typer.Option(help="Small sizes, one or two minutes: only to see that it works.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
 Measure = Callable[..., dict[str, float]]
 
@@ -53,7 +53,7 @@ def _commands() -> None:
 def recommenders(
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder with ml-1m, lightgcn-gowalla, …; without it the simulator stands in."),
+        typer.Option(help="Folder with ml-1m, lightgcn-gowalla, …; without it, simulated data is used."),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help=f"One of {', '.join(RECOMMENDERS)}; may be repeated.")
@@ -80,7 +80,7 @@ def finetune(quick: Quick = False, to: Json = None) -> None:
 
 @benchmark.command()
 def augment(quick: Quick = False, to: Json = None) -> None:
-    """Augmentation over the bare vLLM engine, item tokens over titles, the driver's memory. About half an hour."""
+    """Augmentation over the vLLM engine alone, item tokens over titles, the driver's memory. About half an hour."""
     _tell(AUGMENT, lambda _, module: module(quick=quick), to)
 
 
@@ -89,7 +89,7 @@ def _tell(
     measure: Callable[[str, Measure], dict[str, float]],
     to: Path | None,
 ) -> None:
-    """Measure each module's figures, write them to `to`, and show them. Raises ValueError where one is missing."""
+    """Measure each module's figures, write them to `to`, and print them. Raises ValueError if a figure is missing."""
     figures: dict[str, float] = {}
     with speaking():
         for name, expected in asked.items():
@@ -99,7 +99,7 @@ def _tell(
             if missing:
                 raise ValueError(f"jobs.benchmarks.{name} did not measure {sorted(missing)}")
             figures |= found
-            if to:  # after each: an hour's figures are not lost to a fault of the last
+            if to:  # after each module, so that an error in the last one does not lose the others' figures
                 to.write_text(json.dumps(figures, indent=1))
     table = Table("figure", "value")
     for name, value in figures.items():

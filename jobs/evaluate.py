@@ -1,4 +1,4 @@
-"""Recommenders to the ranks of the held-out items.
+"""Runs the stage `evaluate`: ranks the held-out items with every recommender.
 
 python -m jobs.evaluate --recipe demo --workspace runs/demo
 """

@@ -1,4 +1,4 @@
-"""Histories to a tuned generator and a tuned discriminator.
+"""Runs the stage `finetune`: tunes a generator and a discriminator on the histories.
 
 python -m jobs.finetune --recipe demo --workspace runs/demo
 """

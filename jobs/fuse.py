@@ -1,4 +1,4 @@
-"""Observed and accepted generated interactions to the variants of the training set.
+"""Runs the stage `fuse`: makes the variants of the training set from observed and accepted generated interactions.
 
 python -m jobs.fuse --recipe demo --workspace runs/demo
 """

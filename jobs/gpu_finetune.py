@@ -1,11 +1,12 @@
-"""Speed of tuning on one GPU: tokens per second, model FLOPs utilisation and peak memory, in full and with LoRA.
+"""Speed of fine-tuning on one GPU: tokens per second, model FLOPs utilisation and peak memory, in full and with LoRA.
 
 python -m jobs.gpu_finetune --json figures.json
 
-Needs torch, transformers and peft, neither Ray nor DeepSpeed: the loop runs as a plain process, on a Llama of random
-weights and on random examples as long as ten titles and their instructions. The model and all that goes with it is bf16,
-Adam's two moments too: 8 bytes a tuned parameter, where DeepSpeed's bf16 takes 16 for its fp32 copy and moments. Weights
-rounded to bf16 after every step learn less well: this measures a machine, it does not tune a model.
+It needs torch, transformers and peft, but neither Ray nor DeepSpeed: the loop runs in one process, on a Llama with
+random weights and on random examples with the length of ten titles and their instructions. Weights, gradients and
+Adam's two moments are bf16: 8 bytes per tuned parameter. DeepSpeed's bf16 needs 16, because its copy of the weights
+and its moments are fp32. Weights that are rounded to bf16 after every step learn less well: this measures a machine,
+not a model.
 """
 
 import json
@@ -27,7 +28,7 @@ from longtail.recipe import LLM, Tuning
 from longtail.workspace import Workspace
 
 PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
-"""Dense bf16 TFLOP/s by part of a device's name, of the makers' data sheets (SXM)."""
+"""Peak dense bf16 TFLOP/s by a part of the device's name, from the makers' data sheets (SXM)."""
 
 LENGTHS = Lengths(shortest=100, longest=500, taught=12)
 
@@ -38,7 +39,7 @@ def gpu_finetune(
     vocabulary: int = 32_000,
     batch: Annotated[int, typer.Option(help="Examples a step.")] = 64,
     micro_tokens: Annotated[int, typer.Option(help="Tokens of a forward pass.")] = 16_384,
-    steps: Annotated[int, typer.Option(help="Steps that are timed, after as many that are not.")] = 10,
+    steps: Annotated[int, typer.Option(help="Number of timed steps, after the same number to warm up.")] = 10,
     lora: Annotated[int, typer.Option(help="Rank of the adapters in the second run.")] = 16,
     gradient_checkpointing: bool = False,
     peak_tflops: Annotated[
@@ -46,7 +47,7 @@ def gpu_finetune(
     ] = None,
     to: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
-    """Tune a Llama of random weights (by default 0.54 billion) in full and with LoRA, and print the figures as JSON."""
+    """Tune a Llama with random weights (by default 0.54 billion), in full and with LoRA. Prints the figures as JSON."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
     peak = peak_tflops or next((tflops for part, tflops in PEAKS.items() if part in name), None)
@@ -75,9 +76,9 @@ def gpu_finetune(
 def run(
     shape: Shape, settings: Tuning, steps: int, device: torch.device, peak: float | None
 ) -> dict[str, float | None]:
-    """Tune over one epoch to warm up and one that is timed, of `steps` steps each.
+    """Tune for two epochs of `steps` steps each, one to warm up and one that is timed.
 
-    {parameters, tuned, tokens_per_second, mfu (a share; None where the peak in TFLOP/s is not known), peak_memory_gib
+    Returns {parameters, tuned, tokens_per_second, mfu (a share; None if peak, in TFLOP/s, is None), peak_memory_gib
     (None on a CPU), loss_first, loss_last}.
     """
     model = adapted(shape, settings)
@@ -90,7 +91,7 @@ def run(
         if row["step"] in (
             steps,
             2 * steps,
-        ):  # losses have just been read, so that the device has nothing left to do
+        ):  # the losses have just been read, so the device has finished its work
             times.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +116,7 @@ def run(
 
 
 def adapted(shape: Shape, settings: Tuning) -> nn.Module:
-    """The model in bf16, with adapters on every linear layer where the settings have a rank."""
+    """The model in bf16, with adapters on every linear layer if the settings have a rank."""
     model = random_llama(shape, dtype=torch.bfloat16)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -124,12 +125,12 @@ def adapted(shape: Shape, settings: Tuning) -> nn.Module:
 
 
 def flops(model: nn.Module, shape: Shape, lengths: list[int], taught: int) -> float:
-    """Floating-point operations that a step over examples of `lengths` cannot do without; nothing done twice counts.
+    """The floating-point operations that a step over examples of `lengths` needs. Recomputed work is not counted.
 
-    A weight that is tuned takes 6 a token (2 forward, 2 for the gradient of what comes in, 2 for its own), one that is
-    not tuned 4; the head works at `taught` places of an example only, and looking an embedding up takes none. Causal
-    attention takes 6 · hidden · length a token and layer: half of the 12 of 2204.02311, appendix B, whose mask hides
-    nothing.
+    A tuned weight needs 6 per token: 2 forward, 2 for the gradient of its input, 2 for its own gradient. A weight that
+    is not tuned needs 4. The head works only at `taught` positions of an example. The look-up of an embedding needs
+    none. Causal attention needs 6 · hidden · length per token and layer. This is half of the 12 in PaLM (arXiv
+    2204.02311, appendix B), which does not subtract what the causal mask hides.
     """
     tokens, places = sum(lengths), taught * len(lengths)
     head = model.get_output_embeddings().weight

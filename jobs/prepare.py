@@ -1,4 +1,4 @@
-"""Raw logs and catalogue to histories, items, split and slices.
+"""Runs the stage `prepare`: makes histories, items, split and slices from the raw log and the catalogue.
 
 python -m jobs.prepare --recipe demo --workspace runs/demo
 """

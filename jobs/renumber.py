@@ -1,6 +1,9 @@
-"""Copy a prepared workspace with its items renumbered at random: does an LLM live off the numbers (papers.md 3.7)?
+"""Copies a prepared workspace with its items renumbered at random, to test whether an LLM learns from the item
+numbers.
 
-python -m jobs.renumber FROM TO --seed 1, then `longtail finetune` on both and compare what the LLMs are worth.
+In LLM4IDRec (arXiv 2411.02041) items are numbers in plain text. A tokenizer may split them into digits, and items with
+similar numbers may then look similar. Run `python -m jobs.renumber FROM TO --seed 1`, then `longtail finetune` on both
+workspaces, and compare the quality of the LLMs.
 """
 
 from typing import Annotated
@@ -17,10 +20,10 @@ from longtail.workspace import Workspace
 
 def renumber(
     source: Annotated[str, typer.Argument(help="Workspace whose `data/` is prepared")],
-    target: Annotated[str, typer.Argument(help="Workspace to write, without one yet")],
-    seed: Annotated[int, typer.Option(help="Of the permutation")] = 1,
+    target: Annotated[str, typer.Argument(help="Workspace to write; it must not have `data/` yet")],
+    seed: Annotated[int, typer.Option(help="Seed of the permutation")] = 1,
 ) -> None:
-    """Write `data/` of a new workspace in which item c of the old one is item permutation[c]; nothing else differs."""
+    """Write `data/` of a new workspace. Item c becomes item permutation[c]; everything else stays the same."""
     prepared = Prepared(Workspace(source))
     new_code = np.random.default_rng(seed).permutation(prepared.n_items).astype(np.int32)
     items = prepared.items.take(pa.array(np.argsort(new_code)))

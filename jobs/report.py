@@ -1,4 +1,4 @@
-"""Ranks, ledger and manifests to report/index.html and report/metrics.json.
+"""Runs the stage `report`: makes report/index.html and report/metrics.json from ranks, ledger and manifests.
 
 python -m jobs.report --recipe demo --workspace runs/demo
 """

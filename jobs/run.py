@@ -1,4 +1,4 @@
-"""The whole way, from raw logs to the report; a stage that is up to date is skipped.
+"""Runs all stages, from the raw log to the report. A stage that is up to date is skipped.
 
 python -m jobs.run --recipe demo --workspace runs/demo
 """

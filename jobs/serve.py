@@ -1,4 +1,4 @@
-"""A finished workspace to an HTTP endpoint.
+"""Serves recommendations from a finished workspace over HTTP.
 
 python -m jobs.serve --recipe demo --workspace runs/demo
 """

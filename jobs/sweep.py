@@ -1,4 +1,4 @@
-"""Search the best judge of the generated interactions on validation, from the answers that are there: no LLM call.
+"""Searches the best settings of the judge on validation. It uses the answers in the ledger and calls no LLM.
 
 python -m jobs.sweep --recipe beauty --workspace runs/beauty --recommender swing
 """

@@ -1,4 +1,4 @@
-"""Variants to recommenders.
+"""Runs the stage `train`: fits the recommenders on every variant of the training set.
 
 python -m jobs.train --recipe demo --workspace runs/demo
 """

@@ -1,4 +1,4 @@
-"""Search the best settings of the recipe's recommenders on validation.
+"""Searches the best settings of the recipe's recommenders on validation.
 
 python -m jobs.tune --recipe demo --workspace runs/demo --recommender swing --samples 20
 """

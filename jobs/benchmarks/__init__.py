@@ -1,1 +1,1 @@
-"""What `python -m jobs.benchmark` measures: each module answers named figures, ratios of paired runs on one machine."""
+"""The measurements of `python -m jobs.benchmark`: each module returns named figures, ratios of paired runs."""

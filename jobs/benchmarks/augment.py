@@ -1,7 +1,7 @@
-"""Augmentation against the bare engine: requests per second of its own pipeline over those of `vllm.LLM.generate`.
+"""Augmentation compared with the engine alone: requests per second of the pipeline over those of `vllm.LLM.generate`.
 
-One pipeline runs through all turns of a figure. It is given the users of a turn, and when their answers are in the ledger
-the bare engine is fed the very same prompts, so that both meet the same machine and no start counts.
+One pipeline runs through all turns of a figure. It gets the users of a turn. After their answers are in the ledger, the
+engine alone gets the same prompts. So both run under the same conditions, and start-up is not counted.
 """
 
 import tempfile
@@ -32,35 +32,38 @@ from longtail.workspace import Workspace
 from longtail.workspace.place import Place
 
 KINDS = {"topk": ("token", 0.0), "title": ("title", 0.0), "judge": ("token", 1.0)}
-"""By figure how items are written, and the weight of Yes/No in the judge."""
+"""For each figure, how items are written in prompts, and the weight of Yes/No in the judge."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """users: in a turn, by figure. turns: that count, after one that does not."""
+    """users: the users of a turn, by figure. turns: the turns that count, after one that does not."""
 
     users: dict[str, int]
     turns: int
 
 
 RESEARCH = Shape(hidden=256, layers=4, vocabulary=0)
-"""The 3.3 M parameters that the research measured the engine with, besides its tokens."""
+"""A Llama of 3.3 M parameters without the embeddings of its tokens."""
 SMALL = Shape(hidden=64, layers=2, vocabulary=0, head=32)
-"""The size of `llm.base: small` as it is by default."""
+"""The default size of `llm.base: small`."""
 FULL = Size({"topk": 16384, "title": 384, "judge": 1024}, turns=3)
-"""Half a minute a turn and more: its first and last block leave the engine idle, which a long job does once."""
+"""A turn takes half a minute or more. The engine idles at its first and last block, which happens only once in a long
+job."""
 QUICK = Size({"topk": 1024, "title": 128, "judge": 128}, turns=1)
 
 
 def measure(quick: bool = False) -> dict[str, float]:
-    """Ratios, the median of some turns each:
+    """Ratios, each the median of some turns, and the figures of `augment_memory.measure`.
 
-    `topk_over_engine`, `title_over_engine`, `judge_over_engine`: requests per second of the pipeline, from histories to
-    files in the ledger, over those of the bare engine with the same prompts, engine arguments and sampling, a Llama of 3.3 M
-    parameters (`quick`: one of the size of `small`). A request of `judge` is a generator's prompt and the
-    discriminator's questions about its proposals, which the bare engine is asked one after the other.
-    `topk_over_title_proposals`: grounded proposals per second of item tokens over those of titles, as if every title that
-    the random Llama had the time to write were one of the catalogue. And `augment_memory.measure`.
+    `topk_over_engine`, `title_over_engine`, `judge_over_engine`: requests per second of the pipeline, from histories
+    to files in the ledger, over those of the engine alone with the same prompts, engine arguments and sampling. The
+    LLM is a Llama of 3.3 M parameters (with `quick`, of the size of `small`). A request of `judge` is the generator's
+    prompt and the discriminator's questions about its proposals; the engine alone is asked first the one, then the
+    others.
+
+    `topk_over_title_proposals`: grounded proposals per second with item tokens over those with titles. A Llama with
+    random weights writes no titles of the catalogue, so the tokens that it wrote are counted as titles of mean length.
     """
     size, shape, found = QUICK if quick else FULL, SMALL if quick else RESEARCH, {}
     with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +75,7 @@ def measure(quick: bool = False) -> dict[str, float]:
 
 
 def _over_engine(folder: str, kind: str, shape: Shape, size: Size) -> dict[str, float]:
-    """The ratio of a kind, and what the pipeline does in a second: requests, and grounded proposals."""
+    """The ratio of a figure, and the requests and grounded proposals of the pipeline per second."""
     rendering, yes_no = KINDS[kind]
     users = size.users[kind]
     recipe, ws = recipe_of(users * (size.turns + 1), rendering, yes_no), Workspace(folder)
@@ -95,7 +98,7 @@ def _over_engine(folder: str, kind: str, shape: Shape, size: Size) -> dict[str, 
 
 
 def _grounded(asking: Asking, asked: pa.Table) -> float:
-    """Proposals of an answer that are items; of titles as many as its tokens could have written."""
+    """The mean number of grounded proposals per answer; for titles, as many as its tokens could have written."""
     answers = _words(asked, asking)
     if separator(asking.recipe.llm.items):
         items = asking.strategy.prompts.items
@@ -104,13 +107,13 @@ def _grounded(asking: Asking, asked: pa.Table) -> float:
 
 
 def _words(asked: pa.Table, asking: Asking) -> pa.Table:
-    """Requests that were answered, with the words of the ledger."""
+    """The answered requests, with their answers from the ledger."""
     read = asking.ledger.read(ray.data.from_arrow(asked.drop_columns(["prompts", "options"])))
     return pa.concat_tables(read.iter_batches(batch_format="pyarrow", batch_size=None))
 
 
 class Turns:
-    """The pipeline of one way of asking; it goes on with the users that it is given."""
+    """A pipeline that keeps running: in each turn it answers the requests of the users that it is given."""
 
     def __init__(self, asking: Asking, turns: int) -> None:
         self.gate = Queue(actor_options={"num_cpus": 0})
@@ -145,8 +148,9 @@ def _requests(batch: pa.Table, shared: list[Any], salt: str, seed: int) -> pa.Ta
 
 
 class Bare:
-    """`LLM.generate` in a process of the same environment. It answers the prompts of the generator, and those of the
-    discriminator where there is one: the weights are the same.
+    """The engine alone: `LLM.generate` in one process with the same environment.
+
+    It answers the prompts of the generator and of the discriminator, if there is one: both have the same weights.
     """
 
     def __init__(self, asking: Asking) -> None:
@@ -157,7 +161,7 @@ class Bare:
         self.actor = ray.remote(num_cpus=1)(_Generate).remote(asking.llm, arguments)
 
     def seconds(self, asked: pa.Table) -> float:
-        """Of one after the other: the requests, whose answers are in the ledger, and what was asked about these."""
+        """Seconds for the requests, whose answers are in the ledger, and then for the judge's questions about them."""
         spent = self._generate(asked, self.asking.strategy.sampling)
         if self.asking.judging:
             spent += self._generate(self._judged(asked), Sampling())
@@ -169,7 +173,7 @@ class Bare:
         return ray.get(self.actor.seconds.remote(prompts, sampling))
 
     def _judged(self, asked: pa.Table) -> pa.Table:
-        """The questions about what is proposed in the answers, all in one row."""
+        """The judge's questions about the proposals in the answers, all in one row."""
         words, judging = _words(asked, self.asking), self.asking.judging
         drafts = words.append_column("proposals", self.asking.strategy.read(words).column(len(words)))
         _, prompts, _ = judging.questions(drafts)

@@ -1,4 +1,5 @@
-"""The driver's memory while it augments: the stage up to what asks the engine on all users, and the engine on a sample."""
+"""The driver's memory during augmentation: all users pass through the stage up to the engine, a sample also the
+engine."""
 
 import json
 import sys
@@ -22,13 +23,14 @@ from longtail.workspace import Workspace
 SIZES = (10**4, 10**6)
 QUICK_SIZES = (10**3, 2 * 10**4)
 SAMPLE = 512
-"""Users whom the engine is asked about."""
+"""The number of users about whom the engine is asked."""
 SHAPE = Shape(hidden=64, layers=2, vocabulary=0, head=32)
 
 
 def measure(quick: bool = False) -> dict[str, float]:
-    """`driver_memory_1m_over_10k`: the peak memory of the driver's process with 10^6 simulated users over that with 10^4
-    (20,000 over 1,000 where `quick`), `augment_driver_gib` the former. Data and LLM are there before that process starts.
+    """`driver_memory_1m_over_10k`: the peak memory of the driver's process with 10^6 simulated users over that with
+    10^4 (20,000 over 1,000 where `quick`), `augment_driver_gib` the former. Data and LLM are there before that process
+    starts.
     """
     found = []
     with tempfile.TemporaryDirectory() as folder:
@@ -43,7 +45,7 @@ def measure(quick: bool = False) -> dict[str, float]:
 
 
 def run(users: int, folder: str) -> dict[str, float]:
-    """Of this process, which is to do nothing else: peak memory in GiB, and requests made."""
+    """The number of requests, and the peak memory in GiB of this process, which must do nothing else."""
     recipe, ws = recipe_of(users), Workspace(folder)
     connect(recipe.resources)
     asked = _asked(recipe, ws)
@@ -52,7 +54,7 @@ def run(users: int, folder: str) -> dict[str, float]:
 
 
 def _asked(recipe: Recipe, ws: Workspace) -> int:
-    """Make all requests, ask the ledger for those that are left, and count them in the engine's place."""
+    """Make all requests, ask the ledger which have no answer, and count these instead of asking the engine."""
     asking = Asking(recipe, ws, recipe.augment[0], Prepared(ws))
     wanted = asking.requests()
     left, count = asking.ledger.left(ids_of(wanted))
@@ -62,7 +64,7 @@ def _asked(recipe: Recipe, ws: Workspace) -> int:
         batch["rows"][0].as_py() for batch in counted.iter_batches(batch_format="pyarrow", batch_size=None)
     )
     if found != count:
-        raise RuntimeError(f"{found} requests came to the engine, {count} are without an answer")
+        raise RuntimeError(f"{found} requests reached the engine, but {count} have no answer in the ledger")
     return found
 
 

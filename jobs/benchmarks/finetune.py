@@ -1,7 +1,7 @@
-"""Tokens per second of fine-tuning: Ray Train and DeepSpeed against plain PyTorch, two workers against one.
+"""Tokens per second of fine-tuning: Ray Train and DeepSpeed compared with plain PyTorch, two workers with one.
 
-The tuning loop itself is timed, in turns of one epoch: at the end of its epoch it waits while the others have theirs, so
-that all meet the same machine. The first turn of each, start-up included, does not count.
+The tuning loops are timed in turns of one epoch. After its epoch a loop waits while the other loops have their turn, so
+all of them run under the same conditions. The first turn of each loop, which includes start-up, is not counted.
 """
 
 import os
@@ -33,12 +33,12 @@ from longtail.workspace import Workspace
 
 CPU, SEED = torch.device("cpu"), 0
 LENGTHS = Lengths(shortest=10, longest=60, taught=2)
-"""Of a history of item tokens; taught are an item token and the end."""
+"""Lengths of histories of item tokens. An example is tuned on two tokens: an item token and the end."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """What is tuned on, `steps` in a turn and so many turns that count."""
+    """The model and the work: `steps` in a turn, and the number of turns that count."""
 
     shape: Shape
     batch: int
@@ -55,13 +55,14 @@ QUICK = Size(Shape(hidden=64, layers=2, vocabulary=500), batch=16, steps=4, turn
 
 
 def measure(quick: bool = False) -> dict[str, float]:
-    """Ratios of tokens per second, the best of some turns each, one core and thread a worker, fp32, ZeRO 1:
+    """Ratios of tokens per second, each from the best of some turns, and the figures of `zero_memory.measure`.
 
-    `deepspeed_over_plain`: the loop in one worker of Ray Train under DeepSpeed over a plain PyTorch loop in the same
-    process, from the same weights and over the same packs, made beforehand. `deepspeed_loss_difference`:
-    the largest relative difference of their losses. `packed_over_padded`: the former over a plain Hugging Face loop that
-    pads a batch on the right and makes logits everywhere. `two_over_one`: two workers over one, the same examples a step,
-    both under DeepSpeed in processes of their own, without Ray. And what ZeRO 3 saves: `zero_memory.measure`.
+    Each worker has one core and one thread; fp32, ZeRO 1. `deepspeed_over_plain`: the loop under DeepSpeed in one
+    worker of Ray Train over a plain PyTorch loop in the same process, with the same weights and the same packs, which
+    are made beforehand. `deepspeed_loss_difference`: the largest relative difference of their losses.
+    `packed_over_padded`: the loop under DeepSpeed over a plain Hugging Face loop, which pads batches on the right and
+    computes logits at all positions. `two_over_one`: two workers over one with the same examples per step, both under
+    DeepSpeed without Ray.
     """
     size = QUICK if quick else FULL
     with tempfile.TemporaryDirectory() as folder:
@@ -72,16 +73,16 @@ def measure(quick: bool = False) -> dict[str, float]:
 
 
 class Turns:
-    """Stops a tuning at the end of every epoch for the turns of others, and tells its tokens per second in between."""
+    """Pauses a tuning after every epoch for the others' turns, and measures its tokens per second in between."""
 
     def __init__(self, size: Size, others: Callable[[int], None]) -> None:
-        """others: called with the number of the epoch that is over."""
+        """others: called with the number of each finished epoch."""
         self.size, self.others = size, others
         self.rates: list[float] = []
         self.began, self.tokens = 0.0, 0
 
     def look(self, row: dict[str, Any]) -> None:
-        """The `look` of a job: called after the last step of an epoch, and at times in between."""
+        """The `look` of a job: called after the last step of an epoch, and sometimes between."""
         epochs, within = divmod(row["step"], self.size.steps)
         if within:
             return
@@ -175,7 +176,7 @@ class Plain:
 
 
 class Padded(Plain):
-    """As the manual has it: a batch padded on the right, an attention mask, logits at all positions."""
+    """The loop of the Hugging Face manual: batches padded on the right, an attention mask, logits at all positions."""
 
     packed = False
 
@@ -209,9 +210,10 @@ def _two_over_one(size: Size, folder: str) -> dict[str, float]:
 
 
 def _gloo_worker(number: int, size: Size, folder: str, cores: list[int], barrier: Any, answers: Any) -> None:
-    """0 and 1 tune together, 2 alone on the core of 0; 0 and 2 take turns.
+    """Processes 0 and 1 tune together, process 2 alone, on the core of 0. Processes 0 and 2 take turns.
 
-    1 may begin its next step while 2 has its turn, on a core of its own; it gains nothing, as the step ends with that of 0.
+    Process 1 has its own core, so it may begin its next step in the turn of 2. This saves no time, because the step
+    ends only after that of process 0.
     """
     name, rank, workers = ("alone", 0, 1) if number == 2 else ("together", number, 2)
     pin(cores[rank])
@@ -220,7 +222,7 @@ def _gloo_worker(number: int, size: Size, folder: str, cores: list[int], barrier
     def hand_over(epoch: int) -> None:
         last = epoch == size.turns
         if name == "alone":
-            # Its first epoch is not timed, and runs beside the first of the others.
+            # The first epoch is not timed, and runs at the same time as the first epoch of the others.
             waits = 1 if epoch == 0 or last else 2
         else:
             waits = 0 if last else 2

@@ -1,4 +1,5 @@
-"""How time and the driver's memory grow with the data: the stages prepare and evaluate over ever larger simulated stores."""
+"""How time and the driver's memory grow with the data: the stages prepare and evaluate on simulated stores of rising
+size."""
 
 import json
 import sys
@@ -18,18 +19,18 @@ SIZES = (10**5, 10**6, 10**7)
 QUICK_SIZES = (10**4, 10**5, 10**6)
 MEAN_HISTORY = 12
 ITEMS = 5_000
-"""The same catalogue at every size: time that grows with users x items is then linear in interactions."""
+"""The same at every size: time that grows with users x items is then linear in the number of interactions."""
 STAGES = {"prepare": "data", "evaluate": "evaluation/observed/popularity-0"}
-"""The timed stages and what they publish."""
+"""The timed stages and the place that each publishes."""
 
 
 def measure(quick: bool = False) -> dict[str, float]:
-    """Over 10^5 to 10^7 interactions (10^4 to 10^6 where `quick`), each size in a process with a Ray of its own:
+    """Run 10^5 to 10^7 interactions (10^4 to 10^6 with `quick`), each size in its own process with its own Ray.
 
-    `growth_exponent` is b in seconds ~ interactions^b by least squares over all sizes, of the seconds in the manifests
-    of prepare and evaluate, `growth_exponent_largest` the same between the two largest; Ray and its workers have
-    started before. `driver_memory_growth` is the peak memory of the driver at the largest size over that at the
-    smallest, and `driver_gib` the former.
+    `growth_exponent`: b in seconds ~ interactions^b, by least squares over all sizes, with the sum of the seconds in
+    the manifests of prepare and evaluate. `growth_exponent_largest`: the same between the two largest sizes. Ray and
+    its workers have started before. `driver_memory_growth`: the peak memory of the driver at the largest size over
+    that at the smallest. `driver_gib`: the peak memory at the largest size.
     """
     found = [in_fresh_process("jobs.benchmarks.growth", size) for size in (QUICK_SIZES if quick else SIZES)]
     n = np.log([one["interactions"] for one in found])
@@ -44,7 +45,7 @@ def measure(quick: bool = False) -> dict[str, float]:
 
 
 def run(interactions: int) -> dict[str, float]:
-    """Seconds of each timed stage over about so many interactions, how many there were, the driver's peak memory."""
+    """The seconds of each timed stage, the exact number of interactions, and the driver's peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         _run_stages(_recipe(1_000), Workspace(f"{folder}/warm"))
         ws = Workspace(f"{folder}/run")

@@ -1,6 +1,7 @@
-"""LightGCN against PyTorch Geometric's, and two workers against one: seconds a step, bytes a step, and the losses.
+"""LightGCN compared with PyTorch Geometric's, and two workers with one: seconds per step, bytes per step, and losses.
 
-An epoch of ours has as many steps as one of PyG's, so a ratio of steps is one of epochs; start-up is left out.
+An epoch of ours has the same number of steps as one of PyG, so the ratio for steps is also that for epochs. Start-up is
+not counted.
 """
 
 import os
@@ -25,22 +26,24 @@ from longtail.recommenders.training.training_loop import Arrays
 
 GOWALLA = "lightgcn-gowalla"
 SHAPE, INTERACTIONS = (29_858, 40_981), 810_128
-"""Of Gowalla's training part (2002.02126, table 2)."""
+"""The size of Gowalla's training part (LightGCN, arXiv 2002.02126, table 2)."""
 SECTION = {"dim": 64, "layers": 3, "batch": 2048, "lr": 1e-2, "l2": 1e-4, "preference_weight": 1.0, "seed": 1}
 ROUNDS = 3
 
 
 def measure(data: Path | None, quick: bool = False) -> dict[str, float]:
-    """Ratios of steps per second over PyG (one core each) and of two workers over one (a core for each worker); the bytes
-    that a worker sent in a step, by its own count and by the kernel's; the largest relative difference of a step's loss
-    between two workers and one.
+    """Ratios of steps per second, bytes per step, and the difference of losses.
+
+    `lightgcn_over_pyg`: ours over PyG, one core each. `lightgcn_two_over_one`: two workers over one, one core per
+    worker. `lightgcn_bytes_per_step`: bytes that a worker sent by its own count; `…_measured`: by the kernel's.
+    `lightgcn_loss_difference`: the largest relative difference of a step's loss between two workers and one.
     """
     ratings = _ratings(data, quick)
     return _over_pyg(ratings, steps=2 if quick else 5) | _two_over_one(ratings, steps=5 if quick else 15)
 
 
 def _ratings(data: Path | None, quick: bool) -> csr_matrix:
-    """Gowalla where it is at hand, else random interactions, popular items more often; a twentieth of it if `quick`."""
+    """Gowalla if `data` has it, else random interactions with more of popular items; a twentieth of it if `quick`."""
     if data is not None and (data / GOWALLA).exists() and not quick:
         table = pq.read_table(data / GOWALLA / "train.parquet")
         cells, shape = (table["user"].to_numpy(), table["item"].to_numpy()), SHAPE
@@ -102,7 +105,7 @@ def _over_pyg(ratings: csr_matrix, steps: int) -> dict[str, float]:
 
 
 def _pyg(ratings: csr_matrix) -> Callable[[], None]:
-    """One step of PyG's model as its documentation trains it: edges both ways, ranks, recommendation_loss, Adam."""
+    """One step of PyG's model as in its documentation: edges in both directions, ranks, recommendation_loss, Adam."""
     from torch_geometric.nn.models import LightGCN
 
     n_users, n_nodes = ratings.shape[0], sum(ratings.shape)
@@ -141,7 +144,7 @@ def _two_over_one(ratings: csr_matrix, steps: int) -> dict[str, float]:
 def _worker(
     rank: int, ratings: csr_matrix, steps: int, cores: list[int], folder: str, barrier: Any, answers: Any
 ) -> None:
-    """Turn by turn: both together, then worker 0 alone, each on a core of its own."""
+    """In each turn, first both workers together, then worker 0 alone. Each worker has its own core."""
     os.sched_setaffinity(0, {cores[rank]})
     torch.set_num_threads(1)
     alone = _Steps(ratings)
@@ -182,6 +185,6 @@ def _timed(steps: _Steps, n: int) -> float:
 
 
 def _written() -> int:
-    """Bytes this process has written, sockets included (proc(5), wchar)."""
+    """The number of bytes that this process has written, sockets included (proc(5), wchar)."""
     lines = Path("/proc/self/io").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("wchar"))

@@ -1,4 +1,4 @@
-"""Peak memory of work in a process of its own, so that nothing else counts."""
+"""Peak memory of work in its own process, so that nothing else is counted."""
 
 import json
 import resource
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def in_fresh_process(module: str, *arguments: object) -> Any:
-    """What `python -m module arguments` prints as its last line of JSON. Raises RuntimeError with its errors."""
+    """The JSON in the last line that `python -m module arguments` prints. Raises RuntimeError with its errors."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     if done.returncode:
@@ -18,10 +18,10 @@ def in_fresh_process(module: str, *arguments: object) -> Any:
 
 
 def peak_gib() -> float:
-    """The most memory this process ever had resident, GiB."""
+    """The peak resident memory of this process, in GiB."""
     status = Path("/proc/self/status")
     if status.exists():
-        # Of this program alone: what getrusage tells starts with the peak of the process that started it.
+        # VmHWM is of this program alone. The peak from getrusage includes that of the process that started it.
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 2**20
     unit = 1 if sys.platform == "darwin" else 2**10

@@ -1,4 +1,4 @@
-"""SASRec as one would write it first: padded to the full length, `nn.MultiheadAttention`, a negative at a time."""
+"""A straightforward SASRec: padded to the full length, with `nn.MultiheadAttention`, negatives drawn one at a time."""
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ class PlainBlock(nn.Module):
 def plain_batch(
     sequences: list[list[int]], taken: list[set[int]], n_items: int, max_length: int, rng: np.random.Generator
 ) -> tuple[torch.Tensor, ...]:
-    """Inputs, targets and negatives int64 [B, L] of some users, items counted from 1."""
+    """Inputs, targets and negatives int64 [B, L] of the users of a batch. Items are numbered from 1; 0 is padding."""
     shape = (len(sequences), max_length)
     inputs, targets, negatives = (np.zeros(shape, np.int64) for _ in range(3))
     for row, (sequence, own) in enumerate(zip(sequences, taken, strict=True)):
@@ -76,7 +76,7 @@ def plain_step(
     targets: torch.Tensor,
     negatives: torch.Tensor,
 ) -> float:
-    """One step on the mean binary cross-entropy over real positions."""
+    """One step on the mean binary cross-entropy over positions without padding. Returns the loss."""
     states = model(inputs)
     positive = (states * model.items(targets)).sum(-1)
     negative = (states * model.items(negatives)).sum(-1)

@@ -1,4 +1,4 @@
-"""A Llama of random weights and examples of random tokens: what the figures of fine-tuning are measured on."""
+"""A Llama with random weights, and examples of random tokens, for the measurements of fine-tuning."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from longtail.workspace.place import Place
 
 @dataclass(frozen=True)
 class Shape:
-    """hidden dimensions, `hidden // head` heads of attention; one matrix embeds tokens and makes logits."""
+    """`hidden` dimensions and `hidden // head` attention heads. One matrix embeds tokens and computes logits."""
 
     hidden: int
     layers: int
@@ -24,7 +24,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens of an example: uniform from `shortest` to `longest`, of which the last `taught` are the answer."""
+    """The number of tokens of an example: uniform from `shortest` to `longest`. The last `taught` are the answer."""
 
     shortest: int
     longest: int
@@ -32,7 +32,7 @@ class Lengths:
 
 
 def random_llama(shape: Shape, packed: bool = True, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """The same weights at every call; `packed`: attends within the examples of a pack."""
+    """A Llama with the same weights at every call. packed: attention stays within each example of a pack."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -53,7 +53,10 @@ def random_llama(shape: Shape, packed: bool = True, dtype: torch.dtype = torch.f
 
 
 def random_examples(folder: Place, rows: int, lengths: Lengths, vocabulary: int) -> Place:
-    """One training file of `rows` examples, a third of them of loss weight 4 as long-tail targets are; no validation."""
+    """Write one training file of `rows` examples, without validation. Returns `folder`.
+
+    A third of the examples have loss weight 4, as long-tail targets have.
+    """
     rng = np.random.default_rng(0)
     sizes = rng.integers(lengths.shortest, lengths.longest + 1, rows)
     tokens = [rng.integers(vocabulary, size=size, dtype=np.int32) for size in sizes]

@@ -1,4 +1,4 @@
-"""Full-ranking evaluation of dot products: speed against implicit's top-k, and memory on a large store."""
+"""Full ranking by dot products: speed compared with implicit's top-k, and memory on a large data set."""
 
 import json
 import sys
@@ -20,18 +20,20 @@ KS = [3, 5, 10, 20, 50]
 DIMENSIONS = 64
 HISTORY = 12
 NOISE = 1.5
-"""A user's query is the vector of the target and so much noise: the target then often is in the list."""
+"""The scale of the noise. A user's query is the vector of the target plus noise, so the target is often in the list."""
 LARGE_ITEMS, LARGE_USERS = 500_000, 100_000
 
 
 def measure(quick: bool = False) -> dict[str, float]:
-    """`ranking_over_implicit`: how often faster than implicit's top-k with NumPy metrics, both on all cores, seen items
-    left out, 50,000 items. `ranking_rss_gib`: peak memory of a process that ranks 100,000 users x 500,000 items; of
-    2,048 users where `quick`, as users are ranked in blocks of so many.
+    """Speed and memory of full ranking.
+
+    `ranking_over_implicit`: how many times faster than implicit's top-k with NumPy metrics. Both use all cores and
+    leave out seen items, among 50,000 items. `ranking_rss_gib`: the peak memory of a process that ranks 500,000 items
+    for 100,000 users; with `quick` for 2,048 users, which is one block.
     """
     store = Store.of(1024 if quick else 4096, 50_000)
     if not np.allclose(store.ours(), store.implicits(), atol=1e-3):
-        raise RuntimeError("the two ways of ranking do not find the same")
+        raise RuntimeError("the two ways of ranking give different metrics")
     ours, theirs = paired(store.ours, store.implicits, rounds=3 if quick else 5)
     large_users = USERS_AT_ONCE if quick else LARGE_USERS
     rss = in_fresh_process("jobs.benchmarks.ranking", large_users, LARGE_ITEMS)
@@ -39,7 +41,7 @@ def measure(quick: bool = False) -> dict[str, float]:
 
 
 class Vectors(DotRecommender):
-    """Vectors in place of a fit."""
+    """A recommender with given vectors, without a fit."""
 
     users: np.ndarray
 
@@ -58,7 +60,7 @@ class Vectors(DotRecommender):
 
 @dataclass(frozen=True)
 class Store:
-    """Users with random histories and one target each, targets int [users]."""
+    """Users with random histories, and one target for each: targets int [users]."""
 
     model: Vectors
     targets: np.ndarray
@@ -83,7 +85,7 @@ class Store:
         return cls(model, targets)
 
     def ours(self) -> np.ndarray:
-        """Mean of every metric at KS, users in blocks as the stage evaluate takes them."""
+        """The mean of every metric at KS, with users in blocks as in the stage evaluate."""
         users = np.arange(len(self.targets))
         lists = (
             (block, self.model.recommend(block, max(KS))[0])
@@ -94,7 +96,7 @@ class Store:
         )
 
     def implicits(self) -> np.ndarray:
-        """The same by implicit, which takes all users at once and has threads of its own."""
+        """The same with implicit, which ranks all users at once in its own threads."""
         from implicit.cpu.topk import topk
 
         seen = self.model.seen

@@ -1,4 +1,4 @@
-"""A simulated store and LLMs of random weights, as the figures of augmentation need them."""
+"""A simulated store and LLMs with random weights, for the measurements of augmentation."""
 
 import tempfile
 from dataclasses import replace
@@ -13,7 +13,7 @@ ITEMS = 2_000
 
 
 def recipe_of(users: int, rendering: str = "token", yes_no: float = 0.0) -> Recipe:
-    """yes_no: its weight in the judge; at 0 the discriminator is not asked."""
+    """The recipe of a simulated store. yes_no: its weight in the judge; at 0 the discriminator is not asked."""
     return Recipe.model_validate(
         {
             "name": "benchmark",
@@ -28,7 +28,7 @@ def recipe_of(users: int, rendering: str = "token", yes_no: float = 0.0) -> Reci
 
 
 def write_llms(recipe: Recipe, ws: Workspace, shape: Shape) -> None:
-    """Publish a random Llama and its tokenizer as generator and as discriminator; shape: but for its vocabulary."""
+    """Publish a random Llama and its tokenizer as generator and discriminator. The vocabulary of `shape` is ignored."""
     tokenizer = build_tokenizer(Prepared(ws).items, recipe.llm.items)
     model = random_llama(replace(shape, vocabulary=len(tokenizer)), packed=False)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,5 @@
-"""Swing: speed against plain Python and the cosine neighbours of `implicit`, and how its cost grows with the data."""
+"""Swing: speed compared with plain Python and with `implicit`'s cosine neighbours, and how its cost grows with the
+data."""
 
 import time
 from collections import defaultdict
@@ -24,19 +25,21 @@ SIZES, QUICK_SIZES = (10**5, 10**6, 10**7), (10**5, 10**6)
 MEAN_HISTORY = 12
 ITEMS = 2_000
 MAX_USERS = 2_000
-"""Users per item at every size: without a cap the popular items of the largest would meet 10^11 pairs of users."""
+"""Users per item at every size. Without this cap, the popular items of the largest log would have 10^11 pairs of
+users."""
 USERS_AT_ONCE = 50_000
 
 
 def measure(data: Path | None = None, quick: bool = False) -> dict[str, float]:
-    """On the ratings of 4 and 5 of ml-1m in `data`, or a simulated log of its size:
+    """Ratios of speed, and the growth of cost. A visit is a pair of users at an item; see `pair_visits`.
 
-    `swing_over_python`: how often faster than dictionaries, whose seconds on some users are scaled by the visits
-    of pairs of users, sum_i C(|U_i|, 2); `swing_time_over_implicit_cosine`: seconds over those of implicit's
-    CosineRecommender, 100 neighbours each, both on all cores.
+    On the ratings of 4 and 5 of ml-1m in `data`, or on a simulated log of its size: `swing_over_python`, how many times
+    faster than plain Python with dictionaries, which is timed on some users and scaled by the number of visits; and
+    `swing_time_over_implicit_cosine`, the seconds over those of implicit's CosineRecommender, with 100 neighbours each,
+    both on all cores.
 
-    On simulated logs of 10^5 to 10^7 interactions (to 10^6 where `quick`), at most MAX_USERS users per item:
-    `swing_visit_cost_growth`, the seconds per visit at the dearest of the larger sizes over those at the smallest.
+    On simulated logs of 10^5 to 10^7 interactions (to 10^6 with `quick`), with at most MAX_USERS users per item:
+    `swing_visit_cost_growth`, the highest seconds per visit at a larger size over those at the smallest size.
     """
     ratings = simulated(6_038, 3_533, 95) if data is None else _movielens(data)
     _check(ratings[:: ratings.shape[0] // 40])
@@ -59,7 +62,7 @@ def measure(data: Path | None = None, quick: bool = False) -> dict[str, float]:
 
 
 def visit_costs(sizes: tuple[int, ...], rounds: int = 3) -> list[float]:
-    """Seconds per visit at each size, the least of some turns."""
+    """The seconds per visit at each size: the least of `rounds` turns."""
     logs = [_capped(simulated(size // MEAN_HISTORY, ITEMS, MEAN_HISTORY)) for size in sizes]
     turns = [
         [seconds(lambda log=log: swing(log, Formula(), NEIGHBOURS)) / pair_visits(log) for log in logs]
@@ -69,14 +72,15 @@ def visit_costs(sizes: tuple[int, ...], rounds: int = 3) -> list[float]:
 
 
 def pair_visits(ratings: csr_matrix) -> int:
-    """sum_i C(|U_i|, 2): how often two users meet at an item."""
+    """The number of visits: sum over items i of C(|U_i|, 2), with U_i the users of item i."""
     takers = np.bincount(ratings.indices).astype(np.int64)
     return int((takers * (takers - 1)).sum()) // 2
 
 
 def by_dictionaries(ratings: csr_matrix, users: np.ndarray) -> tuple[dict[tuple[int, int], float], int]:
-    """The sums by (lower, higher item) that the pairs of each of `users` with the users after it give, and how many
-    visits that took: Swing in plain Python, interactions of weight 1.
+    """Swing in plain Python, with interactions of weight 1, over the pairs of each of `users` with the users after it.
+
+    Returns the similarities by (lower item, higher item), and the number of visits.
     """
     by_user = [row.tolist() for row in np.split(ratings.indices, ratings.indptr[1:-1])]
     by_item: dict[int, list[int]] = defaultdict(list)
@@ -101,7 +105,7 @@ def by_dictionaries(ratings: csr_matrix, users: np.ndarray) -> tuple[dict[tuple[
 
 
 def simulated(users: int, items: int, mean_history: float, seed: int = 0) -> csr_matrix:
-    """A log of the law of `longtail.data.simulation` but for time: nothing arrives late, nothing follows upon another."""
+    """A log as `longtail.data.simulation` makes it, without time: no late items, and no item that follows another."""
     simulation = Simulation(users=users, items=items, mean_history=mean_history)
     store, rng = make_store(simulation, seed), np.random.default_rng(seed)
     cells = []
@@ -137,10 +141,10 @@ def _movielens(data: Path) -> csr_matrix:
 
 
 def _check(ratings: csr_matrix) -> None:
-    """Raise RuntimeError where both ways do not find the same on a small log."""
+    """Raise RuntimeError if Swing and plain Python give different results on a small log."""
     found = swing(ratings, Formula(), ratings.shape[1])
     expected, _ = by_dictionaries(ratings, np.arange(ratings.shape[0]))
     pairs = np.array(list(expected), np.int64).reshape(-1, 2)
     values = np.asarray(found[pairs[:, 0], pairs[:, 1]]).ravel()
     if found.nnz != 2 * len(expected) or not np.allclose(values, list(expected.values()), rtol=1e-5):
-        raise RuntimeError("Swing and its plain Python twin do not find the same")
+        raise RuntimeError("Swing and plain Python give different similarities")

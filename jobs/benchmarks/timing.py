@@ -1,4 +1,4 @@
-"""Fair timing of one way against another: turn by turn in one process, so that both meet the same machine."""
+"""Timing of two functions in turns in one process, so that both run under the same conditions."""
 
 import time
 from collections.abc import Callable
@@ -11,6 +11,6 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def paired(ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 3) -> tuple[float, float]:
-    """The least seconds of each over `rounds` turns; the least is what disturbs others least tells of the work."""
+    """The least seconds of each over `rounds` turns: the turn that other processes disturbed least."""
     turns = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
     return min(ours for ours, _ in turns), min(theirs for _, theirs in turns)

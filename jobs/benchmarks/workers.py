@@ -1,4 +1,4 @@
-"""Worker processes of a benchmark: each on a core of its own, together in a process group."""
+"""Worker processes of a benchmark: each on its own core, all in one process group."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from longtail.runtime.cluster import BUILDS
 
 
 def pin(core: int) -> None:
-    """Keep every thread of this process, and those to come, on one core, and compute with one thread."""
+    """Keep all threads of this process, also later ones, on one core, and let torch compute with one thread."""
     for thread in Path("/proc/self/task").iterdir():
         with suppress(ProcessLookupError):  # ended meanwhile
             os.sched_setaffinity(int(thread.name), {core})
@@ -20,7 +20,7 @@ def pin(core: int) -> None:
 
 
 def join(rank: int, workers: int, folder: str) -> None:
-    """Meet the other workers over gloo through a file in `folder`, in the way that DeepSpeed expects of a launcher."""
+    """Join the gloo process group of all workers through a file in `folder`, as a DeepSpeed launcher does."""
     torch.set_num_threads(1)
     os.environ |= {
         "DS_ACCELERATOR": "cpu", "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(workers),

@@ -1,7 +1,7 @@
-"""What ZeRO 3 saves: memory of each of two workers for a model and its optimiser's state, over that of ZeRO 0.
+"""Memory under ZeRO 3 over that under ZeRO 0: the model and the optimiser's state in each of two workers.
 
-Counted by what a worker holds: every live tensor's storage, once, after a few steps; and, as ZeRO 3 makes weights whole
-while they are used, the most that the weights took during a step. Resident memory is told beside it.
+A worker's memory is the sum of the storages of all its tensors, each once, after a few steps. ZeRO 3 gathers the full
+weights while they are used, so the weights count with their peak during a step. Resident memory is given too.
 """
 
 import gc
@@ -29,18 +29,19 @@ SHAPE, QUICK = Shape(hidden=512, layers=8, vocabulary=8000), Shape(hidden=256, l
 STEPS = 4
 EXAMPLES, LENGTH = 4, 32
 LOOK_SECONDS = 5e-4
-"""A weight is whole for milliseconds."""
+"""The time between two looks. A weight is gathered for some milliseconds."""
 
 
 def measure(quick: bool = False) -> dict[str, float]:
-    """Two workers, ZeRO 3 over ZeRO 0, a Llama of random weights on four short examples; the larger of both workers.
+    """ZeRO 3 over ZeRO 0 with two workers, for a Llama with random weights; the worker with more memory counts.
 
     `zero3_memory_over_zero0`: bytes of weights, fp32 copies and Adam's moments at the peak of a step in bf16, the
-    precision of whoever needs ZeRO 3. `zero3_memory_over_zero0_fp32` is higher, as DeepSpeed keeps two fp32 copies of the
-    weights under ZeRO 3 and one under ZeRO 0. `zero3_gradient_memory` and `zero0_gradient_memory`: bytes of gradients and
-    their buffers between steps, per parameter, bf16 (under ZeRO 0 none are left). `zero3_resident_over_zero0`: growth of
-    the process's resident memory from before the model was built to the peak of the steps, activations, gradients and
-    libraries included; _fp32 likewise.
+    usual precision with ZeRO 3. `zero3_memory_over_zero0_fp32`: the same in fp32; it is higher, because DeepSpeed
+    keeps two fp32 copies of the weights under ZeRO 3 and one under ZeRO 0. `zero3_gradient_memory` and
+    `zero0_gradient_memory`: bytes per parameter of gradients and their buffers between steps, in bf16 (none are left
+    under ZeRO 0). `zero3_resident_over_zero0`: growth of the process's resident memory, from before the model is built
+    to the peak of the steps; it includes activations, gradients and libraries. `zero3_resident_over_zero0_fp32`: the
+    same in fp32.
     """
     shape = QUICK if quick else SHAPE
     zero0, zero3 = (_held(shape, zero, "bf16") for zero in (0, 3))
@@ -58,8 +59,8 @@ def measure(quick: bool = False) -> dict[str, float]:
 
 
 def _held(shape: Shape, zero: int, precision: str) -> dict[str, float]:
-    """{state, gradients, resident} in bytes, the larger of two workers', and {parameters}."""
-    # Read by glibc as a process starts: without it, freed memory is kept, and would count as resident.
+    """{state, gradients, resident} in bytes, each the larger one of both workers, and {parameters}, their number."""
+    # glibc reads this at the start of a process. Without it, freed memory is kept and would count as resident.
     os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**16)
     answers = mp.get_context("spawn").SimpleQueue()
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +71,7 @@ def _held(shape: Shape, zero: int, precision: str) -> dict[str, float]:
 
 def _worker(rank: int, shape: Shape, zero: int, precision: str, folder: str, answers: Any) -> None:
     join(rank, 2, folder)
-    import deepspeed  # noqa: F401  what it takes itself is not the model's
+    import deepspeed  # noqa: F401  first, so that its own memory is not counted as the model's
 
     before = _resident()
     model = random_llama(shape)
@@ -105,7 +106,9 @@ def _worker(rank: int, shape: Shape, zero: int, precision: str, folder: str, ans
 
 
 def _engine(model: nn.Module, zero: int, precision: str) -> Any:
-    """DeepSpeed's engine with our settings; at ZeRO 0 truly, where in bf16 ours would take ZeRO 1."""
+    """DeepSpeed's engine with our settings. With zero = 0 it really uses ZeRO 0; in bf16 our settings would use ZeRO
+    1.
+    """
     import deepspeed
 
     parameters = list(model.parameters())
@@ -119,7 +122,7 @@ def _engine(model: nn.Module, zero: int, precision: str) -> Any:
 
 
 def live_storages() -> dict[int, int]:
-    """Place and bytes of the memory of every tensor that lives in this process, gradients included."""
+    """The memory of all tensors of this process, gradients included: bytes by address."""
     found: dict[int, int] = {}
     for one in gc.get_objects():
         if issubclass(type(one), torch.Tensor) and one.device.type == "cpu":
@@ -128,7 +131,7 @@ def live_storages() -> dict[int, int]:
 
 
 def gradient_storages(optimizer: Any, model: nn.Module) -> dict[int, int]:
-    """Those of gradients, and of the buffers that DeepSpeed's `optimizer` sends them in."""
+    """The memory of gradients, and of the buffers in which DeepSpeed's `optimizer` sends them: bytes by address."""
     tensors = [part.grad for part in model.parameters() if part.grad is not None]
     for name in ("grad_partitions_flat_buffer", "averaged_gradients", "ipg_buckets"):
         tensors += _tensors_in(vars(optimizer).get(name))
@@ -136,7 +139,7 @@ def gradient_storages(optimizer: Any, model: nn.Module) -> dict[int, int]:
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """What the model's own tensors take; under ZeRO 3 only those that are whole at the time."""
+    """The bytes of the model's own tensors. Under ZeRO 3 these are only the weights that are gathered at the moment."""
     return sum(_storages([part.data for part in model.parameters()]).values())
 
 
@@ -147,7 +150,7 @@ def _tensors_in(value: Any) -> list[torch.Tensor]:
         value = list(value.values())
     if isinstance(value, list | tuple):
         return [tensor for one in value for tensor in _tensors_in(one)]
-    buffer = getattr(value, "buffer", None)  # a bucket's
+    buffer = getattr(value, "buffer", None)  # that of a bucket
     return [] if buffer is None else [buffer]
 
 
@@ -157,7 +160,7 @@ def _storages(tensors: list[torch.Tensor]) -> dict[int, int]:
 
 
 class _Watch:
-    """The most bytes that weights took, and that the process had resident, while it was watched."""
+    """The peaks, while it watches, of the weights' bytes and of the process's resident bytes."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.weights, self.resident = model, 0, 0
@@ -179,7 +182,7 @@ class _Watch:
 
 
 def _resident() -> int:
-    """Bytes of this process in memory now."""
+    """The resident memory of this process now, in bytes."""
     import psutil
 
     return psutil.Process().memory_info().rss
