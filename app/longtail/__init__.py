@@ -1,11 +1,11 @@
-"""Longtail: recommendation where data is thin. See `README.md` for the tour and `app/longtail/cli.py` for the command.
+"""Longtail: recommendation where data is thin. `README.md` gives a tour, `app/longtail/cli.py` has the command.
 
     run = longtail.run("my.yaml", workspace="runs/mine")     # or longtail.open("runs/mine")
     run.metrics                                              # a pandas data frame
     run.recommend("u42", k=10)
     longtail.Swing(recency=0.7).fit(interactions).similar("i7", k=10)
 
-Nothing heavy is imported before it is used.
+Large libraries are imported only when they are used.
 """
 
 from importlib import import_module
@@ -18,7 +18,7 @@ FACE = {
     "Run": "longtail.api.run",
     "InputError": "longtail.errors",
 }
-"""Where a public name is defined."""
+"""From a public name to the module that defines it."""
 RECOMMENDERS = (
     "Popularity",
     "ItemCF",

@@ -1,8 +1,8 @@
-"""The recommenders and strategies that a recipe can name: one line here adds one, or an entry point of another package.
+"""The recommenders and strategies that a recipe can name. One line here adds one; so does an entry point of another package.
 
-Each module declares one `SPEC`: its settings, its code and what the rest needs to know of it. It is imported when a recipe
-names it, for some need PyTorch. An entry point of the group `longtail.recommenders` or `longtail.strategies` names such a
-module of an installed package; `docs/extending.md` shows both.
+Each module declares one `SPEC`: its settings, its code, and the properties that other modules use. It is imported only when
+a recipe names it, because some need PyTorch. An entry point of the group `longtail.recommenders` or `longtail.strategies`
+names such a module of an installed package. `docs/extending.md` shows both ways.
 """
 
 from functools import cache
@@ -35,23 +35,23 @@ STRATEGIES = {
 
 @cache
 def recommenders() -> dict[str, str]:
-    """Module by name, our own first."""
+    """From the name of a recommender to its module; the built-in ones first."""
     return RECOMMENDERS | _installed("longtail.recommenders")
 
 
 @cache
 def strategies() -> dict[str, str]:
-    """Module by name, our own first."""
+    """From the name of a strategy to its module; the built-in ones first."""
     return STRATEGIES | _installed("longtail.strategies")
 
 
 def recommender_spec(name: str) -> Any:
-    """The `RecommenderSpec` of that name. Raises KeyError for a name that is not in `recommenders()`."""
+    """The `RecommenderSpec` of the recommender `name`. Raises KeyError if it is not in `recommenders()`."""
     return import_module(recommenders()[name]).SPEC
 
 
 def strategy_spec(name: str) -> Any:
-    """The `StrategySpec` of that name. Raises KeyError for a name that is not in `strategies()`."""
+    """The `StrategySpec` of the strategy `name`. Raises KeyError if it is not in `strategies()`."""
     return import_module(strategies()[name]).SPEC
 
 

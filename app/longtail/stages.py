@@ -1,4 +1,4 @@
-"""The whole way, from raw logs to the report; a stage that is up to date is skipped."""
+"""All stages in their order, from raw logs to the report. A stage that is up to date is skipped."""
 
 import logging
 
@@ -29,7 +29,7 @@ STAGES = {
 def run(recipe: Recipe, ws: Workspace) -> None:
     """Run every stage that is not up to date: prepare, finetune, augment, fuse, train, evaluate, report."""
     if recipe.augmented:
-        find_ledger(recipe, ws)  # it is read after hours of tuning
+        find_ledger(recipe, ws)  # checked now, because it is first used after hours of tuning
     for number, (name, stage) in enumerate(STAGES.items(), start=1):
         figures = {"stage": number, "stages": len(STAGES), "about": name}
         log.info("stage %d of %d: %s", number, len(STAGES), name, extra={FIGURES: figures})

@@ -1,7 +1,7 @@
-"""The variants that are compared, each declared once: the training sets, and what serving makes of a fit.
+"""The variants that are compared. Each is declared once: the training sets, and the served variants.
 
-A training set is the observed log and what is added to it. A served variant trains nothing: when a fitted recommender is
-asked, its ranking is fused with a list. Every variant of an LLM has a control that does as much without an LLM.
+A training set is the observed log with interactions or preferences added. A served variant trains nothing: it fuses the
+ranking of a fitted recommender with a list. Every variant of an LLM has a control that does the same without an LLM.
 """
 
 from collections.abc import Iterable
@@ -11,16 +11,18 @@ from typing import Literal, NamedTuple
 from longtail.registry import strategy_spec
 
 Kind = Literal["observed", "llm", "served", "control", "served control"]
-"""`llm`: a training set with what an LLM wrote or said; `served`: a fit fused with an LLM's list; their controls."""
+"""`observed`: the log as it is. `llm`: a training set with answers of an LLM. `served`: a fit fused with an LLM's list.
+`control`, `served control`: the same without an LLM."""
 StandIn = Literal["random", "popular", "best", "sampled", "picked", "coin", "own"]
-"""What takes the LLM's place in a control: draws at random or by popularity; ItemCF's best items, items sampled from its
-list, its pick of the same candidates; a coin that says which of two items is preferred; the recommender's own order."""
+"""What replaces the LLM in a control. `random`, `popular`: items drawn at random or by popularity. `best`: the best items of
+ItemCF. `sampled`: items sampled from ItemCF's list. `picked`: the item that ItemCF picks among the same candidates. `coin`:
+a random choice of the preferred item of a pair. `own`: the recommender's own order."""
 BY_ITEMCF = ("best", "sampled", "picked")
-"""The stand-ins that are ItemCF."""
+"""The stand-ins that use ItemCF."""
 
 
 class Colour(NamedTuple):
-    """On a light and on a dark page, as `#rrggbb`."""
+    """A colour for a light page and for a dark page, as `#rrggbb`."""
 
     light: str
     dark: str
@@ -34,18 +36,18 @@ COLOURS = {
     "random": Colour("#777b82", "#a3a7ae"),
     "served": Colour("#1d7a46", "#5cc98a"),
 }
-"""By name. Variants of one origin share a colour and differ by their mark."""
+"""The colours by name. Variants of one origin have the same colour and different marks."""
 
 
 @dataclass(frozen=True)
 class Variant:
     """One variant.
 
-    says: what it is, one line for people. sources: the strategies whose answers it is made of, or whose amount it copies.
-    control: the variant that does the same without an LLM; a control itself has a stand_in instead. fitted_on: of a served
-    variant the training set of the fit. colour: of COLOURS, mark: Matplotlib's name of the shape; `observed` is the line
-    that the others are drawn against, and has neither. label: in tables and plots, if the name does not read well.
-    subject: how the report's sentence about a served variant begins.
+    says: a description in one line. sources: the strategies whose answers are used; a control adds as much as their answers
+    do. control: the variant that does the same without an LLM; a control has a stand_in instead. fitted_on: the training set
+    of the fit, for served variants only. colour: a name of COLOURS. mark: Matplotlib's name of the shape. `observed` has
+    neither, because plots show it as a line for comparison. label: the name in tables and plots, if it is different.
+    subject: the beginning of the report's sentence about a served variant.
     """
 
     name: str
@@ -70,12 +72,12 @@ class Variant:
 
     @property
     def prefers(self) -> bool:
-        """Whether it adds preferences and no interactions."""
+        """Whether it adds preferences instead of interactions."""
         return any(strategy_spec(strategy).preferring for strategy in self.sources)
 
     @property
     def by_itemcf(self) -> bool:
-        """Whether ItemCF stands in for the LLM."""
+        """Whether ItemCF replaces the LLM."""
         return self.stand_in in BY_ITEMCF
 
 
@@ -93,7 +95,7 @@ _DECLARED = (
     Variant(
         "generated",
         "llm",
-        "as many next items, by the generator's own probability, without the judge",
+        "the same number of next items, chosen by the generator's own probability, without the judge",
         sources=("next_item",),
         control="itemcf",
         colour="generated",
@@ -102,7 +104,7 @@ _DECLARED = (
     Variant(
         "refined",
         "llm",
-        "as discriminated, on a log from which the LLM screened out what does not fit",
+        "as discriminated, but the LLM removed observed interactions that do not fit the user",
         sources=("next_item", "screening"),
         control="itemcf",
         colour="discriminated",
@@ -111,7 +113,7 @@ _DECLARED = (
     Variant(
         "id_list",
         "llm",
-        "items of the lists that the generator wrote",
+        "items from the lists that the generator wrote",
         sources=("id_list",),
         control="id_list_itemcf",
         colour="generated",
@@ -121,7 +123,7 @@ _DECLARED = (
     Variant(
         "insertion",
         "llm",
-        "items that the generator picked among candidates, at random places in the history",
+        "items that the generator picked among candidates, inserted at random positions in the history",
         sources=("insertion",),
         control="insertion_itemcf",
         colour="generated",
@@ -131,7 +133,7 @@ _DECLARED = (
     Variant(
         "pairs",
         "llm",
-        "the LLM's word on which of two items a user prefers",
+        "the LLM's choice of the item that a user prefers in a pair",
         sources=("pairs",),
         control="pairs_shuffled",
         colour="generated",
@@ -140,7 +142,7 @@ _DECLARED = (
     Variant(
         "cold_pairs",
         "llm",
-        "the LLM's word on which of two cold items a user prefers",
+        "the LLM's choice of the item that a user prefers in a pair of cold items",
         sources=("cold_pairs",),
         control="cold_pairs_shuffled",
         colour="generated",
@@ -150,7 +152,7 @@ _DECLARED = (
     Variant(
         "served",
         "served",
-        "a recommender of the observed log, fused with the LLM's list",
+        "a recommender fitted on the observed log, fused with the LLM's list",
         sources=("next_item",),
         control="served_itemcf",
         fitted_on="observed",
@@ -161,7 +163,7 @@ _DECLARED = (
     Variant(
         "served_discriminated",
         "served",
-        "a recommender of the discriminated log, fused with the LLM's list",
+        "a recommender fitted on the discriminated log, fused with the LLM's list",
         sources=("next_item",),
         control="served_itemcf",
         fitted_on="discriminated",
@@ -173,7 +175,7 @@ _DECLARED = (
     Variant(
         "served_ranking",
         "served",
-        "a recommender of the observed log, fused with its own best items as the LLM ranked them again",
+        "a recommender fitted on the observed log, fused with its own best items, which the LLM ranked again",
         sources=("ranking",),
         control="served_own",
         fitted_on="observed",
@@ -185,7 +187,7 @@ _DECLARED = (
     Variant(
         "itemcf",
         "control",
-        "as many of ItemCF's best items",
+        "the same number of items, the best of ItemCF",
         sources=("next_item",),
         stand_in="best",
         colour="itemcf",
@@ -194,7 +196,7 @@ _DECLARED = (
     Variant(
         "popular",
         "control",
-        "as many items, drawn by their popularity",
+        "the same number of items, drawn by their popularity",
         sources=("next_item",),
         stand_in="popular",
         colour="popular",
@@ -203,7 +205,7 @@ _DECLARED = (
     Variant(
         "random",
         "control",
-        "as many items, drawn at random",
+        "the same number of items, drawn at random",
         sources=("next_item",),
         stand_in="random",
         colour="random",
@@ -212,7 +214,7 @@ _DECLARED = (
     Variant(
         "id_list_itemcf",
         "control",
-        "as many items as the written lists have, sampled from ItemCF's list",
+        "the same number of items as in the generator's lists, sampled from ItemCF's list",
         sources=("id_list",),
         stand_in="sampled",
         colour="itemcf",
@@ -222,7 +224,7 @@ _DECLARED = (
     Variant(
         "insertion_itemcf",
         "control",
-        "as many items, picked by ItemCF among the same candidates and inserted in the same way",
+        "the same number of items, picked by ItemCF among the same candidates and inserted in the same way",
         sources=("insertion",),
         stand_in="picked",
         colour="itemcf",
@@ -232,7 +234,7 @@ _DECLARED = (
     Variant(
         "pairs_shuffled",
         "control",
-        "the same pairs, a coin says which item is preferred",
+        "the same pairs, but the preferred item is chosen at random",
         sources=("pairs",),
         stand_in="coin",
         colour="random",
@@ -242,7 +244,7 @@ _DECLARED = (
     Variant(
         "cold_pairs_shuffled",
         "control",
-        "the same pairs of cold items, a coin says which item is preferred",
+        "the same pairs of cold items, but the preferred item is chosen at random",
         sources=("cold_pairs",),
         stand_in="coin",
         colour="random",
@@ -252,7 +254,7 @@ _DECLARED = (
     Variant(
         "served_itemcf",
         "served control",
-        "a recommender of the observed log, fused with as long a list of ItemCF",
+        "a recommender fitted on the observed log, fused with a list of ItemCF of the same length",
         sources=("next_item",),
         stand_in="best",
         fitted_on="observed",
@@ -263,7 +265,7 @@ _DECLARED = (
     Variant(
         "served_own",
         "served control",
-        "a recommender of the observed log, fused with the items of the re-ranked list in its own order",
+        "a recommender fitted on the observed log, fused with the items of the re-ranked list in its own order",
         sources=("ranking",),
         stand_in="own",
         fitted_on="observed",
@@ -273,27 +275,29 @@ _DECLARED = (
     ),
 )
 VARIANTS = {one.name: one for one in _DECLARED}
-"""By name, in the order of tables and plots."""
+"""The variants by name, in the order of tables and plots."""
 TrainedVariant = Literal[tuple(one.name for one in _DECLARED if one.fitted_on is None)]
-"""The name of a training set, as a recipe may list it."""
+"""The name of a variant of the training set, as a recipe lists it."""
 LLM_VARIANTS = tuple(one.name for one in _DECLARED if one.by_llm)
 CONTROLS = tuple(one.name for one in _DECLARED if one.is_control)
 
 
 def label(name: str) -> str:
-    """What tables and plots call a variant."""
+    """The name of a variant in tables and plots."""
     return VARIANTS[name].label or name
 
 
 def controls_of(name: str) -> tuple[str, ...]:
-    """All controls that a variant of an LLM is held against, its own first."""
+    """All controls that a variant of an LLM is compared with, its own first."""
     own = VARIANTS[VARIANTS[name].control]
     others = (one for one in _DECLARED if (one.kind, one.sources) == (own.kind, own.sources) and one != own)
     return own.name, *(one.name for one in others)
 
 
 def contrasts(names: Iterable[str]) -> list[tuple[str, str]]:
-    """What is compared with what: each of `names` with observed, those of an LLM also with their control if present."""
+    """The pairs of variants that are compared: each of `names` with observed, and a variant of an LLM also with its control,
+    if `names` has it.
+    """
     present = [name for name in names if name != "observed"]
     controlled = [(name, VARIANTS[name].control) for name in present if VARIANTS[name].control in present]
     return [*((name, "observed") for name in present), *controlled]
