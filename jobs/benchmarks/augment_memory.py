@@ -29,7 +29,7 @@ SHAPE = Shape(hidden=64, layers=2, vocabulary=0, head=32)
 
 def measure(quick: bool = False) -> dict[str, float]:
     """`driver_memory_1m_over_10k`: the peak memory of the driver's process with 10^6 simulated users over that with
-    10^4 (20,000 over 1,000 where `quick`), `augment_driver_gib` the former. Data and LLM are there before that process
+    10^4 (20,000 over 1,000 with `quick`). `augment_driver_gib`: the larger one. Data and LLM exist before that process
     starts.
     """
     found = []

@@ -109,7 +109,7 @@ class Union:
         )
 
     def utility(self, alpha: np.ndarray, of_list: Utility) -> np.ndarray:
-        """U = alpha * U_LLM + (1 - alpha) * U_Rec of every item: float64 [n, w], -inf where there is no item.
+        """U = alpha * U_LLM + (1 - alpha) * U_Rec of every item: float64 [n, w], -inf if there is no item.
 
         alpha float [n]. k' of `rank_utility` is the length of the longer list, so that a short list has no advantage.
         """

@@ -35,11 +35,11 @@ TRIALS = pa.schema(
         (
             "ndcg",
             pa.float64(),
-        ),  # the best NDCG@10 on validation, by full ranking; null where the trial failed
-        ("best_epoch", pa.int32()),  # 0 where there are no epochs
+        ),  # the best NDCG@10 on validation, by full ranking; null if the trial failed
+        ("best_epoch", pa.int32()),  # 0 without epochs
         ("epochs", pa.int32()),
         ("seconds", pa.float64()),
-        ("finished", pa.bool_()),  # false where ASHA ended the trial
+        ("finished", pa.bool_()),  # false if ASHA stopped the trial
         ("fault", pa.string()),
     ]
 )
