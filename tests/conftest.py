@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Two processes share the tests: their OpenMP threads would wait for each other on busy cores, 45 s for what takes 2.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # How long an example takes is the machine's affair, which may be a slow one.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
