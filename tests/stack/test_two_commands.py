@@ -186,7 +186,8 @@ def test_a_second_command_harms_nothing(
         assert rows(workspace) == alone
         assert not [name for name in files(workspace) if DRAFT in name or OLD in name]
     taken.close()
-    assert sum(count for kind, count in said.items() if "refused" in kind) > INTERLEAVINGS / 2
+    refused = sum(count for kind, count in said.items() if "refused" in kind)
+    assert refused > INTERLEAVINGS / 4, f"the writers among them met the first one: {said}"
 
 
 def judged(name: str, code: int, words: str, writer: int) -> str | None:
