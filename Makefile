@@ -10,7 +10,7 @@ export TORCH_EXTENSIONS_DIR := $(CURDIR)/$(VENV)/torch_extensions
 # Two files at a time, for an engine's start leaves a processor idle; in the order of tests/conftest.py.
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo test faults doctor lint clean
+.PHONY: help setup demo test faults benchmarks doctor lint clean
 
 help:  ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,10 @@ demo: setup  ## simulated store -> LLM augmentation -> retrained recommenders ->
 	@$(VENV)/bin/longtail run jobs/recipes/demo.yaml --workspace runs/demo
 
 test: setup  ## the tests, the real engines included (25 minutes)
-	@$(PYTEST) -m "not faults"
+	@$(PYTEST) -m "not faults and not benchmarks"
+
+benchmarks: setup  ## the benchmarks in small: that they run, and measure what they say (5 minutes)
+	@$(PYTEST) -m benchmarks
 
 faults: setup  ## engines, workers, drivers and nodes killed under a run (15 minutes)
 	@$(PYTEST) -m faults

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.benchmark import AUGMENT
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.benchmarks, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")

@@ -56,15 +56,18 @@ def figures(tmp_path_factory) -> dict[str, float]:
     return json.loads(file.read_text())
 
 
+@pytest.mark.benchmarks
 def test_quick_measures_every_figure(figures):
     for name in ("deepspeed_over_plain", "packed_over_padded", "two_over_one", "zero3_memory_over_zero0"):
         assert figures[name] > 0
 
 
+@pytest.mark.benchmarks
 def test_deepspeed_and_the_plain_loop_have_the_same_losses(figures):
     assert figures["deepspeed_loss_difference"] < 1e-4
 
 
+@pytest.mark.benchmarks
 def test_zero_3_saves_memory(figures):
     """ZeRO's own arithmetic (1910.02054, section 3): 2 + 12 bytes a parameter in bf16, between two workers 7 and a part."""
     assert figures["zero0_bytes_per_parameter"] == pytest.approx(14, rel=0.01)

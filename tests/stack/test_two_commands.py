@@ -144,7 +144,9 @@ def files(workspace: Path) -> frozenset[str]:
 
 
 def _claims(names: frozenset[str]) -> list[str]:
-    return [name for name in names if Path(name).parent.name == FOLDER and not Path(name).name.startswith(".")]
+    return [
+        name for name in names if Path(name).parent.name == FOLDER and not Path(name).name.startswith(".")
+    ]
 
 
 def require_whole(workspace: Path) -> None:
