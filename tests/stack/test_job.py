@@ -82,15 +82,21 @@ def head() -> Iterator[Head]:
 
 
 def _wait_for(head: Head, started: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the job server answers; the log of the head says why it does not."""
+    """Wait until the job server answers and takes a job. If it does not, the failure shows the log of the head.
+
+    On a busy machine it answers before it has found the agent that starts jobs, and refuses them.
+    """
     token = {"Authorization": f"Bearer {head.environment['RAY_AUTH_TOKEN']}"}
     deadline = time.monotonic() + 600
     while True:
         assert started.poll() is None and time.monotonic() < deadline, log.read_text()
         with suppress(httpx.TransportError):
             if httpx.get(f"{head.address}/api/jobs/", headers=token, timeout=30).status_code == 200:
-                return
+                break
         time.sleep(0.5)
+    while (tried := head.call("submit", "--address", head.address, "--no-wait", "--", "true")).returncode:
+        assert time.monotonic() < deadline, tried.stdout + tried.stderr + log.read_text()
+        time.sleep(1)
 
 
 def _stop(started: subprocess.Popen[bytes], folder: str) -> None:
