@@ -95,7 +95,8 @@ def _wait_for(head: Head, started: subprocess.Popen[bytes], log: Path) -> None:
                 break
         time.sleep(0.5)
     while (tried := head.call("submit", "--address", head.address, "--no-wait", "--", "true")).returncode:
-        assert time.monotonic() < deadline, tried.stdout + tried.stderr + log.read_text()
+        said = tried.stdout + tried.stderr + log.read_text()
+        assert started.poll() is None and time.monotonic() < deadline, said
         time.sleep(1)
 
 
