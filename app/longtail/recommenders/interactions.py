@@ -4,7 +4,7 @@
 `Targets` are the held-out items.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +22,8 @@ class Interactions:
 
     indptr int64 [users + 1], items int32 [n], weights float32 [n], observed int64 [users] (the number of observed
     entries of each user), n_items the size of the catalogue. sequence int64 [n]: the indices of the entries, user by
-    user, in the order in which a sequence model reads them; None if this is the order of the entries.
+    user, in the order in which a sequence model reads them; None if this is the order of the entries. words: returns
+    the text of every item, by code; None if the items have no texts. It is called only by models that read them.
 
     Raises InputError if a weight is negative or not finite, or if an item is not in the catalogue.
     """
@@ -33,6 +34,7 @@ class Interactions:
     observed: np.ndarray
     n_items: int
     sequence: np.ndarray | None = None
+    words: Callable[[], list[str]] | None = None
 
     def __post_init__(self) -> None:
         wrong = np.flatnonzero(~(np.isfinite(self.weights) & (self.weights >= 0)))
@@ -50,7 +52,9 @@ class Interactions:
             )
 
     @classmethod
-    def from_table(cls, table: pa.Table, n_items: int) -> "Interactions":
+    def from_table(
+        cls, table: pa.Table, n_items: int, words: Callable[[], list[str]] | None = None
+    ) -> "Interactions":
         """From rows of `schema.FUSED`, one for each user code: 0, 1, 2 and so on, in any order."""
         table = table.sort_by("user").combine_chunks()
         items, weights = table["items"].combine_chunks(), table["weights"].combine_chunks()
@@ -67,6 +71,7 @@ class Interactions:
             observed=table["observed"].to_numpy().astype(np.int64),
             n_items=n_items,
             sequence=sequence,
+            words=words,
         )
 
     @property

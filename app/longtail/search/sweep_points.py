@@ -235,7 +235,7 @@ def training_set(fit: Fit, setting: Setting) -> Interactions:
     control = Best(fetch(fit.control)) if setting.variant == "itemcf" else None
     histories = read_histories(fit.data)
     table = fused_rows(histories, setting.variant, setting.judge.weight, fit.seed, chosen, control)
-    return Interactions.from_table(table, observed.n_items)
+    return Interactions.from_table(table, observed.n_items, observed.words)
 
 
 def aimed(fit: Fit, targets: Targets) -> np.ndarray:

@@ -3,6 +3,7 @@
 Only for Ray tasks and trials: they may hold a table of all users, the driver may not.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from longtail.arrays import lengths_of, offsets_of, places_of, rows_of
 from longtail.data import read_histories
+from longtail.data.item_words import read_item_words
 from longtail.recipe import RecommenderSection
 from longtail.recommenders.interactions import Interactions, Targets
 from longtail.schema import STRENGTHS
@@ -36,6 +38,7 @@ def read_observed(data: Place) -> Interactions:
         weights=observed_weights(histories, trained),
         observed=train_end,
         n_items=pq.read_metadata(items.path, filesystem=items.fs).num_rows,
+        words=partial(read_item_words, data),
     )
 
 

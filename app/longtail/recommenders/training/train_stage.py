@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from longtail.data.item_words import read_item_words
 from longtail.errors import InputError
 from longtail.progress import called
 from longtail.recipe import Recipe, RecommenderSection
@@ -105,7 +106,8 @@ def fit(
 
     items = data / "items.parquet"
     n_items = pq.read_metadata(items.path, filesystem=items.fs).num_rows
-    train = Interactions.from_table((fused / "interactions").read_table(), n_items)
+    words = partial(read_item_words, data)
+    train = Interactions.from_table((fused / "interactions").read_table(), n_items, words)
     preferences = fused / "preferences"
     pairs = Preferences.from_table(preferences.read_table()) if preferences.exists() else Preferences.none()
     validation = read_validation(data) if isinstance(section, TrainedSection) else None
