@@ -20,7 +20,7 @@ ROOMS = (
         "registry",
         "variants",
     ),
-    *("workspace", "recipe", "runtime", "data", "recommenders", "llm", "augment", "fusion"),
+    *("workspace", "recipe", "rounds", "runtime", "data", "recommenders", "llm", "augment", "fusion"),
     *(
         "aggregation",
         "evaluation",

@@ -28,6 +28,9 @@ ITEMS = pa.schema(
 )
 """The catalogue, sorted by `item`; row number == item code."""
 
+FINAL = "final/"
+"""The folder in a workspace with all that is made with the validation items known; see `longtail.rounds`."""
+
 NOTHING = -1
 """Stands for "no item" in an array of item codes."""
 

@@ -27,7 +27,8 @@ class Figure:
 
     variant: the name in the report; trained_on: the variant of its training set. list: the strategy whose list is
     fused in, None for the recommender alone; alpha_1, alpha_2 and utility are then None too. control: whether it is a
-    control, which is served only if the recipe names it. made_of: the fingerprint of each place that was measured.
+    control, which is served only if the recipe names it. fit: where the fitted recommender is published, relative to the
+    workspace. made_of: the fingerprint of each place that was measured.
     """
 
     recommender: str
@@ -42,16 +43,24 @@ class Figure:
     candidates: int
     users: int
     ndcg: float | None
+    fit: str
     made_of: dict[str, str]
 
     @property
-    def fit(self) -> str:
-        """Where the fitted recommender is published, relative to the workspace."""
-        return f"recommenders/{self.trained_on}/{self.recommender}-{self.seed_index}"
+    def data_place(self) -> str:
+        """The data of the round in which the recommender was fitted, relative to the workspace."""
+        return next(iter(self.made_of))
+
+    @property
+    def list_place(self) -> str | None:
+        """Where the answers with the list are published, relative to the workspace."""
+        return next(
+            (place for place in self.made_of if f"{place}/".endswith(f"augmentation/{self.list}/")), None
+        )
 
     def told(self) -> dict[str, Any]:
         """The fields that `metrics.json` has."""
-        return {name: value for name, value in asdict(self).items() if name != "made_of"}
+        return {name: value for name, value in asdict(self).items() if name not in ("made_of", "fit")}
 
 
 def write_figures(figures: list[Figure], to: Place) -> None:

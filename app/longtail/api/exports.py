@@ -19,6 +19,7 @@ from longtail.data import Prepared
 from longtail.errors import InputError
 from longtail.progress import progress, tell
 from longtail.recipe import Dataset, Recipe, Serving
+from longtail.rounds import FIRST_ROUND, Round
 from longtail.runtime.cluster import connect
 from longtail.serving.recommendation import Recommendations, to_serve
 from longtail.workspace import Workspace, read_manifest
@@ -118,12 +119,12 @@ class RankedUsers:
         return pa.table(columns, schema=RECOMMENDATIONS)
 
 
-def write_neighbours(ws: Workspace, to: Place) -> int:
+def write_neighbours(ws: Workspace, to: Place, own: Round = FIRST_ROUND) -> int:
     """Write the neighbours of each item in each fitted neighbour model, as rows of NEIGHBOURS. Returns the number of rows.
 
     Raises InputError if no neighbour model was fitted.
     """
-    fits = neighbour_fits(ws)
+    fits = neighbour_fits(ws, own)
     if not fits:
         raise InputError(
             f"{ws}: no fitted recommender keeps neighbours. Add itemcf, bm25 or swing to recommenders, and run it again."
@@ -132,7 +133,7 @@ def write_neighbours(ws: Workspace, to: Place) -> int:
     rows, began = 0, time.monotonic()
     with writing(to, NEIGHBOURS) as write:
         for done, place in enumerate(fits, start=1):
-            variant, _, name = place.removeprefix("recommenders/").partition("/")
+            variant, name = place.split("/")[-2:]
             named = partial(_neighbours, item_ids, name.rpartition("-")[0], variant)
             file = ws / place / SAVED_NEIGHBOURS
             with pq.ParquetFile(file.path, filesystem=file.fs) as saved:
@@ -144,9 +145,9 @@ def write_neighbours(ws: Workspace, to: Place) -> int:
     return rows
 
 
-def neighbour_fits(ws: Workspace) -> list[str]:
-    """The folders of the fitted neighbour models, relative to the workspace."""
-    fits = [place for place in ws.manifests() if place.startswith("recommenders/")]
+def neighbour_fits(ws: Workspace, own: Round = FIRST_ROUND) -> list[str]:
+    """The folders of a round's fitted neighbour models, relative to the workspace."""
+    fits = [place for place in ws.manifests() if place.startswith(own.at("recommenders/"))]
     return [place for place in fits if (ws / place / SAVED_NEIGHBOURS).exists()]
 
 
@@ -165,19 +166,22 @@ def _neighbours(item_ids: pa.Array, recommender: str, variant: str, batch: pa.Re
     return pa.table(columns, schema=NEIGHBOURS)
 
 
-def training_sets(ws: Workspace) -> list[str]:
-    """The names of the training sets: a variant, or `variant-recommender` if the recommender has its own judge."""
-    return [place.removeprefix("fused/") for place in ws.manifests() if place.startswith("fused/")]
+def training_sets(ws: Workspace, own: Round = FIRST_ROUND) -> list[str]:
+    """The names of a round's training sets: a variant, or `variant-recommender` if the recommender has its own judge."""
+    folder = own.at("fused/")
+    return [place.removeprefix(folder) for place in ws.manifests() if place.startswith(folder)]
 
 
-def write_training_log(ws: Workspace, dataset: Dataset, training_set: str, to: Place) -> int:
+def write_training_log(
+    ws: Workspace, dataset: Dataset, training_set: str, to: Place, own: Round = FIRST_ROUND
+) -> int:
     """Write one training set, observed and generated interactions, as rows of TRAINING_LOG. Returns the number of rows.
 
     Raises InputError if there is no such training set, or if a file of it is missing.
     """
-    if training_set not in (known := training_sets(ws)):
+    if training_set not in (known := training_sets(ws, own)):
         raise InputError(f"{ws}: no training set {training_set!r}, but {', '.join(known) or 'none'}.")
-    prepared, fused = Prepared(ws), ws / f"fused/{training_set}"
+    prepared, fused = Prepared(ws, own.data), ws / own.at(f"fused/{training_set}")
     item_ids = prepared.items["item_id"].combine_chunks()
     histories = pads.dataset((prepared.place / "histories").path, filesystem=fused.fs, format="parquet")
     files = (fused / "interactions").files(".parquet")

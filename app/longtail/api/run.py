@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from longtail.recipe import Recipe, load_recipe
+from longtail.rounds import last_round
 from longtail.runtime.ray_start import ray_ended
 from longtail.workspace import Workspace
 from longtail.workspace.lease import session
@@ -104,7 +105,7 @@ class Run:
         from longtail.api.exports import write_neighbours
         from longtail.api.table_file import new_file
 
-        return write_neighbours(self.workspace, new_file(to, overwrite))
+        return write_neighbours(self.workspace, new_file(to, overwrite), last_round(self.recipe))
 
     def training_log(self, variant: str = "observed", *, to: Name, overwrite: bool = False) -> int:
         """Write the training set of a variant, observed and generated interactions, to a .parquet or .csv file.
@@ -116,7 +117,8 @@ class Run:
         from longtail.api.exports import write_training_log
         from longtail.api.table_file import new_file
 
-        return write_training_log(self.workspace, self.recipe.dataset, variant, new_file(to, overwrite))
+        place, own = new_file(to, overwrite), last_round(self.recipe)
+        return write_training_log(self.workspace, self.recipe.dataset, variant, place, own)
 
     def __repr__(self) -> str:
         return f"<longtail run of recipe {self.recipe.name!r} in {self.workspace}>"

@@ -26,6 +26,7 @@ from longtail.llm.prompts.building import Prompts
 from longtail.llm.vllm_pool import Sampling, ask
 from longtail.recipe import Recipe, StrategySection
 from longtail.registry import strategy_spec
+from longtail.rounds import FIRST_ROUND, Round, rounds
 from longtail.runtime.cluster import connect, fetch
 from longtail.workspace import Workspace, fingerprint
 from longtail.workspace.place import Place
@@ -44,12 +45,13 @@ def augment(recipe: Recipe, ws: Workspace) -> None:
     """
     if not recipe.augmented:
         return
-    for section in recipe.augment:
-        _augment(recipe, ws, section)
+    for own in rounds(recipe):
+        for section in recipe.augment:
+            _augment(own.seeded(recipe), ws, own, section)
 
 
-def _augment(recipe: Recipe, ws: Workspace, section: StrategySection) -> None:
-    roles = {role: ws / f"llm/{role}" for role in recipe.roles}
+def _augment(recipe: Recipe, ws: Workspace, own: Round, section: StrategySection) -> None:
+    roles = {role: ws / own.llm(role) for role in recipe.roles}
     tunings = {role: getattr(recipe, role) for role in roles}
     settings = {
         "strategy": section.model_dump() | {"meaning": section.meaning},
@@ -60,17 +62,17 @@ def _augment(recipe: Recipe, ws: Workspace, section: StrategySection) -> None:
         "itemcf": recipe.itemcf.of_fit(),
         "seed": recipe.seed,
     }
-    inputs = [ws / "data", *roles.values()]
-    stage = ws.stage(f"augmentation/{section.strategy}", settings, inputs, MEANING)
+    inputs = [ws / own.data, *roles.values()]
+    stage = ws.stage(own.at(f"augmentation/{section.strategy}"), settings, inputs, MEANING)
     if stage.up_to_date:
         return
     ws.claim()
     for role in roles:
-        ws.require(f"llm/{role}")
+        ws.require(own.llm(role))
     find_ledger(recipe, ws)
-    prepared = Prepared(ws)
+    prepared = Prepared(ws, own.data)
     connect(recipe.resources)
-    asking = Asking(recipe, ws, section, prepared)
+    asking = Asking(recipe, ws, section, prepared, own)
     with stage.publishing() as draft:
         stage.counts = asking.publish(draft)
 
@@ -78,14 +80,23 @@ def _augment(recipe: Recipe, ws: Workspace, section: StrategySection) -> None:
 class Asking:
     """One strategy of a recipe with its ledger, and the pipelines that fill and read this ledger."""
 
-    def __init__(self, recipe: Recipe, ws: Workspace, section: StrategySection, prepared: Prepared) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        ws: Workspace,
+        section: StrategySection,
+        prepared: Prepared,
+        own: Round = FIRST_ROUND,
+    ) -> None:
         import ray
 
         self.recipe, self.section, self.prepared = recipe, section, prepared
+        self.users_seed = recipe.seed - own.seed_index
+        """All seeds ask about the same users."""
         spec: StrategySpec = strategy_spec(section.strategy)
         role = spec.role_of(section)
-        self.strategy: Strategy = spec.build(section, Tools.open(recipe, role, ws, prepared))
-        self.llm, self.discriminator = ws / f"llm/{role}", ws / "llm/discriminator"
+        self.llm, self.discriminator = ws / own.llm(role), ws / own.llm("discriminator")
+        self.strategy: Strategy = spec.build(section, Tools.open(recipe, role, self.llm, prepared))
         root = open_ledger(recipe, ws)
         self.salt = _salt(self.llm, self.strategy.sampling)
         self.ledger = Ledger(root / f"{section.strategy}/{self.salt}")
@@ -140,7 +151,7 @@ class Asking:
 
         histories = self.prepared.histories()
         if self.section.users:
-            drawn = _drawn(self.recipe.seed, self.prepared.n_users, self.section.users)
+            drawn = _drawn(self.users_seed, self.prepared.n_users, self.section.users)
             histories = histories.map_batches(
                 _among, batch_format="pyarrow", fn_kwargs={"users": [ray.put(drawn)]}
             )

@@ -54,16 +54,18 @@ def export(
     from longtail.api.exports import neighbour_fits, training_sets
     from longtail.api.run import open as open_run
     from longtail.api.table_file import check_free
+    from longtail.rounds import last_round
     from longtail.workspace.place import Place
 
     run, to = open_run(workspace), Place.named(folder, "--to")
-    sets = training_sets(run.workspace)
+    own = last_round(run.recipe)
+    sets = training_sets(run.workspace, own)
     logs = {name: to / f"log-{name}.{ending}" for name in sets}
     recommended, neighbours = to / f"recommendations.{ending}", to / f"neighbours.{ending}"
     for place in (recommended, neighbours, *logs.values()):
         check_free(place, overwrite)
     written = {recommended.path: run.recommend_all(k, to=recommended.uri, overwrite=overwrite)}
-    if neighbour_fits(run.workspace):
+    if neighbour_fits(run.workspace, own):
         written[neighbours.path] = run.neighbours(to=neighbours.uri, overwrite=overwrite)
     for name, place in logs.items():
         written[place.path] = run.training_log(name, to=place.uri, overwrite=overwrite)

@@ -89,15 +89,28 @@ def split(
         distinct = _distinct(histories)
         long = distinct >= 3
         train_end, valid_end = lengths - 2 * long, lengths - long
-    slices = np.full(len(lengths), REGULAR, object)
-    slices[train_end >= dataset.active_min] = ACTIVE
-    slices[train_end <= dataset.sparse_max] = SPARSE
     histories = (
         histories.append_column("train_end", pa.array(train_end, pa.int32()))
         .append_column("valid_end", pa.array(valid_end, pa.int32()))
-        .append_column("slice", pa.array(slices, pa.string()))
+        .append_column("slice", _user_slices(train_end, dataset))
     )
     return histories if strengths is None else histories.append_column(STRENGTHS, strengths)
+
+
+def with_validation_known(histories: pa.Table, dataset: Dataset) -> pa.Table:
+    """Rows of schema.HISTORIES whose validation items are training items now, the latest ones; and the slices by that."""
+    known = histories["valid_end"]
+    for name, column in (("train_end", known), ("slice", _user_slices(known.to_numpy(), dataset))):
+        histories = histories.set_column(histories.column_names.index(name), name, column)
+    return histories
+
+
+def _user_slices(train_end: np.ndarray, dataset: Dataset) -> pa.Array:
+    """The slice of every user by the number of training interactions, int [users]."""
+    slices = np.full(len(train_end), REGULAR, object)
+    slices[train_end >= dataset.active_min] = ACTIVE
+    slices[train_end <= dataset.sparse_max] = SPARSE
+    return pa.array(slices, pa.string())
 
 
 def _without_late_repeats(histories: pa.Table, dataset: Dataset, cuts: tuple[int, int] | None) -> pa.Table:

@@ -14,14 +14,27 @@ from longtail.data import catalogue as items
 from longtail.data.catalogue_ids import join
 from longtail.data.evaluable import check_evaluable
 from longtail.data.filters import Scan, encode, scan
-from longtail.data.histories import drop, flat, fold, item_counts, number, recode, split, split_counts
-from longtail.data.source import Source
+from longtail.data.histories import (
+    drop,
+    flat,
+    fold,
+    item_counts,
+    number,
+    recode,
+    split,
+    split_counts,
+    with_validation_known,
+)
+from longtail.data.prepared import Prepared
+from longtail.data.source import CATALOGUE, Source
 from longtail.data.source_kinds import open_source
 from longtail.data.timeline import clash_message, clashes
 from longtail.errors import InputError
 from longtail.recipe import Dataset, Recipe
+from longtail.rounds import last_round
 from longtail.runtime.cluster import connect
 from longtail.workspace import Workspace
+from longtail.workspace.place import Place
 
 if TYPE_CHECKING:
     from ray.data import Dataset as Rows
@@ -34,10 +47,17 @@ _CUT_BINS = 1024
 
 
 def prepare(recipe: Recipe, ws: Workspace) -> None:
-    """Publish `data/`: items.parquet, histories/ and, of the simulated store, truth/.
+    """Publish the data of each round: items.parquet, histories/ and, of the simulated store, truth/.
 
     Raises InputError for bad input, and if the filters leave nothing.
     """
+    _prepare_first(recipe, ws)
+    if last_round(recipe).final:
+        _prepare_final(recipe, ws)
+
+
+def _prepare_first(recipe: Recipe, ws: Workspace) -> None:
+    """Publish `data/`, whose training part ends before the validation items."""
     dataset = recipe.dataset
     source = open_source(recipe)
     settings = {"dataset": dataset.model_dump(mode="json"), "files": source.files}
@@ -75,10 +95,36 @@ def prepare(recipe: Recipe, ws: Workspace) -> None:
         (draft / "items.parquet").write_table(table)
         coded = _number(histories)
         coded.write_parquet((draft / "histories").path, filesystem=draft.fs)
-        if dataset.source == "simulated":
-            from longtail.data.simulation import write_truth
+        _write_truth(recipe, coded, draft)
 
-            write_truth(draft / "truth", coded, dataset.simulation, recipe.seed)
+
+def _prepare_final(recipe: Recipe, ws: Workspace) -> None:
+    """Publish `final/data/`: the same histories and catalogue, but the validation items belong to the training part."""
+    dataset, place = recipe.dataset, last_round(recipe).data
+    edges = {name: getattr(dataset, name) for name in ("tail_max", "head_share", "sparse_max", "active_min")}
+    stage = ws.stage(place, edges, [ws / "data"], MEANING)
+    if stage.up_to_date:
+        return
+    ws.claim()
+    connect(recipe.resources)
+    first = Prepared(ws)
+    histories = _map(first.histories(), with_validation_known, dataset)
+    with stage.publishing() as draft:
+        totals = _totals(histories, split_counts, first.n_items)
+        catalogue = first.items.select(CATALOGUE.names)
+        table = items.items_table(catalogue, totals["train_count"], dataset.tail_max, dataset.head_share)
+        cuts = tuple(first.counts["slices"]["edges"].get(name) for name in ("valid_from", "test_from"))
+        stage.counts = first.counts | _counts(table, totals, dataset, cuts if cuts[0] is not None else None)
+        (draft / "items.parquet").write_table(table)
+        histories.write_parquet((draft / "histories").path, filesystem=draft.fs)
+        _write_truth(recipe, histories, draft)
+
+
+def _write_truth(recipe: Recipe, histories: "Rows", draft: Place) -> None:
+    if recipe.dataset.source == "simulated":
+        from longtail.data.simulation import write_truth
+
+        write_truth(draft / "truth", histories, recipe.dataset.simulation, recipe.seed)
 
 
 def _map(rows: "Rows", function: Callable[..., pa.Table], *arguments: Any) -> "Rows":

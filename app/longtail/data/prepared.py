@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class Prepared:
     """The published data of a workspace. Raises InputError if `prepare` has not run."""
 
-    def __init__(self, ws: Workspace) -> None:
-        self.place: Place = ws.require("data")
+    def __init__(self, ws: Workspace, place: str = "data") -> None:
+        """place: where the data of a round are published (`Round.data`)."""
+        self.place: Place = ws.require(place)
         manifest = read_manifest(self.place)
         self.counts: dict[str, Any] = manifest["counts"]
         self.fingerprint: str = manifest["fingerprint"]

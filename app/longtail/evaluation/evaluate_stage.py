@@ -7,7 +7,7 @@ published after all tasks have ended. The driver holds only the sums of one run:
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,13 +17,14 @@ from longtail.aggregation.llm_lists import LLMLists
 from longtail.errors import InputError
 from longtail.evaluation.list_bias import EXPOSURE_K
 from longtail.evaluation.ranks import Protocol, Ranked, catalogue_size, check_catalogue, rank_part
-from longtail.evaluation.served_validation import GRID, Tried, try_fit, try_fused
+from longtail.evaluation.served_validation import GRID, Tried, chosen_in, try_fit, try_fused
 from longtail.evaluation.targets import Part, split_parts
 from longtail.progress import progress, tell
 from longtail.recipe import Recipe
 from longtail.recommenders.recommender import Recommender
 from longtail.recommenders.training.fits import Run, ServedRun, runs, served_runs
 from longtail.recommenders.training.reading import observed_itemcf
+from longtail.rounds import Round, first_round, rounds
 from longtail.runtime.cluster import connect, side_by_side
 from longtail.variants import CONTROLS
 from longtail.workspace import Stage, Workspace, fingerprint, read_manifest
@@ -36,37 +37,50 @@ TASKS_AT_ONCE = 64
 
 
 def evaluate(recipe: Recipe, ws: Workspace) -> None:
-    """Write `evaluation/<variant>/<recommender>-<seed>/` for every run of the recipe, and all validation figures.
+    """Write `evaluation/<variant>/<recommender>-<seed>/` of each round for every run, and all validation figures.
 
-    The ranks allow any metric up to the largest k, so a recipe that only changes smaller ks ranks nothing again. The
-    protocol is that of `longtail.evaluation.ranks`. Raises InputError if a recommender is not trained yet, or was
-    trained on a different catalogue.
+    The first round measures validation and chooses how lists are fused; the last one ranks the test with that choice. The
+    ranks allow any metric up to the largest k, so a recipe that only changes smaller ks ranks nothing again. The protocol
+    is that of `longtail.evaluation.ranks`. Raises InputError if a recommender is not trained yet, or was trained on a
+    different catalogue.
     """
-    units = [(run, _unit(recipe, ws, run)) for run in evaluated(recipe)]
-    units = [(run, unit) for run, unit in units if not unit.up_to_date]
-    if units:
-        ws.claim()
-        connect(recipe.resources)
-        shared = _Shared.of(recipe, ws, [run for run, _ in units])
-        calls = (partial(_publish, run, unit, ws, shared) for run, unit in units)
-        side_by_side(calls, recipe.resources.parallel, "evaluate", "evaluations")
+    for own in rounds(recipe):
+        units = [(run, _unit(recipe, ws, run)) for run in evaluated_in(recipe, own)]
+        units = [(run, unit) for run, unit in units if not unit.up_to_date]
+        if units:
+            ws.claim()
+            connect(recipe.resources)
+            shared = _Shared.of(recipe, ws, own, [run for run, _ in units])
+            calls = (partial(_publish, run, unit, ws, shared) for run, unit in units)
+            side_by_side(calls, recipe.resources.parallel, "evaluate", "evaluations")
     _publish_figures(recipe, ws)
 
 
+def evaluated_in(recipe: Recipe, own: Round) -> list[Run | ServedRun]:
+    """All runs of a round that are evaluated: its fits, then the same fits fused with a list as in serving."""
+    return [*runs(recipe, own), *served_runs(recipe, own)]
+
+
 def evaluated(recipe: Recipe) -> list[Run | ServedRun]:
-    """All runs that the recipe evaluates: its fits, then the same fits fused with a list as in serving."""
-    return [*runs(recipe), *served_runs(recipe)]
+    """All runs whose test items are ranked, of all seeds: first the fits, then those that are fused with a list."""
+    last = [own for own in rounds(recipe) if own.tests]
+    return [run for kind in (runs, served_runs) for own in last for run in kind(recipe, own)]
 
 
 def _unit(recipe: Recipe, ws: Workspace, run: Run | ServedRun) -> Stage:
-    return ws.stage(
-        run.evaluation, ranking_settings(recipe, run), [ws / place for place in _inputs(run)], MEANING
-    )
+    chosen = [_first(run)] if run.round.final else []
+    inputs = [ws / place for place in (*_inputs(run), *chosen)]
+    return ws.stage(run.evaluation, ranking_settings(recipe, run), inputs, MEANING)
 
 
 def _inputs(run: Run | ServedRun) -> list[str]:
-    listed = [f"augmentation/{run.strategy}"] if isinstance(run, ServedRun) else []
-    return ["data", run.place, *listed]
+    listed = [run.round.at(f"augmentation/{run.strategy}")] if isinstance(run, ServedRun) else []
+    return [run.round.data, run.place, *listed]
+
+
+def _first(run: Run | ServedRun) -> str:
+    """The evaluation of the same run in the round that chooses."""
+    return replace(run, round=first_round(run.round)).evaluation
 
 
 def _publish_figures(recipe: Recipe, ws: Workspace) -> None:
@@ -89,13 +103,14 @@ def _figure(ws: Workspace, run: Run | ServedRun) -> Figure:
         recommender=run.recommender,
         variant=run.variant,
         trained_on=run.fit.variant if served else run.variant,
-        seed_index=run.fit.seed_index if served else run.seed_index,
+        seed_index=run.seed_index,
         control=run.variant in CONTROLS,
         list=run.strategy if served else None,
         **{name: chosen.get(name) for name in ("alpha_1", "alpha_2", "utility")},
         candidates=max(settings.get("candidates", 0), settings["depth"]),
         **counts["validation"],
-        made_of=dict(zip(_inputs(run), manifest["inputs"], strict=True)),
+        fit=run.place,
+        made_of=dict(zip(_inputs(run), manifest["inputs"], strict=False)),
     )
 
 
@@ -103,11 +118,7 @@ def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
     """The settings of one evaluation that its manifest records."""
     protocol = _protocol(recipe)
     sampled = {"negatives": protocol.negatives, "seed": protocol.seed} if protocol.negatives else None
-    settings = {
-        "depth": protocol.depth,
-        "sampled": sampled,
-        "after_validation": protocol.after_validation,
-    }
+    settings = {"depth": protocol.depth, "sampled": sampled, "tests": run.round.tests}
     if isinstance(run, ServedRun):
         settings |= {
             "list": recipe.itemcf.of_fit() if run.stand_in == "best" else run.stand_in or run.strategy,
@@ -119,12 +130,7 @@ def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
 
 def _protocol(recipe: Recipe) -> Protocol:
     asked = recipe.evaluation
-    return Protocol(
-        max(EXPOSURE_K, *asked.ks),
-        negatives=asked.sampled_negatives,
-        seed=recipe.seed,
-        after_validation=asked.after_validation,
-    )
+    return Protocol(max(EXPOSURE_K, *asked.ks), negatives=asked.sampled_negatives, seed=recipe.seed)
 
 
 @dataclass(frozen=True)
@@ -139,8 +145,8 @@ class _Shared:
     candidates: int
 
     @classmethod
-    def of(cls, recipe: Recipe, ws: Workspace, due: list[Run | ServedRun]) -> "_Shared":
-        data, protocol = ws / "data", _protocol(recipe)
+    def of(cls, recipe: Recipe, ws: Workspace, own: Round, due: list[Run | ServedRun]) -> "_Shared":
+        data, protocol = ws / own.data, _protocol(recipe)
         served = [run for run in due if isinstance(run, ServedRun)]
         read, n_users = _task(_read_lists), read_manifest(data)["counts"]["users"]
         strategies = {run.strategy for run in served}
@@ -149,14 +155,17 @@ class _Shared:
             n_items=catalogue_size(data),
             parts=split_parts(data),
             protocol=protocol,
-            lists={name: read(ws / f"augmentation/{name}/rankings", n_users) for name in strategies},
+            lists={name: read(ws / own.at(f"augmentation/{name}/rankings"), n_users) for name in strategies},
             itemcf=_task(observed_itemcf)(data, recipe.itemcf) if control else None,
             candidates=max(recipe.serving.candidates, protocol.depth),
         )
 
 
 def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) -> None:
-    """Rank one run in tasks and publish it. How a list is fused is chosen on validation, before the test is ranked."""
+    """Measure one run in tasks and publish it: on validation, where the fusion is chosen, and then on the test.
+
+    Each round does what is its part; a final one takes the choice and the figures from the first one.
+    """
     recommender = ws / run.place
     with unit.publishing() as draft:
         model = _task(_load)(recommender, shared.n_items)
@@ -165,14 +174,19 @@ def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) 
             control = {"best": shared.itemcf, "own": model, None: None}[run.stand_in]
             fused = (model, shared.lists[run.strategy], control, shared.candidates)
             attempt = partial(_task(_try_fused), *fused)
-        tried = sum(_over_parts(attempt, shared.parts, recommender, unit.name), Tried.none())
-        choice = tried.best() if isinstance(run, ServedRun) else None
-        if choice:
-            rank = partial(_task(_rank_fused), *fused, choice)
-        rank = partial(rank, to=draft, protocol=shared.protocol)
-        total = sum(_over_parts(rank, shared.parts, recommender, unit.name), Ranked.none(shared.n_items))
-        total.write_exposure(draft)
-        unit.counts = total.counts | tried.counts(choice)
+        if run.round.final:
+            counts = read_manifest(ws / _first(run))["counts"]
+        else:
+            tried = sum(_over_parts(attempt, shared.parts, recommender, unit.name), Tried.none())
+            counts = tried.counts(tried.best() if isinstance(run, ServedRun) else None)
+        if run.round.tests:
+            if isinstance(run, ServedRun):
+                rank = partial(_task(_rank_fused), *fused, chosen_in(counts))
+            rank = partial(rank, to=draft, protocol=shared.protocol)
+            total = sum(_over_parts(rank, shared.parts, recommender, unit.name), Ranked.none(shared.n_items))
+            total.write_exposure(draft)
+            counts |= total.counts
+        unit.counts = counts
 
 
 def _task(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,12 +1,8 @@
 """Full ranking: the place of a user's held-out items among all items of the catalogue.
 
-The protocol is that of Llama4Rec (arXiv 2401.13870), whose details are in the code of its authors' RecRanker
-(sichunluo/RecRanker): every item is a candidate, the user's observed training items are masked, the validation item is
-not masked. One difference: a target without a training interaction also counts. It is a miss unless the model ranks it.
-
-With `Protocol.after_validation` the validation item is the latest item of the history for the test, as in the code of
-SASRec's authors (arXiv 1808.09781). It is then masked. A recipe may ask for this only if all of its recommenders rank
-from the history that they are given, and if no LLM list is fused: other lists would not use that item.
+Every item is a candidate, and the user's observed training items are masked. At the test these include the validation items
+(`longtail.rounds`), unless the recipe's protocol is `train-only`, that of Llama4Rec (arXiv 2401.13870; code of its authors:
+sichunluo/RecRanker). A target without a training interaction also counts. It is a miss unless the model ranks it.
 """
 
 from dataclasses import dataclass
@@ -33,14 +29,13 @@ class Protocol:
     """How targets are ranked.
 
     depth: the length of the lists. negatives: if above 0, targets are also ranked among this number of items, drawn by
-    `seed`. after_validation: whether the validation item belongs to the history for the test.
+    `seed`.
     """
 
     depth: int
     held_out: HeldOut = "test"
     negatives: int = 0
     seed: int = 0
-    after_validation: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,14 +97,11 @@ def rank_part(model: Recommender | Fused, part: Part, to: Place, protocol: Proto
     total, file = Ranked.none(model.n_items), to / "ranks" / part.name
     (to / "ranks").make_folder()
     with pq.ParquetWriter(file.path, RANKS, filesystem=file.fs, compression="zstd") as writer:
-        for users, rows, targets, since in read_targets(part, protocol.held_out):
-            since = since if protocol.after_validation else since.emptied()
-            lists, _ = model.recommend(users, min(protocol.depth, model.n_items), since=since)
+        for users, rows, targets in read_targets(part, protocol.held_out):
+            lists, _ = model.recommend(users, min(protocol.depth, model.n_items))
             sampled = None
             if protocol.negatives:
-                sampled = sampled_ranks(
-                    model, users[rows], targets, since.take(rows), protocol.negatives, protocol.seed
-                )
+                sampled = sampled_ranks(model, users[rows], targets, protocol.negatives, protocol.seed)
             writer.write_table(
                 _ranks_table(users[rows], targets, rank_targets(lists, rows, targets), sampled)
             )

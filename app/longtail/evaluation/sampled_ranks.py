@@ -15,20 +15,18 @@ TARGETS_AT_ONCE = 2048
 
 
 def sampled_ranks(
-    model: Recommender, users: np.ndarray, targets: np.ndarray, since: Histories, negatives: int, seed: int
+    model: Recommender, users: np.ndarray, targets: np.ndarray, negatives: int, seed: int
 ) -> np.ndarray:
     """The 1-based place of each target among `negatives` items drawn for it: int32 [n].
 
-    users and targets int [n]; since [n]: items that follow a user's training items in the history. An item with the
-    same score as the target stands before it, so a model that gives every item one score has no hit. (In the SASRec
-    authors' code, kang205/SASRec, the sort decides between equal scores.)
+    users and targets int [n]. An item with the same score as the target stands before it, so a model that gives every
+    item one score has no hit. (In the SASRec authors' code, kang205/SASRec, the sort decides between equal scores.)
     """
     ranks = np.empty(len(users), np.int32)
     for start in range(0, len(users), TARGETS_AT_ONCE):
         block = slice(start, start + TARGETS_AT_ONCE)
         asked = model.seen.take(users[block])
         drawn = draw_negatives(asked, users[block], targets[block], model.n_items, negatives, seed)
-        asked = asked.followed_by(since.take(np.arange(len(users))[block]))
         scores = model.score_pairs(asked, users[block], np.column_stack([targets[block], drawn]))
         ranks[block] = 1 + (~(scores[:, 1:] < scores[:, :1])).sum(axis=1)
     return ranks

@@ -72,10 +72,15 @@ class Tried:
         return found
 
 
+def chosen_in(counts: dict[str, Any]) -> Choice:
+    """The choice that `Tried.counts` wrote to a manifest."""
+    return Choice(**{name: counts["serving"][name] for name in asdict(UNTRIED)})
+
+
 def try_fit(model: Recommender, part: Part) -> Tried:
     """The sums of the recommender alone, for the users of `part`. Their training items are masked."""
     total = Tried.none()
-    for users, rows, targets, _ in read_targets(part, "valid"):
+    for users, rows, targets in read_targets(part, "valid"):
         lists, _ = model.recommend(users, min(K, model.n_items))
         alone = _ndcg(rows, rank_targets(lists, rows, targets))
         total += Tried(len(users), np.zeros(len(GRID)), alone)
@@ -85,7 +90,7 @@ def try_fit(model: Recommender, part: Part) -> Tried:
 def try_fused(fused: Fused, part: Part) -> Tried:
     """The sums of every choice of GRID and of the recommender alone, for the users of `part`; see `try_fit`."""
     total = Tried.none()
-    for users, rows, targets, _ in read_targets(part, "valid"):
+    for users, rows, targets in read_targets(part, "valid"):
         union, asked, ndcg = fused.union(users, None), fused.interactions(users, None), np.zeros(len(GRID))
         for number, choice in enumerate(GRID):
             utility = union.utility(fused.trust(choice).alpha(asked), choice.utility)

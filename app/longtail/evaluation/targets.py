@@ -7,8 +7,7 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet as pq
 
-from longtail.arrays import entries_between, offsets_of
-from longtail.recommenders.interactions import Histories
+from longtail.arrays import entries_between
 from longtail.workspace.place import Place
 
 HeldOut = Literal["valid", "test"]
@@ -44,14 +43,11 @@ def split_parts(data: Place) -> list[Part]:
     return [Part(f"part-{number:05}.parquet", tuple(groups)) for number, groups in enumerate(parts)]
 
 
-def read_targets(
-    part: Part, held_out: HeldOut
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Histories]]:
-    """The held-out items of all users who have one, in blocks of (users, rows, targets, since).
+def read_targets(part: Part, held_out: HeldOut) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The held-out items of all users who have one, in blocks of (users, rows, targets).
 
     users int [n]: the users of the block. targets int [targets]: their held-out items. rows int [targets]: target t
-    belongs to users[rows[t]]. since [n]: each user's items between the training items and the targets, which are the
-    validation items for the test and none for validation.
+    belongs to users[rows[t]].
     """
     for file, group in part.groups:
         with file.fs.open_input_file(file.path) as source:
@@ -60,14 +56,8 @@ def read_targets(
                 USERS_AT_ONCE, row_groups=[group], columns=["user", "items", "train_end", "valid_end"]
             ):
                 train_end, valid_end = (batch[name].to_numpy() for name in ("train_end", "valid_end"))
-                valid = entries_between(batch["items"], train_end, valid_end)
-                rows, targets = valid if held_out == "valid" else entries_between(batch["items"], valid_end)
+                between = (train_end, valid_end) if held_out == "valid" else (valid_end,)
+                rows, targets = entries_between(batch["items"], *between)
                 if len(rows):
                     with_target, rows = np.unique(rows, return_inverse=True)
-                    since = _histories(*valid, len(batch)).take(with_target)
-                    since = since.emptied() if held_out == "valid" else since
-                    yield batch["user"].to_numpy()[with_target], rows, targets, since
-
-
-def _histories(rows: np.ndarray, items: np.ndarray, n_rows: int) -> Histories:
-    return Histories(offsets_of(np.bincount(rows, minlength=n_rows)), items)
+                    yield batch["user"].to_numpy()[with_target], rows, targets

@@ -19,6 +19,7 @@ from longtail.fusion.controls import Best, Control, Drawn, Picked, Sampled
 from longtail.recipe import Judge, Recipe
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.training.reading import observed_itemcf, observed_weights
+from longtail.rounds import Round, rounds
 from longtail.runtime.cluster import added_up, connect, fetch
 from longtail.schema import FUSED, STRENGTHS
 from longtail.variants import VARIANTS, StandIn, TrainedVariant
@@ -31,40 +32,48 @@ MEANING = 1
 
 def fuse(recipe: Recipe, ws: Workspace) -> None:
     """Write every training set of the recipe that is not up to date."""
-    due = {name: stage for name, stage in _stages(recipe, ws).items() if not stage.up_to_date}
+    for own in rounds(recipe):
+        _fuse(own.seeded(recipe), ws, own)
+
+
+def _fuse(recipe: Recipe, ws: Workspace, own: Round) -> None:
+    due = {name: stage for name, stage in _stages(recipe, ws, own).items() if not stage.up_to_date}
     if not due:
         return
     ws.claim()
     connect(recipe.resources)
-    prepared = Prepared(ws)
-    fusing = Fusing(recipe, ws, prepared)
+    prepared = Prepared(ws, own.data)
+    fusing = Fusing(recipe, ws, own, prepared)
     for name, stage in due.items():
         with stage.publishing() as draft:
             stage.counts = fusing.write(*recipe.training_sets[name], draft)
 
 
-def _stages(recipe: Recipe, ws: Workspace) -> dict[str, Stage]:
+def _stages(recipe: Recipe, ws: Workspace, own: Round) -> dict[str, Stage]:
     """The stage of each training set, by name. Its inputs: the variant's strategies, the judge and the control."""
     stages = {}
     for name, (variant, judge) in recipe.training_sets.items():
         made = VARIANTS[variant]
+        if own.seed_index and not made.sources:
+            continue  # the observed log is the same for all seeds
         settings: dict[str, Any] = {"variant": variant}
         if made.sources:
             settings |= {"judge": judge.model_dump(), "seed": recipe.seed}
         if made.by_itemcf:
             settings["itemcf"] = recipe.itemcf.of_fit()
-        inputs = [ws / "data", *(ws / f"augmentation/{strategy}" for strategy in made.sources)]
-        stages[name] = ws.stage(f"fused/{name}", settings, inputs, MEANING)
+        inputs = [ws / own.data, *(ws / own.at(f"augmentation/{strategy}") for strategy in made.sources)]
+        stages[name] = ws.stage(own.at(f"fused/{name}"), settings, inputs, MEANING)
     return stages
 
 
 class Fusing:
     """What all training sets of a recipe share: the prepared data, and references to what every task reads."""
 
-    def __init__(self, recipe: Recipe, ws: Workspace, prepared: Prepared) -> None:
+    def __init__(self, recipe: Recipe, ws: Workspace, own: Round, prepared: Prepared) -> None:
         import ray
 
-        self.recipe, self.ws, self.prepared = recipe, ws, prepared
+        self.recipe, self.prepared = recipe, prepared
+        self.augmentation = ws / own.at("augmentation")
         self.rare = rare_items(prepared.items)
         self.items = ray.put(prepared.items.select(["train_count", "slice"]))
 
@@ -99,7 +108,7 @@ class Fusing:
         strategies = VARIANTS[variant].sources
         if not strategies:
             return None
-        places = {strategy: self.ws / f"augmentation/{strategy}/answers" for strategy in strategies}
+        places = {strategy: self.augmentation / f"{strategy}/answers" for strategy in strategies}
         task = ray.remote(num_cpus=0)(choose)
         return task.remote(places, variant, judge, self.rare, self.prepared.n_users)
 
@@ -117,7 +126,7 @@ class Fusing:
         import ray
 
         task = ray.remote(num_cpus=1)(preferences)
-        answers = self.ws / f"augmentation/{strategy}/answers"
+        answers = self.augmentation / f"{strategy}/answers"
         return ray.get(task.remote(answers, strategy, seed, draft / "preferences"))
 
 

@@ -17,17 +17,20 @@ from longtail.variants import VARIANTS, TrainedVariant
 
 
 class Evaluation(Section):
+    protocol: Literal["standard", "train-only"] = "standard"
+    """`standard`: everything is chosen on the validation items. After that the LLMs are asked again and the recommenders are
+    fitted again, with the validation items as part of the history; so all that a user took is known and masked at the test.
+    `train-only`: at the test the validation items are neither known nor masked, as with Llama4Rec (arXiv 2401.13870)."""
+    retune: bool = False
+    """Protocol `standard`: also tune the LLMs again, from the start, with the validation items as part of the history."""
     seeds: Positive = 1
-    """How many times a trained recommender is fitted, each time with another seed. Intervals are of the mean over seeds."""
+    """How many times everything random is repeated, each time with the next seed: an LLM is tuned and asked, and each
+    recommender is fitted on its answers. Intervals then carry the variance of the LLM too, from 3 on with some precision."""
     ks: list[Positive] = [3, 5, 10, 20, 50]
     bootstrap: Positive = 1000
     sampled_negatives: Count = 0
     """Besides the full ranking, also rank each held-out item among this many random items. Use it only to compare with
     published tables that were made in this way."""
-    after_validation: bool = False
-    """At the test, add the validation item as the latest of the history, as the authors of SASRec (arXiv 1808.09781) do.
-    Possible only for recommenders that rank from the history in the request, and without `served`, because the LLM was asked
-    without that item."""
     served: bool = True
     """If a strategy gives each user a list of the LLM, evaluate also every recommender fused with this list, and fused with
     ItemCF's list as a control. The weight of the list is chosen on validation. The list of `ranking` is fused only with
@@ -233,7 +236,11 @@ class Recipe(Section):
             if section.variants is not None and "observed" not in section.variants:
                 raise ValueError(f"recommenders.{name}.variants must contain 'observed'")
         self._check_serving()
-        self._check_after_validation()
+        if self.evaluation.retune and self.evaluation.protocol == "train-only":
+            raise ValueError(
+                "evaluation.retune: protocol train-only has no second round. Set evaluation.protocol to standard, or leave"
+                " retune out"
+            )
         return self
 
     def _check_serving(self) -> None:
@@ -268,20 +275,4 @@ class Recipe(Section):
             raise ValueError(
                 f"serving.{named[0]}: no list is fused here. That needs evaluation.served, a strategy that ranks for"
                 f" users, and a variant that is not 'observed'. Add these, or leave serving.{named[0]} out"
-            )
-
-    def _check_after_validation(self) -> None:
-        """Raise ValueError if `after_validation` is set and something could not use the validation item at the test."""
-        if not self.evaluation.after_validation:
-            return
-        kept = [name for name in self.recommenders if recommender_spec(name).keeps_users]
-        if kept:
-            raise ValueError(
-                f"evaluation.after_validation: {', '.join(kept)} rank by the user vectors of their fit, which were"
-                " made without the validation item. Leave out these recommenders, or after_validation"
-            )
-        if self.served:
-            raise ValueError(
-                "evaluation.after_validation: the LLM was asked without the validation item, so its lists cannot follow"
-                " it. Set evaluation.served to false, or leave after_validation out"
             )

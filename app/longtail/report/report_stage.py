@@ -22,9 +22,10 @@ from longtail.recipe import Recipe
 from longtail.recommenders.training.fits import Run, ServedRun, served_runs
 from longtail.report.llm_words import read_llm, tuned
 from longtail.report.summary import nearest_ten
+from longtail.rounds import last_round, rounds
 from longtail.runtime.cluster import connect
 from longtail.variants import VARIANTS
-from longtail.workspace import STAGES, Workspace, read_manifest
+from longtail.workspace import STAGES, Workspace, read_manifest, stage_of
 from longtail.workspace.place import Place
 
 MEANING = 2
@@ -37,10 +38,12 @@ def report(recipe: Recipe, ws: Workspace) -> None:
     Everything that grows with the users is computed in Ray tasks, which return only figures. Raises InputError if a
     stage whose output the report needs has not run.
     """
-    fused = [ws / f"fused/{name}" for name in recipe.training_sets]
+    own = last_round(recipe)
+    fused = [ws / own.at(f"fused/{name}") for name in recipe.training_sets]
     evaluations = [ws / run.evaluation for run in evaluated(recipe)]
     llms = tuned(recipe, ws).values()
-    inputs = [ws / "data", *llms, *_augmentations(recipe, ws), *fused, *evaluations, ws / FIGURES]
+    asked = [place for some in _augmentations(recipe, ws).values() for place in some]
+    inputs = [ws / own.data, *llms, *asked, *fused, *evaluations, ws / FIGURES]
     unit = ws.stage("report", recipe.model_dump(mode="json"), inputs, MEANING)
     if unit.up_to_date:
         return
@@ -61,21 +64,29 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     import ray
 
     rows = [task for name in recipe.recommenders for task in _measure(name, recipe, ws)]
-    data, augmentations = ws / "data", _augmentations(recipe, ws)
-    tallies = {place.name: _over_files(tally, place / "answers") for place in augmentations}
-    labels, training_sets = _labels(recipe, augmentations, data), _training_sets(recipe, ws)
+    own, augmentations = last_round(recipe), _augmentations(recipe, ws)
+    data = ws / own.data
+    tallies = {
+        name: [task for place in places for task in _over_files(tally, place / "answers")]
+        for name, places in augmentations.items()
+    }
+    labels, training_sets = _labels(recipe, ws, data), _training_sets(recipe, ws)
     categories = ray.remote(num_cpus=1)(_attribute).remote(data)
     llms = {role: ray.remote(num_cpus=1)(read_llm).remote(place) for role, place in tuned(recipe, ws).items()}
     simulated = (data / "truth").exists()
     precisions = {
         variant: ray.remote(num_cpus=1)(precision).remote(
-            ws.require(f"fused/{variant}"), data, recipe.evaluation.bootstrap, recipe.seed
+            ws.require(own.at(f"fused/{variant}")), data, recipe.evaluation.bootstrap, recipe.seed
         )
         for variant in recipe.variants
         if simulated and variant != "observed" and variant in recipe.training_sets
     }
     totals = {name: reduce(add, ray.get(tasks), Tally()) for name, tasks in tallies.items()}
-    spent = costs(recipe, totals, {place.name: read_manifest(place)["seconds"] for place in augmentations})
+    seconds = {
+        name: sum(read_manifest(place)["seconds"] for place in places)
+        for name, places in augmentations.items()
+    }
+    spent = costs(recipe, totals, seconds)
     k = nearest_ten(recipe.evaluation.ks)
     measured = [asdict(row) for some in ray.get(rows) for row in some]
     metrics = {
@@ -121,7 +132,8 @@ def costs(recipe: Recipe, totals: dict[str, Tally], seconds: dict[str, float]) -
 
 def asked_for(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     """The strategies of each LLM variant of the recipe."""
-    served = {run.variant: (run.strategy,) for run in served_runs(recipe) if not run.stand_in}
+    found = served_runs(recipe, last_round(recipe))
+    served = {run.variant: (run.strategy,) for run in found if not run.stand_in}
     trained = {one.name: one.sources for one in VARIANTS.values() if one.kind == "llm"}
     return {name: sources for name, sources in trained.items() if name in recipe.variants} | served
 
@@ -132,15 +144,15 @@ def _over_files(task: Any, folder: Place) -> list[Any]:
     return [ray.remote(num_cpus=1)(task).remote(file) for file in folder.files(".parquet")]
 
 
-def _labels(recipe: Recipe, augmentations: list[Place], data: Place) -> dict[str, Any]:
-    """For each strategy, a task that compares its answers with the held-out items."""
+def _labels(recipe: Recipe, ws: Workspace, data: Place) -> dict[str, Any]:
+    """For each strategy, a task that compares its answers in the last round of the first seed with the held-out items."""
     import ray
 
-    resamples, seed = recipe.evaluation.bootstrap, recipe.seed
+    resamples, seed, own = recipe.evaluation.bootstrap, recipe.seed, last_round(recipe)
     task = ray.remote(num_cpus=1)(agreement)
     return {
-        place.name: task.remote(place.name, place / "answers", data, resamples, seed)
-        for place in augmentations
+        name: task.remote(name, ws / own.at(f"augmentation/{name}/answers"), data, resamples, seed)
+        for name in _augmentations(recipe, ws)
     }
 
 
@@ -150,8 +162,10 @@ def _training_sets(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
 
     if not recipe.augmented:
         return {}
-    task = ray.remote(num_cpus=1)(measure_training_set)
-    return {name: task.remote(ws.require(f"fused/{name}"), ws / "data") for name in recipe.training_sets}
+    task, own = ray.remote(num_cpus=1)(measure_training_set), last_round(recipe)
+    return {
+        name: task.remote(ws.require(own.at(f"fused/{name}")), ws / own.data) for name in recipe.training_sets
+    }
 
 
 def _attribute(data: Place) -> str | None:
@@ -172,9 +186,10 @@ def _check_ranking(recipe: Recipe, place: Place, run: Run | ServedRun) -> None:
 def choices(recipe: Recipe, ws: Workspace) -> list[dict[str, Any]]:
     """The fusion of each served run, as its evaluation chose it on validation."""
     return [
-        {"recommender": run.recommender, "variant": run.variant, "seed_index": run.fit.seed_index}
+        {"recommender": run.recommender, "variant": run.variant, "seed_index": run.seed_index}
         | read_manifest(ws / run.evaluation)["counts"]["serving"]
-        for run in served_runs(recipe)
+        for run in evaluated(recipe)
+        if isinstance(run, ServedRun)
     ]
 
 
@@ -202,7 +217,7 @@ def stage_seconds(manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, f
     """
     seconds, units = Counter(), Counter()
     for place, manifest in manifests.items():
-        stage = STAGES.get(place.split("/")[0])
+        stage = stage_of(place)
         seconds[stage] += manifest["seconds"]
         units[stage] += 1
     ran = [stage for stage in STAGES.values() if units[stage] and stage != "report"]
@@ -219,12 +234,14 @@ def code_commit() -> str | None:
     return found.stdout.strip()
 
 
-def _augmentations(recipe: Recipe, ws: Workspace) -> list[Place]:
+def _augmentations(recipe: Recipe, ws: Workspace) -> dict[str, list[Place]]:
+    """The published answers of each strategy, of all rounds and seeds."""
     if not recipe.augmented:
-        return []
-    return [
-        ws / f"augmentation/{name}" for name in dict.fromkeys(section.strategy for section in recipe.augment)
-    ]
+        return {}
+    return {
+        section.strategy: [ws / own.at(f"augmentation/{section.strategy}") for own in rounds(recipe)]
+        for section in recipe.augment
+    }
 
 
 def _measure(recommender: str, recipe: Recipe, ws: Workspace) -> list[Any]:
@@ -235,7 +252,7 @@ def _measure(recommender: str, recipe: Recipe, ws: Workspace) -> list[Any]:
     for run in evaluated(recipe):
         if run.recommender == recommender:
             places.setdefault(run.variant, []).append(ws / run.evaluation)
-    data, settings = ws / "data", recipe.evaluation
+    data, settings = ws / last_round(recipe).data, recipe.evaluation
     of_slice = ray.remote(num_cpus=1)(measure_slice)
     return [
         *(of_slice.remote(recommender, name, places, data, settings, recipe.seed) for name in SLICE_NAMES),

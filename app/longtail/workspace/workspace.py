@@ -249,6 +249,10 @@ STAGES = {
 """The folders of a workspace in the order of a run, and the stage that makes each."""
 
 
+def stage_of(place: str) -> str | None:
+    """The stage that makes a place of a workspace. Folders of rounds and seeds may come before its own."""
+    return next((STAGES[part] for part in reversed(place.split("/")) if part in STAGES), None)
+
+
 def _maker(place: Place) -> str:
-    stage = next((STAGES[part] for part in reversed(place.path.split("/")) if part in STAGES), "run")
-    return f"longtail {stage}"
+    return f"longtail {stage_of(place.path) or 'run'}"

@@ -13,7 +13,7 @@ from longtail.recipe import Judge, Recipe, Role, StrategySection, Task
 if TYPE_CHECKING:
     from longtail.data import Prepared
     from longtail.llm.prompts.hints import Hints
-    from longtail.workspace import Workspace
+    from longtail.workspace.place import Place
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class Tools:
     hints: Callable[[str], Callable[[], "Hints"]]
 
     @classmethod
-    def open(cls, recipe: Recipe, role: Role, ws: "Workspace", prepared: "Prepared") -> "Tools":
-        """For the tuned LLM in the workspace."""
+    def open(cls, recipe: Recipe, role: Role, llm: "Place", prepared: "Prepared") -> "Tools":
+        """For the tuned LLM in the folder `llm`."""
         tuning, items = getattr(recipe, role), prepared.items
-        prompts = Prompts.open(ws / f"llm/{role}", items, recipe.llm.items, tuning.history, tuning.context)
+        prompts = Prompts.open(llm, items, recipe.llm.items, tuning.history, tuning.context)
         catalogue = Catalogue(items, recipe.llm.items, prompts.tokenizer)
         return cls(prompts, catalogue, partial(_hints, recipe, prepared))
 

@@ -9,8 +9,9 @@ from longtail.llm.base_model import check_base, write_base
 from longtail.llm.examples.writing import write_examples
 from longtail.llm.model_card import write_card
 from longtail.recipe import Recipe, Role, Tuning
+from longtail.rounds import FIRST_ROUND, Round, first_round, rounds
 from longtail.runtime.cluster import connect
-from longtail.workspace import Stage, Workspace
+from longtail.workspace import Stage, Workspace, read_manifest
 from longtail.workspace.place import Place
 
 MEANING = 1
@@ -33,27 +34,42 @@ def finetune(recipe: Recipe, ws: Workspace) -> None:
     """
     if not recipe.augmented:
         return
-    for role in recipe.roles:
-        finetune_role(recipe, ws, role)
+    for own in rounds(recipe):
+        if own.retuned or not own.final:
+            for role in recipe.roles:
+                finetune_role(own.seeded(recipe), ws, role, own)
 
 
-def finetune_role(recipe: Recipe, ws: Workspace, role: Role) -> None:
-    """Publish `examples/<role>` and `llm/<role>`, if they are not up to date."""
+def finetune_role(recipe: Recipe, ws: Workspace, role: Role, own: Round = FIRST_ROUND) -> None:
+    """Publish `examples/<role>` and `llm/<role>` of a round, if they are not up to date.
+
+    A `retuned` LLM has no validation items; it is tuned for as many epochs as the LLM of the first round.
+    """
     section: Tuning = getattr(recipe, role)
-    started_from = [] if role == "generator" else [ws / "llm/generator"]
+    if own.retuned:
+        section = section.model_copy(update={"epochs": _best_epochs(ws, first_round(own), role, section)})
+        recipe = recipe.model_copy(update={role: section})
+    started_from = [] if role == "generator" else [ws / own.llm("generator")]
     settings = {"llm": recipe.llm.model_dump(), "tuning": section.model_dump(), "seed": recipe.seed}
-    stage = ws.stage(f"llm/{role}", settings, [ws / "data", *started_from], MEANING)
+    stage = ws.stage(own.llm(role), settings, [ws / own.data, *started_from], MEANING)
     if stage.up_to_date:
         return
     ws.claim()
-    prepared = Prepared(ws)
+    prepared = Prepared(ws, own.data)
     check_base(recipe, role, prepared.n_items, recipe.resources.llm_workers)
     connect(recipe.resources)
-    _tune(recipe, ws, role, stage, prepared, _examples(recipe, ws, role, prepared, started_from))
+    _tune(recipe, ws, role, own, stage, prepared, _examples(recipe, ws, role, own, prepared, started_from))
+
+
+def _best_epochs(ws: Workspace, first: Round, role: Role, section: Tuning) -> int:
+    """The number of epochs after which the LLM of the first round was best on validation."""
+    counts = read_manifest(ws.require(first.llm(role)))["counts"]
+    steps = -(-counts["examples"] // section.batch)
+    return max(1, round((counts["best_step"] or counts["steps"]) / steps))
 
 
 def _examples(
-    recipe: Recipe, ws: Workspace, role: Role, prepared: Prepared, started_from: list[Place]
+    recipe: Recipe, ws: Workspace, role: Role, own: Round, prepared: Prepared, started_from: list[Place]
 ) -> Stage:
     """Publish `examples/<role>`, if it is not up to date: `train/`, `validation/` and, for the generator, `base/`."""
     section: Tuning = getattr(recipe, role)
@@ -62,7 +78,7 @@ def _examples(
         "tuning": section.model_dump(include=SHAPING),
         "seed": recipe.seed,
     }
-    stage = ws.stage(f"examples/{role}", settings, [ws / "data", *started_from], EXAMPLES_MEANING)
+    stage = ws.stage(own.at(f"examples/{role}"), settings, [prepared.place, *started_from], EXAMPLES_MEANING)
     if not stage.up_to_date:
         with stage.publishing() as draft:
             if role == "generator":
@@ -80,7 +96,13 @@ def _examples(
 
 
 def _tune(
-    recipe: Recipe, ws: Workspace, role: Role, stage: Stage, prepared: Prepared, examples: Stage
+    recipe: Recipe,
+    ws: Workspace,
+    role: Role,
+    own: Round,
+    stage: Stage,
+    prepared: Prepared,
+    examples: Stage,
 ) -> None:
     """Publish `llm/<role>`. Checkpoints are kept outside the published folder, so that they survive an interrupted run."""
     from longtail.llm.finetune.launch import Order, launch
@@ -94,16 +116,17 @@ def _tune(
             Order(
                 recipe=recipe,
                 role=role,
-                base=examples.place / "base" if role == "generator" else ws / "llm/generator",
+                base=examples.place / "base" if role == "generator" else ws / own.llm("generator"),
                 items=prepared.items,
                 examples=examples.place,
                 target=draft,
                 checkpoints=checkpoints,
-                events=ws / f"tensorboard/{role}",
+                events=ws / own.at(f"tensorboard/{role}"),
             )
         )
-        worth = measure_worth(role, draft, prepared, section, recipe.llm.items, recipe.seed)
-        (draft / "worth.json").write_json(worth)
+        if not own.retuned:  # a retuned LLM has learned from the validation items
+            worth = measure_worth(role, draft, prepared, section, recipe.llm.items, recipe.seed)
+            (draft / "worth.json").write_json(worth)
         workers, counted = recipe.resources.llm_workers, examples.counts or _counts(examples)
         write_card(draft, recipe, role, prepared, counted, workers)
         stage.counts |= {"examples": counted["examples"], "workers": workers}
@@ -111,6 +134,4 @@ def _tune(
 
 
 def _counts(stage: Stage) -> dict[str, int]:
-    from longtail.workspace import read_manifest
-
     return read_manifest(stage.place)["counts"]

@@ -1,20 +1,25 @@
 """The fits of a recipe, what is evaluated with each, and the places where the results are published."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from longtail.recipe import Recipe
 from longtail.recommenders.trained_section import TrainedSection
+from longtail.rounds import Round
 from longtail.variants import VARIANTS, StandIn, TrainedVariant
 
 
 @dataclass(frozen=True)
 class Run:
-    """One fit: a recommender on a variant of the training set. `seed_index` counts its seeds from 0."""
+    """One fit: a recommender on a variant of the training set, in a round."""
 
     recommender: str
     variant: TrainedVariant
-    seed_index: int
+    round: Round
+
+    @property
+    def seed_index(self) -> int:
+        return self.round.seed_index
 
     @property
     def name(self) -> str:
@@ -23,21 +28,33 @@ class Run:
     @property
     def place(self) -> str:
         """Where the fitted recommender is published, relative to the workspace."""
-        return f"recommenders/{self.name}"
+        return self.round.at(f"recommenders/{self.name}")
 
     @property
     def evaluation(self) -> str:
         """Where its ranks are published, relative to the workspace."""
-        return f"evaluation/{self.name}"
+        return self.round.at(f"evaluation/{self.name}")
 
 
-def runs(recipe: Recipe) -> list[Run]:
-    """All fits of the recipe. Trained models are fitted with `evaluation.seeds` different seeds, the others once."""
+def runs(recipe: Recipe, round_: Round) -> list[Run]:
+    """All fits that are made in a round."""
+    return [fit for fit in _fits(recipe, round_) if fit.round == round_]
+
+
+def _fits(recipe: Recipe, round_: Round) -> list[Run]:
+    """The fits that a round uses: its own, and those of the first seed that no seed changes.
+
+    These are neither of a trained model, nor on what an LLM answered and a control copied.
+    """
+    first = replace(round_, seed_index=0)
     return [
-        Run(name, variant, seed_index)
+        Run(
+            name,
+            variant,
+            round_ if isinstance(section, TrainedSection) or VARIANTS[variant].sources else first,
+        )
         for name, section in recipe.recommenders.items()
         for variant in section.variants or recipe.variants
-        for seed_index in range(recipe.evaluation.seeds if isinstance(section, TrainedSection) else 1)
     ]
 
 
@@ -51,6 +68,8 @@ class ServedRun:
 
     fit: Run
     variant: str
+    round: Round
+    """The round of the list. The fit may be that of the first seed."""
 
     @property
     def strategy(self) -> str:
@@ -72,11 +91,15 @@ class ServedRun:
     @property
     def evaluation(self) -> str:
         """Where its ranks are published, relative to the workspace."""
-        return f"evaluation/{self.variant}/{self.recommender}-{self.fit.seed_index}"
+        return self.round.at(f"evaluation/{self.variant}/{self.recommender}-{self.seed_index}")
+
+    @property
+    def seed_index(self) -> int:
+        return self.round.seed_index
 
 
-def served_runs(recipe: Recipe) -> list[ServedRun]:
-    """The fused rankings of the recipe, evaluated as they would be served.
+def served_runs(recipe: Recipe, round_: Round) -> list[ServedRun]:
+    """The fused rankings of a round, evaluated as they would be served.
 
     There are none if no strategy of the recipe gives lists, or if `served` is off in the recipe. A list of `ranking`
     has the best items of one recommender, so it is fused only with the fits of that recommender.
@@ -87,9 +110,9 @@ def served_runs(recipe: Recipe) -> list[ServedRun]:
         one for one in VARIANTS.values() if one.kind == "served" and one.sources[0] in recipe.strategies
     )
     ranked, found = recipe.strategies.get("ranking"), []
-    for fit, one in product(runs(recipe), declared):
+    for fit, one in product(_fits(recipe, round_), declared):
         of_another = one.sources[0] == "ranking" and fit.recommender != ranked.recommender
         if fit.variant == one.fitted_on and not of_another:
             both = (one, VARIANTS[one.control])
-            found += [ServedRun(fit, each.name) for each in both if each.fitted_on == fit.variant]
+            found += [ServedRun(fit, each.name, round_) for each in both if each.fitted_on == fit.variant]
     return found

@@ -4,6 +4,7 @@ The driver reads no table. A Ray task reads the training set, fits, and saves th
 """
 
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -19,8 +20,11 @@ from longtail.recommenders.training.compute import Compute
 from longtail.recommenders.training.epoch_checkpoints import Checkpoints
 from longtail.recommenders.training.fits import Run, runs
 from longtail.recommenders.training.reading import read_validation
+from longtail.recommenders.training.schedule import Schedule
+from longtail.rounds import Round, first_round, rounds
 from longtail.runtime.cluster import connect, relay, side_by_side
-from longtail.workspace import Stage, Workspace
+from longtail.variants import VARIANTS
+from longtail.workspace import Stage, Workspace, read_manifest
 from longtail.workspace.place import Place
 
 MEANING = 1
@@ -28,12 +32,17 @@ MEANING = 1
 
 
 def fit_all(recipe: Recipe, ws: Workspace) -> None:
-    """Publish `recommenders/<variant>/<model>-<seed index>` for all `runs(recipe)` that are not up to date.
+    """Publish `recommenders/<variant>/<model>-<seed index>` of every round, for all `runs` that are not up to date.
 
     `resources.parallel` fits run at a time; `resources.workers` Ray Train workers train each trained recommender. A
     training that was interrupted continues from its checkpoint. Raises InputError if prepare or fuse has not run yet.
     """
-    units = [(run, _unit(recipe, ws, run)) for run in runs(recipe)]
+    for own in rounds(recipe):
+        _fit_round(own.seeded(recipe), ws, own)
+
+
+def _fit_round(recipe: Recipe, ws: Workspace, own: Round) -> None:
+    units = [(run, _unit(recipe, ws, run)) for run in runs(recipe, own)]
     due = [(run, unit) for run, unit in units if not unit.up_to_date]
     if not due:
         return
@@ -45,17 +54,28 @@ def fit_all(recipe: Recipe, ws: Workspace) -> None:
 
 
 def _unit(recipe: Recipe, ws: Workspace, run: Run) -> Stage:
-    settings = recipe.recommenders[run.recommender].of_fit()
-    settings["seed"] = _seed(recipe, run)
-    return ws.stage(run.place, settings, [_training_set(recipe, ws, run), ws / "data"], MEANING)
+    settings = recipe.recommenders[run.recommender].of_fit() | {"seed": recipe.seed}
+    if schedule := _schedule(recipe, ws, run):
+        settings["schedule"] = asdict(schedule)
+    return ws.stage(run.place, settings, [_training_set(recipe, ws, run), ws / run.round.data], MEANING)
 
 
 def _training_set(recipe: Recipe, ws: Workspace, run: Run) -> Place:
-    return ws / f"fused/{recipe.training_set_of(run.recommender, run.variant)}"
+    """The published training set of a fit. That of a variant without answers of an LLM is the same for all seeds."""
+    own = run.round if VARIANTS[run.variant].sources else replace(run.round, seed_index=0)
+    return ws / own.at(f"fused/{recipe.training_set_of(run.recommender, run.variant)}")
 
 
-def _seed(recipe: Recipe, run: Run) -> int:
-    return recipe.seed + run.seed_index
+def _schedule(recipe: Recipe, ws: Workspace, run: Run) -> Schedule | None:
+    """What the fit of the first round chose on validation. None in the first round, and if nothing was validated."""
+    if not run.round.final or not isinstance(recipe.recommenders[run.recommender], TrainedSection):
+        return None
+    chosen = read_manifest(ws.require(replace(run, round=first_round(run.round)).place))["counts"]
+    if "validation NDCG@10" not in chosen:
+        return None
+    return Schedule(
+        chosen["best epoch"], [epoch for epoch in chosen["lr drops"] if epoch < chosen["best epoch"]]
+    )
 
 
 def _publish(recipe: Recipe, ws: Workspace, run: Run, unit: Stage, say: Callable[[str], None]) -> None:
@@ -66,6 +86,7 @@ def _publish(recipe: Recipe, ws: Workspace, run: Run, unit: Stage, say: Callable
     trained = isinstance(section, TrainedSection)
     # The folder has the fingerprint in its name, so a fit with different settings or data cannot continue from here.
     checkpoints = Checkpoints(ws / f"checkpoints/{run.name}-{unit.fingerprint}")
+    schedule = _schedule(recipe, ws, run)
     compute = Compute(
         workers=recipe.resources.workers,
         use_gpu=trained and recipe.resources.accelerator == "gpu",
@@ -75,8 +96,8 @@ def _publish(recipe: Recipe, ws: Workspace, run: Run, unit: Stage, say: Callable
     # The task of a trained model only waits for its Ray Train workers, which reserve their own CPUs.
     task = ray.remote(num_cpus=0 if trained else 1)(fit)
     with unit.publishing() as draft:
-        fused, data = _training_set(recipe, ws, run), ws / "data"
-        answer = task.remote(run.recommender, section, _seed(recipe, run), compute, fused, data, draft)
+        fused, data = _training_set(recipe, ws, run), ws / run.round.data
+        answer = task.remote(run.recommender, section, recipe.seed, compute, fused, data, draft, schedule)
         try:
             unit.counts = ray.get(answer)
         except RayTaskError as error:
@@ -98,9 +119,10 @@ def fit(
     fused: Place,
     data: Place,
     to: Place,
+    schedule: Schedule | None = None,
 ) -> dict[str, Any]:
     """Fit one recommender on a published variant (`schema.FUSED`, and `schema.PREFERENCES` if it has any) and save it
-    to `to`. Returns the counts for its manifest.
+    to `to`. Returns the counts for its manifest. A trained one follows `schedule`, or else what validation decides.
     """
     from longtail.recommenders import build
 
@@ -111,8 +133,10 @@ def fit(
     preferences = fused / "preferences"
     pairs = Preferences.from_table(preferences.read_table()) if preferences.exists() else Preferences.none()
     validation = read_validation(data) if isinstance(section, TrainedSection) else None
-    model = build(name, section, seed, compute).fit(train, pairs, validation)
-    model.save(to)
+    model = build(name, section, seed, compute)
+    if schedule:
+        model.schedule = schedule
+    model.fit(train, pairs, validation).save(to)
     return {
         "users": train.n_users,
         "items": n_items,

@@ -10,6 +10,7 @@ import torch
 
 from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
 from longtail.recommenders.recommender import Recommender
+from longtail.recommenders.training.schedule import Schedule
 from longtail.recommenders.training.training_loop import Arrays, Fitted, Learner, Training, train_loop
 from longtail.recommenders.training.validation import Validation
 from longtail.runtime.workers import on_workers
@@ -24,6 +25,8 @@ class TrainedRecommender(Recommender):
     learner: ClassVar[type[Learner]]
     warm: np.ndarray
     """bool [items]: whether an interaction or a preference trained the item. Only these items are candidates."""
+    schedule: Schedule | None = None
+    """How long to train. None: validation decides, or else all epochs of the section are trained."""
     curve: Arrays | None = None
     """The learning curve of a fit in this process: epoch, loss, seconds and ndcg, each [epochs]."""
 
@@ -33,13 +36,17 @@ class TrainedRecommender(Recommender):
         self.warm = np.zeros(train.n_items, bool)
         for items in (arrays["indices"], preferences.preferred, preferences.rejected):
             self.warm[items] = True
-        watched = validation is not None and len(validation.users) and section.validate_every
+        schedule = self.schedule
+        watched = (
+            schedule is None and validation is not None and len(validation.users) and section.validate_every
+        )
         training = Training(
             name=self.name,
             learner=self.learner,
             arrays=arrays,
             settings=section.model_dump() | {"seed": self.seed, "shape": (train.n_users, train.n_items)},
-            epochs=section.epochs,
+            epochs=schedule.epochs if schedule else section.epochs,
+            drop_after=tuple(schedule.lr_drops) if schedule else (),
             seed=self.seed,
             validate=Validation.of(self, validation, self.seed) if watched else None,
             validate_every=section.validate_every,
@@ -59,6 +66,7 @@ class TrainedRecommender(Recommender):
             "final_loss": found.losses[-1] if found.losses else None,
         }
         if found.scores:
+            self.counts["lr drops"] = found.drops
             self.counts["validation NDCG@10"] = max(score for _, score in found.scores)
 
     def save(self, place: Place) -> None:

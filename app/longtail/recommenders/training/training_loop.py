@@ -77,6 +77,8 @@ class Training:
     validate_every: int = 0
     patience: int = 1
     lr_drops: int = 0
+    drop_after: tuple[int, ...] = ()
+    """Epochs after which the learning rate is lowered, whatever validation says."""
     checkpoints: Checkpoints | None = None
     say: Callable[[str], None] = field(default=lambda line: None)
     report: Callable[[int, float], None] = field(default=lambda epoch, score: None)
@@ -86,13 +88,15 @@ class Training:
 class Fitted:
     """The result of a training: the best weights by validation, or the last ones without validation, and the curve.
 
-    losses and seconds have one value per epoch; scores has one (epoch, metric) per validation.
+    losses and seconds have one value per epoch; scores has one (epoch, metric) per validation. drops: the epochs after
+    which the learning rate was lowered.
     """
 
     weights: Arrays
     losses: list[float]
     seconds: list[float]
     scores: list[tuple[int, float]]
+    drops: list[int]
 
     @property
     def best_epoch(self) -> int:
@@ -148,7 +152,7 @@ def train_loop(training: Training, device: torch.device) -> Fitted:
             told = time.monotonic()
             training.say(_line(training, done, told - started, since))
         stale = bool(training.validate) and done.stale >= training.patience
-        drop = stale and len(done.drops) < training.lr_drops
+        drop = stale and len(done.drops) < training.lr_drops or epoch in training.drop_after
         save = training.checkpoints is not None and time.monotonic() - saved >= training.checkpoints.seconds
         drop, stop, save = _decided(drop, stale and not drop, save)
         if drop:
@@ -164,7 +168,7 @@ def train_loop(training: Training, device: torch.device) -> Fitted:
                 training.say(ended(training.name, f"stops after epoch {epoch}, best was {done.best_epoch}"))
             break
     last = learner.weights()
-    return Fitted(done.best or last, done.losses, done.seconds, done.scores)
+    return Fitted(done.best or last, done.losses, done.seconds, done.scores, done.drops)
 
 
 def _slow_down(learner: Learner, times: int) -> None:
