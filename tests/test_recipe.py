@@ -79,12 +79,12 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
             "recommenders.swing.variants",
         ),
         (
-            "name: x\nevaluation: {after_validation: true}\nrecommenders: {bpr: {}, sgl: {}, sasrec: {}}",
-            "evaluation.after_validation: bpr, sgl rank by the user vectors of their fit",
+            "name: x\nevaluation: {protocol: train-only, retune: true}",
+            "evaluation.retune: protocol train-only has no second round",
         ),
         (
-            "name: x\nevaluation: {after_validation: true}",
-            "evaluation.after_validation: the LLM was asked without the validation item",
+            "name: x\nevaluation: {protocol: strict}",
+            "evaluation.protocol: Input should be 'standard' or 'train-only'",
         ),
         (
             "name: x\nserving: {recommender: bpr}",
@@ -135,11 +135,6 @@ def test_a_preset_is_a_judge_as_the_paper_has_it(tmp_path):
     judge = load_recipe(path).judge
     assert (judge.yes_no, judge.likelihood, judge.agreement, judge.threshold) == (1.0, 0.0, 0.0, 0.995)
     assert (judge.keep, judge.weight, judge.relative) == (10, 1.0, False)
-
-
-def test_after_validation_asks_who_ranks_from_a_history(tmp_path):
-    text = "name: x\nevaluation: {after_validation: true, served: false}\nrecommenders: {sasrec: {}, popularity: {}}"
-    assert load_recipe(write(tmp_path, text)).evaluation.after_validation
 
 
 @pytest.mark.parametrize(

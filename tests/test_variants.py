@@ -6,6 +6,7 @@ import pytest
 
 from longtail.recipe import Recipe
 from longtail.recommenders.training.fits import served_runs
+from longtail.rounds import FIRST_ROUND
 from longtail.variants import (
     COLOURS,
     CONTROLS,
@@ -23,7 +24,7 @@ def test_every_variant_of_a_recipe_is_known():
     augment = [{"strategy": "next_item"}, {"strategy": "ranking"}]
     tasks = {"next_item": 1, "ranking": 1}
     recipe = Recipe.model_validate({"name": "r", "augment": augment, "generator": {"tasks": tasks}})
-    served = {run.variant for run in served_runs(recipe)}
+    served = {run.variant for run in served_runs(recipe, FIRST_ROUND)}
     assert served == {"served", "served_discriminated", "served_ranking", "served_itemcf", "served_own"}
     assert set(VARIANTS) == set(get_args(TrainedVariant)) | served
     assert all(one.name == name for name, one in VARIANTS.items())
@@ -66,11 +67,13 @@ def test_a_ranked_list_is_fused_with_its_own_recommender_alone():
     values = {"name": "r", "augment": augment, "generator": {"tasks": {"ranking": 1}}}
     values |= {"recommenders": {"itemcf": {}, "swing": {}, "bpr": {}}, "evaluation": {"seeds": 2}}
     recipe = Recipe.model_validate(values | {"variants": ["observed"]})
-    assert served_runs(recipe) == []  # nobody is asked where nothing but the observed log is wanted
+    assert (
+        served_runs(recipe, FIRST_ROUND) == []
+    )  # nobody is asked where nothing but the observed log is wanted
     values["augment"] = [{"strategy": "next_item"}, *augment]
     values["generator"] = {"tasks": {"ranking": 1, "next_item": 1}}
     recipe = Recipe.model_validate(values | {"variants": ["observed", "generated"]})
-    found = served_runs(recipe)
+    found = served_runs(recipe, FIRST_ROUND)
     of_lists = [run for run in found if run.strategy == "ranking"]
     assert [(run.recommender, run.variant, run.stand_in, run.fit.variant) for run in of_lists] == [
         ("swing", "served_ranking", None, "observed"),

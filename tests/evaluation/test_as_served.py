@@ -2,6 +2,8 @@
 report says it was.
 """
 
+from itertools import product
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,6 +15,7 @@ from longtail.recipe import Recipe
 from longtail.recommenders import build
 from longtail.recommenders.interactions import Interactions
 from longtail.recommenders.training.fits import runs
+from longtail.rounds import rounds
 from longtail.schema import FUSED, RANKINGS
 from longtail.serving.recommendation import Recommendations
 from longtail.workspace import Workspace
@@ -27,7 +30,7 @@ RECIPE = Recipe.model_validate(
             "bpr": {"dim": 4, "epochs": 3, "variants": ["observed"]},
             "sasrec": {"dim": 4, "epochs": 2, "variants": ["observed"]},
         },
-        "evaluation": {"ks": [DEPTH], "seeds": 2},
+        "evaluation": {"ks": [DEPTH], "seeds": 2, "protocol": "train-only"},
         "serving": {"candidates": 8},
     }
 )
@@ -44,23 +47,23 @@ def ws(ray_here: None, tmp_path_factory: pytest.TempPathFactory, write_data) -> 
     histories[4], cuts[4] = histories[4][:2], (0, 1)
     data = write_data(ws, histories, cuts, N_ITEMS)
     trained = [items[: cut[0]] for items, cut in zip(histories, cuts, strict=True)]
-    for variant in RECIPE.variants:
+    for own, variant in product(rounds(RECIPE), RECIPE.variants):
         added = [[] if variant == "observed" or not own else [rng.integers(N_ITEMS)] for own in trained]
         rows = [
             {"user": user, "items": own + more, "weights": [1.0] * len(own + more), "observed": len(own)}
             for user, (own, more) in enumerate(zip(trained, added, strict=True))
         ]
-        with ws.stage(f"fused/{variant}", {}, [data]).publishing() as draft:
+        with ws.stage(own.at(f"fused/{variant}"), {}, [data]).publishing() as draft:
             table = pa.Table.from_pylist(rows, FUSED)
             (draft / "interactions/0.parquet").write_table(table)
-        for run in runs(RECIPE):
+        for run in runs(RECIPE, own):
             if run.variant == variant:
                 section = RECIPE.recommenders[run.recommender]
                 model = build(run.recommender, section, run.seed_index)
                 model.fit(Interactions.from_table(table, N_ITEMS))
                 with ws.stage(run.place, {}, [data]).publishing() as draft:
                     model.save(draft)
-    with ws.stage("augmentation/next_item", {}, [data]).publishing() as draft:
+    for own in rounds(RECIPE):
         # The validation item among them, as an LLM that knows its users would have it.
         lists = [np.r_[rng.permutation(np.setdiff1d(range(N_ITEMS), own))[:4], own[-2]] for own in histories]
         rows = [
@@ -72,7 +75,8 @@ def ws(ray_here: None, tmp_path_factory: pytest.TempPathFactory, write_data) -> 
             for user, items in enumerate(lists)
             if user != 3
         ]
-        (draft / "rankings/0.parquet").write_table(pa.Table.from_pylist(rows, RANKINGS))
+        with ws.stage(own.at("augmentation/next_item"), {}, [data]).publishing() as draft:
+            (draft / "rankings/0.parquet").write_table(pa.Table.from_pylist(rows, RANKINGS))
     evaluate(RECIPE, ws)
     return ws
 
@@ -93,7 +97,9 @@ def named(**changes) -> dict:
 def test_every_target_is_served_where_the_report_has_it(ws: Workspace, changes: dict) -> None:
     here = Recommendations(ws, named(**changes))
     chosen = here.chosen
-    ranks = (ws / f"evaluation/{chosen.variant}/{chosen.recommender}-{chosen.seed_index}/ranks").read_table()
+    folder = f"seed-{chosen.seed_index}/" if chosen.seed_index else ""
+    place = f"{folder}evaluation/{chosen.variant}/{chosen.recommender}-{chosen.seed_index}"
+    ranks = (ws / place / "ranks").read_table()
     users, items = ranks["user"].to_numpy(), ranks["item"].to_numpy()
     lists = here.rank(users).items[:, :DEPTH]
     found = rank_targets(lists, np.arange(len(users)), items)
@@ -103,7 +109,8 @@ def test_every_target_is_served_where_the_report_has_it(ws: Workspace, changes: 
 
 def test_the_best_on_validation_is_served_and_controls_are_not(ws: Workspace) -> None:
     figures = read_figures(ws)
-    assert len(figures) == 1 + 1 + 2 + 2 + (1 + 2 + 2) * 2, "each fit, and the observed ones with either list"
+    fits = 1 + 2 + 2 + 2  # no seed changes ItemCF on the observed log
+    assert len(figures) == fits + 3 * 2 * 2, "each fit, and the observed ones with either list, of each seed"
     assert {one.variant for one in figures if one.control} == {"popular", "served_itemcf"}
     chosen = choose(figures, RECIPE.serving)
     assert chosen.variant == "served", "the lists know the validation items"

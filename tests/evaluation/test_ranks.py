@@ -38,8 +38,7 @@ class FewestFirst:
     def __init__(self, train: list[list[int]], n_items: int) -> None:
         self.seen, self.n_items = Histories.of([np.array(items, np.int32) for items in train]), n_items
 
-    def recommend(self, users, k, since=None):
-        self.asked = self.seen.take(users) if since is None else self.seen.take(users).followed_by(since)
+    def recommend(self, users, k):
         lists = np.full((len(users), k), -1, np.int32)
         for row, user in enumerate(users):
             own = self.seen.take(np.array([user])).items
@@ -110,7 +109,7 @@ def test_lists_are_never_longer_than_the_catalogue(store, tmp_path):
     _, _, data, model = store
     out = (Workspace(str(tmp_path)) / "out").make_folder()
     asked = []
-    model.recommend = lambda users, k, since: (asked.append(k), FewestFirst.recommend(model, users, k))[1]
+    model.recommend = lambda users, k: (asked.append(k), FewestFirst.recommend(model, users, k))[1]
     rank_all(model, data, out, depth=10**9)
     assert set(asked) == {15}
 
@@ -155,38 +154,11 @@ def test_sampled_ranks_count_negatives_that_are_not_worse(store, monkeypatch):
     *_, model = store
     monkeypatch.setattr(sampled, "TARGETS_AT_ONCE", 4)
     users, wanted = np.arange(17), np.random.default_rng(0).integers(0, 15, 17)
-    nothing = Histories.of([[]] * 17)
-    ranks = sampled_ranks(model, users, wanted, nothing, 9, seed=5)
+    ranks = sampled_ranks(model, users, wanted, 9, seed=5)
     drawn = draw_negatives(model.seen, users, wanted, 15, 9, seed=5)
     assert ranks.tolist() == (1 + (drawn < wanted[:, None]).sum(axis=1)).tolist()
 
     model.score_pairs = lambda histories, users, candidates: np.full(candidates.shape, -np.inf)
-    assert (sampled_ranks(model, users, wanted, nothing, 9, seed=5) == 10).all(), (
+    assert (sampled_ranks(model, users, wanted, 9, seed=5) == 10).all(), (
         "who tells nothing apart finds nothing"
     )
-
-
-def test_after_validation_the_user_is_asked_with_the_validation_item(store, tmp_path):
-    """It is masked then, and it is the latest of the history."""
-    histories, _, data, model = store
-    for after in (False, True):
-        asked = {}
-
-        def spied(users, k, since, asked=asked):
-            found = FewestFirst.recommend(model, users, k, since)
-            for user, items in zip(users, np.split(model.asked.items, model.asked.indptr[1:-1]), strict=True):
-                asked[int(user)] = items.tolist()
-            return found
-
-        model.recommend = spied
-        for part in split_parts(data):
-            rank_part(model, part, Workspace(str(tmp_path)) / str(after), Protocol(5, after_validation=after))
-        rows = (data / "histories").read_table().to_pylist()
-        until = "valid_end" if after else "train_end"
-        wanted = {row["user"]: row["items"] for row in rows if row["valid_end"] < len(row["items"])}
-        ends = {row["user"]: row[until] - row["train_end"] for row in rows}
-        assert asked.keys() == wanted.keys()
-        for user, items in asked.items():
-            train = model.seen.take(np.array([user])).items.tolist()
-            start = next(row["train_end"] for row in rows if row["user"] == user)
-            assert items == train + wanted[user][start : start + ends[user]]

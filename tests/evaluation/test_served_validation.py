@@ -137,7 +137,7 @@ def test_every_choice_is_worth_its_ndcg_on_validation(store):
     for number in (0, 7, 22):
         served, total = Fused(model, lists, None, 12, GRID[number]), 0.0
         for part in split_parts(data):
-            for users, rows, targets, _ in read_targets(part, "valid"):
+            for users, rows, targets in read_targets(part, "valid"):
                 ranked, _ = served.recommend(users, 10)
                 hits = ranked[rows] == targets[:, None]
                 places = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
@@ -196,9 +196,7 @@ def test_sampled_ranks_follow_the_fused_order(store, tmp_path):
             np.argsort(scores[user, outside], kind="stable"), np.argsort(alone[user, outside], kind="stable")
         )
     for part in split_parts(data):
-        rank_part(
-            served, part, Workspace(str(tmp_path)) / "out", Protocol(10, negatives=4, after_validation=True)
-        )
+        rank_part(served, part, Workspace(str(tmp_path)) / "out", Protocol(10, negatives=4))
     assert set((Workspace(str(tmp_path)) / "out/ranks").read_table()["sampled_rank"].to_pylist()) <= {
         1,
         2,

@@ -17,9 +17,10 @@ from longtail.evaluation import evaluate, targets
 from longtail.evaluation.evaluate_stage import evaluated
 from longtail.recipe import Recipe, Serving
 from longtail.recommenders import build, load, train
-from longtail.recommenders.training.fits import Run, ServedRun, runs, served_runs
+from longtail.recommenders.training.fits import runs, served_runs
 from longtail.report import report
 from longtail.report.page import render
+from longtail.rounds import FIRST_ROUND
 from longtail.schema import ANSWERS, FUSED, OUTCOMES, RANKINGS
 from longtail.variants import VARIANTS, label
 from longtail.workspace import Workspace, read_manifest
@@ -30,30 +31,16 @@ RECIPE = Recipe.model_validate(
         "name": "small",
         "variants": ["observed", "discriminated", "popular"],
         "recommenders": {"popularity": {}, "itemcf": {"variants": ["observed", "discriminated"]}},
-        "evaluation": {"ks": [3, 10], "bootstrap": 100},
+        "evaluation": {"ks": [3, 10], "bootstrap": 100, "protocol": "train-only"},
     }
 )
 N_USERS, N_ITEMS = 40, 25
 
 
-def test_runs_repeat_only_what_draws_random_numbers():
-    sections = {"itemcf": {"variants": ["observed"]}, "bpr": {"variants": ["observed", "popular"]}}
-    recipe = Recipe.model_validate({"name": "r", "recommenders": sections, "evaluation": {"seeds": 2}})
-    assert runs(recipe) == [
-        Run("itemcf", "observed", 0),
-        Run("bpr", "observed", 0),
-        Run("bpr", "observed", 1),
-        Run("bpr", "popular", 0),
-        Run("bpr", "popular", 1),
-    ]
-    assert runs(recipe)[2].place == "recommenders/observed/bpr-1"
-    assert runs(recipe)[2].evaluation == "evaluation/observed/bpr-1"
-
-
 def test_what_is_served_is_evaluated_beside_every_fit_of_the_observed_log():
     def variants(**changes):
         recipe = Recipe.model_validate(RECIPE.model_dump() | changes)
-        return [(run.recommender, run.variant, run.strategy) for run in served_runs(recipe)]
+        return [(run.recommender, run.variant, run.strategy) for run in served_runs(recipe, FIRST_ROUND)]
 
     assert variants() == [
         ("popularity", "served", "next_item"),
@@ -66,8 +53,6 @@ def test_what_is_served_is_evaluated_beside_every_fit_of_the_observed_log():
     assert variants(evaluation={"served": False}) == []
     alone = {"variants": ["observed"], "recommenders": {"itemcf": {}}}
     assert variants(**alone) == [], "no LLM is asked"
-    fit = Run("bpr", "observed", 2)
-    assert ServedRun(fit, "served").evaluation == "evaluation/served/bpr-2"
 
 
 def write_store(ws, write_data) -> None:
@@ -297,8 +282,8 @@ def test_a_recipe_that_names_what_is_served_is_told_beside_the_best(finished, me
 
 
 def test_the_manifest_and_the_report_say_how_lists_were_fused(finished, metrics):
-    assert len(metrics["serving"]) == len(served_runs(RECIPE))
-    for run, told in zip(served_runs(RECIPE), metrics["serving"], strict=True):
+    assert len(metrics["serving"]) == len(served_runs(RECIPE, FIRST_ROUND))
+    for run, told in zip(served_runs(RECIPE, FIRST_ROUND), metrics["serving"], strict=True):
         assert (told["recommender"], told["variant"]) == (run.recommender, run.variant)
         known = read_manifest(finished / run.evaluation)["counts"]["serving"]
         assert known.items() <= told.items()
@@ -337,7 +322,7 @@ def test_proposals_add_up_and_costs_are_those_of_the_ledger(metrics):
     (own,) = metrics["strategies"].values()
     assert own == metrics["cost"] | {"outcomes": metrics["proposals"]}, "there is one strategy"
     assert list(metrics["stages"]) == ["prepare", "augment", "fuse", "train", "evaluate"]
-    assert metrics["stages"]["train"]["units"] == len(runs(RECIPE))
+    assert metrics["stages"]["train"]["units"] == len(runs(RECIPE, FIRST_ROUND))
 
 
 def test_lift_is_divided_by_the_tokens_of_the_variants_that_asked(metrics):

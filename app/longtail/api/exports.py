@@ -119,12 +119,12 @@ class RankedUsers:
         return pa.table(columns, schema=RECOMMENDATIONS)
 
 
-def write_neighbours(ws: Workspace, to: Place, own: Round = FIRST_ROUND) -> int:
+def write_neighbours(ws: Workspace, to: Place, round_: Round = FIRST_ROUND) -> int:
     """Write the neighbours of each item in each fitted neighbour model, as rows of NEIGHBOURS. Returns the number of rows.
 
     Raises InputError if no neighbour model was fitted.
     """
-    fits = neighbour_fits(ws, own)
+    fits = neighbour_fits(ws, round_)
     if not fits:
         raise InputError(
             f"{ws}: no fitted recommender keeps neighbours. Add itemcf, bm25 or swing to recommenders, and run it again."
@@ -145,9 +145,9 @@ def write_neighbours(ws: Workspace, to: Place, own: Round = FIRST_ROUND) -> int:
     return rows
 
 
-def neighbour_fits(ws: Workspace, own: Round = FIRST_ROUND) -> list[str]:
+def neighbour_fits(ws: Workspace, round_: Round = FIRST_ROUND) -> list[str]:
     """The folders of a round's fitted neighbour models, relative to the workspace."""
-    fits = [place for place in ws.manifests() if place.startswith(own.at("recommenders/"))]
+    fits = [place for place in ws.manifests() if place.startswith(round_.at("recommenders/"))]
     return [place for place in fits if (ws / place / SAVED_NEIGHBOURS).exists()]
 
 
@@ -166,22 +166,22 @@ def _neighbours(item_ids: pa.Array, recommender: str, variant: str, batch: pa.Re
     return pa.table(columns, schema=NEIGHBOURS)
 
 
-def training_sets(ws: Workspace, own: Round = FIRST_ROUND) -> list[str]:
+def training_sets(ws: Workspace, round_: Round = FIRST_ROUND) -> list[str]:
     """The names of a round's training sets: a variant, or `variant-recommender` if the recommender has its own judge."""
-    folder = own.at("fused/")
+    folder = round_.at("fused/")
     return [place.removeprefix(folder) for place in ws.manifests() if place.startswith(folder)]
 
 
 def write_training_log(
-    ws: Workspace, dataset: Dataset, training_set: str, to: Place, own: Round = FIRST_ROUND
+    ws: Workspace, dataset: Dataset, training_set: str, to: Place, round_: Round = FIRST_ROUND
 ) -> int:
     """Write one training set, observed and generated interactions, as rows of TRAINING_LOG. Returns the number of rows.
 
     Raises InputError if there is no such training set, or if a file of it is missing.
     """
-    if training_set not in (known := training_sets(ws, own)):
+    if training_set not in (known := training_sets(ws, round_)):
         raise InputError(f"{ws}: no training set {training_set!r}, but {', '.join(known) or 'none'}.")
-    prepared, fused = Prepared(ws, own.data), ws / own.at(f"fused/{training_set}")
+    prepared, fused = Prepared(ws, round_.data), ws / round_.at(f"fused/{training_set}")
     item_ids = prepared.items["item_id"].combine_chunks()
     histories = pads.dataset((prepared.place / "histories").path, filesystem=fused.fs, format="parquet")
     files = (fused / "interactions").files(".parquet")

@@ -117,8 +117,8 @@ class Run:
         from longtail.api.exports import write_training_log
         from longtail.api.table_file import new_file
 
-        place, own = new_file(to, overwrite), last_round(self.recipe)
-        return write_training_log(self.workspace, self.recipe.dataset, variant, place, own)
+        place, round_ = new_file(to, overwrite), last_round(self.recipe)
+        return write_training_log(self.workspace, self.recipe.dataset, variant, place, round_)
 
     def __repr__(self) -> str:
         return f"<longtail run of recipe {self.recipe.name!r} in {self.workspace}>"

@@ -45,13 +45,13 @@ def augment(recipe: Recipe, ws: Workspace) -> None:
     """
     if not recipe.augmented:
         return
-    for own in rounds(recipe):
+    for round_ in rounds(recipe):
         for section in recipe.augment:
-            _augment(own.seeded(recipe), ws, own, section)
+            _augment(round_.seeded(recipe), ws, round_, section)
 
 
-def _augment(recipe: Recipe, ws: Workspace, own: Round, section: StrategySection) -> None:
-    roles = {role: ws / own.llm(role) for role in recipe.roles}
+def _augment(recipe: Recipe, ws: Workspace, round_: Round, section: StrategySection) -> None:
+    roles = {role: ws / round_.llm(role) for role in recipe.roles}
     tunings = {role: getattr(recipe, role) for role in roles}
     settings = {
         "strategy": section.model_dump() | {"meaning": section.meaning},
@@ -62,17 +62,17 @@ def _augment(recipe: Recipe, ws: Workspace, own: Round, section: StrategySection
         "itemcf": recipe.itemcf.of_fit(),
         "seed": recipe.seed,
     }
-    inputs = [ws / own.data, *roles.values()]
-    stage = ws.stage(own.at(f"augmentation/{section.strategy}"), settings, inputs, MEANING)
+    inputs = [ws / round_.data, *roles.values()]
+    stage = ws.stage(round_.at(f"augmentation/{section.strategy}"), settings, inputs, MEANING)
     if stage.up_to_date:
         return
     ws.claim()
     for role in roles:
-        ws.require(own.llm(role))
+        ws.require(round_.llm(role))
     find_ledger(recipe, ws)
-    prepared = Prepared(ws, own.data)
+    prepared = Prepared(ws, round_.data)
     connect(recipe.resources)
-    asking = Asking(recipe, ws, section, prepared, own)
+    asking = Asking(recipe, ws, section, prepared, round_)
     with stage.publishing() as draft:
         stage.counts = asking.publish(draft)
 
@@ -86,16 +86,16 @@ class Asking:
         ws: Workspace,
         section: StrategySection,
         prepared: Prepared,
-        own: Round = FIRST_ROUND,
+        round_: Round = FIRST_ROUND,
     ) -> None:
         import ray
 
         self.recipe, self.section, self.prepared = recipe, section, prepared
-        self.users_seed = recipe.seed - own.seed_index
+        self.users_seed = recipe.seed - round_.seed_index
         """All seeds ask about the same users."""
         spec: StrategySpec = strategy_spec(section.strategy)
         role = spec.role_of(section)
-        self.llm, self.discriminator = ws / own.llm(role), ws / own.llm("discriminator")
+        self.llm, self.discriminator = ws / round_.llm(role), ws / round_.llm("discriminator")
         self.strategy: Strategy = spec.build(section, Tools.open(recipe, role, self.llm, prepared))
         root = open_ledger(recipe, ws)
         self.salt = _salt(self.llm, self.strategy.sampling)

@@ -58,14 +58,14 @@ def export(
     from longtail.workspace.place import Place
 
     run, to = open_run(workspace), Place.named(folder, "--to")
-    own = last_round(run.recipe)
-    sets = training_sets(run.workspace, own)
+    round_ = last_round(run.recipe)
+    sets = training_sets(run.workspace, round_)
     logs = {name: to / f"log-{name}.{ending}" for name in sets}
     recommended, neighbours = to / f"recommendations.{ending}", to / f"neighbours.{ending}"
     for place in (recommended, neighbours, *logs.values()):
         check_free(place, overwrite)
     written = {recommended.path: run.recommend_all(k, to=recommended.uri, overwrite=overwrite)}
-    if neighbour_fits(run.workspace, own):
+    if neighbour_fits(run.workspace, round_):
         written[neighbours.path] = run.neighbours(to=neighbours.uri, overwrite=overwrite)
     for name, place in logs.items():
         written[place.path] = run.training_log(name, to=place.uri, overwrite=overwrite)

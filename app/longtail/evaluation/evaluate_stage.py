@@ -44,27 +44,27 @@ def evaluate(recipe: Recipe, ws: Workspace) -> None:
     is that of `longtail.evaluation.ranks`. Raises InputError if a recommender is not trained yet, or was trained on a
     different catalogue.
     """
-    for own in rounds(recipe):
-        units = [(run, _unit(recipe, ws, run)) for run in evaluated_in(recipe, own)]
+    for round_ in rounds(recipe):
+        units = [(run, _unit(recipe, ws, run)) for run in evaluated_in(recipe, round_)]
         units = [(run, unit) for run, unit in units if not unit.up_to_date]
         if units:
             ws.claim()
             connect(recipe.resources)
-            shared = _Shared.of(recipe, ws, own, [run for run, _ in units])
+            shared = _Shared.of(recipe, ws, round_, [run for run, _ in units])
             calls = (partial(_publish, run, unit, ws, shared) for run, unit in units)
             side_by_side(calls, recipe.resources.parallel, "evaluate", "evaluations")
     _publish_figures(recipe, ws)
 
 
-def evaluated_in(recipe: Recipe, own: Round) -> list[Run | ServedRun]:
+def evaluated_in(recipe: Recipe, round_: Round) -> list[Run | ServedRun]:
     """All runs of a round that are evaluated: its fits, then the same fits fused with a list as in serving."""
-    return [*runs(recipe, own), *served_runs(recipe, own)]
+    return [*runs(recipe, round_), *served_runs(recipe, round_)]
 
 
 def evaluated(recipe: Recipe) -> list[Run | ServedRun]:
     """All runs whose test items are ranked, of all seeds: first the fits, then those that are fused with a list."""
-    last = [own for own in rounds(recipe) if own.tests]
-    return [run for kind in (runs, served_runs) for own in last for run in kind(recipe, own)]
+    last = [round_ for round_ in rounds(recipe) if round_.tests]
+    return [run for kind in (runs, served_runs) for round_ in last for run in kind(recipe, round_)]
 
 
 def _unit(recipe: Recipe, ws: Workspace, run: Run | ServedRun) -> Stage:
@@ -145,8 +145,8 @@ class _Shared:
     candidates: int
 
     @classmethod
-    def of(cls, recipe: Recipe, ws: Workspace, own: Round, due: list[Run | ServedRun]) -> "_Shared":
-        data, protocol = ws / own.data, _protocol(recipe)
+    def of(cls, recipe: Recipe, ws: Workspace, round_: Round, due: list[Run | ServedRun]) -> "_Shared":
+        data, protocol = ws / round_.data, _protocol(recipe)
         served = [run for run in due if isinstance(run, ServedRun)]
         read, n_users = _task(_read_lists), read_manifest(data)["counts"]["users"]
         strategies = {run.strategy for run in served}
@@ -155,7 +155,9 @@ class _Shared:
             n_items=catalogue_size(data),
             parts=split_parts(data),
             protocol=protocol,
-            lists={name: read(ws / own.at(f"augmentation/{name}/rankings"), n_users) for name in strategies},
+            lists={
+                name: read(ws / round_.at(f"augmentation/{name}/rankings"), n_users) for name in strategies
+            },
             itemcf=_task(observed_itemcf)(data, recipe.itemcf) if control else None,
             candidates=max(recipe.serving.candidates, protocol.depth),
         )

@@ -32,48 +32,51 @@ MEANING = 1
 
 def fuse(recipe: Recipe, ws: Workspace) -> None:
     """Write every training set of the recipe that is not up to date."""
-    for own in rounds(recipe):
-        _fuse(own.seeded(recipe), ws, own)
+    for round_ in rounds(recipe):
+        _fuse(round_.seeded(recipe), ws, round_)
 
 
-def _fuse(recipe: Recipe, ws: Workspace, own: Round) -> None:
-    due = {name: stage for name, stage in _stages(recipe, ws, own).items() if not stage.up_to_date}
+def _fuse(recipe: Recipe, ws: Workspace, round_: Round) -> None:
+    due = {name: stage for name, stage in _stages(recipe, ws, round_).items() if not stage.up_to_date}
     if not due:
         return
     ws.claim()
     connect(recipe.resources)
-    prepared = Prepared(ws, own.data)
-    fusing = Fusing(recipe, ws, own, prepared)
+    prepared = Prepared(ws, round_.data)
+    fusing = Fusing(recipe, ws, round_, prepared)
     for name, stage in due.items():
         with stage.publishing() as draft:
             stage.counts = fusing.write(*recipe.training_sets[name], draft)
 
 
-def _stages(recipe: Recipe, ws: Workspace, own: Round) -> dict[str, Stage]:
+def _stages(recipe: Recipe, ws: Workspace, round_: Round) -> dict[str, Stage]:
     """The stage of each training set, by name. Its inputs: the variant's strategies, the judge and the control."""
     stages = {}
     for name, (variant, judge) in recipe.training_sets.items():
         made = VARIANTS[variant]
-        if own.seed_index and not made.sources:
+        if round_.seed_index and not made.sources:
             continue  # the observed log is the same for all seeds
         settings: dict[str, Any] = {"variant": variant}
         if made.sources:
             settings |= {"judge": judge.model_dump(), "seed": recipe.seed}
         if made.by_itemcf:
             settings["itemcf"] = recipe.itemcf.of_fit()
-        inputs = [ws / own.data, *(ws / own.at(f"augmentation/{strategy}") for strategy in made.sources)]
-        stages[name] = ws.stage(own.at(f"fused/{name}"), settings, inputs, MEANING)
+        inputs = [
+            ws / round_.data,
+            *(ws / round_.at(f"augmentation/{strategy}") for strategy in made.sources),
+        ]
+        stages[name] = ws.stage(round_.at(f"fused/{name}"), settings, inputs, MEANING)
     return stages
 
 
 class Fusing:
     """What all training sets of a recipe share: the prepared data, and references to what every task reads."""
 
-    def __init__(self, recipe: Recipe, ws: Workspace, own: Round, prepared: Prepared) -> None:
+    def __init__(self, recipe: Recipe, ws: Workspace, round_: Round, prepared: Prepared) -> None:
         import ray
 
         self.recipe, self.prepared = recipe, prepared
-        self.augmentation = ws / own.at("augmentation")
+        self.augmentation = ws / round_.at("augmentation")
         self.rare = rare_items(prepared.items)
         self.items = ray.put(prepared.items.select(["train_count", "slice"]))
 

@@ -38,12 +38,12 @@ def report(recipe: Recipe, ws: Workspace) -> None:
     Everything that grows with the users is computed in Ray tasks, which return only figures. Raises InputError if a
     stage whose output the report needs has not run.
     """
-    own = last_round(recipe)
-    fused = [ws / own.at(f"fused/{name}") for name in recipe.training_sets]
+    round_ = last_round(recipe)
+    fused = [ws / round_.at(f"fused/{name}") for name in recipe.training_sets]
     evaluations = [ws / run.evaluation for run in evaluated(recipe)]
     llms = tuned(recipe, ws).values()
     asked = [place for some in _augmentations(recipe, ws).values() for place in some]
-    inputs = [ws / own.data, *llms, *asked, *fused, *evaluations, ws / FIGURES]
+    inputs = [ws / round_.data, *llms, *asked, *fused, *evaluations, ws / FIGURES]
     unit = ws.stage("report", recipe.model_dump(mode="json"), inputs, MEANING)
     if unit.up_to_date:
         return
@@ -64,8 +64,8 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     import ray
 
     rows = [task for name in recipe.recommenders for task in _measure(name, recipe, ws)]
-    own, augmentations = last_round(recipe), _augmentations(recipe, ws)
-    data = ws / own.data
+    round_, augmentations = last_round(recipe), _augmentations(recipe, ws)
+    data = ws / round_.data
     tallies = {
         name: [task for place in places for task in _over_files(tally, place / "answers")]
         for name, places in augmentations.items()
@@ -76,7 +76,7 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     simulated = (data / "truth").exists()
     precisions = {
         variant: ray.remote(num_cpus=1)(precision).remote(
-            ws.require(own.at(f"fused/{variant}")), data, recipe.evaluation.bootstrap, recipe.seed
+            ws.require(round_.at(f"fused/{variant}")), data, recipe.evaluation.bootstrap, recipe.seed
         )
         for variant in recipe.variants
         if simulated and variant != "observed" and variant in recipe.training_sets
@@ -148,10 +148,10 @@ def _labels(recipe: Recipe, ws: Workspace, data: Place) -> dict[str, Any]:
     """For each strategy, a task that compares its answers in the last round of the first seed with the held-out items."""
     import ray
 
-    resamples, seed, own = recipe.evaluation.bootstrap, recipe.seed, last_round(recipe)
+    resamples, seed, round_ = recipe.evaluation.bootstrap, recipe.seed, last_round(recipe)
     task = ray.remote(num_cpus=1)(agreement)
     return {
-        name: task.remote(name, ws / own.at(f"augmentation/{name}/answers"), data, resamples, seed)
+        name: task.remote(name, ws / round_.at(f"augmentation/{name}/answers"), data, resamples, seed)
         for name in _augmentations(recipe, ws)
     }
 
@@ -162,9 +162,10 @@ def _training_sets(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
 
     if not recipe.augmented:
         return {}
-    task, own = ray.remote(num_cpus=1)(measure_training_set), last_round(recipe)
+    task, round_ = ray.remote(num_cpus=1)(measure_training_set), last_round(recipe)
     return {
-        name: task.remote(ws.require(own.at(f"fused/{name}")), ws / own.data) for name in recipe.training_sets
+        name: task.remote(ws.require(round_.at(f"fused/{name}")), ws / round_.data)
+        for name in recipe.training_sets
     }
 
 
@@ -239,7 +240,7 @@ def _augmentations(recipe: Recipe, ws: Workspace) -> dict[str, list[Place]]:
     if not recipe.augmented:
         return {}
     return {
-        section.strategy: [ws / own.at(f"augmentation/{section.strategy}") for own in rounds(recipe)]
+        section.strategy: [ws / round_.at(f"augmentation/{section.strategy}") for round_ in rounds(recipe)]
         for section in recipe.augment
     }
 

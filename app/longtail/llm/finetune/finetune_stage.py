@@ -34,31 +34,33 @@ def finetune(recipe: Recipe, ws: Workspace) -> None:
     """
     if not recipe.augmented:
         return
-    for own in rounds(recipe):
-        if own.retuned or not own.final:
+    for round_ in rounds(recipe):
+        if round_.retuned or not round_.final:
             for role in recipe.roles:
-                finetune_role(own.seeded(recipe), ws, role, own)
+                finetune_role(round_.seeded(recipe), ws, role, round_)
 
 
-def finetune_role(recipe: Recipe, ws: Workspace, role: Role, own: Round = FIRST_ROUND) -> None:
+def finetune_role(recipe: Recipe, ws: Workspace, role: Role, round_: Round = FIRST_ROUND) -> None:
     """Publish `examples/<role>` and `llm/<role>` of a round, if they are not up to date.
 
     A `retuned` LLM has no validation items; it is tuned for as many epochs as the LLM of the first round.
     """
     section: Tuning = getattr(recipe, role)
-    if own.retuned:
-        section = section.model_copy(update={"epochs": _best_epochs(ws, first_round(own), role, section)})
+    if round_.retuned:
+        section = section.model_copy(update={"epochs": _best_epochs(ws, first_round(round_), role, section)})
         recipe = recipe.model_copy(update={role: section})
-    started_from = [] if role == "generator" else [ws / own.llm("generator")]
+    started_from = [] if role == "generator" else [ws / round_.llm("generator")]
     settings = {"llm": recipe.llm.model_dump(), "tuning": section.model_dump(), "seed": recipe.seed}
-    stage = ws.stage(own.llm(role), settings, [ws / own.data, *started_from], MEANING)
+    stage = ws.stage(round_.llm(role), settings, [ws / round_.data, *started_from], MEANING)
     if stage.up_to_date:
         return
     ws.claim()
-    prepared = Prepared(ws, own.data)
+    prepared = Prepared(ws, round_.data)
     check_base(recipe, role, prepared.n_items, recipe.resources.llm_workers)
     connect(recipe.resources)
-    _tune(recipe, ws, role, own, stage, prepared, _examples(recipe, ws, role, own, prepared, started_from))
+    _tune(
+        recipe, ws, role, round_, stage, prepared, _examples(recipe, ws, role, round_, prepared, started_from)
+    )
 
 
 def _best_epochs(ws: Workspace, first: Round, role: Role, section: Tuning) -> int:
@@ -69,7 +71,7 @@ def _best_epochs(ws: Workspace, first: Round, role: Role, section: Tuning) -> in
 
 
 def _examples(
-    recipe: Recipe, ws: Workspace, role: Role, own: Round, prepared: Prepared, started_from: list[Place]
+    recipe: Recipe, ws: Workspace, role: Role, round_: Round, prepared: Prepared, started_from: list[Place]
 ) -> Stage:
     """Publish `examples/<role>`, if it is not up to date: `train/`, `validation/` and, for the generator, `base/`."""
     section: Tuning = getattr(recipe, role)
@@ -78,7 +80,9 @@ def _examples(
         "tuning": section.model_dump(include=SHAPING),
         "seed": recipe.seed,
     }
-    stage = ws.stage(own.at(f"examples/{role}"), settings, [prepared.place, *started_from], EXAMPLES_MEANING)
+    stage = ws.stage(
+        round_.at(f"examples/{role}"), settings, [prepared.place, *started_from], EXAMPLES_MEANING
+    )
     if not stage.up_to_date:
         with stage.publishing() as draft:
             if role == "generator":
@@ -99,7 +103,7 @@ def _tune(
     recipe: Recipe,
     ws: Workspace,
     role: Role,
-    own: Round,
+    round_: Round,
     stage: Stage,
     prepared: Prepared,
     examples: Stage,
@@ -116,15 +120,15 @@ def _tune(
             Order(
                 recipe=recipe,
                 role=role,
-                base=examples.place / "base" if role == "generator" else ws / own.llm("generator"),
+                base=examples.place / "base" if role == "generator" else ws / round_.llm("generator"),
                 items=prepared.items,
                 examples=examples.place,
                 target=draft,
                 checkpoints=checkpoints,
-                events=ws / own.at(f"tensorboard/{role}"),
+                events=ws / round_.at(f"tensorboard/{role}"),
             )
         )
-        if not own.retuned:  # a retuned LLM has learned from the validation items
+        if not round_.retuned:  # a retuned LLM has learned from the validation items
             worth = measure_worth(role, draft, prepared, section, recipe.llm.items, recipe.seed)
             (draft / "worth.json").write_json(worth)
         workers, counted = recipe.resources.llm_workers, examples.counts or _counts(examples)

@@ -37,12 +37,12 @@ def fit_all(recipe: Recipe, ws: Workspace) -> None:
     `resources.parallel` fits run at a time; `resources.workers` Ray Train workers train each trained recommender. A
     training that was interrupted continues from its checkpoint. Raises InputError if prepare or fuse has not run yet.
     """
-    for own in rounds(recipe):
-        _fit_round(own.seeded(recipe), ws, own)
+    for round_ in rounds(recipe):
+        _fit_round(round_.seeded(recipe), ws, round_)
 
 
-def _fit_round(recipe: Recipe, ws: Workspace, own: Round) -> None:
-    units = [(run, _unit(recipe, ws, run)) for run in runs(recipe, own)]
+def _fit_round(recipe: Recipe, ws: Workspace, round_: Round) -> None:
+    units = [(run, _unit(recipe, ws, run)) for run in runs(recipe, round_)]
     due = [(run, unit) for run, unit in units if not unit.up_to_date]
     if not due:
         return
@@ -62,8 +62,8 @@ def _unit(recipe: Recipe, ws: Workspace, run: Run) -> Stage:
 
 def _training_set(recipe: Recipe, ws: Workspace, run: Run) -> Place:
     """The published training set of a fit. That of a variant without answers of an LLM is the same for all seeds."""
-    own = run.round if VARIANTS[run.variant].sources else replace(run.round, seed_index=0)
-    return ws / own.at(f"fused/{recipe.training_set_of(run.recommender, run.variant)}")
+    round_ = run.round if VARIANTS[run.variant].sources else replace(run.round, seed_index=0)
+    return ws / round_.at(f"fused/{recipe.training_set_of(run.recommender, run.variant)}")
 
 
 def _schedule(recipe: Recipe, ws: Workspace, run: Run) -> Schedule | None:
