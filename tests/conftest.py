@@ -24,8 +24,11 @@ REAL_DATA = Path(os.environ.get("LONGTAIL_DATA", ROOT.parent / "shared" / "data"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What starts engines comes first: of two processes that share the tests, none is left with the longest at the end."""
-    engines = {ROOT / "tests/stack", ROOT / "tests/jobs"}
-    items.sort(key=lambda item: engines.isdisjoint(item.path.parents))
+    tests = ROOT / "tests"
+    engines = {
+        tests / name for name in ("stack", "jobs", "test_documents.py", "test_notebook.py", "test_console.py")
+    }
+    items.sort(key=lambda item: engines.isdisjoint([item.path, *item.path.parents]))
 
 
 @pytest.fixture(scope="session")

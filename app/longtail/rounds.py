@@ -72,8 +72,8 @@ def last_round(recipe: Recipe, seed_index: int = 0) -> Round:
 
 
 def first_round(round_: Round) -> Round:
-    """The round of the same seed in which is chosen; for `train-only` the round itself."""
-    return Round(round_.seed_index, tests=not round_.final)
+    """The round of the same seed in which everything is chosen, which may be this one."""
+    return Round(round_.seed_index, tests=False) if round_.final else round_
 
 
 def _of_seed(recipe: Recipe, index: int) -> list[Round]:

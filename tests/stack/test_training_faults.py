@@ -1,4 +1,4 @@
-"""If a worker of Ray Train is killed, only the work after its last checkpoint is repeated."""
+"""If a worker is killed, of Ray Train or a Ray task, only the work after its last checkpoint is repeated."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 import torch
 
 from longtail.recommenders.interactions import Interactions
@@ -14,7 +15,8 @@ from longtail.recommenders.models.bpr import BPRSection as Section
 from longtail.recommenders.models.factors import Factors, FactorsLearner
 from longtail.recommenders.training.compute import Compute
 from longtail.recommenders.training.epoch_checkpoints import Checkpoints
-from longtail.recommenders.training.training_loop import Arrays, workers
+from longtail.recommenders.training.training_loop import Arrays
+from longtail.recommenders.training.training_loop import workers as group
 from longtail.workspace import Workspace
 from tests.recommenders.conftest import clusters
 
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.faults
 
 
 class Killed(FactorsLearner):
-    """Worker 1 kills itself (SIGKILL) once, in the fourth epoch. The array `marker` names a file that records this."""
+    """The last worker kills itself (SIGKILL) once, in the fourth epoch; the array `marker` names a file that records it."""
 
     def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
         super().__init__(arrays, settings, device)
@@ -30,7 +32,8 @@ class Killed(FactorsLearner):
 
     def epoch(self, rng: np.random.Generator) -> float:
         self.begun += 1
-        if workers()[0] == 1 and self.begun == 4 and not self.marker.exists():
+        rank, count = group()
+        if rank == count - 1 and self.begun == 4 and not self.marker.exists():
             self.marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return super().epoch(rng)
@@ -44,7 +47,12 @@ class KilledBPR(Factors):
         return {"marker": np.frombuffer(str(self.marker).encode(), np.uint8)}
 
 
-def test_a_killed_worker_costs_no_result(ray_here: None, tmp_path: Path) -> None:
+def fitted(model: Factors) -> Factors:
+    return model.fit(clusters())
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_a_killed_worker_costs_no_result(ray_here: None, tmp_path: Path, n_workers: int) -> None:
     section = Section(dim=6, epochs=6, lr=0.01, batch=50, validate_every=0)
     whole = Factors("bpr", section, seed=3).fit(clusters())
     marker, said = tmp_path / "killed", tmp_path / "said"
@@ -54,9 +62,10 @@ def test_a_killed_worker_costs_no_result(ray_here: None, tmp_path: Path) -> None
         with said.open("a") as file:
             file.write(line + "\n")
 
-    model = KilledBPR("bpr", section, 3, Compute(workers=2, checkpoints=checkpoints, say=say))
+    workers = n_workers if n_workers > 1 else 0  # as the train stage does
+    model = KilledBPR("bpr", section, 3, Compute(workers=workers, checkpoints=checkpoints, say=say))
     model.marker = marker
-    model.fit(clusters())
+    model = ray.get(ray.remote(num_cpus=0 if workers else 1)(fitted).remote(model))
     assert marker.exists(), "the worker was killed"
     assert "goes on after epoch 3 of 6" in said.read_text()
     np.testing.assert_allclose(model.items, whole.items, rtol=1e-3, atol=1e-5)

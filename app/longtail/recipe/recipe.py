@@ -64,7 +64,7 @@ class Resources(Section):
     llm_workers: Positive = 2
     """Ray Train workers that tune an LLM."""
     workers: Positive = 1
-    """Ray Train workers that train one recommender."""
+    """How many workers train one recommender: several are Ray Train's, one is the Ray task of the fit itself."""
     parallel: Positive = 2
     """Recommenders trained at the same time."""
 

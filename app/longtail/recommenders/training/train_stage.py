@@ -34,8 +34,9 @@ MEANING = 1
 def fit_all(recipe: Recipe, ws: Workspace) -> None:
     """Publish `recommenders/<variant>/<model>-<seed index>` of every round, for all `runs` that are not up to date.
 
-    `resources.parallel` fits run at a time; `resources.workers` Ray Train workers train each trained recommender. A
-    training that was interrupted continues from its checkpoint. Raises InputError if prepare or fuse has not run yet.
+    `resources.parallel` fits run at a time, each in a Ray task. If `resources.workers` is above 1, a trained recommender is
+    trained by so many Ray Train workers. A training that was interrupted continues from its checkpoint. Raises InputError
+    if prepare or fuse has not run yet.
     """
     for round_ in rounds(recipe):
         _fit_round(round_.seeded(recipe), ws, round_)
@@ -87,14 +88,18 @@ def _publish(recipe: Recipe, ws: Workspace, run: Run, unit: Stage, say: Callable
     # The folder has the fingerprint in its name, so a fit with different settings or data cannot continue from here.
     checkpoints = Checkpoints(ws / f"checkpoints/{run.name}-{unit.fingerprint}")
     schedule = _schedule(recipe, ws, run)
+    # A single worker is this task itself: Ray Train would start five processes for it, which takes 10 s and more. If the
+    # task is lost with its process or node, Ray starts it again, and it goes on from its checkpoint.
+    workers = recipe.resources.workers if trained and recipe.resources.workers > 1 else 0
+    use_gpu = trained and recipe.resources.accelerator == "gpu"
     compute = Compute(
-        workers=recipe.resources.workers,
-        use_gpu=trained and recipe.resources.accelerator == "gpu",
+        workers=workers,
+        use_gpu=use_gpu,
         checkpoints=checkpoints,
         say=partial(_said_of, run.name, say),
     )
-    # The task of a trained model only waits for its Ray Train workers, which reserve their own CPUs.
-    task = ray.remote(num_cpus=0 if trained else 1)(fit)
+    # If Ray Train has workers, they reserve their own CPUs and GPUs, and the task only waits for them.
+    task = ray.remote(num_cpus=0 if workers else 1, num_gpus=1 if use_gpu and not workers else 0)(fit)
     with unit.publishing() as draft:
         fused, data = _training_set(recipe, ws, run), ws / run.round.data
         answer = task.remote(run.recommender, section, recipe.seed, compute, fused, data, draft, schedule)
