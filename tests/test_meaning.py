@@ -58,7 +58,7 @@ RECIPE = Recipe.model_validate(
         "augment": [],
         "variants": ["observed"],
         "recommenders": {"itemcf": {"recency": 0.8}},
-        "evaluation": {"bootstrap": 50, "sampled_negatives": 10},
+        "evaluation": {"bootstrap": 50, "sampled_negatives": 10, "protocol": "train-only"},
         "tune": {"samples": 3},
     }
 )

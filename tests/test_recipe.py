@@ -84,7 +84,7 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
         ),
         (
             "name: x\nevaluation: {protocol: strict}",
-            "evaluation.protocol: Input should be 'standard' or 'train-only'",
+            "evaluation.protocol = 'strict': Input should be 'standard' or 'train-only'",
         ),
         (
             "name: x\nserving: {recommender: bpr}",

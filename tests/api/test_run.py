@@ -50,7 +50,7 @@ def test_neighbours_are_those_of_the_fitted_models(small_run: longtail.Run, tmp_
     assert len(found) == total and set(found["recommender"]) == {"itemcf", "swing"}
     items = (small_run.workspace / "data/items.parquet").read_table().sort_by("item")["item_id"].to_pylist()
     for name in ("itemcf", "swing"):
-        model = load(small_run.workspace / f"recommenders/observed/{name}-0")
+        model = load(small_run.workspace / f"final/recommenders/observed/{name}-0")
         near, how = model.similar_items(np.arange(len(items)), 100)
         own = found[(found["recommender"] == name) & (found["variant"] == "observed")]
         expected = [

@@ -26,7 +26,7 @@ def log(small_run: longtail.Run, tmp_path_factory: pytest.TempPathFactory) -> pd
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["swing", "itemcf"])
 def test_it_ranks_as_the_stage_does(small_run: longtail.Run, log: pd.DataFrame, kind: str, name: str) -> None:
-    stage = load(small_run.workspace.require(f"recommenders/observed/{name}-0"))
+    stage = load(small_run.workspace.require(f"final/recommenders/observed/{name}-0"))
     data = small_run.workspace.require("data")
     items = (data / "items.parquet").read_table().sort_by("item")["item_id"].to_pylist()
     users = (data / "histories").read_table(["user", "user_id"]).sort_by("user")["user_id"].to_pylist()

@@ -55,6 +55,7 @@ def fused(tmp_path_factory, ray_here) -> tuple[Recipe, Workspace]:
             "discriminator": {"tasks": {"preference": 1}},
             "variants": ["observed", *CONTROLS, *CONTROLS.values()],
             "recommenders": {"itemcf": {"recency": 0.8}},
+            "evaluation": {"protocol": "train-only"},
         }
     )
     ws = Workspace(str(tmp_path_factory.mktemp("ws")))

@@ -25,7 +25,7 @@ def test_it_writes_recommendations_neighbours_and_every_training_log(
     users = read_manifest(ws / "data")["counts"]["users"]
     assert tables["recommendations"].groupby("user_id").size().max() == 4
     assert tables["recommendations"]["user_id"].nunique() == users
-    counts = read_manifest(ws / "fused/observed")["counts"]
+    counts = read_manifest(ws / "final/fused/observed")["counts"]
     assert len(tables["log-observed"]) == counts["observed"] + counts["generated"]
     assert set(tables["log-observed"]["origin"]) == {"observed"}
     for path in to.iterdir():

@@ -23,7 +23,7 @@ RECIPE = Recipe.model_validate(
         "name": "small",
         "variants": ["observed", "discriminated", "popular"],
         "recommenders": {"popularity": {}},
-        "evaluation": {"bootstrap": 100},
+        "evaluation": {"bootstrap": 100, "protocol": "train-only"},
     }
 )
 SECTION = "What the LLMs are worth"

@@ -43,6 +43,7 @@ def recipe(**changes: object) -> Recipe:
         "sweep": AXES_TRIED,
         "variants": ["observed", "discriminated", "itemcf"],
         "resources": {"parallel": 4},
+        "evaluation": {"protocol": "train-only"},
         "recommenders": {"itemcf": {"recency": 0.8}, "bpr": {"dim": 8, "epochs": 9, "lr": 0.01, "batch": 64}},
     }
     return Recipe.model_validate(values | changes)

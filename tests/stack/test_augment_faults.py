@@ -34,6 +34,7 @@ augment: [{strategy: next_item, proposals: 4}]
 judge: {yes_no: 0.0}
 variants: [observed, generated]
 recommenders: {itemcf: {}}
+evaluation: {protocol: train-only}
 """
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(2400)]
 

@@ -25,6 +25,7 @@ llm: {dropout: 0.2}
 generator: {epochs: 12, batch: 8, zero: 2, patience: 0, checkpoint_steps: 20}
 discriminator: {epochs: 1, batch: 256}
 recommenders: {itemcf: {}}
+evaluation: {protocol: train-only}
 resources: {llm_workers: 2}
 """
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(2400)]

@@ -67,6 +67,7 @@ class Store:
                 "judge": {"likelihood": 1.0, "agreement": 0.5, "yes_no": yes_no, "keep": 3} | changes,
                 "variants": ["observed", "discriminated"],
                 "recommenders": {"itemcf": {}},
+                "evaluation": {"protocol": "train-only"},
                 "ledger": str(self.folder / "ledger"),
             }
         )

@@ -25,7 +25,7 @@ recommenders:
   swing: {}
   lightgcn: {variants: [observed, discriminated], epochs: 3}
   sasrec: {variants: [observed, discriminated], epochs: 2}
-evaluation: {bootstrap: 200}
+evaluation: {bootstrap: 200, protocol: train-only}
 resources: {llm_workers: 2, workers: 2}
 """
 pytestmark = pytest.mark.timeout(3600)  # the fixture runs the whole job and starts it twice

@@ -27,6 +27,7 @@ SETTINGS = {
     "generator": {"epochs": 1, "lora": 4, "zero": 3, "batch": 16, "context": 512},
     "discriminator": {"epochs": 1, "lora": 4, "zero": 1, "batch": 16, "context": 512},
     "augment": [{"strategy": "next_item", "proposals": 3}],
+    "evaluation": {"protocol": "train-only"},
     "resources": {"llm_workers": 2},
 }
 

@@ -25,6 +25,7 @@ RECIPE = Recipe.model_validate(
         "dataset": {"simulation": {"users": 200, "items": 100}},
         "variants": ["observed", "popular"],
         "recommenders": {"itemcf": {"variants": ["observed"]}},
+        "evaluation": {"protocol": "train-only"},
         "serving": {"candidates": 20},
     }
 )

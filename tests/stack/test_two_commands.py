@@ -32,7 +32,7 @@ dataset: {simulation: {users: 60, items: 40, tastes: 4, mean_history: 6}}
 augment: []
 variants: [observed]
 recommenders: {popularity: {}, itemcf: {}, bpr: {epochs: 2, dim: 4}}
-evaluation: {bootstrap: 20}
+evaluation: {bootstrap: 20, protocol: train-only}
 serving: {recommender: itemcf, variant: observed}
 """
 CHANGED = ["--set", "seed=8"]

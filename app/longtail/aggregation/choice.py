@@ -27,8 +27,9 @@ class Figure:
 
     variant: the name in the report; trained_on: the variant of its training set. list: the strategy whose list is
     fused in, None for the recommender alone; alpha_1, alpha_2 and utility are then None too. control: whether it is a
-    control, which is served only if the recipe names it. fit: where the fitted recommender is published, relative to the
-    workspace. made_of: the fingerprint of each place that was measured.
+    control, which is served only if the recipe names it. data, fit, answers: where the histories, the fitted recommender and
+    the answers with the list are published, relative to the workspace; answers is None without a list. made_of: the
+    fingerprint of each place that was measured.
     """
 
     recommender: str
@@ -43,24 +44,18 @@ class Figure:
     candidates: int
     users: int
     ndcg: float | None
+    data: str
     fit: str
+    answers: str | None
     made_of: dict[str, str]
-
-    @property
-    def data_place(self) -> str:
-        """The data of the round in which the recommender was fitted, relative to the workspace."""
-        return next(iter(self.made_of))
-
-    @property
-    def list_place(self) -> str | None:
-        """Where the answers with the list are published, relative to the workspace."""
-        return next(
-            (place for place in self.made_of if f"{place}/".endswith(f"augmentation/{self.list}/")), None
-        )
 
     def told(self) -> dict[str, Any]:
         """The fields that `metrics.json` has."""
-        return {name: value for name, value in asdict(self).items() if name not in ("made_of", "fit")}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("data", "fit", "answers", "made_of")
+        }
 
 
 def write_figures(figures: list[Figure], to: Place) -> None:

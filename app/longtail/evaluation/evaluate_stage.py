@@ -98,7 +98,7 @@ def _publish_figures(recipe: Recipe, ws: Workspace) -> None:
 def _figure(ws: Workspace, run: Run | ServedRun) -> Figure:
     manifest = read_manifest(ws / run.evaluation)
     counts, settings, served = manifest["counts"], manifest["settings"], isinstance(run, ServedRun)
-    chosen = counts.get("serving", {})
+    chosen, (data, fit, *listed) = counts.get("serving", {}), _inputs(run)
     return Figure(
         recommender=run.recommender,
         variant=run.variant,
@@ -109,7 +109,9 @@ def _figure(ws: Workspace, run: Run | ServedRun) -> Figure:
         **{name: chosen.get(name) for name in ("alpha_1", "alpha_2", "utility")},
         candidates=max(settings.get("candidates", 0), settings["depth"]),
         **counts["validation"],
-        fit=run.place,
+        data=data,
+        fit=fit,
+        answers=listed[0] if listed else None,
         made_of=dict(zip(_inputs(run), manifest["inputs"], strict=False)),
     )
 

@@ -47,7 +47,7 @@ class Recommendations:
         from longtail.recommenders import load
 
         self.serving, self.chosen = serving, to_serve(ws, serving)
-        data = ws.require(self.chosen.data_place)
+        data = ws.require(self.chosen.data)
         items = (
             (data / "items.parquet").read_table(["item", "item_id", "title", "train_count"]).sort_by("item")
         )
@@ -218,7 +218,7 @@ def read_recipe(ws: Workspace) -> Recipe:
 def _lists(ws: Workspace, chosen: Figure, n_users: int) -> LLMLists:
     if chosen.list is None:
         return LLMLists.none(n_users)
-    return LLMLists.read(ws.require(chosen.list_place) / "rankings", n_users)
+    return LLMLists.read(ws.require(chosen.answers) / "rankings", n_users)
 
 
 def _fusion(chosen: Figure) -> Choice:

@@ -69,7 +69,7 @@ def _recipe(**changes: object) -> Recipe:
     sections = {name: SECTIONS[name].model_dump(exclude={"variants"}) for name in names}
     sections["bpr"]["variants"] = ["observed"]
     values = {"name": "x", "seed": 3, "variants": ["observed", "generated"], "recommenders": sections}
-    return Recipe.model_validate(values | {"evaluation": {"seeds": 2}} | changes)
+    return Recipe.model_validate(values | {"evaluation": {"seeds": 2, "protocol": "train-only"}} | changes)
 
 
 def test_every_unit_is_published_once(trained: Workspace) -> None:
@@ -121,7 +121,7 @@ def test_a_missing_training_set_names_the_stage_to_run(tmp_path: Path) -> None:
 
 def test_a_fault_of_the_recipe_comes_back_as_one_message(ws: Workspace, ray_here: None) -> None:
     sections = {"bpr": {"lr": 1e30, "epochs": 20, "dim": 4}}
-    recipe = _recipe(recommenders=sections, variants=["observed"], evaluation={"seeds": 1}, seed=99)
+    recipe = _recipe(recommenders=sections, variants=["observed"], evaluation={"protocol": "train-only"}, seed=99)
     with pytest.raises(InputError, match="recommenders.bpr: the loss .* lower lr") as caught:
         train(recipe, ws)
     assert "Traceback" not in str(caught.value)
