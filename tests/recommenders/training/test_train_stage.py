@@ -27,11 +27,11 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     with made.stage("data", {}).publishing() as draft:
         (draft / "items.parquet").write_table(pa.table({"item": np.arange(24, dtype=np.int32)}))
         (draft / "histories/a.parquet").write_table(pa.Table.from_pylist(_histories(), HISTORIES))
-    for variant, part in (("observed", 6), ("generated", 8)):
+    for name, part in (("fused/observed", 6), ("fused/generated", 8), ("seed-1/fused/generated", 8)):
         rows = _rows(part)
-        with made.stage(f"fused/{variant}", {}, [made / "data"]).publishing() as draft:
-            for name, some in (("a", rows[30:]), ("b", rows[:30])):
-                (draft / f"interactions/{name}.parquet").write_table(pa.Table.from_pylist(some, FUSED))
+        with made.stage(name, {}, [made / "data"]).publishing() as draft:
+            for file, some in (("a", rows[30:]), ("b", rows[:30])):
+                (draft / f"interactions/{file}.parquet").write_table(pa.Table.from_pylist(some, FUSED))
     return made
 
 
@@ -73,18 +73,16 @@ def _recipe(**changes: object) -> Recipe:
 
 
 def test_every_unit_is_published_once(trained: Workspace) -> None:
-    made = {
-        place: manifest
-        for place, manifest in trained.manifests().items()
-        if place.startswith("recommenders/")
-    }
+    made = {place: manifest for place, manifest in trained.manifests().items() if "recommenders/" in place}
     assert sorted(made) == [
         "recommenders/generated/itemcf-0",
         "recommenders/generated/swing-0",
         "recommenders/observed/bpr-0",
-        "recommenders/observed/bpr-1",
         "recommenders/observed/itemcf-0",
         "recommenders/observed/swing-0",
+        "seed-1/recommenders/generated/itemcf-1",
+        "seed-1/recommenders/generated/swing-1",
+        "seed-1/recommenders/observed/bpr-1",
     ]
     counts = made["recommenders/generated/itemcf-0"]["counts"]
     assert (counts["users"], counts["items"], counts["interactions"], counts["generated"]) == (
@@ -110,7 +108,8 @@ def test_a_published_model_is_the_one_fitted_here(trained: Workspace) -> None:
     here = build("itemcf", recipe.recommenders["itemcf"]).fit(clusters())
     there = load(trained / "recommenders/generated/itemcf-0")
     np.testing.assert_array_equal(there.recommend(users, 6), here.recommend(users, 6))
-    lists = [load(trained / f"recommenders/observed/bpr-{s}").recommend(users, 6)[0] for s in (0, 1)]
+    places = ("recommenders/observed/bpr-0", "seed-1/recommenders/observed/bpr-1")
+    lists = [load(trained / place).recommend(users, 6)[0] for place in places]
     assert (lists[0] != lists[1]).any(), "seeds differ"
 
 
@@ -121,7 +120,9 @@ def test_a_missing_training_set_names_the_stage_to_run(tmp_path: Path) -> None:
 
 def test_a_fault_of_the_recipe_comes_back_as_one_message(ws: Workspace, ray_here: None) -> None:
     sections = {"bpr": {"lr": 1e30, "epochs": 20, "dim": 4}}
-    recipe = _recipe(recommenders=sections, variants=["observed"], evaluation={"protocol": "train-only"}, seed=99)
+    recipe = _recipe(
+        recommenders=sections, variants=["observed"], evaluation={"protocol": "train-only"}, seed=99
+    )
     with pytest.raises(InputError, match="recommenders.bpr: the loss .* lower lr") as caught:
         train(recipe, ws)
     assert "Traceback" not in str(caught.value)
