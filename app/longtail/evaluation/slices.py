@@ -21,6 +21,9 @@ SLICE_NAMES = (
     *(f"users:{name}" for name in USER_SLICES),
 )
 
+ENOUGH_TARGETS = 100
+"""A slice with fewer targets is greyed in tables and plots, and no headline speaks of it."""
+
 
 def slice_named(part: str) -> str:
     """The full name, one of SLICE_NAMES, of a slice that a recipe calls by its last part: `tail` is `items:tail`."""
