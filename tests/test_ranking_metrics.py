@@ -3,12 +3,20 @@
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from longtail.ranking_metrics import METRICS, SAMPLED_METRICS, Moments, per_user, per_user_sampled
+from longtail.ranking_metrics import (
+    METRICS,
+    SAMPLED_METRICS,
+    Moments,
+    lift,
+    per_user,
+    per_user_sampled,
+)
 
 KS = [1, 3, 5, 10, 20]
 
@@ -111,3 +119,8 @@ def test_the_t_test_is_the_paired_one_of_scipy(seed, n):
 def test_rows_that_do_not_vary_have_no_t():
     for rows in (np.zeros((9, 1)), np.full((9, 1), 0.1), np.ones((1, 1)), np.zeros((0, 1))):
         assert np.isnan(Moments.of(rows).t_test()).all()
+
+
+def test_no_lift_in_per_cent_over_a_value_near_nothing():
+    assert lift(0.06, 0.05) == pytest.approx(0.2) and lift(0.006, 0.005) == pytest.approx(0.2)
+    assert lift(0.0046, 0.0049) is lift(0.01, 0.0) is None

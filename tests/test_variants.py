@@ -5,11 +5,12 @@ from typing import get_args
 import pytest
 
 from longtail.recipe import Recipe
-from longtail.recommenders.training.fits import served_runs
-from longtail.rounds import FIRST_ROUND
+from longtail.recommenders.training.fits import list_runs, served_runs
+from longtail.rounds import FIRST_ROUND, rounds
 from longtail.variants import (
     COLOURS,
     CONTROLS,
+    LISTS,
     LLM_VARIANTS,
     VARIANTS,
     TrainedVariant,
@@ -26,12 +27,14 @@ def test_every_variant_of_a_recipe_is_known():
     recipe = Recipe.model_validate({"name": "r", "augment": augment, "generator": {"tasks": tasks}})
     served = {run.variant for run in served_runs(recipe, FIRST_ROUND)}
     assert served == {"served", "served_discriminated", "served_ranking", "served_itemcf", "served_own"}
-    assert set(VARIANTS) == set(get_args(TrainedVariant)) | served
+    alone = {run.variant for run in list_runs(recipe, FIRST_ROUND)}
+    assert alone == {one.name for one in VARIANTS.values() if one.alone}
+    assert set(VARIANTS) == set(get_args(TrainedVariant)) | served | alone
     assert all(one.name == name for name, one in VARIANTS.items())
 
 
 def test_every_variant_but_observed_can_be_drawn_and_told_apart():
-    drawn = [one for one in VARIANTS.values() if one.name != "observed"]
+    drawn = [one for one in VARIANTS.values() if one.name != "observed" and not one.alone]
     assert all(one.mark for one in drawn)
     assert len({(one.colour, one.mark, one.is_control) for one in drawn}) == len(drawn)
     assert {one.colour for one in drawn} == set(COLOURS)
@@ -41,16 +44,18 @@ def test_every_variant_but_observed_can_be_drawn_and_told_apart():
 
 
 def test_every_variant_of_an_llm_has_a_control_that_is_made_of_as_much():
-    assert {"observed", *LLM_VARIANTS, *CONTROLS} == set(VARIANTS)
-    for name in LLM_VARIANTS:
+    assert {"observed", *LLM_VARIANTS, *LISTS, *CONTROLS} == set(VARIANTS)
+    for name in (*LLM_VARIANTS, *LISTS):
         made, control = VARIANTS[name], VARIANTS[VARIANTS[name].control]
         assert controls_of(name)[0] == control.name
-        assert control.kind == {"llm": "control", "served": "served control"}[made.kind]
+        assert (
+            control.kind == {"llm": "control", "served": "served control", "list": "list control"}[made.kind]
+        )
         assert made.stand_in is None and control.stand_in and control.control is None
         assert control.sources == made.sources[:1], "a control copies the amount of its own strategy"
     assert {one.name for one in VARIANTS.values() if one.stand_in} == set(CONTROLS)
     assert {one.name for one in VARIANTS.values() if one.fitted_on} == {
-        one.name for one in VARIANTS.values() if one.kind.startswith("served")
+        one.name for one in VARIANTS.values() if one.kind.startswith("served") or one.alone
     }
 
 
@@ -102,12 +107,54 @@ def test_a_list_of_another_recommender_is_refused(changes, said):
         Recipe.model_validate(values | changes)
 
 
-def test_contrasts_are_with_observed_and_with_a_control_that_is_there():
-    assert contrasts(["observed", "generated", "itemcf", "pairs", "cold_pairs_shuffled"]) == [
+def test_a_list_alone_is_evaluated_once_and_stands_beside_every_recommender_that_it_may_serve():
+    augment = [{"strategy": "next_item"}, {"strategy": "ranking", "recommender": "swing"}]
+    values = {"name": "r", "augment": augment, "variants": ["observed", "generated"]}
+    values |= {"generator": {"tasks": {"ranking": 1, "next_item": 1}}, "evaluation": {"seeds": 2}}
+    recipe = Recipe.model_validate(values | {"recommenders": {"itemcf": {}, "swing": {}, "bpr": {}}})
+    found = [run for round_ in rounds(recipe) if round_.tests for run in list_runs(recipe, round_)]
+    assert [(run.variant, run.recommender, run.seed_index) for run in found] == [
+        (variant, recommender, seed)
+        for seed in (0, 1)
+        for variant, recommender in (
+            ("list", "itemcf"),
+            ("list_ranking", "swing"),
+            ("list_itemcf", "itemcf"),
+            ("list_own", "swing"),
+        )
+    ]
+    beside = {run.variant: [name for name in ("itemcf", "swing", "bpr") if run.beside(name)] for run in found}
+    assert beside["list"] == beside["list_itemcf"] == ["itemcf", "swing", "bpr"]
+    assert beside["list_ranking"] == beside["list_own"] == ["swing"]
+    fused = served_runs(recipe, rounds(recipe)[1])[0]
+    assert (fused.recommender, fused.beside("itemcf"), fused.beside("swing")) == ("itemcf", True, False)
+    unserved = recipe.model_copy(
+        update={"evaluation": recipe.evaluation.model_copy(update={"served": False})}
+    )
+    assert list_runs(unserved, FIRST_ROUND) == []
+
+
+def test_contrasts_are_with_observed_and_with_all_controls_that_are_there():
+    names = [
+        "observed",
+        "generated",
+        "itemcf",
+        "random",
+        "pairs",
+        "cold_pairs_shuffled",
+        "list",
+        "list_itemcf",
+    ]
+    assert contrasts(names) == [
         ("generated", "observed"),
         ("itemcf", "observed"),
+        ("random", "observed"),
         ("pairs", "observed"),
         ("cold_pairs_shuffled", "observed"),
+        ("list", "observed"),
+        ("list_itemcf", "observed"),
         ("generated", "itemcf"),
+        ("generated", "random"),
+        ("list", "list_itemcf"),
     ]
     assert contrasts(["observed"]) == []

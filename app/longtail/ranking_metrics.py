@@ -12,6 +12,13 @@ SAMPLED_METRICS = ("sampled_hit", "sampled_ndcg")
 """Metrics of sampled ranking. They can only be compared with metrics that were computed in the same way."""
 NO_VARIATION = 1e-9
 """If the standard error is below this share of the mean, all rows are equal up to rounding."""
+LOWEST_BASE = 0.005
+"""The lowest value over which a lift in per cent is given: a step from .001 to .004 is not called "+300 %"."""
+
+
+def lift(value: float, base: float) -> float | None:
+    """value / base - 1. None if the base is below LOWEST_BASE: the difference is then what can be told."""
+    return float(value / base - 1) if base >= LOWEST_BASE else None
 
 
 def per_user(users: np.ndarray, ranks: np.ndarray, ks: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

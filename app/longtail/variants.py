@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 
 from longtail.registry import strategy_spec
 
-Kind = Literal["observed", "llm", "served", "control", "served control"]
+Kind = Literal["observed", "llm", "served", "list", "control", "served control", "list control"]
 """`observed`: the log as it is. `llm`: a training set with answers of an LLM. `served`: a fit fused with an LLM's list.
-`control`, `served control`: the same without an LLM."""
+`list`: that list alone, and after it nothing. `control`, `served control`, `list control`: the same without an LLM."""
 StandIn = Literal["random", "popular", "best", "sampled", "picked", "coin", "own"]
 """What replaces the LLM in a control. `random`, `popular`: items drawn at random or by popularity. `best`: the best items of
 ItemCF. `sampled`: items sampled from ItemCF's list. `picked`: the item that ItemCF picks among the same candidates. `coin`:
@@ -46,8 +46,9 @@ class Variant:
     says: a description in one line. sources: the strategies whose answers are used; a control adds as much as their answers
     do. control: the variant that does the same without an LLM; a control has a stand_in instead. fitted_on: the training set
     of the fit, for served variants only. colour: a name of COLOURS. mark: Matplotlib's name of the shape. `observed` has
-    neither, because plots show it as a line for comparison. label: the name in tables and plots, if it is different.
-    subject: the beginning of the report's sentence about a served variant.
+    neither, because plots show it as a line for comparison, and a list alone has neither, because it stands in tables only.
+    label: the name in tables and plots, if it is different. subject: the beginning of the report's sentence about a served
+    variant.
     """
 
     name: str
@@ -68,7 +69,12 @@ class Variant:
 
     @property
     def is_control(self) -> bool:
-        return self.kind in ("control", "served control")
+        return self.kind in ("control", "served control", "list control")
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is a list without a recommender."""
+        return self.kind in ("list", "list control")
 
     @property
     def prefers(self) -> bool:
@@ -91,6 +97,7 @@ _DECLARED = (
         control="itemcf",
         colour="discriminated",
         mark="o",
+        label="judged",
     ),
     Variant(
         "generated",
@@ -273,12 +280,49 @@ _DECLARED = (
         mark="X",
         label="list as it was",
     ),
+    Variant(
+        "list",
+        "list",
+        "the LLM's list alone, then nothing",
+        sources=("next_item",),
+        control="list_itemcf",
+        fitted_on="observed",
+        label="list alone",
+    ),
+    Variant(
+        "list_ranking",
+        "list",
+        "the recommender's best items alone, as the LLM ranked them again, then nothing",
+        sources=("ranking",),
+        control="list_own",
+        fitted_on="observed",
+        label="re-ranked alone",
+    ),
+    Variant(
+        "list_itemcf",
+        "list control",
+        "a list of ItemCF of the same length alone, then nothing",
+        sources=("next_item",),
+        stand_in="best",
+        fitted_on="observed",
+        label="itemcf alone",
+    ),
+    Variant(
+        "list_own",
+        "list control",
+        "the items of the re-ranked list alone in the recommender's own order, then nothing",
+        sources=("ranking",),
+        stand_in="own",
+        fitted_on="observed",
+        label="as it was, alone",
+    ),
 )
 VARIANTS = {one.name: one for one in _DECLARED}
 """The variants by name, in the order of tables and plots."""
 TrainedVariant = Literal[tuple(one.name for one in _DECLARED if one.fitted_on is None)]
 """The name of a variant of the training set, as a recipe lists it."""
 LLM_VARIANTS = tuple(one.name for one in _DECLARED if one.by_llm)
+LISTS = tuple(one.name for one in _DECLARED if one.kind == "list")
 CONTROLS = tuple(one.name for one in _DECLARED if one.is_control)
 
 
@@ -288,16 +332,17 @@ def label(name: str) -> str:
 
 
 def controls_of(name: str) -> tuple[str, ...]:
-    """All controls that a variant of an LLM is compared with, its own first."""
+    """All controls that a variant of an LLM, or its list alone, is compared with, its own first."""
     own = VARIANTS[VARIANTS[name].control]
     others = (one for one in _DECLARED if (one.kind, one.sources) == (own.kind, own.sources) and one != own)
     return own.name, *(one.name for one in others)
 
 
 def contrasts(names: Iterable[str]) -> list[tuple[str, str]]:
-    """The pairs of variants that are compared: each of `names` with observed, and a variant of an LLM also with its control,
-    if `names` has it.
+    """The pairs of variants that are compared: each of `names` with observed, and one that has a control also with all of
+    its controls that are among `names`.
     """
     present = [name for name in names if name != "observed"]
-    controlled = [(name, VARIANTS[name].control) for name in present if VARIANTS[name].control in present]
-    return [*((name, "observed") for name in present), *controlled]
+    controlled = (name for name in present if VARIANTS[name].control)
+    rivals = [(name, control) for name in controlled for control in controls_of(name) if control in present]
+    return [*((name, "observed") for name in present), *rivals]

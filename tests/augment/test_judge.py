@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from longtail.augment.judge import SCORES, blend, judge, likeliest, rankings, select, with_agreement
+from longtail.data.catalogue import SLICES
 from longtail.recipe import Judge
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.itemcf import ItemCF
@@ -20,6 +21,7 @@ from tests.recommenders.conftest import clusters
 
 N_ITEMS = 20
 RARE = np.arange(N_ITEMS) < 10
+CODES = np.arange(N_ITEMS) % len(SLICES)
 # Multiples of 1/4 are exact in float32 and often equal.
 score = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]))
 open_proposal = st.fixed_dictionaries(
@@ -116,16 +118,17 @@ def test_a_slice_is_judged_as_the_whole(rows, settings):
 
 
 @given(rows=table, settings=judges)
-def test_likeliest_accepts_as_many_by_likelihood_alone(rows, settings):
+def test_likeliest_accepts_as_many_of_each_slice_by_likelihood_alone(rows, settings):
     judged = judge(of(rows), settings, RARE)
-    found = likeliest(judged, settings, RARE)
+    found = likeliest(judged, CODES)
     for before, after in zip(judged["proposals"].to_pylist(), found["proposals"].to_pylist(), strict=True):
         opened = [place for place, one in enumerate(before) if one["outcome"] in OPEN]
-        count = sum(one["outcome"] == ACCEPTED for one in before)
-        likelihood = [before[place]["likelihood"] for place in opened]
-        scores = [-np.inf if value is None else value for value in likelihood]
-        rare = [bool(RARE[before[place]["item"]]) for place in opened]
-        expected = {opened[number] for number in best(scores, rare, count, settings.tail_share)}
+        expected = set()
+        for code in range(len(SLICES)):
+            own = [place for place in opened if CODES[before[place]["item"]] == code]
+            count = sum(before[place]["outcome"] == ACCEPTED for place in own)
+            known = [place for place in own if before[place]["likelihood"] is not None]
+            expected |= set(sorted(known, key=lambda place: -before[place]["likelihood"])[:count])
         assert {place for place, one in enumerate(after) if one["outcome"] == ACCEPTED} == expected
         assert [one["item"] for one in after] == [one["item"] for one in before]
 
@@ -227,6 +230,6 @@ def test_agreement_is_the_score_of_itemcf_after_the_training_history():
 def test_without_proposals_there_is_nothing_to_judge():
     empty = of([[], []])
     settings = Judge()
-    assert judge(empty, settings, RARE).equals(empty) and likeliest(empty, settings, RARE).equals(empty)
+    assert judge(empty, settings, RARE).equals(empty) and likeliest(empty, CODES).equals(empty)
     assert len(rankings(empty, settings, RARE)) == 0
     assert Counter(map(len, judge(empty.slice(0, 0), settings, RARE)["proposals"])) == {}

@@ -16,13 +16,19 @@ def row(
         "slice": where,
         "metric": "recall",
         "k": 10,
-        "n": 40,
+        "n": 140,
+        "targets": 140,
     }
-    row |= {"value": value, "lift": None, "ci_low": None, "ci_high": None, "p": None, "over_control": None}
+    row |= {"value": value, "lift": None, "ci_low": None, "ci_high": None, "pairs": None}
+    row |= {"over_best": None, "p_adjusted": None}
     if variant != "observed":
-        row |= {"ci_low": value - 0.2, "ci_high": value}
-    if over is not None:
-        row["over_control"] = {"base": "itemcf", "value": over, "ci_low": over - 0.01, "ci_high": over + 0.01}
+        row |= {
+            "ci_low": value - 0.2,
+            "ci_high": value,
+            "pairs": 3,
+            "p_adjusted": 0.04 if over > 0.03 else 1.0,
+        }
+        row["over_best"] = {"base": "itemcf", "value": over, "ci_low": over - 0.01, "ci_high": over + 0.01}
     return row
 
 
@@ -61,21 +67,32 @@ METRICS: dict[str, Any] = {
 }
 
 
-def test_the_largest_difference_from_a_control_is_told_with_its_interval_and_what_it_did_to_all():
-    """BPR is higher, Swing is further above its control."""
+def test_the_largest_difference_from_the_best_rival_is_told_with_its_interval_and_what_it_did_to_all():
+    """BPR is higher, Swing is further above its rival."""
     _, tail, everybody, served = found(METRICS)
     for part in (
         "of 2 compared",
-        "Swing, discriminated",
+        "Swing, judged",
         "Recall@10 0.1500",
         "+0.0400 (+0.0300 to +0.0500",
-        "40 users",
+        "over itemcf",
+        "; sure after correction",
+        "140 users",
     ):
         assert part in tail
     assert "0.2900" in everybody and "−0.0100" in everybody and "over observed" in everybody
     assert served.startswith(
-        "Served, as validation chose: Swing of discriminated; NDCG@10 on validation 0.2000, Recall@10"
+        "Served, as validation chose: Swing of judged; NDCG@10 on validation 0.2000, Recall@10"
     )
+
+
+def test_what_the_corrected_test_does_not_carry_is_not_sure_and_few_targets_say_nothing():
+    rows = [one for one in METRICS["rows"] if one["recommender"] == "bpr"]
+    everybody = [row("bpr", "observed", "all", 0.3), row("bpr", "discriminated", "all", 0.31, over=0.01)]
+    _, tail, *_ = found(METRICS | {"rows": everybody + rows})
+    assert "; not sure after correction" in tail
+    few = [one | {"targets": 99} for one in rows]
+    assert not any("long-tail" in line for line in found(METRICS | {"rows": everybody + few}))
 
 
 def test_without_an_llm_the_best_recommender_is_told():

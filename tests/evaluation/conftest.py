@@ -60,7 +60,10 @@ def _write_ranks(
 ) -> Place:
     """Publish an evaluation from (user, item, rank) of each part; all targets of a user are in one."""
     stage = ws.stage(place, {})
-    stage.counts = {"users": len({user for rows in parts for user, *_ in rows})}
+    stage.counts = {
+        "users": len({user for rows in parts for user, *_ in rows}),
+        "targets": sum(map(len, parts)),
+    }
     with stage.publishing() as draft:
         for number, rows in enumerate(parts):
             users, items, ranks = (np.array(column, np.int32) for column in zip(*rows, strict=True))

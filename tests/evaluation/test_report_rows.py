@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from longtail.evaluation import per_user_metrics
+from longtail.evaluation.crossed import Crossed
 from longtail.evaluation.report_rows import measure_lists, measure_slice
 from longtail.evaluation.slices import SLICE_NAMES, members
 from longtail.ranking_metrics import METRICS, SAMPLED_METRICS, per_user
@@ -58,7 +60,7 @@ def test_slices_are_of_targets_and_of_users(store):
     }
 
 
-def test_values_are_per_user_means_over_seeds(store):
+def test_values_are_per_user_means_over_pairs(store):
     data, place = store
     variants = {
         "observed": [place("o0", [0, 1, 0, 0, 3, 0])],
@@ -86,6 +88,7 @@ def test_slices_without_users_give_no_row_and_no_lift_from_nothing(store):
     rows = measure("swing", variants, data, SETTINGS, seed=1)
     assert {row.slice for row in rows if row.metric == "hit"}.isdisjoint({"items:head", "users:active"})
     row = pick(rows, variant="random", slice="all", metric="hit", k=1)
+    assert (row.n, row.targets) == (4, 6)
     assert row.lift is None and row.ci_low == row.ci_high == 1
 
 
@@ -131,24 +134,97 @@ def test_other_targets_than_observed_are_an_error(store, tmp_path, write_ranks):
         measure("swing", {"observed": [place("p", [0] * 6)], "random": [fewer]}, data, SETTINGS, seed=1)
 
 
-def test_t_and_p_are_those_of_the_paired_test_of_scipy(store):
+def test_with_one_pair_t_and_p_are_those_of_the_paired_test_of_scipy(store):
     data, place = store
-    observed, seeds = [0, 1, 0, 0, 3, 0], ([2, 1, 0, 0, 3, 1], [0, 1, 2, 3, 0, 1])
-    variants = {
-        "observed": [place("o", observed)],
-        "generated": [place(f"g{seed}", ranks) for seed, ranks in enumerate(seeds)],
-    }
+    ranks = {"observed": [0, 1, 0, 0, 3, 0], "generated": [2, 1, 0, 0, 3, 1]}
+    variants = {variant: [place(variant, own)] for variant, own in ranks.items()}
     users = np.array(TARGETS)[:, 0]
-    values = [per_user(users, np.array(ranks), SETTINGS.ks)[1] for ranks in (observed, *seeds)]
-    expected = stats.ttest_rel(np.mean(values[1:], axis=0), values[0])
+    values = {variant: per_user(users, np.array(own), SETTINGS.ks)[1] for variant, own in ranks.items()}
+    expected = stats.ttest_rel(values["generated"], values["observed"])
     rows = measure("swing", variants, data, SETTINGS, seed=1)
     for m, metric in enumerate(METRICS):
         for at, k in enumerate(SETTINGS.ks):
             row = pick(rows, variant="generated", slice="all", metric=metric, k=k)
+            assert row.pairs == 1
             assert (row.t, row.p) == pytest.approx((expected.statistic[m, at], expected.pvalue[m, at]))
             base = pick(rows, variant="observed", slice="all", metric=metric, k=k)
-            assert base.t is base.p is None
+            assert base.t is base.p is base.pairs is None
     assert pick(rows, metric="coverage", variant="generated").p is None
+
+
+def test_with_several_pairs_the_interval_is_that_of_users_and_pairs(store):
+    """The one place of observed stands beside every pair, and a control of one place has the users' variance only."""
+    data, place = store
+    observed, pairs = [0, 1, 0, 0, 3, 0], ([2, 1, 0, 0, 3, 1], [0, 1, 2, 3, 0, 1], [1, 1, 0, 2, 0, 0])
+    variants = {
+        "observed": [place("o", observed)],
+        "generated": [place(f"g{pair}", ranks) for pair, ranks in enumerate(pairs)],
+        "popular": [place("p", [0, 2, 1, 0, 3, 0])],
+    }
+    users = np.array(TARGETS)[:, 0]
+    values = [per_user(users, np.array(ranks), SETTINGS.ks)[1] for ranks in (observed, *pairs)]
+    crossed = Crossed.of(np.stack(values[1:], axis=1) - values[0][:, None])
+    (low, high), (t, p) = crossed.interval(), crossed.t_test()
+    rows = measure("swing", variants, data, SETTINGS, seed=1)
+    for m, metric in enumerate(METRICS):
+        for at, k in enumerate(SETTINGS.ks):
+            row = pick(rows, variant="generated", slice="all", metric=metric, k=k)
+            assert row.pairs == 3
+            found = (row.ci_low, row.ci_high, row.t, row.p)
+            assert found == pytest.approx((low[m, at], high[m, at], t[m, at], p[m, at]))
+            assert pick(rows, variant="popular", slice="all", metric=metric, k=k).pairs == 1
+
+
+def test_a_number_of_evaluations_that_is_neither_one_nor_that_of_the_pairs_is_an_error(store):
+    data, place = store
+    variants = {
+        "observed": [place("o0", [0] * 6), place("o1", [0] * 6)],
+        "random": [place(f"r{pair}", [0] * 6) for pair in range(3)],
+    }
+    with pytest.raises(ValueError, match="observed has 2 evaluations, another variant has 3"):
+        measure("swing", variants, data, SETTINGS, seed=1)
+
+
+def test_blocks_of_targets_change_nothing(store, monkeypatch):
+    data, place = store
+    variants = {
+        "observed": [place("o", [0, 1, 0, 0, 3, 0])],
+        "generated": [place("g0", [2, 1, 0, 0, 3, 1]), place("g1", [0, 1, 2, 3, 0, 1])],
+        "popular": [place("p", [0, 2, 1, 0, 3, 0])],
+    }
+    whole = [figures(row) for row in measure("swing", variants, data, SETTINGS, seed=1)]
+    monkeypatch.setattr(per_user_metrics, "TARGETS_AT_ONCE", 1)
+    for row, known in zip(measure("swing", variants, data, SETTINGS, seed=1), whole, strict=True):
+        assert figures(row) == pytest.approx(known, nan_ok=True)
+
+
+def figures(row):
+    """All but the resampled ends of an interval, for which the order of users matters."""
+    found = (row.value, row.n, row.targets, row.lift, row.t, row.p)
+    return [np.nan if one is None else one for one in found]
+
+
+def test_the_best_rival_is_the_highest_of_observed_and_all_controls(store):
+    data, place = store
+    ranks = {
+        "observed": [0, 1, 0, 0, 3, 0],
+        "discriminated": [2, 1, 0, 0, 3, 1],
+        "itemcf": [0, 1, 2, 3, 0, 1],
+        "popular": [1, 1, 0, 1, 1, 1],
+        "served_itemcf": [1] * 6,
+    }
+    variants = {variant: [place(variant, own)] for variant, own in ranks.items()}
+    rows = measure("swing", variants, data, SETTINGS, seed=1)
+    rivals = ("observed", "itemcf", "popular")
+    for row in rows:
+        if row.variant == "discriminated" and row.metric in METRICS:
+            where = {"slice": row.slice, "metric": row.metric, "k": row.k}
+            values = {rival: pick(rows, variant=rival, **where).value for rival in rivals}
+            assert values[row.over_best.base] == max(values.values()), "another kind's control is no rival"
+            assert row.over_best.value == pytest.approx(row.value - max(values.values()))
+            assert row.over_control.base == "itemcf"
+        else:
+            assert row.over_best is None
 
 
 def test_what_an_llm_wrote_is_compared_with_its_control_too(store):

@@ -2,9 +2,16 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from longtail.evaluation import significance
-from longtail.evaluation.significance import paired_interval, resampled_means, share_interval
+from longtail.evaluation.significance import (
+    benjamini_hochberg,
+    paired_interval,
+    resampled_means,
+    share_interval,
+)
 
 
 def test_equals_drawing_users_one_by_one_under_the_same_resamples():
@@ -71,3 +78,20 @@ def test_a_share_keeps_the_cases_of_a_user_together():
     share, low, high = share_interval(parts, wholes, 2000, np.random.default_rng(1))
     assert share == 0.5
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 10), rel=0.15)
+
+
+def test_discoveries_by_hand():
+    found = benjamini_hochberg(np.array([0.01, 0.04, 0.03, 0.005]))
+    np.testing.assert_allclose(found, [0.02, 0.04, 0.04, 0.02])
+    assert benjamini_hochberg(np.zeros(0)).tolist() == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_discoveries_step_up(p):
+    """As their paper says it: the largest j whose j-th smallest p is at most .05 j / n, and all that are smaller."""
+    p = np.array(p)
+    order = np.argsort(p, kind="stable")
+    steps = [j for j in range(1, len(p) + 1) if p[order[j - 1]] * len(p) / j <= 0.05]
+    found = benjamini_hochberg(p)
+    assert np.flatnonzero(found <= 0.05).tolist() == sorted(order[: max(steps, default=0)].tolist())
+    assert (found >= p).all() and (found <= 1).all()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longtail.data.catalogue import SLICES
 from longtail.fusion.chosen import choose, preferences
 from longtail.recipe import Judge
 from longtail.schema import ACCEPTED, HELD_OUT, NOT_CHOSEN, PREFERENCES, REJECTED, UNDECIDED
@@ -16,7 +17,8 @@ from longtail.workspace.place import Place
 from tests.augment.conftest import answers
 
 N_USERS, N_ITEMS = 6, 12
-RARE = np.arange(N_ITEMS) < 4
+TAIL, HEAD = SLICES.index("tail"), SLICES.index("head")
+CODES = np.where(np.arange(N_ITEMS) < 4, TAIL, HEAD)
 JUDGE = Judge(likelihood=0.0, agreement=1.0, yes_no=0.0, keep=2, relative=False)
 
 
@@ -51,15 +53,30 @@ def test_a_judge_of_its_own_chooses_anew_and_generated_takes_as_many_by_likeliho
         next_item(1, [0.3, 0.0, 0.0, 0.6], [0.1, 0.2, 0.9, 0.3]),
     ]
     found = {"next_item": place(tmp_path, rows)}
-    chosen = choose(found, "discriminated", JUDGE, RARE, N_USERS)
+    chosen = choose(found, "discriminated", JUDGE, CODES, N_USERS)
     assert by_user(chosen.added) == [[], [3, 0], [], [], [1, 2], []]
     assert not len(chosen.dropped.items)
-    generated = choose(found, "generated", JUDGE, RARE, N_USERS)
+    generated = choose(found, "generated", JUDGE, CODES, N_USERS)
     assert [set(row) for row in by_user(generated.added)] == [set(), {2, 3}, set(), set(), {0, 3}, set()]
-    strict = choose(found, "discriminated", JUDGE.model_copy(update={"threshold": 0.55}), RARE, N_USERS)
+    strict = choose(found, "discriminated", JUDGE.model_copy(update={"threshold": 0.55}), CODES, N_USERS)
     assert by_user(strict.added) == [[], [3], [], [], [1], []]
-    fewer = choose(found, "generated", JUDGE.model_copy(update={"threshold": 0.55}), RARE, N_USERS)
+    fewer = choose(found, "generated", JUDGE.model_copy(update={"threshold": 0.55}), CODES, N_USERS)
     assert by_user(fewer.added) == [[], [2], [], [], [0], []]
+
+
+def test_generated_has_as_many_of_each_slice_as_the_judge_kept(tmp_path):
+    """The judge keeps items 5 (head) and 1 (tail). The generator's own first two would be both of the head."""
+    agreement, likelihood = [0.1, 0.7, 0.2, 0.1, 0.3, 0.9, 0.4], [0.2, 0.1, 0.3, 0.0, 0.7, 0.6, 0.9]
+    found = {"next_item": place(tmp_path, [next_item(3, agreement, likelihood)])}
+    judged, generated = (
+        choose(found, variant, JUDGE, CODES, N_USERS) for variant in ("discriminated", "generated")
+    )
+    assert by_user(judged.added)[3] == [5, 1] and set(by_user(generated.added)[3]) == {6, 2}
+    users = np.array([3, 0])
+    for chosen in (judged, generated):
+        amounts = chosen.amounts(users)
+        assert amounts.added[:, [HEAD, TAIL]].tolist() == [[1, 1], [0, 0]] and amounts.added.sum() == 2
+        assert amounts.proposed[:, [HEAD, TAIL]].tolist() == [[3, 4], [0, 0]]
 
 
 def test_refined_drops_what_screening_rejected(tmp_path):
@@ -71,7 +88,7 @@ def test_refined_drops_what_screening_rejected(tmp_path):
         "next_item": place(tmp_path / "next", [next_item(2, [0.9], [0.5])]),
         "screening": place(tmp_path / "screening", screened),
     }
-    chosen = choose(found, "refined", JUDGE, RARE, N_USERS)
+    chosen = choose(found, "refined", JUDGE, CODES, N_USERS)
     assert by_user(chosen.added)[2] == [0]
     assert by_user(chosen.dropped) == [[], [], [5], [], [], []]
 
@@ -97,7 +114,7 @@ def test_a_user_with_many_requests_gets_each_item_once(tmp_path_factory, files):
         for file in files
     ]
     found = {"id_list": place(tmp_path_factory.mktemp("answers"), *rows)}
-    chosen = choose(found, "id_list", JUDGE, RARE, N_USERS)
+    chosen = choose(found, "id_list", JUDGE, CODES, N_USERS)
     accepted = [set() for _ in range(N_USERS)]
     for user, own in (one for file in files for one in file):
         accepted[user] |= {item for item, said, _ in own if said == ACCEPTED}

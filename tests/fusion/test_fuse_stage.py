@@ -1,6 +1,7 @@
 """Fusion: observed first and as it was, the generated behind it with the weight of the judge; nothing held out is added,
-and every variant of next_item adds as much to a user as the others."""
+and every variant of next_item adds as much of each item slice to a user as the others."""
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longtail.data.catalogue import SLICES
+from longtail.fusion.amounts import counted
 from longtail.fusion.chosen import Chosen
 from longtail.fusion.controls import Best, Control, Drawn, Picked, Sampled
-from longtail.fusion.fuse_stage import fused_rows
+from longtail.fusion.fuse_stage import fused_rows, missing
 from longtail.recipe import Recipe
 from longtail.recommenders.interactions import Histories, Interactions
 from longtail.recommenders.models.itemcf import ItemCF, ItemCFSection
@@ -23,6 +26,7 @@ from tests.recommenders.conftest import clusters
 N_ITEMS, WEIGHT = 24, 0.25
 ITEMCF = ItemCF("itemcf", ItemCFSection()).fit(clusters(n_items=N_ITEMS))
 POOL = np.arange(N_ITEMS, dtype=np.int32)
+CODES = np.arange(N_ITEMS) // 2 % len(SLICES)
 
 
 def control_of(variant: str, seed: int) -> Control | None:
@@ -35,7 +39,12 @@ def control_of(variant: str, seed: int) -> Control | None:
     }.get(variant)
 
 
-NEXT_ITEM = ("generated", "random", "popular", "itemcf")
+CONTROLS = ("random", "popular", "itemcf", "id_list_itemcf", "insertion_itemcf")
+
+
+def chosen_of(added: list, dropped: list) -> Chosen:
+    rows = Histories.of(added)
+    return Chosen(rows, rows, Histories.of(dropped), CODES)
 
 
 @st.composite
@@ -50,7 +59,7 @@ def stores(draw) -> tuple[pa.Table, Chosen]:
         added[user] = items[length : length + draw(st.integers(0, 4))]
         dropped[user] = items[: draw(st.integers(0, train))]
     kinds = pa.schema([("user", pa.int32()), ("items", pa.list_(pa.int32())), ("train_end", pa.int32())])
-    return pa.Table.from_pylist(rows, kinds), Chosen(Histories.of(added), Histories.of(dropped))
+    return pa.Table.from_pylist(rows, kinds), chosen_of(added, dropped)
 
 
 @given(store=stores())
@@ -74,11 +83,14 @@ def test_refined_is_the_log_with_zeros_and_what_was_chosen(store):
 
 
 @given(store=stores(), seed=st.integers(0, 5))
-def test_every_variant_adds_as_much_and_nothing_known(store, seed):
+def test_every_control_adds_as_much_of_each_slice_and_nothing_known(store, seed):
     batch, chosen = store
-    none_dropped = Chosen(chosen.added, chosen.added.emptied())
-    added = {}
-    for variant in (*NEXT_ITEM, "id_list_itemcf", "insertion_itemcf"):
+    none_dropped = chosen_of(
+        [chosen.added.items[start:end] for start, end in itertools.pairwise(chosen.added.indptr)], [[]] * 8
+    )
+    users = batch["user"].to_numpy()
+    wanted = chosen.amounts(users).added
+    for variant in ("generated", *CONTROLS):
         source = control_of(variant, seed)
         table = fused_rows(batch, variant, WEIGHT, seed, none_dropped, source)
         parts = [
@@ -86,15 +98,19 @@ def test_every_variant_adds_as_much_and_nothing_known(store, seed):
             for n in range(len(batch))
         ]
         assert pa.concat_tables(parts).equals(table), "what a user gets does not depend on the batch"
-        rows = table.to_pylist()
-        added[variant] = [row["items"][row["observed"] :] for row in rows]
-        for given_row, more in zip(batch.to_pylist(), added[variant], strict=True):
+        added = [row["items"][row["observed"] :] for row in table.to_pylist()]
+        for given_row, more in zip(batch.to_pylist(), added, strict=True):
             assert not set(more) & set(given_row["items"]), "neither the train part nor what is held out"
             assert len(set(more)) == len(more)
-    counts = {variant: list(map(len, lists)) for variant, lists in added.items()}
-    assert counts["random"] == counts["popular"] == counts["generated"]
-    for variant in ("itemcf", "id_list_itemcf", "insertion_itemcf"):
-        assert all(few <= many for few, many in zip(counts[variant], counts["generated"], strict=True))
+        found = counted(Histories.of(added), CODES)
+        assert (found <= wanted).all()
+        lacking = dict(zip(SLICES, (wanted - found).sum(axis=0), strict=True))
+        assert missing(table, none_dropped) == lacking
+        if variant == "generated":
+            assert not any(lacking.values())
+        if variant == "random":  # only a slice without unknown items is left short
+            known = counted(Histories.of(batch["items"].to_pylist()), CODES)
+            assert (found == np.minimum(wanted, counted(Histories.of([POOL]), CODES) - known)).all()
 
 
 @given(store=stores(), seed=st.integers(0, 5))
@@ -129,7 +145,7 @@ def test_every_place_of_a_sequence_is_as_likely():
     batch = pa.Table.from_pylist(
         [{"user": user, "items": [0, 1, 2], "train_end": 3} for user in range(n)], kinds
     )
-    chosen = Chosen(Histories.of([[9]] * n), Histories.of([[]] * n))
+    chosen = chosen_of([[9]] * n, [[]] * n)
     orders = fused_rows(batch, "insertion", WEIGHT, 0, chosen, None)["sequence"].to_pylist()
     places = Counter(order.index(3) for order in orders)
     assert set(places) == {0, 1, 2, 3} and min(places.values()) > 0.85 * n / 4
@@ -200,6 +216,6 @@ def test_a_repeated_purchase_weighs_as_often_as_it_was():
         {"user": 1, "items": [], "train_end": 0, "strengths": []},
         {"user": 2, "items": [7], "train_end": 1, "strengths": [2]},
     ]
-    chosen = Chosen(Histories.of([[9], [], [8, 3]]), Histories.of([[5], [], []]))
+    chosen = chosen_of([[9], [], [8, 3]], [[5], [], []])
     fused = fused_rows(pa.Table.from_pylist(rows, kinds), "refined", WEIGHT, 0, chosen, None)
     assert fused["weights"].to_pylist() == [[3, 0, WEIGHT], [], [2, WEIGHT, WEIGHT]]

@@ -17,7 +17,7 @@ from longtail.evaluation import evaluate, targets
 from longtail.evaluation.evaluate_stage import evaluated
 from longtail.recipe import Recipe, Serving
 from longtail.recommenders import build, load, train
-from longtail.recommenders.training.fits import Run, runs, served_runs
+from longtail.recommenders.training.fits import Run, list_runs, runs, served_runs
 from longtail.report import report
 from longtail.report.page import render
 from longtail.rounds import FIRST_ROUND
@@ -35,6 +35,11 @@ RECIPE = Recipe.model_validate(
     }
 )
 N_USERS, N_ITEMS = 40, 25
+
+
+def fitted_or_fused():
+    """What is evaluated, without the lists alone."""
+    return [run for run in evaluated(RECIPE) if not VARIANTS[run.variant].alone]
 
 
 def test_what_is_served_is_evaluated_beside_every_fit_of_the_observed_log():
@@ -207,16 +212,21 @@ def test_metrics_have_the_agreed_shape(metrics):
         "k",
         "value",
         "n",
+        "targets",
         "lift",
         "ci_low",
         "ci_high",
         "t",
         "p",
+        "pairs",
         "over_control",
+        "over_best",
+        "p_adjusted",
     ]
     assert all(list(row) == keys for row in metrics["rows"])
     fits = {(row["recommender"], row["variant"]) for row in metrics["rows"]}
-    assert fits == {(run.recommender, run.variant) for run in evaluated(RECIPE)}
+    lists = {(name, one) for name in RECIPE.recommenders for one in ("list", "list_itemcf")}
+    assert fits == {(run.recommender, run.variant) for run in fitted_or_fused()} | lists
     assert {row["metric"] for row in metrics["rows"]} == {
         *("recall", "hit", "ndcg", "mrr"),
         *("coverage", "gini", "popularity", "exposure"),
@@ -241,9 +251,9 @@ def test_a_value_equals_its_count_by_hand(finished, metrics):
 def test_the_report_says_what_is_served_by_validation_alone(finished, metrics):
     choice = metrics["choice"]
     assert [(one["recommender"], one["variant"]) for one in choice["figures"]] == [
-        (run.recommender, run.variant) for run in evaluated(RECIPE)
-    ]
-    for run, one in zip(evaluated(RECIPE), choice["figures"], strict=True):
+        (run.recommender, run.variant) for run in fitted_or_fused()
+    ], "a list alone is not fused, and never served"
+    for run, one in zip(fitted_or_fused(), choice["figures"], strict=True):
         found = read_manifest(finished / run.evaluation)["counts"]["validation"]
         assert found == {"users": N_USERS, "ndcg": one["ndcg"]}
     kinds = {own: [one for one in choice["figures"] if one["control"] == own] for own in (True, False)}
@@ -303,6 +313,27 @@ def test_itemcf_fused_with_its_own_list_is_itemcf(finished):
     assert (fused["rank"].to_numpy()[found] == alone["rank"].to_numpy()[found]).all()
 
 
+def test_a_list_alone_is_the_list_and_nothing_after_it(finished):
+    """The LLM's, and as many of ItemCF's; as the list of one user is that of no recommender, it is evaluated once."""
+    lists = {
+        row["user"]: row["items"]
+        for row in (finished / "augmentation/next_item/rankings").read_table().to_pylist()
+    }
+    best = (
+        load(finished / "recommenders/observed/itemcf-0").recommend(np.arange(N_USERS), N_ITEMS)[0].tolist()
+    )
+    of_itemcf = {user: best[user][: len(items)] for user, items in lists.items()}
+    places = [run.evaluation for run in list_runs(RECIPE, FIRST_ROUND)]
+    assert places == ["evaluation/list/popularity-0", "evaluation/list_itemcf/popularity-0"]
+    for place, own in zip(places, (lists, of_itemcf), strict=True):
+        assert "serving" not in read_manifest(finished / place)["counts"], "nothing is chosen"
+        for user, item, rank, *_ in (
+            (finished / place / "ranks").read_table().to_pandas().itertuples(index=False)
+        ):
+            named = own.get(user, [])
+            assert rank == (named.index(item) + 1 if item in named else 0)
+
+
 def test_other_lists_are_ranked_again_and_nothing_else(finished, tmp_path):
     again = copy_of(finished, tmp_path / "again")
     with again.stage("augmentation/next_item", {"new": 1}, [again / "data"]).publishing() as draft:
@@ -310,7 +341,7 @@ def test_other_lists_are_ranked_again_and_nothing_else(finished, tmp_path):
     evaluate(RECIPE, again)
     for run in evaluated(RECIPE):
         same = read_manifest(again / run.evaluation) == read_manifest(finished / run.evaluation)
-        assert same == isinstance(run, Run)
+        assert same == (not isinstance(run, ServedRun))
 
 
 def test_proposals_add_up_and_costs_are_those_of_the_ledger(metrics):
@@ -342,7 +373,7 @@ def test_every_training_set_is_described_and_the_page_shows_those_that_gained(fi
     added = {name: one["parts"]["added"]["interactions"] for name, one in metrics["training_sets"].items()}
     assert added == {"observed": 0, "discriminated": 3 * N_USERS, "popular": 3 * N_USERS}
     page = (finished / "report" / "index.html").read_bytes().decode()
-    assert "+ discriminated</td>" in page and "+ popular</td>" in page and "+ observed</td>" not in page
+    assert "+ judged</td>" in page and "+ popular</td>" in page and "+ observed</td>" not in page
 
 
 def test_a_price_table_prices_the_page(metrics):
@@ -403,7 +434,68 @@ def test_ranks_that_do_not_reach_what_the_recipe_asks_for_are_named(finished, ch
 
 def test_the_page_tells_the_interval_and_p_of_a_figure(finished):
     page = (finished / "report" / "index.html").read_bytes().decode()
-    assert re.search(r'title="difference [−+]?0\.\d{4} to [−+]?0\.\d{4}, p = 0\.\d{3}"', page)
+    wanted = r'title="difference [−+]?0\.\d{4} to [−+]?0\.\d{4}, p = 0\.\d{3}, users\' variance only"'
+    assert re.search(wanted, page.replace("&#39;", "'"))
+    assert "it has the users' variance only" in page.replace("&#39;", "'")
+
+
+def test_few_targets_are_grey_and_claim_nothing(metrics):
+    """The store has 40 targets. With more the same page speaks."""
+    page = render(metrics)
+    assert f"The test has {N_USERS} targets: too few to say" in page
+    assert page.count("fewer than 100: in grey, and nothing is claimed") == page.count("<figure>\n      <h3>")
+    assert 'class="thin"' in page and not re.search(r'class="sure">0\.\d{4}<', page)
+    many = with_many_targets(metrics["rows"])
+    assert "Interactions written by an LLM" in render(metrics | {"rows": many}), "the headline"
+    assert 'class="thin"' not in render(metrics | {"rows": many})
+
+
+def with_many_targets(rows):
+    return [row | {"targets": 1000} for row in rows]
+
+
+def test_what_the_corrected_test_carries_is_bold_and_said(metrics):
+    over = {
+        "base": "popular",
+        "value": 0.0321,
+        "ci_low": 0.01,
+        "ci_high": 0.05,
+        "t": 4.4,
+        "p": 0.001,
+        "pairs": 3,
+    }
+    rows = [
+        row | {"over_best": over, "pairs": 3, "p_adjusted": 0.02 if row["recommender"] == "itemcf" else 0.2}
+        if (row["variant"], row["metric"], row["k"], row["slice"]) == ("discriminated", "recall", 10, "all")
+        else row
+        for row in with_many_targets(metrics["rows"])
+    ]
+    page = render(metrics | {"rows": rows}).replace("&#39;", "'")
+    assert page.count('class="sure">+0.0321 · t +4.4 (popular)') == 1
+    assert page.count(">+0.0321 · t +4.4 (popular)") == 2
+    assert "that of 3 pairs, each of one generator and one seed" in page
+    assert "corrected for all 2 such comparisons" in page
+    assert "Of 2 comparisons with the best of observed and controls 1 is surely higher" in page
+
+
+def test_items_ranked_again_are_judged_where_their_order_counts(metrics):
+    assert "Items that the LLM ranked again" not in render(metrics)
+    rows = [
+        row
+        | {
+            "variant": {"served": "served_ranking", "list": "list_ranking"}.get(
+                row["variant"], row["variant"]
+            )
+        }
+        for row in metrics["rows"]
+    ]
+    page = render(metrics | {"rows": rows})
+    table = page[page.index("Items that the LLM ranked again, at 3<") :]
+    table = table[: table.index("</details>")]
+    assert "Recall@3" in table and "NDCG@3" in table and "@10" not in table
+    for variant in ("observed", "served_ranking", "list_ranking"):
+        assert f'<td class="word">{label(variant)}</td>' in table
+    assert label("popular") not in table
 
 
 class Links(HTMLParser):
@@ -476,13 +568,12 @@ def test_a_slice_that_observed_never_hits_is_shown_without_a_lift(metrics):
     ]
     page = render(metrics | {"rows": rows})
     values = {row["value"] for row in rows if row["variant"] == "popular" and row["metric"] == "recall"}
-    assert any(f">to {value:.4f}<" in page for value in values)
+    assert any(f">+{value:.4f}<" in page for value in values), "the difference stands in place of the lift"
 
 
 def test_every_variant_has_its_row_its_mark_and_its_difference_from_the_control(metrics):
     (of_popular,) = [
-        row
-        | {"over_control": {"base": "itemcf", "value": 0.0123, "ci_low": 0.01, "ci_high": 0.02, "t": 4.56}}
+        row | {"over_control": {"base": "itemcf", "value": 0.0123, "t": 4.56}}
         for row in metrics["rows"]
         if (row["recommender"], row["variant"], row["slice"]) == ("popularity", "popular", "all")
         and (row["metric"], row["k"]) == ("recall", 10)

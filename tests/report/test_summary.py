@@ -3,24 +3,30 @@
 import pytest
 
 from longtail.registry import recommenders
-from longtail.report.summary import chance, compare, evidence, headline, signed, title
+from longtail.report.summary import chance, change, compare, evidence, headline, signed, title
 
 
-def rows(recommender, values, name="all"):
-    """values: {variant: (value, ci_low, ci_high)}; observed is 0.1."""
-    shared = {"recommender": recommender, "slice": name, "metric": "recall", "k": 10, "n": 100}
-    yield shared | {"variant": "observed", "value": 0.1, "lift": None, "ci_low": None, "ci_high": None}
-    for variant, (value, low, high) in values.items():
-        yield shared | {
-            "variant": variant,
-            "value": value,
-            "lift": value / 0.1 - 1,
-            "ci_low": low,
-            "ci_high": high,
-        }
+def rows(recommender, values, name="all", base="itemcf", targets=100):
+    """values: {variant: (value, difference from the best rival, adjusted p)}; observed is 0.1."""
+    shared = {"recommender": recommender, "slice": name, "metric": "recall", "k": 10, "n": 90}
+    shared |= {"targets": targets, "lift": None, "pairs": None, "over_best": None, "p_adjusted": None}
+    yield shared | {"variant": "observed", "value": 0.1, "ci_low": None, "ci_high": None}
+    for variant, (value, over, p) in values.items():
+        found = {"value": value, "lift": value / 0.1 - 1, "pairs": 3, "p_adjusted": p}
+        found |= {"ci_low": value - 0.2, "ci_high": value}
+        if over is not None:
+            found["over_best"] = {
+                "base": base,
+                "value": over,
+                "ci_low": over - 0.01,
+                "ci_high": over + 0.01,
+                "p": p,
+            }
+        yield shared | {"variant": variant} | found
 
 
-UP, DOWN, OPEN = (0.12, 0.01, 0.03), (0.09, -0.02, -0.005), (0.101, -0.01, 0.012)
+UP, OPEN, DOWN = (0.12, 0.02, 0.01), (0.101, 0.001, 0.4), (0.09, -0.02, 0.01)
+CONTROL, HIGH = (0.09, None, None), (0.125, None, None)
 
 
 def speak(*found):
@@ -30,89 +36,94 @@ def speak(*found):
 @pytest.mark.parametrize(
     ("effects", "said"),
     [
-        ([UP], "raised Recall@10 for 1 of 1 recommender."),
-        ([UP, UP, OPEN], "raised Recall@10 for 2 of 3 recommenders and left 1 undecided."),
-        (
-            [UP, DOWN, OPEN],
-            "raised Recall@10 for 1 of 3 recommenders, lowered it for 1 and left 1 undecided.",
-        ),
-        ([DOWN, DOWN], "lowered Recall@10 for 2 of 2 recommenders."),
-        ([OPEN, OPEN], "did not measurably change Recall@10 for any of 2 recommenders."),
+        ([UP], "surely raised {} for 1 of 1 recommender."),
+        ([UP, UP, OPEN], "surely raised {} for 2 of 3 recommenders."),
+        ([UP, DOWN, OPEN], "surely raised {} for 1 of 3 recommenders, and had less for 1."),
+        ([DOWN, DOWN], "did not surely raise {} for any of 2 recommenders, and had less for 2."),
+        ([OPEN, OPEN], "did not surely raise {} for any of 2 recommenders."),
     ],
 )
 def test_headline(effects, said):
     names = ["swing", "itemcf", "bpr"]
     found = [rows(name, {"discriminated": effect}) for name, effect in zip(names, effects, strict=False)]
+    said = said.format("Recall@10 above the best of observed and controls")
     assert speak(*found) == f"Interactions written by an LLM {said}"
 
 
-def test_headline_is_about_the_discriminated_also_where_the_generated_did_better():
-    assert "lowered" in speak(rows("swing", {"generated": UP, "discriminated": DOWN}))
+@pytest.mark.parametrize("p", [0.05, 0.9, None])
+def test_nothing_is_sure_that_the_corrected_test_does_not_carry(p):
+    """However far the difference and its own interval are from 0."""
+    assert "did not surely raise" in speak(rows("swing", {"discriminated": (0.9, 0.8, p)}))
+
+
+def test_a_slice_of_few_targets_has_no_headline_and_no_evidence():
+    large, small = rows("swing", {"discriminated": UP}), {"discriminated": DOWN}
+    said = speak(large, rows("swing", small, "items:tail", targets=99))
+    assert "tail" not in said and said.startswith("Interactions written by an LLM surely raised")
+    assert speak(rows("swing", small, targets=99)) == (
+        "The test has 99 targets: too few to say what the LLM does to Recall@10."
+    )
+    assert evidence(compare(rows("swing", small, targets=99), "recall", 10), {}) == []
+
+
+def test_headline_is_about_the_judged_also_where_the_generated_did_better():
+    assert "did not surely raise" in speak(rows("swing", {"generated": UP, "discriminated": DOWN}))
 
 
 def test_headline_names_the_long_tail_and_admits_to_nothing():
     said = speak(rows("swing", {"generated": OPEN}), rows("swing", {"generated": DOWN}, "items:tail"))
-    assert said.endswith("On long-tail items they lowered it for 1 of 1.")
-    assert speak(rows("swing", {"random": UP})).startswith("No LLM variant was evaluated")
+    assert said.endswith(
+        "On long-tail items they did not surely raise it above the best of observed and controls for any of 1, and had"
+        " less for 1."
+    )
+    assert speak(rows("swing", {"random": CONTROL})).startswith("No LLM variant was evaluated")
 
 
-def test_evidence_says_which_control_wins_and_whether_the_discriminator_helps():
-    values = {
-        "discriminated": UP,
-        "generated": (0.13, 0.02, 0.04),
-        "itemcf": (0.125, 0.01, 0.03),
-        "random": DOWN,
-    }
+def test_evidence_says_which_control_wins_and_whether_the_judge_helps():
+    values = {"discriminated": UP, "generated": (0.13, 0.03, 0.2), "itemcf": HIGH, "random": CONTROL}
     found = compare(
-        [*rows("swing", values), *rows("bpr", {"discriminated": UP, "popular": DOWN})], "recall", 10
+        [*rows("swing", values), *rows("bpr", {"discriminated": UP, "popular": CONTROL})], "recall", 10
     )
-    said = evidence(found, {"generated": {"value": 0.5}})
-    deed = "a control without an LLM has a higher value than discriminated"
+    said = evidence(found, {"generated": {"value": 0.5}, "discriminated": {"value": 0.6}})
+    deed = "a control without an LLM has a higher value than judged"
     assert f"On all users {deed} for 1 of 2: Swing (itemcf)." in said
-    assert "The discriminator is better than the generator alone for 0 of 1." in said
-    assert "Share of the added interactions that the user truly likes: generated 50 %." in said
-    assert any(
-        line.startswith(
-            "Largest change whose interval excludes 0: Swing on all users, 0.1000 to 0.1200 (+20 %"
-        )
-        for line in said
+    choice = "What the judge chose has a higher value than the generator's own choice"
+    assert f"{choice} for 0 of 1." in said
+    shares = "Share of the added interactions that the user truly likes: generated 50 %, judged 60 %."
+    assert shares in said
+    assert not any("discriminated" in line for line in said), "no discriminator need have seen it"
+
+
+def test_the_largest_sure_change_is_told_beside_its_rival_and_the_number_of_comparisons():
+    small, large = (0.15, 0.02, 0.01), (0.12, 0.03, 0.04)
+    found = [*rows("swing", {"discriminated": small}), *rows("bpr", {"generated": large, "served": OPEN})]
+    said = evidence(compare(found, "recall", 10), {})
+    assert said[0] == (
+        "Of 3 comparisons with the best of observed and controls 2 are surely higher after correction for their number."
+        " The largest: BPR, generated, on all users, 0.0900 (itemcf) to 0.1200 (difference +0.0200 to +0.0400, p = 0.040"
+        " after correction)."
     )
 
 
-def test_evidence_says_so_where_nothing_is_proven():
-    said = evidence(compare(rows("swing", {"discriminated": OPEN}), "recall", 10), {})
-    assert any("every lift here is unproven" in line for line in said)
+def test_evidence_says_so_where_nothing_is_sure():
+    said = evidence(compare(rows("swing", {"discriminated": OPEN, "served": DOWN}), "recall", 10), {})
+    assert said[0].startswith("None of 2 comparisons") and "every lift here may be chance" in said[0]
 
 
-def test_serving_is_told_beside_the_log_and_beside_its_control():
-    found = [
-        *rows("swing", {"discriminated": OPEN, "served": UP, "served_itemcf": OPEN, "itemcf": OPEN}),
-        *rows("bpr", {"discriminated": OPEN, "served": UP, "served_itemcf": UP, "itemcf": OPEN}),
-    ]
-    for row, (low, high) in zip(
-        [row for row in found if row["variant"] == "served"], ((0.01, 0.02), (-0.02, 0.01)), strict=True
-    ):
-        row["over_control"] = {
-            "base": "served_itemcf",
-            "value": 0.005,
-            "ci_low": low,
-            "ci_high": high,
-            "t": 1.0,
-        }
+def test_serving_is_told_beside_the_log():
+    values = {"discriminated": OPEN, "served": UP, "served_itemcf": HIGH, "itemcf": CONTROL, "list": HIGH}
+    found = [*rows("swing", values), *rows("bpr", values | {"served": DOWN})]
     said = evidence(compare(found, "recall", 10), {})
     fused = "Fused at serving with the recommender of the observed log, the LLM's list"
-    assert f"{fused} raised it for 2 of 2 recommenders." in said
-    assert (
-        "Compared with its control, served itemcf, served is higher for 1 of 2 and lower for 0, with intervals that"
-        " exclude 0." in said
-    )
+    above = "above the best of observed and controls"
+    assert f"{fused} surely raised it {above} for 1 of 2 recommenders, and had less for 1." in said
     assert not any("served itemcf" in line for line in said if "has a higher value" in line), (
         "the log is not held against a list at serving"
     )
 
 
 def test_a_variant_is_held_against_its_own_control_or_none_and_it_is_said():
-    controls = {"itemcf": (0.2, 0.05, 0.15), "cold_pairs_shuffled": (0.2, 0.05, 0.15)}
+    controls = {"itemcf": HIGH, "cold_pairs_shuffled": HIGH}
     lists = {"id_list": UP, "pairs": UP, **controls}
     said = evidence(compare(rows("bpr", lists), "recall", 10), {})
     assert not any("has a higher value" in line for line in said), "other controls are no rivals"
@@ -120,7 +131,7 @@ def test_a_variant_is_held_against_its_own_control_or_none_and_it_is_said():
     assert f"{lacking} (id_list_itemcf), which was not evaluated: id lists of BPR." in said
     assert f"{lacking} (pairs_shuffled), which was not evaluated: pairs of BPR." in said
     said = evidence(
-        compare(rows("bpr", lists | {"id_list_itemcf": UP, "pairs_shuffled": UP}), "recall", 10), {}
+        compare(rows("bpr", lists | {"id_list_itemcf": CONTROL, "pairs_shuffled": CONTROL}), "recall", 10), {}
     )
     assert not any(lacking in line for line in said)
     assert "On all users no control has a higher value than id lists for any of 1 recommenders." in said
@@ -128,11 +139,11 @@ def test_a_variant_is_held_against_its_own_control_or_none_and_it_is_said():
 
 def test_who_is_not_evaluated_with_a_ranked_list_is_said():
     found = [
-        *rows("itemcf", {"served_ranking": UP, "served_own": OPEN}),
+        *rows("itemcf", {"served_ranking": UP, "served_own": CONTROL}),
         *rows("bpr", {}),
         *rows("swing", {}),
     ]
-    found += [*rows("bpr", {"popular": OPEN}), *rows("swing", {"popular": OPEN})]
+    found += [*rows("bpr", {"popular": CONTROL}), *rows("swing", {"popular": CONTROL})]
     said = evidence(compare(found, "recall", 10), {})
     assert (
         "Only the items of ItemCF were re-ranked: the other 2 recommenders are not evaluated with that list."
@@ -142,8 +153,16 @@ def test_who_is_not_evaluated_with_a_ranked_list_is_said():
 
 def test_where_nothing_was_written_into_a_log_the_list_is_the_headline():
     said = speak(rows("swing", {"served": UP}), rows("swing", {"served": DOWN}, "items:tail"))
-    assert said.startswith("Fused at serving, the LLM's list raised Recall@10 for 1 of 1 recommender.")
-    assert said.endswith("On long-tail items it lowered it for 1 of 1.")
+    assert said.startswith("Fused at serving, the LLM's list surely raised Recall@10 above")
+    assert "On long-tail items it did not surely raise it" in said
+
+
+@pytest.mark.parametrize(
+    ("lift", "difference", "text"),
+    [(0.2, 0.02, "+20 %"), (None, 0.0123, "+0.0123"), (None, -0.001, "−0.0010"), (-0.004, 0.1, "0 %")],
+)
+def test_a_change_is_in_per_cent_only_where_there_is_a_lift(lift, difference, text):
+    assert change(lift, difference) == text
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ class Choice:
 
 ALONE = Choice(0.0, 1.0, "rank")
 """The recommender's ranking; the list only fills places that it leaves free."""
+LIST = Choice(1.0, 1.0, "rank")
+"""The list; the recommender only fills places that it leaves free."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,9 @@ class Ranking:
 class Fused:
     """A fitted recommender fused with a list of each user; it ranks as a `Recommender` does.
 
-    The first `candidates` items of the recommender's own ranking take part. If `control` is given, its list of the same
-    length replaces the LLM's list. N(u) is the length of the history given in a call; l_min and l_max are those of the
-    training users.
+    The first `candidates` items of the recommender's own ranking take part; with none of them it is the list alone. If
+    `control` is given, its list of the same length replaces the LLM's list. N(u) is the length of the history given in a
+    call; l_min and l_max are those of the training users.
     """
 
     model: Recommender
@@ -117,7 +119,9 @@ class Fused:
         union, utility = found.union, found.utility
         rows = np.repeat(np.arange(len(users)), candidates.shape[1])
         places = union.places(utility, rows, candidates.ravel()).reshape(candidates.shape)
-        alone = self.model.score_pairs(histories, users, candidates)
+        alone = np.zeros(candidates.shape)
+        if self.candidates:
+            alone = self.model.score_pairs(histories, users, candidates)
         distinct, order = np.unique(alone, return_inverse=True)
         fused = np.take_along_axis(np.sort(utility, axis=1)[:, ::-1], np.maximum(places - 1, 0), axis=1)
         lowest = utility.min(axis=1, keepdims=True, where=union.items >= 0, initial=0)
@@ -132,7 +136,12 @@ class Fused:
             llm = np.where(np.arange(length) < self.lists.lengths[users][:, None], items, -1), scores
         if since is not None:
             llm = _without(llm[0], since, self.n_items), llm[1]
-        return Union.of(self.model.recommend(users, min(self.candidates, self.n_items), since=since), llm)
+        return Union.of(self._own(users, since), llm)
+
+    def _own(self, users: np.ndarray, since: Histories | None) -> tuple[np.ndarray, np.ndarray]:
+        if not self.candidates:
+            return np.full((len(users), 1), -1, np.int32), np.zeros((len(users), 1), np.float32)
+        return self.model.recommend(users, min(self.candidates, self.n_items), since=since)
 
     def interactions(self, users: np.ndarray, since: Histories | None) -> np.ndarray:
         """N(u), the length of the history, of users int [n]: int64 [n]."""

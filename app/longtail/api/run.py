@@ -55,8 +55,8 @@ class Run:
     def metrics(self) -> "pd.DataFrame":
         """One row for each recommender, variant, slice, metric and k: `value`, `n` users, `lift`, `ci_low`, `ci_high`, `p`.
 
-        The columns are the fields of `rows` in report/metrics.json. The fields inside `over_control` are the columns
-        `over_control.value` and so on. Raises InputError if the report has not been written.
+        The columns are the fields of `rows` in report/metrics.json. The fields inside `over_control` and
+        `over_best` are the columns `over_control.value` and so on. Raises InputError if the report has not been written.
         """
         import pandas as pd
 

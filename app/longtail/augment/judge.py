@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from longtail.arrays import entry_rows, lists_of, with_values
+from longtail.data.catalogue import SLICES
 from longtail.recipe import Judge
 from longtail.recommenders.models.neighbours import Neighbours
 from longtail.schema import ACCEPTED, HELD_OUT, NOT_CHOSEN, OUTCOMES, PROPOSAL, RANKINGS, REJECTED
@@ -47,18 +48,19 @@ def judge(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
     )
 
 
-def likeliest(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
+def likeliest(answers: pa.Table, slices: np.ndarray) -> pa.Table:
     """Judged answers, but the likeliest proposals are accepted: what the generator says without a judge.
 
-    Each user has as many accepted proposals as before. The seats for rare items stay.
+    Each user has as many accepted proposals of each item slice as before, so only the choice within a slice changes.
+    slices: int [n_items], the codes of `data.catalogue.slice_codes`.
     """
     flat = _Flat(answers)
-    rows = flat.rows[flat.open]
     taken = flat.outcomes[flat.open] == OUTCOMES.index(ACCEPTED)
-    keep = _per_row(rows, taken) if len(rows) else 0
-    best = select(
-        flat.values("likelihood")[flat.open], rows, rare[flat.items[flat.open]], keep, settings.tail_share
-    )
+    groups = flat.rows[flat.open] * len(SLICES) + slices[flat.items[flat.open]]
+    order = np.argsort(groups, kind="stable")
+    groups, best = groups[order], np.zeros(len(groups), bool)
+    likelihood, none_rare = flat.values("likelihood")[flat.open][order], np.zeros(len(groups), bool)
+    best[order] = select(likelihood, groups, none_rare, _per_row(groups, taken[order]), 0.0)
     outcomes = flat.outcomes.copy()
     outcomes[flat.open] = np.where(best, OUTCOMES.index(ACCEPTED), OUTCOMES.index(REJECTED))
     return flat.changed(answers, outcome=pa.array(OUTCOMES, pa.string()).take(pa.array(outcomes)))

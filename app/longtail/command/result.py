@@ -36,8 +36,8 @@ def show_result(ws: Workspace, recipe: Path, workspace: str | None) -> None:
 
 
 def found(metrics: dict[str, Any]) -> list[str]:
-    """The report's headline, the largest difference from a control on long-tail items with its effect on all users, and
-    what is served.
+    """The report's headline, the largest difference from the best rival on long-tail items with its effect on all users,
+    and what is served.
     """
     k = nearest_ten(metrics["recipe"]["evaluation"]["ks"])
     comparisons = compare(metrics["rows"], METRIC, k)
@@ -48,15 +48,15 @@ def found(metrics: dict[str, Any]) -> list[str]:
         return [choice_words.headline(*chosen), *served]
     name = f"{METRIC.capitalize()}@{k}"
     lines = [headline(comparisons, name)]
-    tail = [one for one in tried if one.slice == "items:tail" and one.over_control]
+    tail = [one for one in tried if one.slice == "items:tail" and not one.thin]
     if not tail:
         return lines + served
-    top = max(tail, key=lambda one: one.over_control["value"])
-    over = top.over_control
+    top = max(tail, key=lambda one: one.over_best["value"])
+    over = top.over_best
     lines.append(
-        f"Best on long-tail items, of {len(tail)} compared with a control: {top.name}, {label(top.variant)}: {name} "
-        f"{top.value:.4f}, {_interval(over['value'], over['ci_low'], over['ci_high'])} over the control "
-        f"{label(over['base'])}; {top.n:,} users."
+        f"Best on long-tail items, of {len(tail)} compared: {top.name}, {label(top.variant)}: {name} {top.value:.4f}, "
+        f"{_interval(over['value'], over['ci_low'], over['ci_high'])} over {label(over['base'])}, the best without it; "
+        f"{'sure' if top.sure else 'not sure'} after correction; {top.n:,} users."
     )
     for one in tried:
         if (one.recommender, one.variant, one.slice) == (top.recommender, top.variant, "all"):

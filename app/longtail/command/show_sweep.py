@@ -111,10 +111,14 @@ def _setting(row: dict[str, Any]) -> list[str]:
 
 def _figures(row: dict[str, Any], observed: dict[str, Any]) -> list[str]:
     """NDCG@10 of all users, its lift over observed, its paired t against observed and control; the same of the long tail."""
-    lift = "" if row is observed or not observed["ndcg"] else f"{row['ndcg'] / observed['ndcg'] - 1:+.1%}"
+    from longtail.ranking_metrics import lift
+    from longtail.report.summary import change
+
+    own, base = row["ndcg"], observed["ndcg"]
+    lifted = "" if row is observed else change(lift(own, base), own - base, 1)
     tail = "" if row["tail_ndcg"] is None else f"{row['tail_ndcg']:.4f}"
     tests = (_t(row[name]) for name in ("t_ndcg", "t_control_ndcg"))
-    return [f"{row['ndcg']:.4f}", lift, *tests, tail, _t(row["t_tail_ndcg"])]
+    return [f"{own:.4f}", lifted, *tests, tail, _t(row["t_tail_ndcg"])]
 
 
 def _aimed(row: dict[str, Any]) -> list[str]:

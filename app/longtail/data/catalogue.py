@@ -115,6 +115,18 @@ def item_slices(train_count: np.ndarray, tail_max: int, head_share: float) -> np
     return slices
 
 
+def slice_codes(names: pa.ChunkedArray, known: Sequence[str] = SLICES) -> np.ndarray:
+    """Names of slices, such as the column `slice` of schema.ITEMS, as indices in `known`: int32 [names].
+
+    Raises ValueError for a name that is not known.
+    """
+    codes = pc.index_in(names, value_set=pa.array(known))
+    if codes.null_count:
+        strange = pc.unique(names.filter(pc.is_null(codes))).to_pylist()
+        raise ValueError(f"unknown slices {strange}; known are {list(known)}")
+    return codes.to_numpy()
+
+
 def _codes(ids: pa.ChunkedArray) -> np.ndarray:
     return ids.combine_chunks().dictionary_encode().indices.to_numpy()
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from longtail.aggregation.choice import FIGURES, Figure, write_figures
-from longtail.aggregation.fused import Choice, Fused
+from longtail.aggregation.fused import LIST, Choice, Fused
 from longtail.aggregation.llm_lists import LLMLists
 from longtail.errors import InputError
 from longtail.evaluation.list_bias import EXPOSURE_K
@@ -22,7 +22,7 @@ from longtail.evaluation.targets import Part, split_parts
 from longtail.progress import progress, tell
 from longtail.recipe import Recipe
 from longtail.recommenders.recommender import Recommender
-from longtail.recommenders.training.fits import Run, ServedRun, runs, served_runs
+from longtail.recommenders.training.fits import Run, ServedRun, list_runs, runs, served_runs
 from longtail.recommenders.training.reading import observed_itemcf
 from longtail.rounds import Round, first_round, rounds
 from longtail.runtime.cluster import connect, side_by_side
@@ -57,20 +57,28 @@ def evaluate(recipe: Recipe, ws: Workspace) -> None:
 
 
 def evaluated_in(recipe: Recipe, round_: Round) -> list[Run | ServedRun]:
-    """All runs of a round that are evaluated: its fits, then the same fits fused with a list as in serving."""
-    return [*runs(recipe, round_), *served_runs(recipe, round_)]
+    """All runs of a round that are evaluated: its fits, the same fits fused with a list as in serving, and, if the round
+    ranks the test, the lists alone. Nothing is chosen for these.
+    """
+    alone = list_runs(recipe, round_) if round_.tests else []
+    return [*runs(recipe, round_), *served_runs(recipe, round_), *alone]
 
 
 def evaluated(recipe: Recipe) -> list[Run | ServedRun]:
-    """All runs whose test items are ranked, of all seeds: first the fits, then those that are fused with a list."""
+    """All runs whose test items are ranked, of all seeds: the fits, then those fused with a list, then the lists alone."""
     last = [round_ for round_ in rounds(recipe) if round_.tests]
-    return [run for kind in (runs, served_runs) for round_ in last for run in kind(recipe, round_)]
+    return [run for kind in (runs, served_runs, list_runs) for round_ in last for run in kind(recipe, round_)]
 
 
 def _unit(recipe: Recipe, ws: Workspace, run: Run | ServedRun) -> Stage:
-    chosen = [_first(run)] if run.round.final else []
+    chosen = [_first(run)] if run.round.final and not _alone(run) else []
     inputs = [ws / place for place in (*_inputs(run), *chosen)]
     return ws.stage(run.evaluation, ranking_settings(recipe, run), inputs, MEANING)
+
+
+def _alone(run: Run | ServedRun) -> bool:
+    """Whether it is a list alone: not fused, so not chosen on validation, and never served."""
+    return isinstance(run, ServedRun) and run.alone
 
 
 def _inputs(run: Run | ServedRun) -> list[str]:
@@ -85,7 +93,7 @@ def _first(run: Run | ServedRun) -> str:
 
 def _publish_figures(recipe: Recipe, ws: Workspace) -> None:
     """Publish the validation figures, from which `longtail.aggregation.choice` chooses what is served."""
-    found = evaluated(recipe)
+    found = [run for run in evaluated(recipe) if not _alone(run)]
     unit = ws.stage(
         FIGURES, [run.evaluation for run in found], [ws / run.evaluation for run in found], MEANING
     )
@@ -122,11 +130,9 @@ def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
     sampled = {"negatives": protocol.negatives, "seed": protocol.seed} if protocol.negatives else None
     settings = {"depth": protocol.depth, "sampled": sampled, "tests": run.round.tests}
     if isinstance(run, ServedRun):
-        settings |= {
-            "list": recipe.itemcf.of_fit() if run.stand_in == "best" else run.stand_in or run.strategy,
-            "candidates": recipe.serving.candidates,
-            "choices": fingerprint([asdict(choice) for choice in GRID]),
-        }
+        settings["list"] = recipe.itemcf.of_fit() if run.stand_in == "best" else run.stand_in or run.strategy
+        settings["candidates"] = 0 if run.alone else recipe.serving.candidates
+        settings["choices"] = fingerprint([asdict(choice) for choice in ([LIST] if run.alone else GRID)])
     return settings
 
 
@@ -168,7 +174,8 @@ class _Shared:
 def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) -> None:
     """Measure one run in tasks and publish it: on validation, where the fusion is chosen, and then on the test.
 
-    Each round does what is its part; a final one takes the choice and the figures from the first one.
+    Each round does what is its part; a final one takes the choice and the figures from the first one. For a list alone
+    nothing is chosen.
     """
     recommender = ws / run.place
     with unit.publishing() as draft:
@@ -176,16 +183,19 @@ def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) 
         rank, attempt = partial(_task(rank_part), model), partial(_task(try_fit), model)
         if isinstance(run, ServedRun):
             control = {"best": shared.itemcf, "own": model, None: None}[run.stand_in]
-            fused = (model, shared.lists[run.strategy], control, shared.candidates)
+            candidates = 0 if run.alone else shared.candidates
+            fused = (model, shared.lists[run.strategy], control, candidates)
             attempt = partial(_task(_try_fused), *fused)
-        if run.round.final:
+        if _alone(run):
+            counts = {}
+        elif run.round.final:
             counts = read_manifest(ws / _first(run))["counts"]
         else:
             tried = sum(_over_parts(attempt, shared.parts, recommender, unit.name), Tried.none())
             counts = tried.counts(tried.best() if isinstance(run, ServedRun) else None)
         if run.round.tests:
             if isinstance(run, ServedRun):
-                rank = partial(_task(_rank_fused), *fused, chosen_in(counts))
+                rank = partial(_task(_rank_fused), *fused, LIST if run.alone else chosen_in(counts))
             rank = partial(rank, to=draft, protocol=shared.protocol)
             total = sum(_over_parts(rank, shared.parts, recommender, unit.name), Ranked.none(shared.n_items))
             total.write_exposure(draft)

@@ -1,53 +1,68 @@
 """Per-user values of all variants of one recommender on one slice, read part by part from the ranks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from longtail.evaluation.crossed import Crossed
 from longtail.evaluation.slices import members
 from longtail.ranking_metrics import Moments, per_user, per_user_sampled
 from longtail.recipe import Evaluation
 from longtail.variants import contrasts
 from longtail.workspace.place import Place
 
+TARGETS_AT_ONCE = 2**14
+"""About this many targets have their values in memory at a time, for every variant and pair."""
+
 
 @dataclass
 class Compared:
     """The metrics of each variant on one slice; the parts of a slice can be added.
 
-    values, by variant, and differences, by (variant, base) in the order of `contrasts`, are Moments over users, of
-    shape [metrics, ks]. moved float64 [users, contrasts, metrics, ks]: the differences of the users who have one that
-    is not 0.
+    targets: their number. values, by variant: Moments over users of their means over the pairs [metrics, ks].
+    differences, by (variant, base) in the order of `contrasts`: Crossed of [metrics, ks]. moved float64 [users, contrasts,
+    metrics, ks]: the differences of the users who have one that is not 0, for the contrasts `of_one_pair` alone.
     """
 
+    targets: int
     values: dict[str, Moments]
-    differences: dict[tuple[str, str], Moments]
+    differences: dict[tuple[str, str], Crossed]
     moved: list[np.ndarray]
 
     @property
     def n(self) -> int:
         return self.values["observed"].n
 
+    @property
+    def of_one_pair(self) -> list[tuple[str, str]]:
+        """The contrasts of two variants that have one evaluation each."""
+        return [contrast for contrast, own in self.differences.items() if own.pairs == 1]
+
     def __add__(self, other: "Compared") -> "Compared":
         return Compared(
+            self.targets + other.targets,
             {name: own + other.values[name] for name, own in self.values.items()},
-            {pair: own + other.differences[pair] for pair, own in self.differences.items()},
+            {contrast: own + other.differences[contrast] for contrast, own in self.differences.items()},
             self.moved + other.moved,
         )
 
     @classmethod
-    def of(cls, values: dict[str, np.ndarray]) -> "Compared":
-        """From values [users, metrics, ks] of each variant."""
-        shape = values["observed"].shape
-        pairs = contrasts(values)
-        stacked = np.empty((shape[0], len(pairs), *shape[1:]))
-        for column, (variant, base) in enumerate(pairs):
-            stacked[:, column] = values[variant] - values[base]
+    def of(cls, values: Mapping[str, np.ndarray], targets: int) -> "Compared":
+        """From values [users, pairs, metrics, ks] of each variant; those of one pair stand beside every pair."""
+        differences, single = {}, []
+        for variant, base in contrasts(values):
+            difference = values[variant] - values[base]
+            differences[variant, base] = Crossed.of(difference)
+            if difference.shape[1] == 1:
+                single.append(difference)
+        users, _, *cells = values["observed"].shape
+        stacked = np.concatenate(single, axis=1) if single else np.empty((users, 0, *cells))
         return cls(
-            {variant: Moments.of(own) for variant, own in values.items()},
-            {pair: Moments.of(stacked[:, column]) for column, pair in enumerate(pairs)},
+            targets,
+            {variant: Moments.of(own.mean(axis=1)) for variant, own in values.items()},
+            differences,
             [stacked[(stacked != 0).any(axis=(1, 2, 3))]],
         )
 
@@ -57,43 +72,57 @@ def compare_slice(
 ) -> Compared | None:
     """The metrics of each variant on slice `name`. None if no user is in it.
 
-    `variants` maps each variant, `observed` among them, to its evaluation places, one per seed. The values of a user
-    are averaged over the seeds. Raises ValueError if the evaluations have different targets.
+    `variants` maps each variant, `observed` among them, to its evaluation places: the i-th is that of pair i, and a single
+    one serves all pairs. Raises ValueError if the evaluations have different targets, or their numbers do not fit.
     """
+    _check_pairs(variants)
     is_member, found = members(name, data), None
     for tables in _parts(variants):
         base = tables["observed"][0]
-        chosen = is_member(base["user"].to_numpy(), base["item"].to_numpy())
-        if chosen.any():
-            part = Compared.of(
-                {variant: _mean_over_seeds(seeds, chosen, settings) for variant, seeds in tables.items()}
-            )
-            found = part if found is None else found + part
+        users = base["user"].to_numpy()
+        chosen = is_member(users, base["item"].to_numpy())
+        blocks = -(-len(users) // TARGETS_AT_ONCE)
+        for block in range(blocks):
+            own = chosen & (users % blocks == block)
+            if own.any():
+                values = {variant: _of_pairs(pairs, own, settings) for variant, pairs in tables.items()}
+                part = Compared.of(values, int(np.count_nonzero(own)))
+                found = part if found is None else found + part
     return found
 
 
+def _check_pairs(variants: dict[str, list[Place]]) -> None:
+    pairs = max(len(places) for places in variants.values())
+    for variant, places in variants.items():
+        if len(places) not in (1, pairs):
+            raise ValueError(
+                f"{variant} has {len(places)} evaluations, another variant has {pairs}: give one for each pair of a"
+                " generator and a seed, or a single one"
+            )
+
+
 def _parts(variants: dict[str, list[Place]]) -> Iterator[dict[str, list[pa.Table]]]:
-    """The ranks of each variant and seed, part by part: the same targets in the same order."""
+    """The ranks of each variant and pair, part by part: the same targets in the same order."""
     files = {
         variant: [(place / "ranks").files(".parquet") for place in places]
         for variant, places in variants.items()
     }
     names = [file.name for file in files["observed"][0]]
-    for variant, seeds in files.items():
-        if any([file.name for file in own] != names for own in seeds):
+    for variant, pairs in files.items():
+        if any([file.name for file in own] != names for own in pairs):
             raise ValueError(f"{variant} and observed were evaluated on different parts of the data")
     for number, name in enumerate(names):
-        tables = {variant: [own[number].read_table() for own in seeds] for variant, seeds in files.items()}
+        tables = {variant: [own[number].read_table() for own in pairs] for variant, pairs in files.items()}
         base = tables["observed"][0].select(["user", "item"])
-        for variant, seeds in tables.items():
-            if not all(table.select(["user", "item"]).equals(base) for table in seeds):
+        for variant, pairs in tables.items():
+            if not all(table.select(["user", "item"]).equals(base) for table in pairs):
                 raise ValueError(f"{variant} and observed were evaluated on different targets, in {name}")
         yield tables
 
 
-def _mean_over_seeds(seeds: list[pa.Table], chosen: np.ndarray, settings: Evaluation) -> np.ndarray:
-    """Per-user values on the chosen targets: float64 [users, metrics, ks]."""
-    return np.mean([_values(table, chosen, settings) for table in seeds], axis=0)
+def _of_pairs(pairs: list[pa.Table], chosen: np.ndarray, settings: Evaluation) -> np.ndarray:
+    """Per-user values on the chosen targets: float64 [users, pairs, metrics, ks]."""
+    return np.stack([_values(table, chosen, settings) for table in pairs], axis=1)
 
 
 def _values(table: pa.Table, chosen: np.ndarray, settings: Evaluation) -> np.ndarray:

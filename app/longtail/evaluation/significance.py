@@ -1,11 +1,12 @@
-"""Confidence intervals of means and differences: the bootstrap over users.
+"""Confidence intervals of means and differences by the bootstrap over users, and p of many tests at once.
 
-Users are the independent unit. To train again with a new seed, as Llama4Rec (arXiv 2401.13870) does five times, does
-not reduce the noise that comes from the sample of users. So a resample draws users with replacement and keeps all
-values of one user together.
+A resample draws users with replacement and keeps all values of one user together. To train again with a new seed, as
+Llama4Rec (arXiv 2401.13870) does five times, does not reduce the noise that comes from the sample of users, and the
+bootstrap over users does not know the noise that comes from the seeds: `longtail.evaluation.crossed` has both.
 """
 
 import numpy as np
+from scipy import stats
 
 LEVEL = 0.95
 DRAWS_AT_ONCE = 2**24  # counts held in memory at a time: 128 MiB
@@ -58,6 +59,15 @@ def share_interval(
     means = means[means[:, 1] > 0]
     low, high = _percentiles(means[:, 0] / means[:, 1])
     return float(parts.sum() / wholes.sum()), float(low), float(high)
+
+
+def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
+    """The p of tests float64 [n] that are made together, adjusted for the rate of false discoveries.
+
+    If all that is below .05 is called sure, then of these calls at most one in twenty is wrong on average (Benjamini and
+    Hochberg, Journal of the Royal Statistical Society B 1995).
+    """
+    return stats.false_discovery_control(p) if len(p) else p
 
 
 def _percentiles(draws: np.ndarray) -> np.ndarray:

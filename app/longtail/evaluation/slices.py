@@ -7,11 +7,10 @@
 from collections.abc import Callable
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from longtail.data.catalogue import SLICES as ITEM_SLICES
+from longtail.data.catalogue import slice_codes
 from longtail.data.histories import ACTIVE, REGULAR, SPARSE
 from longtail.workspace.place import Place
 
@@ -22,6 +21,9 @@ SLICE_NAMES = (
     *(f"users:{name}" for name in USER_SLICES),
 )
 
+ENOUGH_TARGETS = 100
+"""A slice with fewer targets is greyed in tables and plots, and no headline speaks of it."""
+
 
 def slice_named(part: str) -> str:
     """The full name, one of SLICE_NAMES, of a slice that a recipe calls by its last part: `tail` is `items:tail`."""
@@ -30,7 +32,7 @@ def slice_named(part: str) -> str:
 
 def read_item_slices(data: Place) -> np.ndarray:
     """The slice of each item of the catalogue, as index in `ITEM_SLICES`: int32 [items]."""
-    return _codes((data / "items.parquet").read_table(["slice"])["slice"], ITEM_SLICES)
+    return slice_codes((data / "items.parquet").read_table(["slice"])["slice"])
 
 
 def read_user_slices(data: Place) -> np.ndarray:
@@ -38,7 +40,7 @@ def read_user_slices(data: Place) -> np.ndarray:
     histories = data / "histories"
     table = ds.dataset(histories.path, filesystem=histories.fs).to_table(columns=["user", "slice"])
     codes = np.empty(len(table), np.int32)
-    codes[table["user"].to_numpy()] = _codes(table["slice"], USER_SLICES)
+    codes[table["user"].to_numpy()] = slice_codes(table["slice"], USER_SLICES)
     return codes
 
 
@@ -55,11 +57,3 @@ def members(name: str, data: Place) -> Callable[[np.ndarray, np.ndarray], np.nda
         chosen_users = read_user_slices(data) == USER_SLICES.index(part)
         return lambda users, items: chosen_users[users]
     return lambda users, items: np.ones(len(users), bool)
-
-
-def _codes(names: pa.ChunkedArray, known: tuple[str, ...]) -> np.ndarray:
-    codes = pc.index_in(names, value_set=pa.array(known))
-    if codes.null_count:
-        strange = pc.unique(names.filter(pc.is_null(codes))).to_pylist()
-        raise ValueError(f"unknown slices {strange}; known are {list(known)}")
-    return codes.to_numpy()

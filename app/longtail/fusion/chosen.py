@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 
 from longtail.arrays import entry_rows, offsets_of
 from longtail.augment.judge import judge, likeliest
+from longtail.data.catalogue import COLD, SLICES, TAIL
+from longtail.fusion.amounts import Amounts
 from longtail.recipe import Judge
 from longtail.recommenders.interactions import Histories
 from longtail.registry import strategy_spec
@@ -24,21 +26,32 @@ SCREENING = "screening"
 
 @dataclass(frozen=True)
 class Chosen:
-    """The items that are added to each user, and the observed items that are screened out. Row i is that of user i."""
+    """The items that are added to each user, those that were proposed, and the observed items that are screened out.
+
+    Row i is that of user i. Proposed are the items that were added or that the judge rejected. slices int [n_items]: the
+    slice of each item, see `data.catalogue.slice_codes`.
+    """
 
     added: Histories
+    proposed: Histories
     dropped: Histories
+    slices: np.ndarray
+
+    def amounts(self, users: np.ndarray) -> Amounts:
+        """What a control copies for `users` int [n]."""
+        return Amounts.of(self.proposed.take(users), self.added.take(users), self.slices)
 
 
 def choose(
-    answers: dict[str, Place], variant: TrainedVariant, settings: Judge, rare: np.ndarray, n_users: int
+    answers: dict[str, Place], variant: TrainedVariant, settings: Judge, slices: np.ndarray, n_users: int
 ) -> Chosen:
     """Read the published answers of a variant's strategies; `settings` judges anew what the recipe's judge decides.
 
-    `generated` takes the same number of items per user as the judge keeps, but chooses them only by the generator's
-    probability.
+    `generated` takes the same number of items per user and item slice as the judge keeps, but chooses them only by the
+    generator's probability. So it has the same controls. slices: see `Chosen`.
     """
-    added, dropped = [], []
+    rare = np.isin(slices, [SLICES.index(name) for name in (TAIL, COLD)])
+    added, proposed, dropped = [], [], []
     for strategy, place in answers.items():
         for file in place.files(".parquet"):
             table = file.read_table(["user", "proposals"])
@@ -48,9 +61,10 @@ def choose(
             if strategy_spec(strategy).judged:
                 table = judge(table, settings, rare)
                 if variant == "generated":
-                    table = likeliest(table, settings, rare)
+                    table = likeliest(table, slices)
             added.append(_pairs(table, ACCEPTED))
-    return Chosen(_by_user(added, n_users), _by_user(dropped, n_users))
+            proposed += [added[-1], _pairs(table, REJECTED)]
+    return Chosen(*(_by_user(part, n_users) for part in (added, proposed, dropped)), slices)
 
 
 def preferences(answers: Place, strategy: str, seed: int | None, target: Place) -> int:

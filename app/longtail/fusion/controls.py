@@ -1,7 +1,8 @@
-"""Controls: the same number of interactions per user without an LLM, to which every lift is compared.
+"""Controls: the same number of interactions per user and item slice without an LLM, to which every lift is compared.
 
-A control copies everything of a strategy except the LLM: how many items each user gets, whether they are the best of
-all items or of some candidates, and whether they are sampled.
+A control copies everything of a strategy except the LLM: how many items of each slice each user gets, whether they are
+the best of all items or of some candidates, and whether they are sampled. If a user has too few possible items of a
+slice, no other slice fills the gap.
 """
 
 from dataclasses import dataclass
@@ -12,21 +13,22 @@ import numpy as np
 from longtail.arrays import offsets_of
 from longtail.augment.strategies.candidates import unseen
 from longtail.augment.strategies.strategy import rng_of
+from longtail.fusion.amounts import Amounts, first
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.neighbours import Neighbours
 from longtail.recommenders.recommender import Recommender
 
 SCORES_AT_ONCE = 2**22
-"""The number of scores (users x items) that `Sampled` holds at a time: 16 MiB of float32."""
+"""The number of scores (users x items) that a control holds at a time: 16 MiB of float32."""
+DEEPER = 8
+"""The factor by which `best_of` reads a list deeper if it lacks items of a slice."""
 
 
 class Control(Protocol):
     """The source of a control's items. Picklable: it is sent to Ray tasks once."""
 
-    def items(
-        self, users: np.ndarray, train: Histories, held_out: Histories, counts: np.ndarray
-    ) -> Histories:
-        """The items for each of users int [n]: `counts` int [n] of them, or fewer if there are not enough.
+    def items(self, users: np.ndarray, train: Histories, held_out: Histories, amounts: Amounts) -> Histories:
+        """The items for each of users int [n]: as many of each slice as were `added`, or fewer if there are not enough.
 
         Row i is that of users[i]. No item is in the same row of `train` or `held_out`. The items of a user do not
         depend on the other users.
@@ -41,22 +43,18 @@ class Drawn:
     weights: np.ndarray
     seed: int
 
-    def items(
-        self, users: np.ndarray, train: Histories, held_out: Histories, counts: np.ndarray
-    ) -> Histories:
-        return drawn(users, train.followed_by(held_out), counts, self.weights, self.seed)
+    def items(self, users: np.ndarray, train: Histories, held_out: Histories, amounts: Amounts) -> Histories:
+        return drawn(users, train.followed_by(held_out), amounts, self.weights, self.seed)
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best items of a recommender. ItemCF's are the strongest control: they use only the log."""
+    """The best items of a recommender. ItemCF's use nothing but the log."""
 
     model: Recommender
 
-    def items(
-        self, users: np.ndarray, train: Histories, held_out: Histories, counts: np.ndarray
-    ) -> Histories:
-        return best_of(self.model, train, held_out, counts)
+    def items(self, users: np.ndarray, train: Histories, held_out: Histories, amounts: Amounts) -> Histories:
+        return best_of(self.model, train, held_out, amounts)
 
 
 @dataclass(frozen=True)
@@ -71,9 +69,7 @@ class Sampled:
     top_p: float
     seed: int
 
-    def items(
-        self, users: np.ndarray, train: Histories, held_out: Histories, counts: np.ndarray
-    ) -> Histories:
+    def items(self, users: np.ndarray, train: Histories, held_out: Histories, amounts: Amounts) -> Histories:
         found, step = [], max(1, SCORES_AT_ONCE // max(self.model.n_items, 1))
         taken = train.followed_by(held_out)
         for start in range(0, len(users), step):
@@ -81,26 +77,31 @@ class Sampled:
             own, known = train.take(rows), taken.take(rows)
             scores = self.model.score(own, None)
             scores[known.rows, known.items] = -np.inf
-            for user, count, row in zip(users[rows].tolist(), counts[rows], scores, strict=True):
-                found.append(self._sampled(row, int(count), rng_of(self.seed, user)))
+            for user, counts, row in zip(users[rows].tolist(), amounts.added[rows], scores, strict=True):
+                found.append(self._sampled(row, counts.copy(), amounts.slices, rng_of(self.seed, user)))
         return Histories.of(found)
 
-    def _sampled(self, scores: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw `count` different items, one after the other.
+    def _sampled(
+        self, scores: np.ndarray, left: np.ndarray, slices: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Draw different items, one after the other, until none is left of any slice; `left` int [slices] is used up.
 
-        Each is drawn from the smallest set of the items still left that has the share `top_p` of their probability.
+        Each is drawn from the smallest set of the possible items that has the share `top_p` of their probability.
         """
-        possible = np.flatnonzero(scores > 0)
+        possible = np.flatnonzero((scores > 0) & (left > 0)[slices])
         items = possible[np.argsort(-scores[possible], kind="stable")]
         shares = (scores[items].astype(np.float64) / scores[items[:1]]) ** (1 / self.temperature)
         taken = []
-        for _ in range(min(count, len(items))):
+        while len(items):
             ends = np.cumsum(shares)
             # The last item that may be drawn.
             last = min(int(np.searchsorted(ends, self.top_p * ends[-1])), len(ends) - 1)
             chosen = min(int(np.searchsorted(ends, rng.random() * ends[last], side="right")), last)
             taken.append(items[chosen])
-            items, shares = np.delete(items, chosen), np.delete(shares, chosen)
+            left[slices[items[chosen]]] -= 1
+            kept = (left > 0)[slices[items]]
+            kept[chosen] = False
+            items, shares = items[kept], shares[kept]
         return np.array(taken, np.int32)
 
 
@@ -116,9 +117,7 @@ class Picked:
     shown: int
     seed: int
 
-    def items(
-        self, users: np.ndarray, train: Histories, held_out: Histories, counts: np.ndarray
-    ) -> Histories:
+    def items(self, users: np.ndarray, train: Histories, held_out: Histories, amounts: Amounts) -> Histories:
         candidates = Histories.of(
             unseen(rng_of(self.seed, user), self.pool, train.items[start:end], self.shown)
             for user, start, end in zip(users.tolist(), train.indptr, train.indptr[1:], strict=False)
@@ -128,50 +127,86 @@ class Picked:
         rows, items = rows[free], items[free]
         order = np.lexsort((-self.model.affinities(train, rows, items), rows))
         rows, items = rows[order], items[order]
-        kept = np.arange(len(rows)) - np.searchsorted(rows, rows) < counts[rows]
-        lengths = np.bincount(rows[kept], minlength=len(users))
-        return Histories(offsets_of(lengths), items[kept])
+        return _gathered(rows, items, amounts.most(rows, items), len(users))
 
 
-def drawn(
-    users: np.ndarray, known: Histories, counts: np.ndarray, weights: np.ndarray, seed: int
-) -> Histories:
-    """Draw `counts` int [users] items for each user, without replacement, in proportion to `weights` [n_items].
+def drawn(users: np.ndarray, known: Histories, amounts: Amounts, weights: np.ndarray, seed: int) -> Histories:
+    """Draw as many items of each slice as were `added`, without replacement, in proportion to `weights` [n_items].
 
     known: the items of each user that must not be drawn, held-out items included. The items of a user depend only on
-    seed and user. If there are too few possible items, all of them are taken. An item that must not be drawn is drawn
-    again; this gives the same distribution as drawing only from the possible items.
+    seed and user. If there are too few possible items in a slice, all of them are taken. An item that must not be drawn
+    is drawn again; this gives the same distribution as drawing only from the possible items.
     """
-    ends = np.cumsum(weights, dtype=np.float64)
-    possible = np.flatnonzero(weights > 0)
+    pools = [
+        np.flatnonzero((weights > 0) & (amounts.slices == code)) for code in range(amounts.added.shape[1])
+    ]
+    ends = [np.cumsum(weights[pool], dtype=np.float64) for pool in pools]
     found = []
-    for row, (user, count) in enumerate(zip(users.tolist(), counts.tolist(), strict=True)):
+    for row, (user, counts) in enumerate(zip(users.tolist(), amounts.added.tolist(), strict=True)):
         taken, rng = set(known.items[known.indptr[row] : known.indptr[row + 1]].tolist()), rng_of(seed, user)
-        if 2 * (count + len(taken)) >= len(
-            possible
-        ):  # nearly all items: most draws would have to be repeated
-            rest = np.setdiff1d(possible, list(taken))
-            share = weights[rest] / weights[rest].sum() if len(rest) else None
-            found.append(rng.choice(rest, min(count, len(rest)), replace=False, p=share))
-            continue
-        own = []
-        while len(own) < count:
-            item = int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))
-            if item not in taken:
-                taken.add(item)
-                own.append(item)
+        own: list[int] = []
+        for pool, end, count in zip(pools, ends, counts, strict=True):
+            if not count:
+                continue
+            if 2 * (count + len(taken)) >= len(
+                pool
+            ):  # nearly all items: most draws would have to be repeated
+                rest = np.setdiff1d(pool, list(taken))
+                share = weights[rest] / weights[rest].sum() if len(rest) else None
+                own += rng.choice(rest, min(count, len(rest)), replace=False, p=share).tolist()
+                continue
+            wanted = len(own) + count
+            while len(own) < wanted:
+                item = int(pool[np.searchsorted(end, rng.random() * end[-1], side="right")])
+                if item not in taken:
+                    taken.add(item)
+                    own.append(item)
         found.append(np.array(own, np.int32))
     return Histories.of(found)
 
 
-def best_of(model: Recommender, histories: Histories, held_out: Histories, counts: np.ndarray) -> Histories:
-    """A recommender's best items for each user: `counts` of them, fewer if there are not enough, none held out."""
-    depth = int(counts.max(initial=0)) + int(held_out.lengths.max(initial=0))
-    rows = [
-        histories.items[start:end] for start, end in zip(histories.indptr, histories.indptr[1:], strict=False)
-    ]
-    items, _ = model.recommend_history(rows, depth)
-    cells = np.arange(len(items))[:, None] * np.int64(model.n_items)
-    free = (items >= 0) & ~np.isin(items + cells, held_out.rows * np.int64(model.n_items) + held_out.items)
-    kept = free & (np.cumsum(free, axis=1) <= counts[:, None])
-    return Histories(offsets_of(kept.sum(axis=1)), items[kept].astype(np.int32))
+def best_of(model: Recommender, histories: Histories, held_out: Histories, amounts: Amounts) -> Histories:
+    """A recommender's best items for each user, none held out: as many of each slice as were `added`, if it has so many.
+
+    Its list is read deeper and deeper, until every slice has enough items or the list ends. Few users need a long one.
+    """
+    wanted = amounts.added.sum(axis=1)
+    left = np.flatnonzero(wanted)
+    depth = int(wanted.max(initial=0)) + int(held_out.lengths.max(initial=0))
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int32))]
+    while len(left):
+        depth, step = min(depth, model.n_items), max(1, SCORES_AT_ONCE // max(depth, 1))
+        short = []
+        for start in range(0, len(left), step):
+            users = left[start : start + step]
+            rows, items, ended = _listed(model, histories.take(users), held_out.take(users), depth)
+            kept = first(rows, items, amounts.added[users], amounts.slices)
+            enough = ended | (np.bincount(rows[kept], minlength=len(users)) == wanted[users])
+            kept &= enough[rows]
+            found.append((users[rows[kept]], items[kept]))
+            short.append(users[~enough])
+        left, depth = np.concatenate(short), DEEPER * depth
+    rows, items = map(np.concatenate, zip(*found, strict=True))
+    return _gathered(rows, items, np.ones(len(rows), bool), len(histories))
+
+
+def _listed(
+    model: Recommender, histories: Histories, held_out: Histories, depth: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The first `depth` items of each list, without held-out ones: rows int64 [n], items int32 [n], both in the order of
+    the lists; and whether a list has no further items, bool [rows].
+    """
+    starts = histories.indptr
+    lists = [histories.items[start:end] for start, end in zip(starts, starts[1:], strict=False)]
+    items, _ = model.recommend_history(lists, depth)
+    cells = np.arange(len(items))[:, None] * np.int64(model.n_items) + items
+    free = (items >= 0) & ~np.isin(cells, held_out.rows * np.int64(model.n_items) + held_out.items)
+    ended = (items[:, -1] < 0) | (depth >= model.n_items)
+    return np.nonzero(free)[0], items[free].astype(np.int32), ended
+
+
+def _gathered(rows: np.ndarray, items: np.ndarray, kept: np.ndarray, n_rows: int) -> Histories:
+    """The kept entries by row, each row in the order of its entries."""
+    rows, items = rows[kept], items[kept]
+    order = np.argsort(rows, kind="stable")
+    return Histories(offsets_of(np.bincount(rows, minlength=n_rows)), items[order].astype(np.int32))

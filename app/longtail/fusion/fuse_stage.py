@@ -1,7 +1,8 @@
 """The stage `fuse`: writes the variants of the training set, one row per user, and preferences if a variant has them.
 
-All variants of next_item add the same number of interactions to a user, and each control adds the same number as its
-variant. So a lift does not come from the amount alone. No variant adds a held-out item.
+All variants of next_item add the same number of interactions of each item slice to a user, and each control adds the
+same numbers as its variant, as far as it has so many candidates. So a lift does not come from the amount alone, nor from
+the rarity of the items. No variant adds a held-out item.
 """
 
 from functools import partial
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from longtail.arrays import lengths_of, lists_of, offsets_of, places_of
-from longtail.augment.strategies.item_tokens import rare_items, warm_items
+from longtail.arrays import entries_between, lengths_of, lists_of, offsets_of, places_of
+from longtail.augment.strategies.item_tokens import warm_items
 from longtail.augment.strategies.strategy import rng_of
 from longtail.data import Prepared
+from longtail.data.catalogue import SLICES, slice_codes
+from longtail.fusion.amounts import counted
 from longtail.fusion.chosen import Chosen, choose, preferences
 from longtail.fusion.controls import Best, Control, Drawn, Picked, Sampled
 from longtail.recipe import Judge, Recipe
@@ -26,7 +29,7 @@ from longtail.variants import VARIANTS, StandIn, TrainedVariant
 from longtail.workspace import Stage, Workspace
 from longtail.workspace.place import Place
 
-MEANING = 1
+MEANING = 2
 """The version of this stage's output. Raise it if equal settings and inputs give different training sets."""
 
 
@@ -77,32 +80,31 @@ class Fusing:
 
         self.recipe, self.prepared = recipe, prepared
         self.augmentation = ws / round_.at("augmentation")
-        self.rare = rare_items(prepared.items)
+        self.slices = slice_codes(prepared.items["slice"])
         self.items = ray.put(prepared.items.select(["train_count", "slice"]))
 
-    def write(self, variant: TrainedVariant, judge: Judge, draft: Place) -> dict[str, int]:
-        """Write one training set to `draft`. Returns the counts of the manifest."""
+    def write(self, variant: TrainedVariant, judge: Judge, draft: Place) -> dict[str, Any]:
+        """Write one training set to `draft`. Returns the counts of the manifest.
+
+        A control also counts what is `short`: for each item slice, how many items it lacks for the amounts of the LLM.
+        """
         made = VARIANTS[variant]
         chosen = None if made.prefers else self._chosen(variant, judge)
         control = None if made.prefers else self._control(made.stand_in)
-        fused = partial(
-            _fused,
-            variant=variant,
-            weight=judge.weight,
-            seed=self.recipe.seed,
-            chosen=[chosen],
-            control=[control],
-        )
+        fused = partial(fused_rows, variant=variant, weight=judge.weight, seed=self.recipe.seed)
         strengths = [STRENGTHS.name] if self.recipe.dataset.repeats == "weight" else []
         histories = self.prepared.histories().select_columns(["user", "items", "train_end", *strengths])
         files = histories.map_batches(
-            partial(_written, fused=fused, place=draft / "interactions"), batch_format="pyarrow"
+            partial(_written, fused=fused, chosen=[chosen], control=[control], place=draft / "interactions"),
+            batch_format="pyarrow",
         )
         totals = added_up(files)
         if made.prefers:
             seed = self.recipe.seed if made.stand_in == "coin" else None
             totals["preferences"] = self._preferences(*made.sources, seed, draft)
-        return {name: int(count) for name, count in totals.items()}
+        short = {name: int(totals.pop(_short(name), 0)) for name in SLICES}
+        counts = {name: int(count) for name, count in totals.items()}
+        return counts if control is None else counts | {"short": short}
 
     def _chosen(self, variant: TrainedVariant, judge: Judge) -> Any:
         """A reference to the items that the LLMs add to each user. None if the variant has no strategy."""
@@ -113,7 +115,7 @@ class Fusing:
             return None
         places = {strategy: self.augmentation / f"{strategy}/answers" for strategy in strategies}
         task = ray.remote(num_cpus=0)(choose)
-        return task.remote(places, variant, judge, self.rare, self.prepared.n_users)
+        return task.remote(places, variant, judge, self.slices, self.prepared.n_users)
 
     def _control(self, stand_in: StandIn | None) -> Any:
         """A reference to the `Control` that replaces the LLM. None if the variant has no stand-in."""
@@ -151,22 +153,34 @@ def build_control(recipe: Recipe, stand_in: StandIn, data: Place, items: pa.Tabl
     return Best(itemcf)
 
 
-def _written(batch: pa.Table, fused: Any, place: Place) -> pa.Table:
-    """Write one file of a training set. Returns its sums as one row."""
-    table = fused(batch)
+def _written(batch: pa.Table, fused: Any, chosen: list[Any], control: list[Any], place: Place) -> pa.Table:
+    """Write one file of a training set. Returns its sums as one row.
+
+    chosen, control: references for `fused_rows`. They are in lists: Ray would fetch bare ones for every task.
+    """
+    found, source = (None if one is None else fetch(one) for one in (chosen[0], control[0]))
+    table = fused(batch, chosen=found, control=source)
     if len(table):
         (place / f"{table['user'][0].as_py()}.parquet").write_table(table)
     observed = pa.compute.sum(table["observed"]).as_py() or 0
     total = pa.compute.sum(pa.compute.list_value_length(table["items"])).as_py() or 0
-    return pa.table({"users": [len(table)], "observed": [observed], "generated": [total - observed]})
+    sums = {"users": len(table), "observed": observed, "generated": total - observed}
+    if source is not None:
+        sums |= {_short(name): count for name, count in missing(table, found).items()}
+    return pa.table({name: [value] for name, value in sums.items()})
 
 
-def _fused(
-    batch: pa.Table, variant: TrainedVariant, weight: float, seed: int, chosen: list[Any], control: list[Any]
-) -> pa.Table:
-    """As `fused_rows`, from references. They are in lists: Ray would fetch bare ones for every task."""
-    found, source = (None if one is None else fetch(one) for one in (chosen[0], control[0]))
-    return fused_rows(batch, variant, weight, seed, found, source)
+def _short(name: str) -> str:
+    """The column of sums with what a control lacks of the slice `name`."""
+    return f"short {name}"
+
+
+def missing(table: pa.Table, chosen: Chosen) -> dict[str, int]:
+    """By item slice, how many items fewer are added in rows of `schema.FUSED` than the LLMs added for these users."""
+    rows, items = entries_between(table["items"].combine_chunks(), table["observed"].to_numpy())
+    added = Histories(offsets_of(np.bincount(rows, minlength=len(table))), items)
+    lacking = chosen.amounts(table["user"].to_numpy()).added - counted(added, chosen.slices)
+    return dict(zip(SLICES, lacking.sum(axis=0).tolist(), strict=True))
 
 
 def fused_rows(
@@ -179,7 +193,8 @@ def fused_rows(
 ) -> pa.Table:
     """Make rows of `schema.FUSED` from rows of histories.
 
-    chosen: the items that the LLMs add to every user; control: the source that replaces these by as many other items.
+    chosen: the items that the LLMs add to every user; control: the source that replaces these by other items, as many
+    of each item slice.
     """
     users, train, held_out, kept = _cut(batch)
     added = train.emptied()
@@ -187,7 +202,7 @@ def fused_rows(
         added = chosen.added.take(users)
         kept[train.pairs_in(chosen.dropped.take(users))] = 0.0
     if control is not None:
-        added = control.items(users, train, held_out, added.lengths)
+        added = control.items(users, train, held_out, chosen.amounts(users))
     columns = {
         "user": pa.array(users, pa.int32()),
         "items": _lists(train.followed_by(added)),

@@ -33,8 +33,9 @@ class Evaluation(Section):
     published tables that were made in this way."""
     served: bool = True
     """If a strategy gives each user a list of the LLM, evaluate also every recommender fused with this list, and fused with
-    ItemCF's list as a control. The weight of the list is chosen on validation. The list of `ranking` is fused only with
-    the recommender whose items it ranks again; its control has the same items in the order of that recommender."""
+    ItemCF's list as a control. The weight of the list is chosen on validation. Both lists are evaluated alone too. The list
+    of `ranking` is fused only with the recommender whose items it ranks again; its control has the same items in the order
+    of that recommender."""
 
 
 class Serving(Section):

@@ -38,7 +38,7 @@ def cost_sentences(metrics: Mapping[str, Any]) -> Iterator[str]:
             f" {label(best['variant'])}, {lift} % NDCG@{best['k']} for each {unit} ({low} to {high} %)."
         )
     elif known:
-        yield f"No interval of a lift in NDCG@{known[0]['k']} over all users lies above 0: no gain is proven."
+        yield f"No interval of a lift in NDCG@{known[0]['k']} over all users lies above 0: no gain is shown."
 
 
 def bias_sentences(sets: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -8,7 +8,8 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from longtail.ranking_metrics import SAMPLED_METRICS
+from longtail.evaluation.slices import ENOUGH_TARGETS
+from longtail.ranking_metrics import LOWEST_BASE, SAMPLED_METRICS
 from longtail.registry import recommenders
 from longtail.report import choice_words
 from longtail.report.augmentation_page import augmentation
@@ -16,9 +17,11 @@ from longtail.report.augmentation_words import interval
 from longtail.report.llm_words import lines, sentences
 from longtail.report.plots import Estimate, Group, forest, loss_curve, reliability_diagram
 from longtail.report.summary import (
+    ALPHA,
     SLICES,
     Comparison,
     chance,
+    change,
     compare,
     evidence,
     headline,
@@ -30,6 +33,8 @@ from longtail.variants import COLOURS, CONTROLS, VARIANTS, label
 
 BIAS = {"coverage": "all", "gini": "all", "popularity": "all", "exposure": "items:tail"}
 """The bias metrics of the page, and the slice for which each is shown."""
+RERANKED_KS = (3, 5)
+"""The k at which lists are judged whose items an LLM ranked again, as in Llama4Rec's tables (arXiv 2401.13870)."""
 
 
 def render(metrics: Mapping[str, Any]) -> str:
@@ -46,7 +51,9 @@ def render(metrics: Mapping[str, Any]) -> str:
         "number": _number,
         "seconds": _seconds,
         "difference": _difference,
-        "over_control": _over_control,
+        "test": _test,
+        "surely": _surely,
+        "thin": _thin,
         "label": label,
         "recommender": title,
         "figure": _figure,
@@ -68,12 +75,18 @@ def render(metrics: Mapping[str, Any]) -> str:
             key=lambda one: (*_place(one["recommender"], one["variant"]), one["seed_index"]),
         ),
         compared=compared,
+        pairs=max((one.pairs for one in found), default=1),
+        family=sum(one.p_adjusted is not None for one in found),
+        enough=ENOUGH_TARGETS,
+        tested=list(SLICES),
+        lowest=LOWEST_BASE,
         headline=headline(found, f"Recall@{k}") if compared else choice_words.headline(choice, rows, k),
         evidence=[*evidence(found, precision), *choice_words.sentences(choice, rows, k)],
         validation=choice_words.means(choice),
         plots=_lift_plots(found),
-        by_chance=sum(one.slice in SLICES for one in found) / 20,
+        by_chance=sum(_drawn(one) for one in found) / 20,
         values=_values(metrics["rows"], k),
+        reranked=_reranked(rows),
         sampled=_sampled(metrics["rows"], k),
         bias=_bias(metrics["rows"]),
         added=augmentation(metrics),
@@ -88,12 +101,18 @@ def _lift_plots(found: list[Comparison]) -> list[dict[str, Any]]:
     """For each slice of SLICES that has users: its name, its number of users, and the plot of changes."""
     plots = []
     for name, words in SLICES.items():
-        shown = sorted((one for one in found if one.slice == name), key=_order)
+        shown = sorted((one for one in found if one.slice == name and _drawn(one)), key=_order)
         if shown:
             groups = [_group(list(members)) for _, members in groupby(shown, key=lambda one: one.recommender)]
-            svg = Markup(forest(groups, tick=lambda x: signed(x, ".3g")))
+            svg = Markup(forest(groups, tick=lambda x: signed(x, ".3g"), faint=shown[0].thin))
             plots.append({"slice": name, "words": words, "n": shown[0].n, "svg": svg})
+            plots[-1] |= {"targets": shown[0].targets, "thin": shown[0].thin}
     return plots
+
+
+def _drawn(one: Comparison) -> bool:
+    """Whether it stands in a plot. Lists alone are the same for every recommender, so they stand in tables only."""
+    return one.slice in SLICES and not VARIANTS[one.variant].alone
 
 
 def _order(one: Comparison) -> tuple[int, int]:
@@ -107,14 +126,14 @@ def _place(recommender: str, variant: str) -> tuple[int, int]:
 
 def _group(members: list[Comparison]) -> Group:
     estimates = [
-        Estimate(one.variant, one.value - one.observed, one.low, one.high, _lift(one), bool(one.sign))
+        Estimate(one.variant, one.value - one.observed, one.low, one.high, _lift(one), one.sure)
         for one in members
     ]
     return Group(members[0].name, f"{members[0].observed:.4f}", estimates)
 
 
 def _lift(one: Comparison) -> str:
-    return f"to {one.value:.4f}" if one.lift is None else f"{signed(100 * one.lift, '.1f')} %"
+    return change(one.lift, one.value - one.observed, 1)
 
 
 def _precision_plot(precision: Mapping[str, Mapping[str, float]]) -> Markup | None:
@@ -156,6 +175,24 @@ def _sampled(rows: list[dict[str, Any]], k: int) -> list[dict[str, Any]]:
     )
 
 
+def _reranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The figures at RERANKED_KS of the recommenders whose items were ranked again, beside the other ways to serve.
+
+    At the k that the page uses, a list of as many items has the same recall in whatever order.
+    """
+    of = {row["recommender"] for row in rows if row["variant"] == "served_ranking"}
+    ways = {one.name for one in VARIANTS.values() if one.fitted_on == "observed"} | {"observed"}
+    return _by_fit(
+        (f"{row['metric']}@{row['k']}", row)
+        for row in rows
+        if row["recommender"] in of
+        and row["variant"] in ways
+        and row["slice"] == "all"
+        and row["metric"] in ("recall", "ndcg")
+        and row["k"] in RERANKED_KS
+    )
+
+
 def _bias(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return _by_fit((row["metric"], row) for row in rows if BIAS.get(row["metric"]) == row["slice"])
 
@@ -172,20 +209,31 @@ def _by_fit(cells: Iterable[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]
 
 
 def _difference(row: Mapping[str, Any]) -> str:
-    """The tooltip of a figure: the interval of its difference and the p of the paired t-test."""
+    """The tooltip of a figure: the interval of its difference from observed, the p of the test, and what is in both."""
     if row["ci_low"] is None:
         return ""
     low, high = signed(row["ci_low"], ".4f"), signed(row["ci_high"], ".4f")
-    return f"difference {low} to {high}{chance(row.get('p'))}"
+    variance = "users' variance only" if row["pairs"] == 1 else f"users and {row['pairs']} pairs"
+    return f"difference {low} to {high}{chance(row['p'])}, {variance}"
 
 
-def _over_control(row: Mapping[str, Any]) -> str:
-    """The difference from the control and its t."""
-    found = row.get("over_control")
+def _test(found: Mapping[str, Any] | None) -> str:
+    """A difference and its t."""
     if not found:
         return ""
     t = "" if found["t"] is None else f" · t {signed(found['t'], '.1f')}"
     return f"{signed(found['value'], '.4f')}{t}"
+
+
+def _surely(row: Mapping[str, Any]) -> bool:
+    """Whether the row is above its best rival after the correction."""
+    p = row["p_adjusted"]
+    return p is not None and p < ALPHA and row["over_best"]["value"] > 0
+
+
+def _thin(row: Mapping[str, Any]) -> bool:
+    """Whether the row's slice has too few targets."""
+    return row["targets"] < ENOUGH_TARGETS
 
 
 def _figure(cell: Mapping[str, float]) -> str:

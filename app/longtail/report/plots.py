@@ -35,7 +35,7 @@ STYLE = {"svg.fonttype": "none", "svg.hashsalt": "longtail", "font.size": FONT}
 
 INK, FAINT, LINE, PAPER = "#010101", "#020202", "#030303", "#040404"
 STAND_INS = {name: f"#05050{place}" for place, name in enumerate(COLOURS)}
-"""The placeholder of each colour of variants. Marks of LLM variants are filled, marks of controls are hollow."""
+"""The placeholder of each colour of variants. A mark is filled if the estimate is sure; marks of controls are hollow."""
 ACCENT = STAND_INS["discriminated"]
 VARIABLES = {INK: "ink", FAINT: "faint", LINE: "line", PAPER: "paper"} | {
     stand_in: name for name, stand_in in STAND_INS.items()
@@ -44,7 +44,7 @@ VARIABLES = {INK: "ink", FAINT: "faint", LINE: "line", PAPER: "paper"} | {
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval, and the figure beside it, which is drawn faint if it is not `sure`."""
+    """A value with its 95 % interval and the figure beside it. If it is not `sure`, the mark is hollow, the figure faint."""
 
     variant: str
     value: float
@@ -63,10 +63,10 @@ class Group:
     estimates: Sequence[Estimate]
 
 
-def forest(groups: Sequence[Group], tick: Callable[[float], str]) -> str:
+def forest(groups: Sequence[Group], tick: Callable[[float], str], faint: bool = False) -> str:
     """A forest plot as SVG for an HTML page: one row per estimate, in the given order.
 
-    tick: makes the label of a value on the axis.
+    tick: makes the label of a value on the axis. faint: all in grey, for figures of too few targets.
     """
     heads = sum(bool(group.heading) for group in groups)
     rows = sum(len(group.estimates) for group in groups) + (1 + GAP) * heads
@@ -81,7 +81,7 @@ def forest(groups: Sequence[Group], tick: Callable[[float], str]) -> str:
                 _head(axes, y + GAP, group)
                 y += 1 + GAP
             for estimate in group.estimates:
-                _draw(axes, y, estimate)
+                _draw(axes, y, estimate, faint)
                 y += 1
         _dress(axes, tick)
         return _svg(figure)
@@ -93,10 +93,13 @@ def _head(axes: Axes, y: float, group: Group) -> None:
     axes.text(RIGHT, y, group.note, transform=beside, color=FAINT, ha="right", va="center")
 
 
-def _draw(axes: Axes, y: float, estimate: Estimate) -> None:
+def _draw(axes: Axes, y: float, estimate: Estimate, faint: bool) -> None:
     variant = VARIANTS[estimate.variant]
-    colour, filled = STAND_INS[variant.colour], not variant.is_control
-    axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.6 if filled else 1.1)
+    colour = FAINT if faint else STAND_INS[variant.colour]
+    filled = estimate.sure and not variant.is_control
+    axes.plot(
+        [estimate.low, estimate.high], [y, y], color=colour, linewidth=1.1 if variant.is_control else 1.6
+    )
     axes.plot(
         estimate.value,
         y,
@@ -107,8 +110,9 @@ def _draw(axes: Axes, y: float, estimate: Estimate) -> None:
         markeredgewidth=1.3,
     )
     beside = axes.get_yaxis_transform()
-    axes.text(-0.03, y, label(estimate.variant), transform=beside, color=INK, ha="right", va="center")
-    ink = INK if estimate.sure else FAINT
+    name = label(estimate.variant)
+    axes.text(-0.03, y, name, transform=beside, color=FAINT if faint else INK, ha="right", va="center")
+    ink = INK if estimate.sure and not faint else FAINT
     axes.text(RIGHT, y, estimate.figure, transform=beside, color=ink, ha="right", va="center")
 
 

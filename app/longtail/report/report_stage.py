@@ -13,6 +13,7 @@ from longtail.errors import InputError
 from longtail.evaluation.answer_agreement import agreement
 from longtail.evaluation.categories import read_categories
 from longtail.evaluation.evaluate_stage import evaluated, ranking_settings
+from longtail.evaluation.family import corrected
 from longtail.evaluation.llm_cost import Tally, cost, lift_per_cost, tally
 from longtail.evaluation.report_rows import measure_lists, measure_slice
 from longtail.evaluation.simulated_truth import precision
@@ -21,14 +22,14 @@ from longtail.evaluation.training_bias import measure_training_set
 from longtail.recipe import Recipe
 from longtail.recommenders.training.fits import Run, ServedRun, served_runs
 from longtail.report.llm_words import read_llm, tuned
-from longtail.report.summary import nearest_ten
+from longtail.report.summary import SLICES, nearest_ten
 from longtail.rounds import last_round, rounds
 from longtail.runtime.cluster import connect
 from longtail.variants import VARIANTS
 from longtail.workspace import STAGES, Workspace, read_manifest, stage_of
 from longtail.workspace.place import Place
 
-MEANING = 2
+MEANING = 3
 """The version of this stage's output. Raise it if equal settings and inputs give different figures or another page."""
 
 
@@ -88,7 +89,8 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     }
     spent = costs(recipe, totals, seconds)
     k = nearest_ten(recipe.evaluation.ks)
-    measured = [asdict(row) for some in ray.get(rows) for row in some]
+    found = [row for some in ray.get(rows) for row in some]
+    measured = [asdict(row) for row in corrected(found, "recall", k, SLICES)]
     metrics = {
         "recipe": recipe.model_dump(mode="json"),
         "dataset": read_manifest(data)["counts"],
@@ -190,7 +192,7 @@ def choices(recipe: Recipe, ws: Workspace) -> list[dict[str, Any]]:
         {"recommender": run.recommender, "variant": run.variant, "seed_index": run.seed_index}
         | read_manifest(ws / run.evaluation)["counts"]["serving"]
         for run in evaluated(recipe)
-        if isinstance(run, ServedRun)
+        if isinstance(run, ServedRun) and not run.alone
     ]
 
 
@@ -251,7 +253,8 @@ def _measure(recommender: str, recipe: Recipe, ws: Workspace) -> list[Any]:
 
     places: dict[str, list[Place]] = {}
     for run in evaluated(recipe):
-        if run.recommender == recommender:
+        beside = run.beside(recommender) if isinstance(run, ServedRun) else run.recommender == recommender
+        if beside:
             places.setdefault(run.variant, []).append(ws / run.evaluation)
     data, settings = ws / last_round(recipe).data, recipe.evaluation
     of_slice = ray.remote(num_cpus=1)(measure_slice)

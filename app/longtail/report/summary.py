@@ -4,9 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from longtail.evaluation.slices import ENOUGH_TARGETS
 from longtail.registry import recommender_spec
 from longtail.variants import LLM_VARIANTS, VARIANTS, controls_of, label
 
+ALPHA = 0.05
+"""An adjusted p below this is called sure."""
 SLICES = {"all": "all users", "items:tail": "long-tail items", "users:sparse": "sparse users"}
 """The slices that have sentences and plots."""
 
@@ -18,31 +21,44 @@ def title(recommender: str) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A variant compared with `observed` in one slice; [low, high] is the 95 % interval of value - observed.
+    """A variant in one slice; [low, high] is the 95 % interval of value - observed, over `pairs` pairs.
 
-    p: that of the paired t-test, None if it is not defined. over_control: the difference from the variant's control.
+    over_best: the difference from the best of observed and its controls, None for a variant without an LLM; p_adjusted: its
+    p, adjusted for all that the page compares, None if it is not compared there.
     """
 
     recommender: str
     variant: str
     slice: str
     n: int
+    targets: int
     value: float
     observed: float
     lift: float | None
     low: float
     high: float
-    p: float | None
-    over_control: dict[str, Any] | None
+    pairs: int
+    over_best: dict[str, Any] | None
+    p_adjusted: float | None
 
     @property
     def name(self) -> str:
         return title(self.recommender)
 
     @property
-    def sign(self) -> int:
-        """1 if the interval lies above 0, -1 if below, 0 if it includes 0."""
-        return (self.low > 0) - (self.high < 0)
+    def thin(self) -> bool:
+        """Whether the slice has too few targets for a sentence."""
+        return self.targets < ENOUGH_TARGETS
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is above its best rival, by a test that is corrected for all others of the page."""
+        return self.p_adjusted is not None and self.p_adjusted < ALPHA and self.over_best["value"] > 0
+
+    @property
+    def behind(self) -> bool:
+        """Whether its best rival has the higher value, sure or not."""
+        return self.over_best is not None and self.over_best["value"] < 0
 
 
 def compare(rows: Iterable[dict[str, Any]], metric: str, k: int) -> list[Comparison]:
@@ -53,16 +69,20 @@ def compare(rows: Iterable[dict[str, Any]], metric: str, k: int) -> list[Compari
     }
     return [
         Comparison(
-            **{name: row[name] for name in ("recommender", "variant", "slice", "n", "value", "lift")},
+            **{name: row[name] for name in ("recommender", "variant", "slice", "n", "targets")},
+            **{name: row[name] for name in ("value", "lift", "pairs", "over_best", "p_adjusted")},
             observed=observed[row["recommender"], row["slice"]],
             low=row["ci_low"],
             high=row["ci_high"],
-            p=row.get("p"),
-            over_control=row.get("over_control"),
         )
         for row in rows
-        if row["variant"] != "observed"
+        if row["ci_low"] is not None
     ]
+
+
+def change(lift: float | None, difference: float, digits: int = 0) -> str:
+    """«+12 %», or «+0.0123» if the base is so low that no lift in per cent is given."""
+    return signed(difference, ".4f") if lift is None else f"{signed(100 * lift, f'.{digits}f')} %"
 
 
 def signed(number: float, form: str) -> str:
@@ -91,14 +111,16 @@ def nearest_ten(ks: Sequence[int]) -> int:
 
 
 def headline(found: Sequence[Comparison], metric: str) -> str:
-    """How the LLM changed `metric`, over all users and on the long tail."""
+    """How the LLM changed `metric`, over all users and on the long tail, beside the best of what does without it."""
     variant = judged_variant(found)
     everybody, tail = _pick(found, variant, "all"), _pick(found, variant, "items:tail")
     if not everybody:
         return f"No LLM variant was evaluated, so its {metric} is not known."
+    if everybody[0].thin:
+        return f"The test has {everybody[0].targets} targets: too few to say what the LLM does to {metric}."
     subject, again = _subject(variant)
     sentence = f"{subject} {_deed(everybody, metric, 'recommender')}."
-    return sentence + (f" On long-tail items {again} {_deed(tail, 'it', '')}." if tail else "")
+    return sentence + (f" On long-tail items {again} {_deed(tail, 'it', '')}." if _spoken(tail) else "")
 
 
 def _subject(variant: str) -> tuple[str, str]:
@@ -111,21 +133,17 @@ def _subject(variant: str) -> tuple[str, str]:
 
 
 def evidence(found: Sequence[Comparison], precision: dict[str, dict[str, float]]) -> list[str]:
-    """The sentences below the headline: the largest change, controls, discriminator, serving, precision."""
+    """The sentences below the headline: the largest sure change, controls, judge, serving, precision."""
+    found = [one for one in found if not one.thin]
     variant = judged_variant(found)
     if variant is None:
         return []
-    sentences = [
-        _largest(found, variant),
-        *(_controls(found, variant, name) for name in ("all", "items:tail")),
-        _over_control(found, variant),
-    ]
+    sentences = [_largest(found), *(_controls(found, variant, name) for name in ("all", "items:tail"))]
     if variant == "discriminated":
-        sentences.append(_discriminator(found))
+        sentences.append(_judge(found))
     for served, declared in VARIANTS.items():
         if declared.kind == "served" and served != variant and (everybody := _pick(found, served, "all")):
             sentences.append(f"{declared.subject} {_deed(everybody, 'it', 'recommender')}.")
-            sentences.append(_over_control(found, served))
     sentences += [_ranked_alone(found), *_uncontrolled(found)]
     if precision:
         shares = [f"{label(name)} {100 * known['value']:.0f} %" for name, known in precision.items()]
@@ -160,43 +178,34 @@ def _uncontrolled(found: Sequence[Comparison]) -> Iterator[str]:
             )
 
 
-def _over_control(found: Sequence[Comparison], variant: str) -> str:
-    """The number of recommenders for which a variant is above its own control, or below, with intervals without 0."""
-    known = [one.over_control for one in _pick(found, variant, "all") if one.over_control]
-    if not known:
-        return ""
-    above, below = sum(one["ci_low"] > 0 for one in known), sum(one["ci_high"] < 0 for one in known)
-    return (
-        f"Compared with its control, {label(known[0]['base'])}, {label(variant)} is higher for {above} of {len(known)}"
-        f" and lower for {below}, with intervals that exclude 0."
-    )
-
-
 def _deed(found: Sequence[Comparison], metric: str, noun: str) -> str:
-    """«raised Recall@10 for 3 of 5 recommenders, lowered it for 1 and left 1 undecided»"""
-    signs = [one.sign for one in found]
+    """«surely raised Recall@10 above the best of observed and controls for 3 of 5 recommenders, and had less for 1»"""
+    sure, behind = sum(one.sure for one in found), sum(one.behind for one in found)
     total = f"{len(found)} {noun}{'s' * (len(found) > 1)}" if noun else str(len(found))
-    if not any(signs):
-        return f"did not measurably change {metric} for any of {total}"
-    parts = []
-    for sign, verb in ((1, "raised"), (-1, "lowered")):
-        if count := signs.count(sign):
-            parts.append(f"{verb} it for {count}" if parts else f"{verb} {metric} for {count} of {total}")
-    if undecided := signs.count(0):
-        parts.append(f"left {undecided} undecided")
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+    above = f"{metric} above the best of observed and controls"
+    deed = f"surely raised {above} for {sure}" if sure else f"did not surely raise {above} for any"
+    return f"{deed} of {total}" + (f", and had less for {behind}" if behind else "")
 
 
-def _largest(found: Sequence[Comparison], variant: str) -> str:
-    sure = [one for one in found if one.variant == variant and one.slice in SLICES and one.sign]
+def _largest(found: Sequence[Comparison]) -> str:
+    """The largest sure difference of all that the page compares."""
+    family = [one for one in found if one.p_adjusted is not None]
+    sure = [one for one in family if one.sure]
+    if not family:
+        return ""
     if not sure:
-        return f"No interval of {label(variant)} − observed excludes 0 in these slices: every lift here is unproven."
-    one = max(sure, key=lambda one: abs(one.value - one.observed))
-    lift = "" if one.lift is None else f"{signed(100 * one.lift, '.0f')} %, "
+        return (
+            f"None of {len(family)} comparisons with the best of observed and controls is sure after"
+            " correction for their number: every lift here may be chance."
+        )
+    one = max(sure, key=lambda one: one.over_best["value"])
+    over, verb = one.over_best, "is" if len(sure) == 1 else "are"
     return (
-        f"Largest change whose interval excludes 0: {one.name} on {SLICES[one.slice]}, {one.observed:.4f} to "
-        f"{one.value:.4f} ({lift}difference {signed(one.low, '.4f')} to {signed(one.high, '.4f')}"
-        f"{chance(one.p)})."
+        f"Of {len(family)} comparisons with the best of observed and controls {len(sure)} {verb} surely higher after"
+        f" correction for their number. The largest: {one.name}, {label(one.variant)}, on {SLICES[one.slice]},"
+        f" {one.value - over['value']:.4f} ({label(over['base'])}) to {one.value:.4f} (difference"
+        f" {signed(over['ci_low'], '.4f')} to {signed(over['ci_high'], '.4f')}{chance(one.p_adjusted)} after"
+        " correction)."
     )
 
 
@@ -224,7 +233,8 @@ def _controls(found: Sequence[Comparison], variant: str, name: str) -> str:
     return f"{where} a control without an LLM {deed} for {len(won)} of {compared}: {', '.join(won)}."
 
 
-def _discriminator(found: Sequence[Comparison]) -> str:
+def _judge(found: Sequence[Comparison]) -> str:
+    """Whether the judge, who need not have asked a discriminator, chose better than the generator's own probability."""
     before = {one.recommender: one.value for one in _pick(found, "generated", "all")}
     pairs = [
         (one.value, before[one.recommender])
@@ -232,9 +242,14 @@ def _discriminator(found: Sequence[Comparison]) -> str:
         if one.recommender in before
     ]
     better = sum(after > raw for after, raw in pairs)
-    return (
-        f"The discriminator is better than the generator alone for {better} of {len(pairs)}." if pairs else ""
-    )
+    if not pairs:
+        return ""
+    return f"What the judge chose has a higher value than the generator's own choice for {better} of {len(pairs)}."
+
+
+def _spoken(found: Sequence[Comparison]) -> bool:
+    """Whether a sentence may speak of these comparisons of one slice."""
+    return bool(found) and not found[0].thin
 
 
 def _pick(found: Sequence[Comparison], variant: str | None, name: str) -> list[Comparison]:

@@ -27,7 +27,7 @@ from longtail.workspace.place import Place
 
 log = logging.getLogger("longtail")
 
-MEANING = 2
+MEANING = 3
 """The version of this search's output. Raise it if equal answers and settings give different results."""
 AXES = ("blend", "keep", "weight", "tail_share", "threshold")
 """The axes in the order of the search: scores, items per user, weight, share of long-tail items, least score."""

@@ -15,12 +15,13 @@ import pyarrow as pa
 
 from longtail.augment.strategies.item_tokens import rare_items
 from longtail.data import Prepared, read_histories
+from longtail.data.catalogue import slice_codes
 from longtail.errors import InputError
 from longtail.evaluation.ranks import rank_targets
 from longtail.evaluation.slices import members, slice_named
 from longtail.fusion.chosen import choose
 from longtail.fusion.controls import Best
-from longtail.fusion.fuse_stage import fused_rows
+from longtail.fusion.fuse_stage import MEANING, fused_rows
 from longtail.ranking_metrics import METRICS, Moments, per_user
 from longtail.recipe import Judge, Recipe, RecommenderSection
 from longtail.recommenders import build
@@ -69,8 +70,9 @@ class Point:
 class Fit:
     """What all points of a recommender share.
 
-    rare: a reference to bool [n_items]; control: a reference to ItemCF of the observed log. slice: the slice that the
-    sweep aims at, one of `evaluation.slices.SLICE_NAMES`.
+    rare: a reference to bool [n_items]; slices int [n_items]: the slice of each item, see `data.catalogue.slice_codes`;
+    control: a reference to ItemCF of the observed log. slice: the slice that the sweep aims at, one of
+    `evaluation.slices.SLICE_NAMES`.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Fit:
     answers: Place
     slice: str
     rare: Any
+    slices: np.ndarray
     control: Any
 
 
@@ -102,10 +105,11 @@ class Points:
             answers=ws / "augmentation/next_item/answers",
             slice=slice_named(recipe.sweep.slice),
             rare=ray.put(rare_items(prepared.items)),
+            slices=slice_codes(prepared.items["slice"]),
             control=ray.remote(num_cpus=1)(observed_itemcf).remote(prepared.place, itemcf),
         )
         fitted = [name, section.of_fit(), recipe.seed, prepared.fingerprint, recipe.sweep.slice]
-        judged = [*fitted, read_manifest(ws / "augmentation/next_item")["fingerprint"]]
+        judged = [*fitted, read_manifest(ws / "augmentation/next_item")["fingerprint"], MEANING]
         self.depends = {
             "observed": fitted,
             "discriminated": judged,
@@ -224,14 +228,12 @@ def measure(fit: Fit, setting: Setting, to: Place) -> dict[str, Any]:
 def training_set(fit: Fit, setting: Setting) -> Interactions:
     """The training set that `longtail fuse` would write for this setting.
 
-    The control adds the same number of items to each user as the judge of the setting accepts.
+    The control adds the same number of items of each slice to each user as the judge of the setting accepts.
     """
     observed = read_observed(fit.data)
     if setting.judge is None:
         return observed
-    chosen = choose(
-        {"next_item": fit.answers}, "discriminated", setting.judge, fetch(fit.rare), observed.n_users
-    )
+    chosen = choose({"next_item": fit.answers}, "discriminated", setting.judge, fit.slices, observed.n_users)
     control = Best(fetch(fit.control)) if setting.variant == "itemcf" else None
     histories = read_histories(fit.data)
     table = fused_rows(histories, setting.variant, setting.judge.weight, fit.seed, chosen, control)

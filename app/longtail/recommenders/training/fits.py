@@ -60,7 +60,8 @@ def _fits(recipe: Recipe, round_: Round) -> list[Run]:
 
 @dataclass(frozen=True)
 class ServedRun:
-    """A fit whose ranking is fused with another list. It needs no training of its own, it is only evaluated.
+    """A fit whose ranking is fused with another list, or that list alone. It needs no training of its own, it is only
+    evaluated.
 
     `variant` is its name in the evaluation. The list is the LLM's, from a strategy. In a control it is replaced by a
     list of the same length (`stand_in`): from the recipe's ItemCF (`best`), or from the ranking of the fit (`own`).
@@ -80,8 +81,19 @@ class ServedRun:
         return VARIANTS[self.variant].stand_in
 
     @property
+    def alone(self) -> bool:
+        """Whether the list is evaluated without the fit."""
+        return VARIANTS[self.variant].alone
+
+    @property
     def recommender(self) -> str:
         return self.fit.recommender
+
+    def beside(self, recommender: str) -> bool:
+        """Whether it stands among the figures of a recommender. A list alone is the same for all of them, but not one of
+        a recommender's own items.
+        """
+        return recommender == self.recommender or (self.alone and self.strategy != "ranking")
 
     @property
     def place(self) -> str:
@@ -116,3 +128,13 @@ def served_runs(recipe: Recipe, round_: Round) -> list[ServedRun]:
             both = (one, VARIANTS[one.control])
             found += [ServedRun(fit, each.name, round_) for each in both if each.fitted_on == fit.variant]
     return found
+
+
+def list_runs(recipe: Recipe, round_: Round) -> list[ServedRun]:
+    """The lists of a round alone: each LLM's list that is fused in `served_runs`, and those of its controls, once."""
+    first = {run.strategy: run.fit for run in reversed(served_runs(recipe, round_))}
+    return [
+        ServedRun(first[one.sources[0]], one.name, round_)
+        for one in VARIANTS.values()
+        if one.alone and one.sources[0] in first
+    ]
