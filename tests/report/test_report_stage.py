@@ -17,7 +17,7 @@ from longtail.evaluation import evaluate, targets
 from longtail.evaluation.evaluate_stage import evaluated
 from longtail.recipe import Recipe, Serving
 from longtail.recommenders import build, load, train
-from longtail.recommenders.training.fits import Run, list_runs, runs, served_runs
+from longtail.recommenders.training.fits import ServedRun, list_runs, runs, served_runs
 from longtail.report import report
 from longtail.report.page import render
 from longtail.rounds import FIRST_ROUND
