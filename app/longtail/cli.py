@@ -112,9 +112,9 @@ def export(
 ) -> None:
     """Write a finished run with the ids of your log, as Parquet or CSV.
 
-    recommendations: what serving would answer every user. neighbours: the nearest items of every item, of ItemCF, BM25
-    and Swing. log-VARIANT: the augmented log itself, each interaction with its weight and whether it was observed or
-    generated, for a recommender of your own.
+    recommendations: what serving would answer every user. neighbours: the nearest items of every item, of each
+    item-to-item recommender. log-VARIANT: the augmented log itself, each interaction with its weight and whether it was
+    observed or generated, for a recommender of your own.
     """
     run_export(workspace, to, ending, k, overwrite, form)
 

@@ -15,6 +15,8 @@ RECOMMENDERS = {
     "itemcf": "longtail.recommenders.models.itemcf",
     "bm25": "longtail.recommenders.models.bm25",
     "swing": "longtail.recommenders.models.swing",
+    "ease": "longtail.recommenders.models.ease",
+    "rp3beta": "longtail.recommenders.models.rp3beta",
     "bpr": "longtail.recommenders.models.bpr",
     "neumf": "longtail.recommenders.models.neumf",
     "lightgcn": "longtail.recommenders.models.lightgcn",

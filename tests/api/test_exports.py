@@ -116,5 +116,5 @@ def test_a_table_that_ends_in_an_error_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_without_neighbours_it_says_what_to_fit(ws: Workspace, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Add itemcf, bm25 or swing"):
+    with pytest.raises(InputError, match="Add itemcf, bm25, swing, ease or rp3beta"):
         write_neighbours(ws, new_file(tmp_path / "near.csv"))

@@ -7,11 +7,13 @@ from longtail.recipe import RecommenderSection
 from longtail.recommenders.interactions import Interactions
 from longtail.recommenders.models.bm25 import BM25Section
 from longtail.recommenders.models.bpr import BPRSection
+from longtail.recommenders.models.ease import EASESection
 from longtail.recommenders.models.itemcf import ItemCFSection
 from longtail.recommenders.models.lightgcn import LightGCNSection
 from longtail.recommenders.models.mixgcf import MixGCFSection
 from longtail.recommenders.models.neumf import NeuMFSection
 from longtail.recommenders.models.popularity import PopularitySection
+from longtail.recommenders.models.rp3beta import RP3betaSection
 from longtail.recommenders.models.sasrec import SASRecSection
 from longtail.recommenders.models.sgl import SGLSection
 from longtail.recommenders.models.swing import SwingSection
@@ -21,6 +23,8 @@ SECTIONS: dict[str, RecommenderSection] = {
     "itemcf": ItemCFSection(recency=0.8),
     "bm25": BM25Section(recency=0.8),
     "swing": SwingSection(recency=0.8),
+    "ease": EASESection(l2=5.0, recency=0.8),
+    "rp3beta": RP3betaSection(alpha=1.0, beta=0.6, recency=0.8),
     "bpr": BPRSection(dim=8, epochs=5, lr=0.01, batch=64),
     "lightgcn": LightGCNSection(dim=8, epochs=5, lr=0.01, batch=64),
     "sgl": SGLSection(dim=8, epochs=5, lr=0.01, batch=64),

@@ -105,7 +105,7 @@ def test_asking_nobody_is_no_error(name: str) -> None:
     assert items.shape == scores.shape == (0, 4)
 
 
-@pytest.mark.parametrize("name", ["itemcf", "swing", "bpr", "lightgcn"])
+@pytest.mark.parametrize("name", ["itemcf", "swing", "ease", "rp3beta", "bpr", "lightgcn"])
 def test_tastes_are_learnt_and_folded_in(name: str) -> None:
     """A user of one half of the catalogue, known or ad hoc, is offered that half."""
     section = SECTIONS[name]
@@ -131,7 +131,7 @@ def test_popularity_counts_weights() -> None:
 
 
 def test_an_unknown_name_or_empty_folder_is_an_input_error(tmp_path) -> None:
-    with pytest.raises(InputError, match="ease.*Known: popularity"):
-        build("ease", PopularitySection())
+    with pytest.raises(InputError, match="slim.*Known: popularity"):
+        build("slim", PopularitySection())
     with pytest.raises(InputError, match="longtail train"):
         load(Workspace(str(tmp_path)) / "nothing")

@@ -127,7 +127,8 @@ def write_neighbours(ws: Workspace, to: Place, round_: Round = FIRST_ROUND) -> i
     fits = neighbour_fits(ws, round_)
     if not fits:
         raise InputError(
-            f"{ws}: no fitted recommender keeps neighbours. Add itemcf, bm25 or swing to recommenders, and run it again."
+            f"{ws}: no fitted recommender keeps neighbours. Add itemcf, bm25, swing, ease or rp3beta to recommenders, and"
+            " run it again."
         )
     item_ids = Prepared(ws).items["item_id"].combine_chunks()
     rows, began = 0, time.monotonic()

@@ -97,7 +97,7 @@ class Run:
             return write_recommendations(self.workspace, self.recipe, k, place)
 
     def neighbours(self, *, to: Name, overwrite: bool = False) -> int:
-        """Write the neighbours of every item to a .parquet or .csv file, for each fitted ItemCF, BM25 and Swing.
+        """Write the neighbours of every item to a .parquet or .csv file, for each fitted item-to-item recommender.
 
         to: path or URI. Columns: recommender, variant, item_id, rank, neighbour_id, similarity. Returns the number of rows.
         Raises InputError if none of these was fitted, or if the file exists and `overwrite` is false.

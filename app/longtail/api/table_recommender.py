@@ -91,7 +91,7 @@ class TableRecommender:
         table = self._fitted()
         if not hasattr(self._model, "similar_items"):
             raise InputError(
-                f"{type(self).__name__} keeps no neighbours of items. ItemCF, BM25 and Swing do."
+                f"{type(self).__name__} keeps no neighbours of items. ItemCF, BM25, Swing, EASE and RP3beta do."
             )
         code = _known(table.items.code(item), "item", item, table.items.examples())
         items, scores = self._model.similar_items(np.array([code]), _many(k))

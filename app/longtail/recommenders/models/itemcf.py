@@ -7,12 +7,11 @@ from implicit.nearest_neighbours import ItemItemRecommender
 from pydantic import Field
 from scipy.sparse import csr_matrix, diags
 
-from longtail.arrays import offsets_of, rows_of
 from longtail.recipe import RecommenderSection
 from longtail.recipe.section import Positive
 from longtail.recommenders.declaration import RecommenderSpec
 from longtail.recommenders.interactions import Interactions, Preferences, Targets
-from longtail.recommenders.models.neighbours import NEIGHBOURS, RECENCY, Neighbours, own_threads
+from longtail.recommenders.models.neighbours import NEIGHBOURS, RECENCY, Neighbours, nearest, own_threads
 
 
 class ItemCFSection(RecommenderSection):
@@ -51,7 +50,7 @@ def nearest_items(ratings: csr_matrix, k: int) -> csr_matrix:
     # One more than is kept, because the item itself is one of them.
     model = ItemItemRecommender(K=k + 1, num_threads=own_threads())
     model.fit(ratings, show_progress=False)
-    return _nearest(model.similarity, k)
+    return nearest(model.similarity, k)
 
 
 def _scaled(ratings: csr_matrix, section: ItemCFSection) -> csr_matrix:
@@ -64,19 +63,6 @@ def _scaled(ratings: csr_matrix, section: ItemCFSection) -> csr_matrix:
         logs = np.log1p(np.maximum(totals, np.finfo(float).tiny))
         scaled = diags(np.where(totals > 0, logs**-0.5, 0)) @ scaled
     return csr_matrix(scaled)
-
-
-def _nearest(similarity: csr_matrix, k: int) -> csr_matrix:
-    """The k largest positive entries of each row, best first, without the diagonal."""
-    rows = rows_of(np.diff(similarity.indptr))
-    other = (rows != similarity.indices) & (similarity.data > 0)
-    rows, columns, values = rows[other], similarity.indices[other], similarity.data[other]
-    order = np.lexsort((columns, -values, rows))
-    rows, columns, values = rows[order], columns[order], values[order]
-    near = np.arange(len(rows)) - np.searchsorted(rows, rows) < k
-    lengths = np.bincount(rows[near], minlength=similarity.shape[0])
-    indptr = offsets_of(lengths)
-    return csr_matrix((values[near].astype(np.float32), columns[near], indptr), shape=similarity.shape)
 
 
 SPEC = RecommenderSpec(

@@ -1,4 +1,4 @@
-"""Item-to-item recommendation from similarities: the base of ItemCF, BM25 and Swing.
+"""Item-to-item recommendation from similarities: the base of ItemCF, BM25, Swing, EASE and RP3beta.
 
 The score of item i for a user is the sum of recency^steps_back(j) * s(j, i) over those items j of the history that have
 i among their nearest neighbours. LLM-I2I (arXiv 2512.21595) also serves from lists of the nearest neighbours.
@@ -28,7 +28,8 @@ RECENCY: Axis = [0.6, 0.7, 0.8, 0.9, 1.0]
 class Neighbours(Recommender):
     """Scores from an item x item CSR matrix; row j has the neighbours of item j, best first.
 
-    An item is a candidate only if it is a neighbour of an item of the history. The similarities are saved in
+    An item is a candidate only if its sum over the history is above 0. Similarities may be negative (EASE): they lower
+    the sum, and such a neighbour is not one of the similar items. The similarities are saved in
     `neighbours.parquet`: item int32, neighbours list<int32>, scores list<float32>, one row per item, best first. Other
     serving systems can read this file. The section of such a model has `neighbours` and `recency`.
     """
@@ -47,7 +48,7 @@ class Neighbours(Recommender):
         found = self.similarity[items]
         rows = rows_of(np.diff(found.indptr))
         places = np.arange(found.nnz) - found.indptr[rows]
-        near = places < k
+        near = (places < k) & (found.data > 0)
         neighbours = np.full((len(items), k), -1, np.int32)
         scores = np.full((len(items), k), -np.inf, np.float32)
         neighbours[rows[near], places[near]] = found.indices[near]
@@ -117,6 +118,19 @@ def neighbour_matrix(items: np.ndarray, scores: np.ndarray, n_items: int) -> csr
     kept = (items >= 0) & (scores > 0)
     indptr = offsets_of(kept.sum(axis=1))
     return csr_matrix((scores[kept], items[kept], indptr), shape=(len(items), n_items))
+
+
+def nearest(similarity: csr_matrix, k: int, first: int = 0) -> csr_matrix:
+    """The k largest positive entries of each row, best first, without the item itself. Row r is item first + r."""
+    rows = rows_of(np.diff(similarity.indptr))
+    other = (rows + first != similarity.indices) & (similarity.data > 0)
+    rows, columns, values = rows[other], similarity.indices[other], similarity.data[other]
+    order = np.lexsort((columns, -values, rows))
+    rows, columns, values = rows[order], columns[order], values[order]
+    near = np.arange(len(rows)) - np.searchsorted(rows, rows) < k
+    lengths = np.bincount(rows[near], minlength=similarity.shape[0])
+    indptr = offsets_of(lengths)
+    return csr_matrix((values[near].astype(np.float32), columns[near], indptr), shape=similarity.shape)
 
 
 def own_threads() -> int:
