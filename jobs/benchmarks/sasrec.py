@@ -27,7 +27,7 @@ def measure(data: Path | None = None, quick: bool = False) -> dict[str, float]:
     over seeds.
     """
     sequences, n_items = _sequences(data, 800 if quick else 6040)
-    section = Section(max_length=200, dropout=0.2, validate_every=0)
+    section = Section(loss="bce", dim=50, max_length=200, dropout=0.2, validate_every=0)
     steps = 2 if quick else 6
     users = np.random.default_rng(0).permutation(len(sequences))[: steps * section.batch]
     train = _interactions([sequences[user] for user in users], n_items)
@@ -79,7 +79,7 @@ def _quality(sequences: list[np.ndarray], n_items: int, epochs: int) -> float:
     chosen = [row for row in sequences if len(row) > 2][: LEARNT["users"]]
     train = _interactions([row[:-1] for row in chosen], n_items)
     targets = Targets(np.arange(len(chosen)), np.array([row[-1] for row in chosen]))
-    section = Section(max_length=LEARNT["max_length"], dropout=0.2, validate_every=0)
+    section = Section(loss="bce", dim=50, max_length=LEARNT["max_length"], dropout=0.2, validate_every=0)
     scores = []
     for seed in range(LEARNT["seeds"]):
         learner = SASRecLearner(_arrays(train), _settings(section, train, seed), torch.device("cpu"))

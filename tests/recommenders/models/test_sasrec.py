@@ -21,13 +21,14 @@ CPU = torch.device("cpu")
 NONE = tuple(torch.zeros(0, dtype=torch.int64) for _ in range(4))
 
 
-@pytest.mark.parametrize("loss", ["bce", "sampled", "full"])
-def test_a_cycle_is_learnt(loss: str) -> None:
+@pytest.mark.parametrize(
+    ("loss", "block"), [("bce", "sasrec"), ("sampled", "sasrec"), ("full", "sasrec"), ("sampled", "ligr")]
+)
+def test_a_cycle_is_learnt(loss: str, block: str) -> None:
     rng, n_items = np.random.default_rng(0), 20
     rows = [((rng.integers(n_items) + np.arange(8)) % n_items).tolist() for _ in range(200)]
-    section = Section(
-        dim=32, epochs=40, dropout=0.1, lr=5e-3, batch=64, max_length=10, layers=1, loss=loss, negatives=10
-    )
+    learnt = {"loss": loss, "block": block, "negatives": 10, "epochs": 40, "lr": 5e-3}
+    section = Section(dim=32, dropout=0.1, batch=64, max_length=10, layers=1, **learnt)
     model = build("sasrec", section, seed=1).fit(interactions(rows, n_items))
     items, _ = model.recommend(np.arange(200), 1)
     assert np.mean(items[:, 0] == [(row[-1] + 1) % n_items for row in rows]) > 0.9
@@ -169,6 +170,28 @@ def test_what_was_inserted_is_read_at_its_place_and_preferences_are_asked_withou
     assert preferring == [(((1, 1), (2, 2), (3, 3)), 5, 6, 1.0)]
 
 
+def test_sampled_negatives_are_uniform_over_warm_items_and_never_the_same_twice() -> None:
+    """So each position sees the softmax over its target and a uniform sample: no item needs a correction (log Q)."""
+    section, train = Section(negatives=3), interactions([[0, 1, 2], [2, 3, 5]], 8)
+    batches = Batches(SASRec("sasrec", section).prepared(train, Preferences.none()), 8, section)
+    rng = np.random.default_rng(0)
+    drawn = np.array([batches._negatives(np.array([0]), rng) for _ in range(3000)])
+    assert all(len(set(own)) == 3 for own in drawn.tolist())
+    counts = np.bincount(drawn.ravel(), minlength=8)
+    assert (counts[[4, 6, 7]] == 0).all(), "nobody took them"
+    expected = 3000 * 3 / 5
+    assert (np.abs(counts[[0, 1, 2, 3, 5]] - expected) < 5 * (expected * 2 / 5) ** 0.5).all()
+
+
+def test_sampling_all_items_is_the_full_softmax() -> None:
+    found = []
+    for loss in ("sampled", "full"):
+        section = Section(dim=8, epochs=3, batch=16, max_length=6, layers=1, dropout=0.0, loss=loss)
+        found.append(build("sasrec", section, seed=1).fit(clusters()))
+    np.testing.assert_allclose(found[0].curve["loss"], found[1].curve["loss"], rtol=1e-4)
+    np.testing.assert_allclose(found[0].items, found[1].items, atol=1e-3)
+
+
 PINNED = {
     "bce": [1.43679475, 1.45727598, 1.47090668],
     "sampled": [2.55517224, 2.51914122, 2.48964253],
@@ -187,7 +210,7 @@ def test_the_observed_log_trains_as_it_always_did(loss: str) -> None:
 
 
 def test_a_target_of_no_weight_has_no_gradient() -> None:
-    loss = NextItemLoss(Transformer(20, Section(dim=8, max_length=10)).eval(), True, 1.0)
+    loss = NextItemLoss(Transformer(20, Section(dim=8, max_length=10)).eval(), True, 1.0)  # True: `bce`
     items, targets, negatives = (torch.randint(0, 20, (15,)) for _ in range(3))
     layout, weights, places = Layout.of(np.array([5, 5, 5]), 10, CPU), torch.ones(15), torch.arange(15)
     weights[3:5] = 0

@@ -1,4 +1,7 @@
-"""SASRec (Kang, McAuley, arXiv 1808.09781): a causal transformer predicts a user's next item."""
+"""SASRec (Kang, McAuley, arXiv 1808.09781): a causal transformer predicts a user's next item.
+
+The default loss and the block `ligr` are those of eSASRec (arXiv 2508.06450).
+"""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -11,8 +14,7 @@ from longtail.recommenders.trained_section import TrainedSection
 
 
 class SASRecSection(TrainedSection):
-    meaning: ClassVar[int] = 2
-    dim: Positive = 50
+    meaning: ClassVar[int] = 3
     epochs: Positive = 200
     lr_drops: Count = 1
     batch: Positive = 128
@@ -22,7 +24,11 @@ class SASRecSection(TrainedSection):
     heads: Positive = 1
     max_length: Positive = 50
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    loss: Literal["bce", "sampled", "full"] = "bce"
+    block: Literal["sasrec", "ligr"] = "sasrec"
+    """`ligr`: gated residuals and a SwiGLU network in place of the point-wise one (arXiv 2502.03417, 2508.06450)."""
+    expansion: Positive = 4
+    """The width of the network of the block `ligr`, in multiples of `dim`."""
+    loss: Literal["bce", "sampled", "full"] = "sampled"
     """`bce`: binary cross-entropy with one uniform negative per position, as in the paper. `sampled`: cross-entropy
     against `negatives` uniform items that all positions share. `full`: against all items that have an interaction."""
     negatives: Positive = 256
@@ -45,6 +51,8 @@ SPEC = RecommenderSpec(
     space={
         "lr": LogRange(log=(3e-4, 5e-3)),
         "layers": [1, 2, 3],
+        "heads": [1, 2],
+        "block": ["sasrec", "ligr"],
         "dropout": [0.1, 0.2, 0.3, 0.5],
         "l2": [0.0, 1e-6, 1e-5, 1e-4],
     },

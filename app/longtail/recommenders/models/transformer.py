@@ -1,4 +1,5 @@
-"""The network of SASRec (Kang, McAuley, arXiv 1808.09781, section 3), without padding outside attention.
+"""The network of SASRec (Kang, McAuley, arXiv 1808.09781, section 3) and that of eSASRec (arXiv 2508.06450), without
+padding outside attention.
 
 The sequences of a batch are stored one after the other, so everything except attention computes real positions only.
 Attention pads the sequences in groups of nearly equal length, because its cost is quadratic and the lengths of
@@ -51,8 +52,9 @@ class Transformer(nn.Module):
         self.items = nn.Embedding(n_items, section.dim)
         self.positions = nn.Embedding(section.max_length, section.dim)
         self.dropout = Dropout(section.dropout)
-        self.blocks = nn.ModuleList(Block(section) for _ in range(section.layers))
-        self.norm = nn.LayerNorm(section.dim)
+        gated = section.block == "ligr"
+        self.blocks = nn.ModuleList((GatedBlock if gated else Block)(section) for _ in range(section.layers))
+        self.norm = nn.Identity() if gated else nn.LayerNorm(section.dim)  # eSASRec has none after its blocks
         for weights in self.parameters():
             if weights.dim() > 1:
                 nn.init.xavier_normal_(weights)
@@ -79,13 +81,17 @@ class Block(nn.Module):
 
     def forward(self, states: torch.Tensor, layout: Layout) -> torch.Tensor:
         """[N, dim] -> [N, dim]."""
+        states = states + self.attended(states, layout)
+        return states + self.network(self.network_norm(states))
+
+    def attended(self, states: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Dropout(self-attention(LayerNorm(states))): [N, dim] -> [N, dim]."""
         groups = layout.groups
         parts = self.inward(self.attention_norm(states)).index_select(0, groups.gather)
         parts = parts.split([rows * longest for rows, longest in groups.shapes])
         mixed = [self._attend(part, *shape) for part, shape in zip(parts, groups.shapes, strict=True)]
         mixed = torch.cat(mixed).index_select(0, groups.scatter)
-        states = states + dropout(self.outward(mixed), self.drop, self.training)
-        return states + self.network(self.network_norm(states))
+        return dropout(self.outward(mixed), self.drop, self.training)
 
     def _attend(self, parts: torch.Tensor, rows: int, longest: int) -> torch.Tensor:
         """Causal attention of one group: [rows * longest, 3 dim] -> [rows * longest, dim].
@@ -97,6 +103,35 @@ class Block(nn.Module):
         drop = self.drop if self.training else 0.0
         attend = dropping_attention if drop and parts.device.type == "cpu" else _fused_attention
         return attend(query, key, value, drop).transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+class GatedBlock(Block):
+    """The block of LiGR (arXiv 2502.03417) as eSASRec has it: x + sigmoid(G x + b) * Dropout(f(LayerNorm(x))), first with
+    f = self-attention, then with f = SwiGLU.
+    """
+
+    def __init__(self, section: SASRecSection) -> None:
+        super().__init__(section)
+        self.network = SwiGLU(section.dim, section.expansion * section.dim, section.dropout)
+        self.attention_gate, self.network_gate = (nn.Linear(section.dim, section.dim) for _ in range(2))
+
+    def forward(self, states: torch.Tensor, layout: Layout) -> torch.Tensor:
+        states = states + self.attention_gate(states).sigmoid() * self.attended(states, layout)
+        return states + self.network_gate(states).sigmoid() * self.network(self.network_norm(states))
+
+
+class SwiGLU(nn.Module):
+    """Dropout(C Dropout(silu(A x) * B x)), without biases (arXiv 2002.05202): [N, dim] -> [N, dim]."""
+
+    def __init__(self, dim: int, width: int, drop: float) -> None:
+        super().__init__()
+        self.gate_and_value = nn.Linear(dim, 2 * width, bias=False)
+        self.outward = nn.Linear(width, dim, bias=False)
+        self.dropout = Dropout(drop)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        gate, value = self.gate_and_value(states).chunk(2, -1)
+        return self.dropout(self.outward(self.dropout(functional.silu(gate) * value)))
 
 
 def _fused_attention(
