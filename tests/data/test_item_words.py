@@ -6,10 +6,11 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pyarrow.fs as pafs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtail.data.item_words import item_words, read_item_words, tf_idf
+from longtail.data.item_words import TEXT_DIM, item_words, read_item_words, tf_idf, word_vectors
 from longtail.schema import ITEMS
 from longtail.workspace.place import Place
 
@@ -52,3 +53,24 @@ def test_weights_are_those_of_the_formula(documents):
 def test_a_catalogue_without_words_has_none():
     found = tf_idf(["", "a !"])
     assert found.shape == (2, 0) and found.nnz == 0
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+def test_texts_with_the_same_words_have_vectors_near_each_other():
+    texts = ["red running shoe sport", "blue running shoe sport", "red tent camp", "blue tent camp", ""]
+    vectors = word_vectors(texts, seed=0)
+    assert vectors.shape == (5, TEXT_DIM) and vectors.dtype == np.float32
+    assert cosine(vectors[0], vectors[1]) > cosine(vectors[0], vectors[2]) > cosine(vectors[0], vectors[3])
+    assert np.abs(vectors[4]).max() < 1e-5, "nothing is known of it"
+    kept = vectors[:, np.abs(vectors).max(axis=0) > 0]
+    assert kept.std() == pytest.approx(1, rel=1e-3)
+    np.testing.assert_array_equal(vectors, word_vectors(texts, seed=0))
+
+
+@pytest.mark.parametrize("texts", [["", ""], ["one", "two"], ["one", "one"], []])
+def test_words_that_tell_nothing_have_vectors_of_zeros(texts):
+    """No word at all, no word of two texts, and one word of all texts, which leaves no direction to tell."""
+    assert not word_vectors(texts, seed=0).any()

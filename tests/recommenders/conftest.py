@@ -1,5 +1,7 @@
 """Small training sets with a known structure."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,13 @@ def clusters(users: int = 60, n_items: int = 24, seed: int = 0) -> Interactions:
     observed = [[], *(row[:6] for row in rows[1:])]
     generated = [[], *(row[6:] for row in rows[1:])]
     return interactions(observed, n_items, generated)
+
+
+def with_texts(train: Interactions) -> Interactions:
+    """The training set with words of the items: one that each half of the catalogue shares, and two of eight others."""
+    rng, half = np.random.default_rng(0), train.n_items // 2
+    texts = [f"half{item // half} {' '.join(rng.choice([*'abcdefgh'], 2))}" for item in range(train.n_items)]
+    return replace(train, words=lambda: texts)
 
 
 @pytest.fixture(params=list(SECTIONS))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from longtail.recommenders import build
+from longtail.recommenders.models.bpr import BPRSection
 from longtail.recommenders.models.lightgcn import LightGCNSection
 from longtail.recommenders.models.mixgcf import MixGCFSection
 from longtail.recommenders.models.neumf import NeuMFSection
@@ -14,12 +15,13 @@ from longtail.recommenders.trained_section import TrainedSection
 from longtail.recommenders.training.compute import Compute
 from longtail.recommenders.training.epoch_checkpoints import Checkpoints
 from longtail.workspace import Workspace
-from tests.recommenders.conftest import clusters
+from tests.recommenders.conftest import clusters, with_texts
 from tests.recommenders.learners import cold_preferences
 
 MODELS: dict[str, TrainedSection] = {
     # 5 columns on 2 workers: the odd column out, the sum of partial scores and the gathering are all exercised.
     "lightgcn": LightGCNSection(dim=5, epochs=3, lr=0.01, batch=50),
+    "bpr": BPRSection(dim=5, epochs=3, lr=0.01, batch=50, text=True),
     "mixgcf": MixGCFSection(dim=5, epochs=2, lr=0.01, batch=50, negatives=4),
     "neumf": NeuMFSection(dim=4, hidden=[8, 4], epochs=2, lr=0.01, batch=51),
     "sasrec": SASRecSection(dim=8, epochs=2, batch=9, dropout=0.0, max_length=6, layers=1),
@@ -29,7 +31,7 @@ MODELS: dict[str, TrainedSection] = {
 @pytest.mark.parametrize("name", MODELS)
 def test_two_workers_equal_one_process(name: str, ray_here: None) -> None:
     alone, together = (
-        build(name, MODELS[name], 1, Compute(workers=workers)).fit(clusters(), cold_preferences())
+        build(name, MODELS[name], 1, Compute(workers=workers)).fit(with_texts(clusters()), cold_preferences())
         for workers in (0, 2)
     )
     np.testing.assert_allclose(together.curve["loss"], alone.curve["loss"], rtol=1e-4)

@@ -1,10 +1,12 @@
-"""The words of each item, its title and its attributes, and how they weigh: TF-IDF."""
+"""The words of each item, its title and its attributes, how they weigh (TF-IDF), and vectors of them (SVD)."""
 
 import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_matrix
 
 from longtail.workspace.place import Place
+
+TEXT_DIM = 64
 
 
 def read_item_words(data: Place) -> list[str]:
@@ -35,3 +37,26 @@ def tf_idf(texts: list[str]) -> csr_matrix:
     if not any(words(text) for text in texts):
         return csr_matrix((len(texts), 0), dtype=np.float32)
     return csr_matrix(weigh.fit_transform(texts))
+
+
+def word_vectors(texts: list[str], seed: int) -> np.ndarray:
+    """Vectors of texts for models that learn a map of them: float32 [texts, TEXT_DIM], standard deviation 1 over all.
+
+    TF-IDF of words of one letter or more that two texts share, reduced by SVD (random projections, drawn with `seed`). All
+    zero if there is no such word, or if it is in every text.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectors = np.zeros((len(texts), TEXT_DIM), np.float32)
+    weigh = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", sublinear_tf=True, min_df=2)
+    try:
+        weights = weigh.fit_transform(texts)
+    except ValueError:  # scikit-learn's answer to texts without such a word
+        return vectors
+    size = min(TEXT_DIM, min(weights.shape) - 1)
+    if size < 1:
+        return vectors
+    reduced = TruncatedSVD(size, random_state=seed).fit_transform(weights)
+    vectors[:, :size] = reduced / max(float(np.std(reduced)), 1e-6)
+    return vectors

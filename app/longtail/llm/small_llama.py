@@ -1,6 +1,6 @@
 """The built-in base model `small`: a tokenizer and a small Llama from scratch, without any download.
 
-The vector of an item token is a free vector plus a learned linear map of the TF-IDF/SVD vector of its text. The export
+The vector of an item token is a free vector plus a learned linear map of the vector of its text. The export
 adds both into one embedding matrix, so the result is a plain Llama.
 """
 
@@ -15,11 +15,11 @@ from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import CausalLMOutput
 
+from longtail.data.item_words import TEXT_DIM, item_words, word_vectors
 from longtail.llm.prompts.item_text import item_texts
 from longtail.llm.prompts.words import TEXTS, WORDS
 
 CONTEXT = 512
-TEXT_DIM = 64
 HEAD_DIM = 32  # the smallest that vLLM's attention kernels support
 VOCABULARY = {"token": 400, "title": 1024, "id": 1024}
 """Most bytes and merges, for each rendering. With item tokens, only the instructions need them."""
@@ -57,24 +57,11 @@ def build_tokenizer(items: pa.Table, rendering: str) -> PreTrainedTokenizerFast:
 
 
 def text_vectors(items: pa.Table, tokenizer: PreTrainedTokenizerFast, seed: int) -> np.ndarray:
-    """TF-IDF of title and attributes, reduced by SVD: float32 [vocabulary, TEXT_DIM]; zero for tokens that are no items."""
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
+    """The text vectors of the items at their tokens: float32 [vocabulary, TEXT_DIM]; zero for tokens that are no items."""
     vectors = np.zeros((len(tokenizer), TEXT_DIM), np.float32)
-    described = [
-        " ".join([title or "", *(value for _, value in attributes or [])])
-        for title, attributes in zip(items["title"].to_pylist(), items["attributes"].to_pylist(), strict=True)
-    ]
-    if not any(text.strip() for text in described):
-        return vectors
-    tfidf = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", sublinear_tf=True, min_df=2).fit_transform(
-        described
+    vectors[tokenizer.convert_tokens_to_ids(item_texts(items, "token"))] = word_vectors(
+        item_words(items), seed
     )
-    size = min(TEXT_DIM, min(tfidf.shape) - 1)
-    reduced = TruncatedSVD(size, random_state=seed).fit_transform(tfidf)
-    rows = tokenizer.convert_tokens_to_ids(item_texts(items, "token"))
-    vectors[rows, :size] = reduced / max(float(np.std(reduced)), 1e-6)
     return vectors
 
 

@@ -27,5 +27,13 @@ class TrainedSection(RecommenderSection):
     """lambda of the auxiliary loss over the preferences, if there are any (cold-start augmenters, arXiv 2402.11724)."""
 
 
+class TextSection(TrainedSection):
+    """The settings of a recommender that can read the texts of items."""
+
+    text: bool = False
+    """The vector of an item is a free one plus a learnt linear map of its text: TF-IDF of title and attributes, reduced to
+    64 values, as the generator `small` reads it."""
+
+
 LEARNING: Space = {"lr": LogRange(log=(3e-4, 1e-2)), "l2": LogRange(log=(1e-6, 1e-2))}
 """The default search space of `longtail tune` for these settings."""

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from longtail.data.item_words import TEXT_DIM
 from longtail.errors import InputError
 from longtail.llm.finetune.packing import Pack, attend_within_examples, token_losses
 from longtail.llm.prompts.example import Example
-from longtail.llm.small_llama import TEXT_DIM, SmallLlama, build_tokenizer
+from longtail.llm.small_llama import SmallLlama, build_tokenizer
 from tests.llm.finetune.toys import CPU, WORDS, toy_model
 
 LENGTHS = st.lists(st.integers(1, 24), min_size=1, max_size=9)

@@ -1,10 +1,10 @@
 """BPR-MF (Rendle et al., arXiv 1205.2618): matrix factorisation with a pairwise loss, that is LightGCN without layers."""
 
 from longtail.recommenders.declaration import RecommenderSpec
-from longtail.recommenders.trained_section import LEARNING, TrainedSection
+from longtail.recommenders.trained_section import LEARNING, TextSection
 
 
-class BPRSection(TrainedSection):
+class BPRSection(TextSection):
     pass
 
 

@@ -34,6 +34,9 @@ class FactorsLearner(Learner):
     - lambda times the same for the preferences that belong to the batch, weighted by confidence;
     - l2 / 2 times the squared embeddings of layer 0 of all these u, i and j.
 
+    With `text`, the embedding of an item is a free vector plus a linear map of its text. Columns of the map belong to
+    columns of the embeddings, so nothing more is sent between workers.
+
     The random draws do not depend on the number of workers.
     """
 
@@ -44,8 +47,15 @@ class FactorsLearner(Learner):
         self.columns = np.array_split(np.arange(settings["dim"]), workers()[1])
         self.propagation = Propagation(ratings, settings.get("layers", 0), device)
         own = self.columns[workers()[0]]
-        self.embeddings = _initial(nodes, own, settings["seed"]).to(device)
-        self.adam = torch.optim.Adam([self.embeddings], lr=settings["lr"], fused=True)
+        self.free = _initial(nodes, own, INITIAL_SCALE, settings["seed"]).to(device)
+        self.trained, self.embeddings, self.text = {"free": self.free}, self.free, None
+        if "item_text" in arrays:
+            self.text = torch.from_numpy(arrays["item_text"]).to(device)
+            width = self.text.shape[1]
+            self.map = _initial(width, own, INITIAL_SCALE / width**0.5, settings["seed"], 1).to(device)
+            self.trained, self.embeddings = self.trained | {"map": self.map}, torch.empty_like(self.free)
+            self.compose()
+        self.adam = torch.optim.Adam([*self.trained.values()], lr=settings["lr"], fused=True)
         self.place = np.empty(nodes, np.int64)
         self.exchanged = 0
         """The number of floats that this worker has sent to sums over workers."""
@@ -54,8 +64,22 @@ class FactorsLearner(Learner):
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in self.batches.epoch(rng):
             total += self.learn(batch, rng)
-            self.adam.step()
+            self.step()
         return total.item() / self.batches.divisor
+
+    def step(self) -> None:
+        """A step of Adam with the gradient of the embeddings."""
+        if self.text is not None:
+            self.free.grad = self.embeddings.grad
+            self.map.grad = self.text.T @ self.embeddings.grad[self.n_users :]
+        self.adam.step()
+        self.compose()
+
+    def compose(self) -> None:
+        """With texts, set the embeddings: the free vectors, and to those of items the mapped texts are added."""
+        if self.text is not None:
+            self.embeddings.copy_(self.free)
+            self.embeddings[self.n_users :].addmm_(self.text, self.map)
 
     def learn(self, batch: Batch, rng: np.random.Generator) -> torch.Tensor:
         """Set the gradient of the embeddings. Returns the sum of the losses of the batch, without regularisation."""
@@ -115,23 +139,29 @@ class FactorsLearner(Learner):
         }
 
     def state(self) -> Arrays:
-        adam = self.adam.state.get(self.embeddings, {})
-        parts = {"embeddings": self.embeddings} | {name: adam[name] for name in MOMENTS if adam}
-        steps = adam.get("step", torch.zeros(()))
-        return {name: _gather(part, self.columns) for name, part in parts.items()} | {
+        found, steps = {}, torch.zeros(())
+        for name, tensor in self.trained.items():
+            adam = self.adam.state.get(tensor, {})
+            found[name] = tensor
+            found |= {f"{moment}.{name}": adam[moment] for moment in MOMENTS if adam}
+            steps = adam.get("step", steps)
+        return {name: _gather(part, self.columns) for name, part in found.items()} | {
             "steps": steps.cpu().numpy()
         }
 
     def restore(self, state: Arrays) -> None:
         own = self.columns[workers()[0]]
-        # In C order: the fused Adam assumes that its moments have the same memory layout as the embeddings.
+        # In C order: the fused Adam assumes that its moments have the same memory layout as the tensors.
         held = {
             name: torch.tensor(np.ascontiguousarray(state[name][:, own])).to(self.device)
             for name in state.keys() - {"steps"}
         }
-        self.embeddings.copy_(held.pop("embeddings"))
-        if held:
-            self.adam.state[self.embeddings] = held | {"step": torch.tensor(state["steps"]).to(self.device)}
+        for name, tensor in self.trained.items():
+            tensor.copy_(held[name])
+            if f"{MOMENTS[0]}.{name}" in held:
+                moments = {moment: held[f"{moment}.{name}"] for moment in MOMENTS}
+                self.adam.state[tensor] = moments | {"step": torch.tensor(state["steps"]).to(self.device)}
+        self.compose()
 
 
 class Factors(TrainedRecommender, DotRecommender):
@@ -176,10 +206,13 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 """The names of the two moving averages in torch's Adam."""
 
 
-def _initial(nodes: int, columns: np.ndarray, seed: int) -> torch.Tensor:
-    """float32 [nodes, columns]. Each column has its own random generator, so it is the same on any worker."""
-    drawn = [np.random.default_rng([seed, column]).standard_normal(nodes, np.float32) for column in columns]
-    return torch.from_numpy(np.stack(drawn, axis=1) * np.float32(INITIAL_SCALE))
+def _initial(rows: int, columns: np.ndarray, scale: float, *seeds: int) -> torch.Tensor:
+    """float32 [rows, columns]. Each column has its own random generator, so it is the same on any worker."""
+    drawn = [
+        np.random.default_rng([seeds[0], column, *seeds[1:]]).standard_normal(rows, np.float32)
+        for column in columns
+    ]
+    return torch.from_numpy(np.stack(drawn, axis=1) * np.float32(scale))
 
 
 def _gather(own: torch.Tensor, columns: list[np.ndarray]) -> np.ndarray:

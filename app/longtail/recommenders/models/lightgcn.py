@@ -3,10 +3,10 @@
 from longtail.recipe.section import Positive
 from longtail.recipe.tuning import Space
 from longtail.recommenders.declaration import RecommenderSpec
-from longtail.recommenders.trained_section import LEARNING, TrainedSection
+from longtail.recommenders.trained_section import LEARNING, TextSection
 
 
-class LightGCNSection(TrainedSection):
+class LightGCNSection(TextSection):
     layers: Positive = 2
 
 

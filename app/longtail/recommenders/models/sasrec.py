@@ -10,10 +10,10 @@ from pydantic import Field, model_validator
 from longtail.recipe import LogRange
 from longtail.recipe.section import Count, Positive
 from longtail.recommenders.declaration import RecommenderSpec
-from longtail.recommenders.trained_section import TrainedSection
+from longtail.recommenders.trained_section import TextSection
 
 
-class SASRecSection(TrainedSection):
+class SASRecSection(TextSection):
     meaning: ClassVar[int] = 3
     epochs: Positive = 200
     lr_drops: Count = 1
@@ -41,6 +41,12 @@ class SASRecSection(TrainedSection):
     def _heads_divide(self) -> "SASRecSection":
         if self.dim % self.heads:
             raise ValueError(f"dim must be a multiple of heads, got {self.dim} and {self.heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _text_is_whole(self) -> "SASRecSection":
+        if self.text and self.engine != "ddp":
+            raise ValueError(f"text needs engine ddp, got {self.engine}")
         return self
 
 

@@ -35,7 +35,8 @@ class SASRecLearner(Learner):
         (_, n_items), seed = settings.pop("shape"), settings.pop("seed")
         self.section, self.device = SASRecSection.model_validate(settings), device
         torch.manual_seed(seed)  # equal weights on all workers at the start
-        model = Transformer(n_items, self.section).to(device)
+        self.text = arrays.get("item_text")
+        model = Transformer(n_items, self.section, self.text).to(device)
         binary = self.section.loss == "bce"
         self.engine = engine_for(
             self.section, NextItemLoss(model, binary, self.section.preference_weight), device
@@ -55,7 +56,11 @@ class SASRecLearner(Learner):
         return (total[0] / total[1].clamp(min=1)).item()
 
     def weights(self) -> Arrays:
-        return self.engine.weights()
+        """The weights of a network without texts: the mapped texts are added to the vectors of the items."""
+        found = self.engine.weights()
+        if self.text is not None:
+            found["items.weight"] = found["items.weight"] + self.text @ found.pop("items.map.weight").T
+        return found
 
     def state(self) -> Arrays:
         return self.engine.state()

@@ -43,13 +43,14 @@ class Layout:
 
 class Transformer(nn.Module):
     """Items int64 [N] and their layout -> states [N, dim]. A state depends on its own item and those before it in the
-    sequence.
+    sequence. text: the vectors of the items' texts, float32 [n_items, d], or None.
     """
 
-    def __init__(self, n_items: int, section: SASRecSection) -> None:
+    def __init__(self, n_items: int, section: SASRecSection, text: np.ndarray | None = None) -> None:
         super().__init__()
         self.scale = section.dim**0.5
-        self.items = nn.Embedding(n_items, section.dim)
+        plain = text is None
+        self.items = nn.Embedding(n_items, section.dim) if plain else TextEmbedding(section.dim, text)
         self.positions = nn.Embedding(section.max_length, section.dim)
         self.dropout = Dropout(section.dropout)
         gated = section.block == "ligr"
@@ -58,12 +59,31 @@ class Transformer(nn.Module):
         for weights in self.parameters():
             if weights.dim() > 1:
                 nn.init.xavier_normal_(weights)
+        if not plain:
+            self.items.start_map()
 
     def forward(self, items: torch.Tensor, layout: Layout) -> torch.Tensor:
         states = self.dropout(self.items(items) * self.scale + self.positions(layout.positions))
         for block in self.blocks:
             states = block(states, layout)
         return self.norm(states)
+
+
+class TextEmbedding(nn.Embedding):
+    """The vector of an item is a free one plus a linear map of its text, a row of `text` float32 [n_items, d]."""
+
+    def __init__(self, dim: int, text: np.ndarray) -> None:
+        super().__init__(len(text), dim)
+        self.map = nn.Linear(text.shape[1], dim, bias=False)
+        self.register_buffer("text", torch.from_numpy(text), persistent=False)
+
+    def start_map(self) -> None:
+        """Start the map so that mapped texts are as long as free vectors, as in the generator `small`."""
+        with torch.no_grad():
+            nn.init.normal_(self.map.weight, std=self.weight.std().item() / self.text.shape[1] ** 0.5)
+
+    def forward(self, items: torch.Tensor) -> torch.Tensor:
+        return super().forward(items) + self.map(self.text[items])
 
 
 class Block(nn.Module):

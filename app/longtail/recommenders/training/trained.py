@@ -8,8 +8,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from longtail.data.item_words import word_vectors
+from longtail.errors import InputError
 from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
 from longtail.recommenders.recommender import Recommender
+from longtail.recommenders.trained_section import TextSection
 from longtail.recommenders.training.schedule import Schedule
 from longtail.recommenders.training.training_loop import Arrays, Fitted, Learner, Training, train_loop
 from longtail.recommenders.training.validation import Validation
@@ -101,15 +104,31 @@ class TrainedRecommender(Recommender):
         """The arrays for the learner: users x items as CSR (indptr, indices, weights), preferences and `loop_arrays`."""
         taken = train.matrix.copy()
         taken.eliminate_zeros()
-        return {
-            "indptr": taken.indptr.astype(np.int64),
-            "indices": taken.indices.astype(np.int64),
-            "weights": taken.data.astype(np.float32),
-            "preference_users": preferences.users.astype(np.int64),
-            "preferred": preferences.preferred.astype(np.int64),
-            "rejected": preferences.rejected.astype(np.int64),
-            "confidences": preferences.confidences.astype(np.float32),
-        } | self.loop_arrays(train)
+        return (
+            self._item_text(train)
+            | {
+                "indptr": taken.indptr.astype(np.int64),
+                "indices": taken.indices.astype(np.int64),
+                "weights": taken.data.astype(np.float32),
+                "preference_users": preferences.users.astype(np.int64),
+                "preferred": preferences.preferred.astype(np.int64),
+                "rejected": preferences.rejected.astype(np.int64),
+                "confidences": preferences.confidences.astype(np.float32),
+            }
+            | self.loop_arrays(train)
+        )
+
+    def _item_text(self, train: Interactions) -> Arrays:
+        """The text vectors of the items, if the section asks for them."""
+        if not (isinstance(self.section, TextSection) and self.section.text):
+            return {}
+        vectors = word_vectors(train.words(), seed=0) if train.words else np.zeros(0, np.float32)
+        if not vectors.any():
+            raise InputError(
+                "text: no two items share a word. Set text to false, or name the columns with the titles of items"
+                " (dataset.columns)."
+            )
+        return {"item_text": vectors}
 
     def loop_arrays(self, train: Interactions) -> Arrays:
         """More arrays, which only the learner of this model needs."""
