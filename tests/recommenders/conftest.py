@@ -32,7 +32,7 @@ SECTIONS: dict[str, RecommenderSection] = {
     "sgl": SGLSection(dim=8, epochs=5, lr=0.01, batch=64),
     "mixgcf": MixGCFSection(dim=8, epochs=5, lr=0.01, batch=64, negatives=4),
     "neumf": NeuMFSection(dim=4, hidden=[8, 4], epochs=5, lr=0.01, batch=64),
-    "sasrec": SASRecSection(dim=8, epochs=2, batch=16, max_length=6, layers=1),
+    "sasrec": SASRecSection(dim=8, epochs=2, batch=16, max_length=6, layers=1, negatives=8),
 }
 """Every model, as small as it goes."""
 

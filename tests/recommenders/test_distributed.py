@@ -24,7 +24,7 @@ MODELS: dict[str, TrainedSection] = {
     "bpr": BPRSection(dim=5, epochs=3, lr=0.01, batch=50, text=True),
     "mixgcf": MixGCFSection(dim=5, epochs=2, lr=0.01, batch=50, negatives=4),
     "neumf": NeuMFSection(dim=4, hidden=[8, 4], epochs=2, lr=0.01, batch=51),
-    "sasrec": SASRecSection(dim=8, epochs=2, batch=9, dropout=0.0, max_length=6, layers=1),
+    "sasrec": SASRecSection(dim=8, epochs=2, batch=9, dropout=0.0, max_length=6, layers=1, negatives=8),
 }
 
 

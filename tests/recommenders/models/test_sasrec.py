@@ -82,7 +82,7 @@ def asked_in_training(
     """
     arrays, found, pairs, negatives = SASRec("sasrec", section).prepared(train, preferences), [], [], []
     batches = Batches(arrays, train.n_items, section)
-    for (items, layout, places, targets, weights, others, said), n in batches.epoch(
+    for (items, layout, places, targets, weights, others, _, said), n in batches.epoch(
         np.random.default_rng(seed), CPU
     ):
         assert n >= len(places) == len(targets) == len(weights)
@@ -156,7 +156,7 @@ def test_every_target_has_a_negative_that_its_user_never_took() -> None:
     section = Section(batch=7, max_length=5, loss="bce")
     train = interactions(rows, 8, generated)
     batches = Batches(SASRec("sasrec", section).prepared(train, Preferences.none()), 8, section)
-    for (items, _, places, targets, _, negatives, _), _ in batches.epoch(np.random.default_rng(0), CPU):
+    for (items, _, places, targets, _, negatives, _, _), _ in batches.epoch(np.random.default_rng(0), CPU):
         lower = items[places] < 4
         assert (lower == (targets < 4)).all() and (lower != (negatives < 4)).all()
 
@@ -170,17 +170,17 @@ def test_what_was_inserted_is_read_at_its_place_and_preferences_are_asked_withou
     assert preferring == [(((1, 1), (2, 2), (3, 3)), 5, 6, 1.0)]
 
 
-def test_sampled_negatives_are_uniform_over_warm_items_and_never_the_same_twice() -> None:
+def test_sampled_negatives_are_uniform_over_warm_items() -> None:
     """So each position sees the softmax over its target and a uniform sample: no item needs a correction (log Q)."""
     section, train = Section(negatives=3), interactions([[0, 1, 2], [2, 3, 5]], 8)
     batches = Batches(SASRec("sasrec", section).prepared(train, Preferences.none()), 8, section)
-    rng = np.random.default_rng(0)
-    drawn = np.array([batches._negatives(np.array([0]), rng) for _ in range(3000)])
-    assert all(len(set(own)) == 3 for own in drawn.tolist())
+    drawn = batches._negatives(np.zeros(20_000, np.int64), np.random.default_rng(0))
+    assert drawn.shape == (20_000 // 16, 3)
     counts = np.bincount(drawn.ravel(), minlength=8)
     assert (counts[[4, 6, 7]] == 0).all(), "nobody took them"
-    expected = 3000 * 3 / 5
-    assert (np.abs(counts[[0, 1, 2, 3, 5]] - expected) < 5 * (expected * 2 / 5) ** 0.5).all()
+    expected = drawn.size / 5
+    assert (np.abs(counts[[0, 1, 2, 3, 5]] - expected) < 5 * (expected * 4 / 5) ** 0.5).all()
+    assert batches._negatives(np.zeros(17, np.int64), np.random.default_rng(0)).shape == (2, 3)
 
 
 def test_sampling_all_items_is_the_full_softmax() -> None:
@@ -194,10 +194,11 @@ def test_sampling_all_items_is_the_full_softmax() -> None:
 
 PINNED = {
     "bce": [1.43679475, 1.45727598, 1.47090668],
-    "sampled": [2.55517224, 2.51914122, 2.48964253],
+    "sampled": [2.52346930, 2.48584157, 2.49831356],
     "full": [3.57891048, 3.56135018, 3.54409130],
 }
-"""Losses of three epochs on the observed log below, as they were before what is generated had sequences of its own."""
+"""Losses of three epochs on the observed log below, as they were before what is generated had sequences of its own; of
+`sampled`, since groups of targets have negatives of their own."""
 
 
 @pytest.mark.parametrize("loss", PINNED)
@@ -216,7 +217,7 @@ def test_a_target_of_no_weight_has_no_gradient() -> None:
     weights[3:5] = 0
 
     def gradients(targets: torch.Tensor, weights: torch.Tensor) -> list[torch.Tensor]:
-        found, _ = loss(items, layout, places, targets, weights, negatives, NONE)
+        found, _ = loss(items, layout, places, targets, weights, negatives, places, NONE)
         return list(torch.autograd.grad(found, list(loss.parameters()), allow_unused=True))
 
     changed = targets.clone()

@@ -30,7 +30,7 @@ class SASRecSection(TextSection):
     """The width of the network of the block `ligr`, in multiples of `dim`."""
     loss: Literal["bce", "sampled", "full"] = "sampled"
     """`bce`: binary cross-entropy with one uniform negative per position, as in the paper. `sampled`: cross-entropy
-    against `negatives` uniform items that all positions share. `full`: against all items that have an interaction."""
+    against `negatives` uniform items, new ones for every 16 positions. `full`: against all items with an interaction."""
     negatives: Positive = 256
     """The number of negatives of the loss `sampled`."""
     engine: Literal["ddp", "deepspeed"] = "ddp"

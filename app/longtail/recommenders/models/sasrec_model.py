@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 
 from longtail.arrays import latest, offsets_of
 from longtail.recommenders.interactions import Histories, Interactions
-from longtail.recommenders.models.losses import NextItemLoss
+from longtail.recommenders.models.losses import GROUP, NextItemLoss
 from longtail.recommenders.models.sasrec import SASRecSection
 from longtail.recommenders.models.transformer import Layout, Transformer
 from longtail.recommenders.scoring.dot_products import DotRecommender
@@ -136,6 +136,7 @@ class Batches:
                 targets[mine].astype(np.int64),
                 weights[mine],
                 negatives[mine] if self.section.loss == "bce" else negatives,
+                np.flatnonzero(mine),
             )
         ]
         layout = Layout.of(inputs[own[owners] & (inputs > 0)], most, device)
@@ -143,13 +144,15 @@ class Batches:
         return (tensors[0], layout, *tensors[1:], preferences), len(places)
 
     def _negatives(self, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Negatives int64: one per target (`bce`), or those that all targets share."""
-        warm = self.negatives.warm
+        """Negatives int64: one for each target, of `users` [n] (`bce`), those of each group of targets [groups, K]
+        (`sampled`), or all items that have an interaction. These are taken too if a sample would be no smaller.
+        """
+        warm, many = self.negatives.warm.astype(np.int64), self.section.negatives
         if self.section.loss == "bce":
             return self.negatives.draw(users, rng)
-        if self.section.loss == "full":
-            return warm.astype(np.int64)
-        return rng.choice(warm, min(self.section.negatives, len(warm)), replace=False).astype(np.int64)
+        if self.section.loss == "full" or many >= len(warm):
+            return warm
+        return warm[rng.integers(len(warm), size=(-(-len(users) // GROUP), many))]
 
     def _preferences(
         self, users: np.ndarray, states: np.ndarray, device: torch.device
