@@ -30,6 +30,7 @@ RECOMMENDERS = (
     "SGL",
     "MixGCF",
     "SASRec",
+    "TextOrder",
 )
 
 __all__ = [*FACE, *RECOMMENDERS, "__version__"]

@@ -23,6 +23,7 @@ RECOMMENDERS = {
     "sgl": "longtail.recommenders.models.sgl",
     "mixgcf": "longtail.recommenders.models.mixgcf",
     "sasrec": "longtail.recommenders.models.sasrec",
+    "text_order": "longtail.recommenders.models.text_order",
 }
 STRATEGIES = {
     "next_item": "longtail.augment.strategies.next_item",

@@ -19,6 +19,7 @@ from longtail.recommenders.models.rp3beta import RP3betaSection
 from longtail.recommenders.models.sasrec import SASRecSection
 from longtail.recommenders.models.sgl import SGLSection
 from longtail.recommenders.models.swing import SwingSection
+from longtail.recommenders.models.text_order import TextOrderSection
 
 SECTIONS: dict[str, RecommenderSection] = {
     "popularity": PopularitySection(),
@@ -32,6 +33,7 @@ SECTIONS: dict[str, RecommenderSection] = {
     "sgl": SGLSection(dim=8, epochs=5, lr=0.01, batch=64),
     "mixgcf": MixGCFSection(dim=8, epochs=5, lr=0.01, batch=64, negatives=4),
     "neumf": NeuMFSection(dim=4, hidden=[8, 4], epochs=5, lr=0.01, batch=64),
+    "text_order": TextOrderSection(recency=0.8),
     "sasrec": SASRecSection(dim=8, epochs=2, batch=16, max_length=6, layers=1, negatives=8),
 }
 """Every model, as small as it goes."""
