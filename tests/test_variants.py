@@ -5,8 +5,9 @@ from typing import get_args
 import pytest
 
 from longtail.recipe import Recipe
-from longtail.recommenders.training.fits import list_runs, served_runs
-from longtail.rounds import FIRST_ROUND, rounds
+from longtail.recommenders.training.fits import list_runs, served_runs, stand_in_fit
+from longtail.registry import recommender_spec, recommenders
+from longtail.rounds import FIRST_ROUND, Round, rounds
 from longtail.variants import (
     COLOURS,
     CONTROLS,
@@ -17,6 +18,7 @@ from longtail.variants import (
     contrasts,
     controls_of,
     label,
+    stand_ins,
 )
 
 
@@ -24,9 +26,12 @@ def test_every_variant_of_a_recipe_is_known():
     assert set(get_args(TrainedVariant)) <= set(VARIANTS)
     augment = [{"strategy": "next_item"}, {"strategy": "ranking"}]
     tasks = {"next_item": 1, "ranking": 1}
-    recipe = Recipe.model_validate({"name": "r", "augment": augment, "generator": {"tasks": tasks}})
+    values = {"name": "r", "augment": augment, "generator": {"tasks": tasks}}
+    recipe = Recipe.model_validate(values)
     served = {run.variant for run in served_runs(recipe, FIRST_ROUND)}
     assert served == {"served", "served_discriminated", "served_ranking", "served_itemcf", "served_own"}
+    recipe = Recipe.model_validate(values | {"variants": [*recipe.variants, "text_order", "sequence"]})
+    served = {run.variant for run in served_runs(recipe, FIRST_ROUND)}
     alone = {run.variant for run in list_runs(recipe, FIRST_ROUND)}
     assert alone == {one.name for one in VARIANTS.values() if one.alone}
     assert set(VARIANTS) == set(get_args(TrainedVariant)) | served | alone
@@ -59,12 +64,43 @@ def test_every_variant_of_an_llm_has_a_control_that_is_made_of_as_much():
     }
 
 
-def test_what_is_written_of_next_items_is_held_against_three_controls():
+def test_what_is_written_of_next_items_is_held_against_all_controls_of_its_kind():
     for name in ("generated", "discriminated", "refined"):
-        assert controls_of(name) == ("itemcf", "popular", "random")
+        assert controls_of(name) == ("itemcf", "popular", "random", "text_order", "sequence")
     assert controls_of("insertion") == ("insertion_itemcf",)
-    assert controls_of("served_discriminated") == ("served_itemcf",)
+    for name in ("served", "served_discriminated"):
+        assert controls_of(name) == ("served_itemcf", "served_text_order", "served_sequence")
     assert controls_of("served_ranking") == ("served_own",)
+
+
+def test_a_stand_in_is_a_recommender_that_a_recipe_can_name():
+    assert {one.by for one in VARIANTS.values()} - {None} <= set(recommenders())
+    for one in VARIANTS.values():
+        assert bool(one.by) == (one.stand_in in ("best", "judged", "sampled", "picked"))
+        assert not one.uses_itemcf or one.is_control
+    assert stand_ins(["observed", "itemcf", "sequence", "text_order", "served_sequence"]) == (
+        "sasrec",
+        "text_order",
+    )
+
+
+def test_a_stand_in_has_the_settings_of_its_recommender_and_another_seed():
+    """What no seed changes is fitted once. A served control of it is there if its control for the log is."""
+    values = {"name": "r", "seed": 3, "variants": ["observed", "sequence", "text_order"]}
+    values |= {"recommenders": {"sasrec": {"dim": 8, "judge": {"keep": 2}}}, "evaluation": {"seeds": 2}}
+    recipe, second = Recipe.model_validate(values), Round(1, final=True)
+    sequence, text = (stand_in_fit(recipe, second, name) for name in ("sasrec", "text_order"))
+    assert sequence.place == "seed-1/final/stand_ins/sasrec" and text.place == "final/stand_ins/text_order"
+    assert sequence.section(recipe).dim == 8 and sequence.section(recipe).judge == {}
+    assert sequence.seed(second.seeded(recipe)) not in range(3, 3 + 2)
+    assert text.section(recipe) == recommender_spec("text_order").settings()
+    served = {run.variant: run.proposer for run in served_runs(recipe, second)}
+    assert served == {
+        "served": None,
+        "served_itemcf": None,
+        "served_text_order": text,
+        "served_sequence": sequence,
+    }
 
 
 def test_a_ranked_list_is_fused_with_its_own_recommender_alone():

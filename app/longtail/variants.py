@@ -13,12 +13,11 @@ from longtail.registry import strategy_spec
 Kind = Literal["observed", "llm", "served", "list", "control", "served control", "list control"]
 """`observed`: the log as it is. `llm`: a training set with answers of an LLM. `served`: a fit fused with an LLM's list.
 `list`: that list alone, and after it nothing. `control`, `served control`, `list control`: the same without an LLM."""
-StandIn = Literal["random", "popular", "best", "sampled", "picked", "coin", "own"]
+StandIn = Literal["random", "popular", "best", "judged", "sampled", "picked", "coin", "own"]
 """What replaces the LLM in a control. `random`, `popular`: items drawn at random or by popularity. `best`: the best items of
-ItemCF. `sampled`: items sampled from ItemCF's list. `picked`: the item that ItemCF picks among the same candidates. `coin`:
-a random choice of the preferred item of a pair. `own`: the recommender's own order."""
-BY_ITEMCF = ("best", "sampled", "picked")
-"""The stand-ins that use ItemCF."""
+a recommender. `judged`: a recommender proposes as many items as the generator, and the same judge decides. `sampled`: items
+sampled from a recommender's list. `picked`: the item that a recommender picks among the same candidates. `coin`: a random
+choice of the preferred item of a pair. `own`: the order of the very recommender that is evaluated."""
 
 
 class Colour(NamedTuple):
@@ -34,6 +33,9 @@ COLOURS = {
     "itemcf": Colour("#b35900", "#f0a04b"),
     "popular": Colour("#8a6d3b", "#cdb27c"),
     "random": Colour("#777b82", "#a3a7ae"),
+    "text_order": Colour("#7a4fb5", "#b99be8"),
+    "sequence": Colour("#a8325a", "#ec86a9"),
+    "walk": Colour("#5c7a00", "#a9c94b"),
     "served": Colour("#1d7a46", "#5cc98a"),
 }
 """The colours by name. Variants of one origin have the same colour and different marks."""
@@ -44,11 +46,11 @@ class Variant:
     """One variant.
 
     says: a description in one line. sources: the strategies whose answers are used; a control adds as much as their answers
-    do. control: the variant that does the same without an LLM; a control has a stand_in instead. fitted_on: the training set
-    of the fit, for served variants only. colour: a name of COLOURS. mark: Matplotlib's name of the shape. `observed` has
-    neither, because plots show it as a line for comparison, and a list alone has neither, because it stands in tables only.
-    label: the name in tables and plots, if it is different. subject: the beginning of the report's sentence about a served
-    variant.
+    do. control: the variant that does the same without an LLM; a control has a stand_in instead. by: the recommender that
+    stands in. fitted_on: the training set of the fit, for served variants only. colour: a name of COLOURS. mark:
+    Matplotlib's name of the shape. `observed` has neither, because plots show it as a line for comparison, and a list alone
+    has neither, because it stands in tables only. label: the name in tables and plots, if it is different. subject: the
+    beginning of the report's sentence about a served variant.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Variant:
     sources: tuple[str, ...] = ()
     control: str | None = None
     stand_in: StandIn | None = None
+    by: str | None = None
     fitted_on: str | None = None
     colour: str | None = None
     mark: str | None = None
@@ -82,9 +85,9 @@ class Variant:
         return any(strategy_spec(strategy).preferring for strategy in self.sources)
 
     @property
-    def by_itemcf(self) -> bool:
-        """Whether ItemCF replaces the LLM."""
-        return self.stand_in in BY_ITEMCF
+    def uses_itemcf(self) -> bool:
+        """Whether the recipe's ItemCF replaces the LLM, or agrees with what does."""
+        return self.by == "itemcf" or self.stand_in == "judged"
 
 
 _DECLARED = (
@@ -197,6 +200,7 @@ _DECLARED = (
         "the same number of items, the best of ItemCF",
         sources=("next_item",),
         stand_in="best",
+        by="itemcf",
         colour="itemcf",
         mark="D",
     ),
@@ -219,11 +223,33 @@ _DECLARED = (
         mark="v",
     ),
     Variant(
+        "text_order",
+        "control",
+        "the same number of items, proposed by neighbours in text and order, and judged in the same way",
+        sources=("next_item",),
+        stand_in="judged",
+        by="text_order",
+        colour="text_order",
+        mark="D",
+        label="text and order",
+    ),
+    Variant(
+        "sequence",
+        "control",
+        "the same number of items, proposed by a SASRec of another seed, and judged in the same way",
+        sources=("next_item",),
+        stand_in="judged",
+        by="sasrec",
+        colour="sequence",
+        mark="D",
+    ),
+    Variant(
         "id_list_itemcf",
         "control",
         "the same number of items as in the generator's lists, sampled from ItemCF's list",
         sources=("id_list",),
         stand_in="sampled",
+        by="itemcf",
         colour="itemcf",
         mark="h",
         label="sampled itemcf",
@@ -234,6 +260,7 @@ _DECLARED = (
         "the same number of items, picked by ItemCF among the same candidates and inserted in the same way",
         sources=("insertion",),
         stand_in="picked",
+        by="itemcf",
         colour="itemcf",
         mark="8",
         label="inserted itemcf",
@@ -264,10 +291,35 @@ _DECLARED = (
         "a recommender fitted on the observed log, fused with a list of ItemCF of the same length",
         sources=("next_item",),
         stand_in="best",
+        by="itemcf",
         fitted_on="observed",
         colour="itemcf",
         mark="d",
         label="served itemcf",
+    ),
+    Variant(
+        "served_text_order",
+        "served control",
+        "a recommender fitted on the observed log, fused with a list by text and order of the same length",
+        sources=("next_item",),
+        stand_in="judged",
+        by="text_order",
+        fitted_on="observed",
+        colour="text_order",
+        mark="d",
+        label="served text and order",
+    ),
+    Variant(
+        "served_sequence",
+        "served control",
+        "a recommender fitted on the observed log, fused with a list of a SASRec of the same length",
+        sources=("next_item",),
+        stand_in="judged",
+        by="sasrec",
+        fitted_on="observed",
+        colour="sequence",
+        mark="d",
+        label="served sequence",
     ),
     Variant(
         "served_own",
@@ -304,8 +356,29 @@ _DECLARED = (
         "a list of ItemCF of the same length alone, then nothing",
         sources=("next_item",),
         stand_in="best",
+        by="itemcf",
         fitted_on="observed",
         label="itemcf alone",
+    ),
+    Variant(
+        "list_text_order",
+        "list control",
+        "a list by text and order of the same length alone, then nothing",
+        sources=("next_item",),
+        stand_in="judged",
+        by="text_order",
+        fitted_on="observed",
+        label="text and order alone",
+    ),
+    Variant(
+        "list_sequence",
+        "list control",
+        "a list of a SASRec of the same length alone, then nothing",
+        sources=("next_item",),
+        stand_in="judged",
+        by="sasrec",
+        fitted_on="observed",
+        label="sequence alone",
     ),
     Variant(
         "list_own",
@@ -336,6 +409,12 @@ def controls_of(name: str) -> tuple[str, ...]:
     own = VARIANTS[VARIANTS[name].control]
     others = (one for one in _DECLARED if (one.kind, one.sources) == (own.kind, own.sources) and one != own)
     return own.name, *(one.name for one in others)
+
+
+def stand_ins(names: Iterable[str]) -> tuple[str, ...]:
+    """The recommenders that are fitted to stand in for the generator in the controls among `names`."""
+    fitted = (VARIANTS[name].by for name in names if VARIANTS[name].stand_in == "judged")
+    return tuple(dict.fromkeys(fitted))
 
 
 def contrasts(names: Iterable[str]) -> list[tuple[str, str]]:

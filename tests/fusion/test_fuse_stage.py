@@ -201,6 +201,47 @@ def test_a_training_set_that_no_recommender_reads_is_not_made():
     assert set(sets) == {"observed", "generated-itemcf", "discriminated-itemcf", "random-itemcf"}
 
 
+def test_a_control_can_have_values_of_its_own():
+    """They change the judge of the recommender, and nothing of another variant."""
+    own = {"controls": {"random": {"weight": 0.1, "keep": 2}}}
+    recipe = Recipe.model_validate(
+        SETTINGS | {"recommenders": {"swing": own, "bpr": {"judge": {"keep": 7}} | own}}
+    )
+    sets = recipe.training_sets
+    assert set(sets) == {
+        "observed",
+        "generated",
+        "discriminated",
+        "random-swing",
+        "generated-bpr",
+        "discriminated-bpr",
+        "random-bpr",
+    }
+    assert sets["random-swing"] == ("random", recipe.judge.model_copy(update={"weight": 0.1, "keep": 2}))
+    assert sets["random-bpr"][1] == sets["random-swing"][1] and sets["generated-bpr"][1].keep == 7
+    assert sets["discriminated"][1] == recipe.judge_of("swing") == recipe.judge
+    assert (
+        recipe.recommenders["swing"].of_fit()
+        == Recipe.model_validate(SETTINGS).recommenders["swing"].of_fit()
+    )
+
+
+@pytest.mark.parametrize(
+    ("controls", "said"),
+    [
+        ({"random": {"kep": 1}}, "recommenders.itemcf.controls.random.kep"),
+        (
+            {"discriminated": {"keep": 1}},
+            "recommenders.itemcf.controls has .'discriminated'.*itemcf, popular",
+        ),
+        ({"id_list_itemcf": {"keep": 1}}, "recommenders.itemcf.controls has .'id_list_itemcf'"),
+    ],
+)
+def test_values_of_what_is_no_judged_control_are_refused(controls, said):
+    with pytest.raises(ValueError, match=said):
+        Recipe.model_validate(SETTINGS | {"recommenders": {"itemcf": {"controls": controls}}})
+
+
 @pytest.mark.parametrize("judge", [{"keep": 0}, {"kep": 3}])
 def test_a_judge_that_cannot_be_is_named(judge):
     with pytest.raises(ValueError, match=f"recommenders.itemcf.judge.{next(iter(judge))}"):

@@ -10,6 +10,7 @@ import numpy as np
 from longtail.api.interaction_table import read_interactions
 from longtail.errors import InputError
 from longtail.recipe import RecommenderSection, check_recipe
+from longtail.recipe.recommender_section import OF_TRAINING_SETS
 from longtail.recommenders import build
 from longtail.registry import recommender_spec, recommenders
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from longtail.api.interaction_table import InteractionTable
-
-OF_A_RECIPE = ("variants", "judge")
-"""Settings of a recommender that mean nothing without a recipe."""
 
 
 class TableRecommender:
@@ -39,7 +37,7 @@ class TableRecommender:
     def __init__(self, *, seed: int = 0, **settings: Any) -> None:
         """Raises InputError for a setting that this recommender does not have, or a value out of range."""
         where = f"{type(self).__name__}(…)"
-        if wrong := [key for key in OF_A_RECIPE if key in settings]:
+        if wrong := [key for key in OF_TRAINING_SETS if key in settings]:
             raise InputError(
                 f"{where}: {wrong[0]} is a setting of a recipe, which is not used here. Leave it out."
             )
@@ -123,7 +121,7 @@ def recommender_class(name: str) -> type[TableRecommender]:
     keywords = [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=field.get_default())
         for key, field in section.model_fields.items()
-        if key not in OF_A_RECIPE
+        if key not in OF_TRAINING_SETS
     ]
     seed = inspect.Parameter("seed", inspect.Parameter.KEYWORD_ONLY, default=0)
     members = {

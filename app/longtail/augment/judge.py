@@ -75,11 +75,8 @@ def rankings(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
     """
     flat = _Flat(answers)
     rows, items = flat.rows[flat.candidates], flat.items[flat.candidates]
-    ordering = SCORES[:2] if settings.likelihood + settings.agreement > 0 else SCORES[:1]
-    if len(ordering) == 1:
-        settings = settings.model_copy(update={"likelihood": 1.0})
-    scores = {name: flat.values(name)[flat.candidates] for name in ordering}
-    score = blend(scores, rows, settings) * np.where(rare[items], settings.tail_boost, 1.0)
+    likelihood, agreement = (flat.values(name)[flat.candidates] for name in SCORES[:2])
+    score = list_scores(likelihood, agreement, rows, rare[items], settings)
     order = np.lexsort((items, -score, rows))
     rows, items, score = rows[order], items[order], score[order]
     starts = (
@@ -91,6 +88,20 @@ def rankings(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
     lists = [lists_of(offsets, pa.array(part)) for part in (items, score.astype(np.float32))]
     users = answers["user"].to_numpy()[rows[starts]]
     return pa.table([pa.array(users, pa.int32()), *lists], schema=RANKINGS)
+
+
+def list_scores(
+    likelihood: np.ndarray, agreement: np.ndarray, rows: np.ndarray, rare: np.ndarray, settings: Judge
+) -> np.ndarray:
+    """The confidence without P(Yes), from likelihood and agreement [n]: float64 [n].
+
+    rows int [n], ascending; rare bool [n]: whether an item is of the long tail or cold. If the judge uses neither of the
+    two, it is the likelihood.
+    """
+    scores = {"likelihood": likelihood, "agreement": agreement}
+    if settings.likelihood + settings.agreement == 0:
+        settings, scores = settings.model_copy(update={"likelihood": 1.0}), {"likelihood": likelihood}
+    return blend(scores, rows, settings) * np.where(rare, settings.tail_boost, 1.0)
 
 
 def blend(scores: dict[str, np.ndarray], rows: np.ndarray, settings: Judge) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import Any
 from longtail.aggregation.choice import FIGURES, Figure, write_figures
 from longtail.aggregation.fused import LIST, Choice, Fused
 from longtail.aggregation.llm_lists import LLMLists
+from longtail.aggregation.stand_in_lists import stand_in_lists
 from longtail.errors import InputError
 from longtail.evaluation.list_bias import EXPOSURE_K
 from longtail.evaluation.ranks import Protocol, Ranked, catalogue_size, check_catalogue, rank_part
@@ -26,7 +27,7 @@ from longtail.recommenders.training.fits import Run, ServedRun, list_runs, runs,
 from longtail.recommenders.training.reading import observed_itemcf
 from longtail.rounds import Round, first_round, rounds
 from longtail.runtime.cluster import connect, side_by_side
-from longtail.variants import CONTROLS
+from longtail.variants import CONTROLS, VARIANTS
 from longtail.workspace import Stage, Workspace, fingerprint, read_manifest
 from longtail.workspace.place import Place
 
@@ -82,8 +83,11 @@ def _alone(run: Run | ServedRun) -> bool:
 
 
 def _inputs(run: Run | ServedRun) -> list[str]:
-    listed = [run.round.at(f"augmentation/{run.strategy}")] if isinstance(run, ServedRun) else []
-    return [run.round.data, run.place, *listed]
+    found = [run.round.data, run.place]
+    if isinstance(run, ServedRun):
+        found.append(run.round.at(f"augmentation/{run.strategy}"))
+        found += [run.proposer.place] if run.proposer else []
+    return found
 
 
 def _first(run: Run | ServedRun) -> str:
@@ -130,7 +134,10 @@ def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
     sampled = {"negatives": protocol.negatives, "seed": protocol.seed} if protocol.negatives else None
     settings = {"depth": protocol.depth, "sampled": sampled, "tests": run.round.tests}
     if isinstance(run, ServedRun):
-        settings["list"] = recipe.itemcf.of_fit() if run.stand_in == "best" else run.stand_in or run.strategy
+        listed = {"best": recipe.itemcf.of_fit(), None: run.strategy}.get(run.stand_in, run.stand_in)
+        if run.stand_in == "judged":
+            listed = {"itemcf": recipe.itemcf.of_fit(), "judge": recipe.judge.model_dump(exclude={"weight"})}
+        settings["list"] = listed
         settings["candidates"] = 0 if run.alone else recipe.serving.candidates
         settings["choices"] = fingerprint([asdict(choice) for choice in ([LIST] if run.alone else GRID)])
     return settings
@@ -149,6 +156,7 @@ class _Shared:
     parts: list[Part]
     protocol: Protocol
     lists: dict[str, Any]
+    """By strategy that of the LLM, by place that of a stand-in."""
     itemcf: Any
     candidates: int
 
@@ -158,15 +166,18 @@ class _Shared:
         served = [run for run in due if isinstance(run, ServedRun)]
         read, n_users = _task(_read_lists), read_manifest(data)["counts"]["users"]
         strategies = {run.strategy for run in served}
-        control = any(run.stand_in == "best" for run in served)
+        control = any(VARIANTS[run.variant].uses_itemcf for run in served)
+        itemcf = _task(observed_itemcf)(data, recipe.itemcf) if control else None
+        lists = {name: read(ws / round_.at(f"augmentation/{name}/rankings"), n_users) for name in strategies}
+        make = _task(stand_in_lists)
+        for place, strategy in {(run.proposer.place, run.strategy) for run in served if run.proposer}:
+            lists[place] = make(ws / place, lists[strategy], data, itemcf, recipe.judge)
         return cls(
             n_items=catalogue_size(data),
             parts=split_parts(data),
             protocol=protocol,
-            lists={
-                name: read(ws / round_.at(f"augmentation/{name}/rankings"), n_users) for name in strategies
-            },
-            itemcf=_task(observed_itemcf)(data, recipe.itemcf) if control else None,
+            lists=lists,
+            itemcf=itemcf,
             candidates=max(recipe.serving.candidates, protocol.depth),
         )
 
@@ -182,9 +193,10 @@ def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) 
         model = _task(_load)(recommender, shared.n_items)
         rank, attempt = partial(_task(rank_part), model), partial(_task(try_fit), model)
         if isinstance(run, ServedRun):
-            control = {"best": shared.itemcf, "own": model, None: None}[run.stand_in]
+            control = {"best": shared.itemcf, "own": model}.get(run.stand_in)
             candidates = 0 if run.alone else shared.candidates
-            fused = (model, shared.lists[run.strategy], control, candidates)
+            listed = run.proposer.place if run.proposer else run.strategy
+            fused = (model, shared.lists[listed], control, candidates)
             attempt = partial(_task(_try_fused), *fused)
         if _alone(run):
             counts = {}

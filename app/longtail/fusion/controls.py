@@ -9,14 +9,22 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from longtail.arrays import offsets_of
 from longtail.augment.strategies.candidates import unseen
+from longtail.augment.strategies.item_tokens import warm_items
 from longtail.augment.strategies.strategy import rng_of
 from longtail.fusion.amounts import Amounts, first
+from longtail.fusion.stand_ins import StandIn
+from longtail.recipe import Judge, Recipe
+from longtail.recommenders import load
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.neighbours import Neighbours
 from longtail.recommenders.recommender import Recommender
+from longtail.recommenders.training.reading import observed_itemcf
+from longtail.variants import VARIANTS, TrainedVariant
+from longtail.workspace.place import Place
 
 SCORES_AT_ONCE = 2**22
 """The number of scores (users x items) that a control holds at a time: 16 MiB of float32."""
@@ -34,6 +42,32 @@ class Control(Protocol):
         depend on the other users.
         """
         ...
+
+
+def build_control(
+    recipe: Recipe,
+    variant: TrainedVariant,
+    judge: Judge,
+    data: Place,
+    items: pa.Table,
+    fit: Place | None = None,
+) -> Control:
+    """The source of a control's items. Only for Ray tasks, because it may hold a recommender.
+
+    items: at least the columns train_count and slice of `schema.ITEMS`. fit: the published stand-in of the generator.
+    """
+    stand_in = VARIANTS[variant].stand_in
+    if stand_in == "popular":
+        return Drawn(items["train_count"].to_numpy().astype(np.float64), recipe.seed)
+    if stand_in == "random":
+        return Drawn(np.ones(items.num_rows), recipe.seed)
+    itemcf = observed_itemcf(data, recipe.itemcf)
+    if stand_in == "sampled":
+        asked = recipe.strategies["id_list"]
+        return Sampled(itemcf, asked.temperature, asked.top_p, recipe.seed)
+    if stand_in == "picked":
+        return Picked(itemcf, warm_items(items), recipe.strategies["insertion"].candidates, recipe.seed)
+    return Best(itemcf) if fit is None else StandIn(load(fit), itemcf, judge)
 
 
 @dataclass(frozen=True)

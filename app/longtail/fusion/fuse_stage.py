@@ -12,20 +12,21 @@ import numpy as np
 import pyarrow as pa
 
 from longtail.arrays import entries_between, lengths_of, lists_of, offsets_of, places_of
-from longtail.augment.strategies.item_tokens import warm_items
 from longtail.augment.strategies.strategy import rng_of
 from longtail.data import Prepared
 from longtail.data.catalogue import SLICES, slice_codes
 from longtail.fusion.amounts import counted
 from longtail.fusion.chosen import Chosen, choose, preferences
-from longtail.fusion.controls import Best, Control, Drawn, Picked, Sampled
+from longtail.fusion.controls import Control, build_control
 from longtail.recipe import Judge, Recipe
 from longtail.recommenders.interactions import Histories
-from longtail.recommenders.training.reading import observed_itemcf, observed_weights
+from longtail.recommenders.training.fits import stand_in_fit
+from longtail.recommenders.training.reading import observed_weights
+from longtail.recommenders.training.train_stage import fit_runs
 from longtail.rounds import Round, rounds
 from longtail.runtime.cluster import added_up, connect, fetch
 from longtail.schema import FUSED, STRENGTHS
-from longtail.variants import VARIANTS, StandIn, TrainedVariant
+from longtail.variants import VARIANTS, TrainedVariant, stand_ins
 from longtail.workspace import Stage, Workspace
 from longtail.workspace.place import Place
 
@@ -40,7 +41,17 @@ def fuse(recipe: Recipe, ws: Workspace) -> None:
 
 
 def _fuse(recipe: Recipe, ws: Workspace, round_: Round) -> None:
-    due = {name: stage for name, stage in _stages(recipe, ws, round_).items() if not stage.up_to_date}
+    """First the sets that copy the log, on which the stand-ins of controls are fitted, then the others."""
+    made_of_answers = {name: bool(VARIANTS[one].sources) for name, (one, _) in recipe.training_sets.items()}
+    _write(recipe, ws, round_, [name for name, answers in made_of_answers.items() if not answers])
+    fits = [stand_in_fit(recipe, round_, name) for name in stand_ins(recipe.variants)]
+    fit_runs(recipe, ws, [fit for fit in fits if fit.round == round_])
+    _write(recipe, ws, round_, [name for name, answers in made_of_answers.items() if answers])
+
+
+def _write(recipe: Recipe, ws: Workspace, round_: Round, names: list[str]) -> None:
+    stages = _stages(recipe, ws, round_, names)
+    due = {name: stage for name, stage in stages.items() if not stage.up_to_date}
     if not due:
         return
     ws.claim()
@@ -52,21 +63,23 @@ def _fuse(recipe: Recipe, ws: Workspace, round_: Round) -> None:
             stage.counts = fusing.write(*recipe.training_sets[name], draft)
 
 
-def _stages(recipe: Recipe, ws: Workspace, round_: Round) -> dict[str, Stage]:
-    """The stage of each training set, by name. Its inputs: the variant's strategies, the judge and the control."""
+def _stages(recipe: Recipe, ws: Workspace, round_: Round, names: list[str]) -> dict[str, Stage]:
+    """The stages of some training sets. The inputs: the variant's strategies, the judge and the control."""
     stages = {}
-    for name, (variant, judge) in recipe.training_sets.items():
+    for name in names:
+        variant, judge = recipe.training_sets[name]
         made = VARIANTS[variant]
         if round_.seed_index and not made.sources:
             continue  # the observed log is the same for all seeds
         settings: dict[str, Any] = {"variant": variant}
         if made.sources:
             settings |= {"judge": judge.model_dump(), "seed": recipe.seed}
-        if made.by_itemcf:
+        if made.uses_itemcf:
             settings["itemcf"] = recipe.itemcf.of_fit()
         inputs = [
             ws / round_.data,
             *(ws / round_.at(f"augmentation/{strategy}") for strategy in made.sources),
+            *(ws / stand_in_fit(recipe, round_, own).place for own in stand_ins([variant])),
         ]
         stages[name] = ws.stage(round_.at(f"fused/{name}"), settings, inputs, MEANING)
     return stages
@@ -78,7 +91,7 @@ class Fusing:
     def __init__(self, recipe: Recipe, ws: Workspace, round_: Round, prepared: Prepared) -> None:
         import ray
 
-        self.recipe, self.prepared = recipe, prepared
+        self.recipe, self.ws, self.round, self.prepared = recipe, ws, round_, prepared
         self.augmentation = ws / round_.at("augmentation")
         self.slices = slice_codes(prepared.items["slice"])
         self.items = ray.put(prepared.items.select(["train_count", "slice"]))
@@ -90,7 +103,7 @@ class Fusing:
         """
         made = VARIANTS[variant]
         chosen = None if made.prefers else self._chosen(variant, judge)
-        control = None if made.prefers else self._control(made.stand_in)
+        control = None if made.prefers else self._control(variant, judge)
         fused = partial(fused_rows, variant=variant, weight=judge.weight, seed=self.recipe.seed)
         strengths = [STRENGTHS.name] if self.recipe.dataset.repeats == "weight" else []
         histories = self.prepared.histories().select_columns(["user", "items", "train_end", *strengths])
@@ -117,14 +130,15 @@ class Fusing:
         task = ray.remote(num_cpus=0)(choose)
         return task.remote(places, variant, judge, self.slices, self.prepared.n_users)
 
-    def _control(self, stand_in: StandIn | None) -> Any:
+    def _control(self, variant: TrainedVariant, judge: Judge) -> Any:
         """A reference to the `Control` that replaces the LLM. None if the variant has no stand-in."""
         import ray
 
-        if stand_in is None:
+        if VARIANTS[variant].stand_in is None:
             return None
+        fits = [self.ws / stand_in_fit(self.recipe, self.round, name).place for name in stand_ins([variant])]
         return ray.remote(num_cpus=1)(build_control).remote(
-            self.recipe, stand_in, self.prepared.place, self.items
+            self.recipe, variant, judge, self.prepared.place, self.items, *fits
         )
 
     def _preferences(self, strategy: str, seed: int | None, draft: Place) -> int:
@@ -133,24 +147,6 @@ class Fusing:
         task = ray.remote(num_cpus=1)(preferences)
         answers = self.augmentation / f"{strategy}/answers"
         return ray.get(task.remote(answers, strategy, seed, draft / "preferences"))
-
-
-def build_control(recipe: Recipe, stand_in: StandIn, data: Place, items: pa.Table) -> Control:
-    """The source of a control's items. Only for Ray tasks, because it may hold a recommender.
-
-    items: at least the columns train_count and slice of `schema.ITEMS`.
-    """
-    if stand_in == "popular":
-        return Drawn(items["train_count"].to_numpy().astype(np.float64), recipe.seed)
-    if stand_in == "random":
-        return Drawn(np.ones(items.num_rows), recipe.seed)
-    itemcf = observed_itemcf(data, recipe.itemcf)
-    if stand_in == "sampled":
-        asked = recipe.strategies["id_list"]
-        return Sampled(itemcf, asked.temperature, asked.top_p, recipe.seed)
-    if stand_in == "picked":
-        return Picked(itemcf, warm_items(items), recipe.strategies["insertion"].candidates, recipe.seed)
-    return Best(itemcf)
 
 
 def _written(batch: pa.Table, fused: Any, chosen: list[Any], control: list[Any], place: Place) -> pa.Table:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from longtail.recipe.section import Positive, Section, Share
+from longtail.variants import controls_of
 
 ItemSlice = Literal["head", "mid", "tail", "cold"]
 Slice = ItemSlice | Literal["all", "sparse", "regular", "active"]
@@ -69,14 +70,18 @@ def _some_weight(blend: tuple[float, float, float]) -> tuple[float, float, float
 
 Blend = Annotated[tuple[NotNegative, NotNegative, NotNegative], AfterValidator(_some_weight)]
 Values = Field(min_length=1)
+JudgedControl = Literal[controls_of("discriminated")]
 
 
 class Sweep(Section):
-    """The values of the judge that `longtail sweep` tries on validation. The recipe's own values are always tried too."""
+    """The values of the judge that `longtail sweep` tries on validation, for the LLM and for controls in the same way. The
+    recipe's own values are always tried too."""
 
     slice: Slice = "all"
     """The best values have the highest NDCG@10 on this slice of the validation items. head, mid, tail and cold are slices by
     the popularity of the item; sparse, regular and active are slices by the length of the user's history."""
+    controls: Annotated[list[JudgedControl], Values] = ["itemcf"]
+    """The controls of `discriminated` for which values are searched too."""
     blend: Annotated[list[Blend], Values] = [(1, 0, 0), (0.5, 0.5, 0), (0.3, 0.7, 0), (0, 1, 0), (0, 0, 1)]
     """Weights of likelihood, agreement and yes_no."""
     keep: Annotated[list[Positive], Values] = [1, 3, 5, 10]

@@ -13,7 +13,7 @@ from longtail.recipe.section import Count, Positive, Section, Share
 from longtail.recipe.strategy_section import Strategies, StrategySection
 from longtail.recipe.tuning import Tune
 from longtail.registry import recommender_spec, strategies, strategy_spec
-from longtail.variants import VARIANTS, TrainedVariant
+from longtail.variants import CONTROLS, VARIANTS, TrainedVariant
 
 
 class Evaluation(Section):
@@ -129,10 +129,10 @@ class Recipe(Section):
 
     def training_set_of(self, recommender: str, variant: TrainedVariant) -> str:
         """The name of the training set of a recommender: that of the variant, or `variant-recommender` if the
-        variant is judged and the recommender has its own judge.
+        variant is judged and the recommender has its own judge for it.
         """
-        judged = any(strategy_spec(name).judged for name in VARIANTS[variant].sources)
-        own = self.recommenders[recommender].judge and judged
+        section = self.recommenders.get(recommender)
+        own = section and _judged(variant) and (section.judge or section.controls.get(variant))
         return f"{variant}-{recommender}" if own else variant
 
     @property
@@ -142,20 +142,26 @@ class Recipe(Section):
         for name, section in self.recommenders.items():
             for variant in section.variants or self.variants:
                 own = self.training_set_of(name, variant)
-                found[own] = variant, self.judge if own == variant else self.judge_of(name)
+                found[own] = variant, self.judge if own == variant else self.judge_of(name, variant)
         return found
 
     @property
     def itemcf(self) -> RecommenderSection:
-        """The ItemCF that controls, hints and the judge use. It has the settings of the recipe's own ItemCF, or the
+        """The ItemCF that controls, hints and the judge use."""
+        return self.stand_in("itemcf")
+
+    def stand_in(self, recommender: str) -> RecommenderSection:
+        """The settings of a recommender that does the work of an LLM in a control: those of the recipe's own one, or the
         defaults if the recipe does not name it.
         """
-        own = self.recommenders.get("itemcf") or recommender_spec("itemcf").settings()
-        return own.model_copy(update={"variants": None, "judge": {}})
+        own = self.recommenders.get(recommender) or recommender_spec(recommender).settings()
+        return own.alone()
 
-    def judge_of(self, recommender: str) -> Judge:
-        """The judge of the proposals in this recommender's training set."""
-        return Judge.model_validate(self.judge.model_dump() | self.recommenders[recommender].judge)
+    def judge_of(self, recommender: str, variant: str = "discriminated") -> Judge:
+        """The judge of the proposals in this recommender's training set, or in that of a control."""
+        section = self.recommenders[recommender]
+        own = section.controls.get(variant, {})
+        return Judge.model_validate(self.judge.model_dump() | section.judge | own)
 
     def _tasks_needed(self) -> list[tuple[str, Role, Task]]:
         """Rows of strategy, LLM and task: the strategy asks this LLM, which must have learned this task."""
@@ -222,13 +228,23 @@ class Recipe(Section):
                 "generator.lora needs a pretrained llm.base, but 'small' is trained from scratch: set generator.lora to 0"
             )
         for name, section in self.recommenders.items():
-            try:
-                self.judge_of(name)
-            except ValidationError as error:
-                fault = error.errors()[0]
+            known = [control for control in CONTROLS if not VARIANTS[control].fitted_on and _judged(control)]
+            if strange := sorted(set(section.controls) - set(known)):
                 raise ValueError(
-                    f"recommenders.{name}.judge.{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-                ) from None
+                    f"recommenders.{name}.controls has {strange}, but only the controls of what is judged can have their"
+                    f" own values: {', '.join(known)}"
+                )
+            for key, variant in (
+                ("judge", "discriminated"),
+                *((f"controls.{one}", one) for one in section.controls),
+            ):
+                try:
+                    self.judge_of(name, variant)
+                except ValidationError as error:
+                    fault = error.errors()[0]
+                    raise ValueError(
+                        f"recommenders.{name}.{key}.{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+                    ) from None
             missing = set(section.variants or []) - set(self.variants)
             if missing:
                 raise ValueError(
@@ -277,3 +293,8 @@ class Recipe(Section):
                 f"serving.{named[0]}: no list is fused here. That needs evaluation.served, a strategy that ranks for"
                 f" users, and a variant that is not 'observed'. Add these, or leave serving.{named[0]} out"
             )
+
+
+def _judged(variant: str) -> bool:
+    """Whether the recipe's judge decides what is added to the log in a variant."""
+    return any(strategy_spec(name).judged for name in VARIANTS[variant].sources)

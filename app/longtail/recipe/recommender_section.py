@@ -1,6 +1,6 @@
 """The recommenders of a recipe: each named one is fitted on each variant of the training set."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     BeforeValidator,
@@ -14,6 +14,9 @@ from longtail.recipe.section import Section
 from longtail.registry import RECOMMENDERS, recommender_spec, recommenders
 from longtail.variants import TrainedVariant
 
+OF_TRAINING_SETS = ("variants", "judge", "controls")
+"""The fields of a section that choose and make training sets. They are no settings of the recommender itself."""
+
 
 class RecommenderSection(Section):
     """The fields that all recommenders have. Each recommender adds its own in a subclass, beside its code."""
@@ -25,10 +28,17 @@ class RecommenderSection(Section):
     """The variants of the training set that this recommender is fitted on; by default all of the recipe."""
     judge: dict[str, Any] = {}
     """Values of the recipe's `judge` that are different for this recommender. `longtail sweep` finds them on validation."""
+    controls: dict[str, dict[str, Any]] = {}
+    """From a control that is judged to its own values: it copies the amounts of the LLM under this judge, and has this
+    weight. By default it has those of `judge`. `longtail sweep` finds them with the same search."""
+
+    def alone(self) -> Self:
+        """The settings of the recommender, with the defaults of OF_TRAINING_SETS."""
+        return self.model_copy(update={"variants": None, "judge": {}, "controls": {}})
 
     def of_fit(self) -> dict[str, Any]:
         """Everything that a fit depends on, except its data and its seed, as JSON."""
-        return self.model_dump(mode="json", exclude={"variants", "judge"}) | {"meaning": self.meaning}
+        return self.model_dump(mode="json", exclude={*OF_TRAINING_SETS}) | {"meaning": self.meaning}
 
 
 def _sections(given: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from longtail.recipe.recommender_section import OF_TRAINING_SETS
 from longtail.recipe.section import Positive, Section
 from longtail.registry import recommender_spec, recommenders
 
@@ -44,13 +45,9 @@ class Tune(Section):
         return space
 
 
-NOT_TUNED = ("variants", "judge")
-"""Fields that choose the training set of a recommender. They are not settings of the recommender itself."""
-
-
 def _settings(recommender: str) -> list[str]:
     """The names of all settings of a recommender that can be tuned."""
-    return [one for one in recommender_spec(recommender).settings.model_fields if one not in NOT_TUNED]
+    return [one for one in recommender_spec(recommender).settings.model_fields if one not in OF_TRAINING_SETS]
 
 
 def _known_keys(key: str) -> str:

@@ -69,7 +69,7 @@ def render(metrics: Mapping[str, Any]) -> str:
         k=k,
         controls=CONTROLS,
         colours=COLOURS,
-        by_itemcf=any(VARIANTS[row["variant"]].by_itemcf for row in rows),
+        uses_itemcf=any(VARIANTS[row["variant"]].uses_itemcf for row in rows),
         serving=sorted(
             metrics.get("serving", []),
             key=lambda one: (*_place(one["recommender"], one["variant"]), one["seed_index"]),

@@ -240,6 +240,7 @@ STAGES = {
     "llm": "finetune",
     "augmentation": "augment",
     "fused": "fuse",
+    "stand_ins": "fuse",
     "tuning": "tune",
     "sweep": "sweep",
     "recommenders": "train",

@@ -3,10 +3,13 @@
 from dataclasses import dataclass, replace
 from itertools import product
 
-from longtail.recipe import Recipe
+from longtail.recipe import Recipe, RecommenderSection
 from longtail.recommenders.trained_section import TrainedSection
 from longtail.rounds import Round
-from longtail.variants import VARIANTS, StandIn, TrainedVariant
+from longtail.variants import VARIANTS, StandIn, TrainedVariant, controls_of, stand_ins
+
+STAND_IN_SEED = 1000
+"""Added to the seed of the recipe for a `StandInFit`."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,13 @@ class Run:
     def seed_index(self) -> int:
         return self.round.seed_index
 
+    def section(self, recipe: Recipe) -> RecommenderSection:
+        return recipe.recommenders[self.recommender]
+
+    def seed(self, recipe: Recipe) -> int:
+        """recipe: that of the round, see `Round.seeded`."""
+        return recipe.seed
+
     @property
     def name(self) -> str:
         return f"{self.variant}/{self.recommender}-{self.seed_index}"
@@ -34,6 +44,34 @@ class Run:
     def evaluation(self) -> str:
         """Where its ranks are published, relative to the workspace."""
         return self.round.at(f"evaluation/{self.name}")
+
+
+@dataclass(frozen=True)
+class StandInFit(Run):
+    """A fit on the observed log that does the work of the generator in controls.
+
+    Its seed is that of no evaluated fit: a recommender that learns from its own proposals would gain nothing.
+    """
+
+    def section(self, recipe: Recipe) -> RecommenderSection:
+        return recipe.stand_in(self.recommender)
+
+    def seed(self, recipe: Recipe) -> int:
+        return recipe.seed + STAND_IN_SEED
+
+    @property
+    def name(self) -> str:
+        return f"stand_ins/{self.recommender}"
+
+    @property
+    def place(self) -> str:
+        return self.round.at(self.name)
+
+
+def stand_in_fit(recipe: Recipe, round_: Round, recommender: str) -> StandInFit:
+    """The fit that stands in for the generator in the controls of a round; one that no seed changes is of the first."""
+    trained = isinstance(recipe.stand_in(recommender), TrainedSection)
+    return StandInFit(recommender, "observed", round_ if trained else replace(round_, seed_index=0))
 
 
 def runs(recipe: Recipe, round_: Round) -> list[Run]:
@@ -64,13 +102,16 @@ class ServedRun:
     evaluated.
 
     `variant` is its name in the evaluation. The list is the LLM's, from a strategy. In a control it is replaced by a
-    list of the same length (`stand_in`): from the recipe's ItemCF (`best`), or from the ranking of the fit (`own`).
+    list of the same length (`stand_in`): from the recipe's ItemCF (`best`), from a recommender whose list is judged as
+    the LLM's is (`judged`), or from the ranking of the fit (`own`).
     """
 
     fit: Run
     variant: str
     round: Round
     """The round of the list. The fit may be that of the first seed."""
+    proposer: StandInFit | None = None
+    """The fit that does the work of the generator, in a control only."""
 
     @property
     def strategy(self) -> str:
@@ -114,7 +155,8 @@ def served_runs(recipe: Recipe, round_: Round) -> list[ServedRun]:
     """The fused rankings of a round, evaluated as they would be served.
 
     There are none if no strategy of the recipe gives lists, or if `served` is off in the recipe. A list of `ranking`
-    has the best items of one recommender, so it is fused only with the fits of that recommender.
+    has the best items of one recommender, so it is fused only with the fits of that recommender. Every list has its
+    control; the list of a recommender that stands in is evaluated if the recipe also has its control for the log.
     """
     if not recipe.served:
         return []
@@ -125,16 +167,25 @@ def served_runs(recipe: Recipe, round_: Round) -> list[ServedRun]:
     for fit, one in product(_fits(recipe, round_), declared):
         of_another = one.sources[0] == "ranking" and fit.recommender != ranked.recommender
         if fit.variant == one.fitted_on and not of_another:
-            both = (one, VARIANTS[one.control])
-            found += [ServedRun(fit, each.name, round_) for each in both if each.fitted_on == fit.variant]
+            both = (one, *(VARIANTS[name] for name in controls_of(one.name)))
+            for each in (each for each in both if each.fitted_on == fit.variant):
+                proposers = [stand_in_fit(recipe, round_, name) for name in stand_ins([each.name])]
+                if {own.recommender for own in proposers} <= {*stand_ins(recipe.variants)}:
+                    found.append(ServedRun(fit, each.name, round_, *proposers))
     return found
 
 
 def list_runs(recipe: Recipe, round_: Round) -> list[ServedRun]:
     """The lists of a round alone: each LLM's list that is fused in `served_runs`, and those of its controls, once."""
     first = {run.strategy: run.fit for run in reversed(served_runs(recipe, round_))}
+    known = {*stand_ins(recipe.variants)}
     return [
-        ServedRun(first[one.sources[0]], one.name, round_)
+        ServedRun(first[one.sources[0]], one.name, round_, *_proposers(recipe, round_, one.name))
         for one in VARIANTS.values()
-        if one.alone and one.sources[0] in first
+        if one.alone and one.sources[0] in first and {*stand_ins([one.name])} <= known
     ]
+
+
+def _proposers(recipe: Recipe, round_: Round, control: str) -> list[StandInFit]:
+    """The fit that does the work of the generator in a control, if there is one."""
+    return [stand_in_fit(recipe, round_, name) for name in stand_ins([control])]

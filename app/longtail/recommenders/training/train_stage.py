@@ -3,7 +3,7 @@
 The driver reads no table. A Ray task reads the training set, fits, and saves the model in the draft of its unit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from longtail.recommenders.training.epoch_checkpoints import Checkpoints
 from longtail.recommenders.training.fits import Run, runs
 from longtail.recommenders.training.reading import read_validation
 from longtail.recommenders.training.schedule import Schedule
-from longtail.rounds import Round, first_round, rounds
+from longtail.rounds import first_round, rounds
 from longtail.runtime.cluster import connect, relay, side_by_side
 from longtail.variants import VARIANTS
 from longtail.workspace import Stage, Workspace, read_manifest
@@ -39,11 +39,12 @@ def fit_all(recipe: Recipe, ws: Workspace) -> None:
     if prepare or fuse has not run yet.
     """
     for round_ in rounds(recipe):
-        _fit_round(round_.seeded(recipe), ws, round_)
+        fit_runs(round_.seeded(recipe), ws, runs(recipe, round_))
 
 
-def _fit_round(recipe: Recipe, ws: Workspace, round_: Round) -> None:
-    units = [(run, _unit(recipe, ws, run)) for run in runs(recipe, round_)]
+def fit_runs(recipe: Recipe, ws: Workspace, wanted: Iterable[Run]) -> None:
+    """Publish those of some fits of a round that are not up to date; see `fit_all`. recipe: see `Round.seeded`."""
+    units = [(run, _unit(recipe, ws, run)) for run in wanted]
     due = [(run, unit) for run, unit in units if not unit.up_to_date]
     if not due:
         return
@@ -55,7 +56,7 @@ def _fit_round(recipe: Recipe, ws: Workspace, round_: Round) -> None:
 
 
 def _unit(recipe: Recipe, ws: Workspace, run: Run) -> Stage:
-    settings = recipe.recommenders[run.recommender].of_fit() | {"seed": recipe.seed}
+    settings = run.section(recipe).of_fit() | {"seed": run.seed(recipe)}
     if schedule := _schedule(recipe, ws, run):
         settings["schedule"] = asdict(schedule)
     return ws.stage(run.place, settings, [_training_set(recipe, ws, run), ws / run.round.data], MEANING)
@@ -69,7 +70,7 @@ def _training_set(recipe: Recipe, ws: Workspace, run: Run) -> Place:
 
 def _schedule(recipe: Recipe, ws: Workspace, run: Run) -> Schedule | None:
     """What the fit of the first round chose on validation. None in the first round, and if nothing was validated."""
-    if not run.round.final or not isinstance(recipe.recommenders[run.recommender], TrainedSection):
+    if not run.round.final or not isinstance(run.section(recipe), TrainedSection):
         return None
     chosen = read_manifest(ws.require(replace(run, round=first_round(run.round)).place))["counts"]
     if "validation NDCG@10" not in chosen:
@@ -83,7 +84,7 @@ def _publish(recipe: Recipe, ws: Workspace, run: Run, unit: Stage, say: Callable
     import ray
     from ray.exceptions import RayTaskError
 
-    section = recipe.recommenders[run.recommender]
+    section = run.section(recipe)
     trained = isinstance(section, TrainedSection)
     # The folder has the fingerprint in its name, so a fit with different settings or data cannot continue from here.
     checkpoints = Checkpoints(ws / f"checkpoints/{run.name}-{unit.fingerprint}")
@@ -102,7 +103,8 @@ def _publish(recipe: Recipe, ws: Workspace, run: Run, unit: Stage, say: Callable
     task = ray.remote(num_cpus=0 if workers else 1, num_gpus=1 if use_gpu and not workers else 0)(fit)
     with unit.publishing() as draft:
         fused, data = _training_set(recipe, ws, run), ws / run.round.data
-        answer = task.remote(run.recommender, section, recipe.seed, compute, fused, data, draft, schedule)
+        seed = run.seed(recipe)
+        answer = task.remote(run.recommender, section, seed, compute, fused, data, draft, schedule)
         try:
             unit.counts = ray.get(answer)
         except RayTaskError as error:
