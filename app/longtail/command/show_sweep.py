@@ -10,6 +10,7 @@ from rich.table import Table
 from longtail.command.execute import RecipeOption, SetOption, WorkspaceOption, execute
 from longtail.command.log import Form, LogOption, results
 from longtail.recipe import Recipe
+from longtail.variants import label
 from longtail.workspace import Workspace
 from longtail.workspace.place import Place
 
@@ -68,9 +69,9 @@ def show(name: str, place: Place) -> None:
         columns += [aim, "t", "t, to\ncontrol"]
         title += f", best for {aim}"
     table = Table(*columns, title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    for label, row in _shown(rows):
+    for heading, row in _shown(rows):
         aimed = [] if aim == "all" else _aimed(row)
-        table.add_row(label, *_setting(row), *_figures(row, rows[0]), *aimed)
+        table.add_row(heading, *_setting(row), *_figures(row, rows[0]), *aimed)
     console = results()
     console.print(table)
     console.print(f"Curves: {place}/curves.png", soft_wrap=True)
@@ -79,16 +80,19 @@ def show(name: str, place: Place) -> None:
 
 
 def _shown(rows: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """The rows of the table with their labels. The control has two: at its own best weight and at that of the best point."""
-    best = next(row for row in rows if row["best"])
-    controls = sorted((row for row in rows if row["search"] == "control"), key=lambda row: -row["aim_ndcg"])
-    held = [("control", row) for row in controls if row is controls[0] or row["weight"] == best["weight"]]
-    judged = {tuple(row[name] for name in JUDGE): row for row in rows if row["variant"] == "discriminated"}
+    """The rows of the table with their labels. A control has one row, its best."""
+    controls: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["search"] == "control":
+            best = controls.get(row["variant"], row)
+            controls[row["variant"]] = max((best, row), key=lambda one: one["aim_ndcg"])
+    searched = [row for row in rows if row["search"] in ("recipe", "in turn")]
+    judged = {tuple(row[name] for name in JUDGE): row for row in searched}
     ranked = sorted(judged.values(), key=lambda row: -row["aim_ndcg"])[:SHOWN]
     return [
         ("observed", rows[0]),
         ("recipe", rows[1]),
-        *held,
+        *((label(name), row) for name, row in controls.items()),
         *zip(map(str, range(1, SHOWN + 1)), ranked, strict=False),
     ]
 
@@ -98,8 +102,6 @@ def _setting(row: dict[str, Any]) -> list[str]:
     if row["variant"] == "observed":
         return [""] * 3
     amount = f"{row['keep']} × {row['weight']:g}"
-    if row["variant"] == "itemcf":
-        return ["", amount, ""]
     blend = "/".join(f"{row[name]:g}" for name in BLEND)
     besides = [
         f"{name.replace('_', ' ')} {row[name]:g}"

@@ -3,13 +3,16 @@ calls.
 
 First each axis is moved alone around the recipe's judge. This gives the curves of LLM-I2I (arXiv 2512.21595, figures
 on the amount of synthetic data and on the required confidence): with more data, recall first rises and then falls.
-Then the axes are searched in turn, each from the best values of the axes before. The control gets the amount of the
-best setting and its own best weight, so that a tuned variant is not compared with an untuned control. Best always
-means the highest NDCG@10 in the slice that the sweep aims at. The validation figures of the best setting are
-optimistic, because it was chosen by them: only the test items show its effect.
+Then the axes are searched in turn, each from the best values of the axes before. Only this search chooses, and every
+control of `sweep.controls` gets the same one, so that a tuned variant is not compared with an untuned control. A
+control copies the amounts that the LLM has under the judge of its point. Best always means the highest NDCG@10 in the
+slice that the sweep aims at. The validation figures of the best setting are optimistic, because it was chosen by them:
+only the test items show its effect.
 """
 
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +24,16 @@ from longtail.recipe import Judge, Recipe, Slice
 from longtail.recommenders.trained_section import TrainedSection
 from longtail.runtime.cluster import connect
 from longtail.search.sweep_plots import draw
-from longtail.search.sweep_points import MEASURES, OBSERVED, Point, Points, Setting, capped
+from longtail.search.sweep_points import (
+    MEASURES,
+    OBSERVED,
+    Point,
+    Points,
+    Setting,
+    capped,
+    stand_in_places,
+)
+from longtail.variants import TrainedVariant
 from longtail.workspace import Workspace, read_manifest
 from longtail.workspace.place import Place
 
@@ -35,7 +47,7 @@ JUDGE = tuple(name for name in Judge.model_fields if name != "relative")
 
 POINTS = pa.schema(
     [
-        ("search", pa.string()),  # observed | recipe | alone | in turn | control
+        ("search", pa.string()),  # observed | recipe | alone | in turn | control (in turn, too)
         ("axis", pa.string()),  # the one that is moved
         ("slice", pa.string()),  # what is aimed at, the same in all rows
         ("variant", pa.string()),
@@ -45,7 +57,7 @@ POINTS = pa.schema(
         *((f"t_{name}", pa.float64()) for name in MEASURES),  # paired, against observed
         *(
             (f"t_control_{name}", pa.float64()) for name in MEASURES
-        ),  # against the control at its own best weight
+        ),  # against the best point of the best control
         ("best", pa.bool_()),
         ("seconds", pa.float64()),
     ]
@@ -61,7 +73,8 @@ def sweep(recipe: Recipe, ws: Workspace, only: str | None = None) -> dict[str, P
     answers of next_item, and if no user has a validation item.
     """
     names = _names(recipe, only)
-    inputs = [ws.require("data"), ws.require("augmentation/next_item")]
+    stand_ins = {place for control in recipe.sweep.controls for place in stand_in_places(recipe, control)}
+    inputs = [ws.require(place) for place in ("data", "augmentation/next_item", *sorted(stand_ins))]
     if not read_manifest(inputs[0])["counts"]["valid"]:
         raise InputError(f"{ws}: no user has a validation item to sweep on. Set dataset.valid_share above 0.")
     judged = read_manifest(inputs[1])["counts"]["judge_questions"] > 0
@@ -88,6 +101,7 @@ def _swept(recipe: Recipe, ws: Workspace, name: str, inputs: list[Place], judged
         "axes": axes,
         "slice": recipe.sweep.slice,
         "judges": [recipe.judge.model_dump(), recipe.judge_of(name).model_dump()],
+        "controls": {one: recipe.judge_of(name, one).model_dump() for one in recipe.sweep.controls},
         "section": capped(recipe, name).of_fit(),
         "itemcf": recipe.itemcf.of_fit(),
         "seed": recipe.seed,
@@ -99,13 +113,15 @@ def _swept(recipe: Recipe, ws: Workspace, name: str, inputs: list[Place], judged
         with stage.publishing() as draft:
             points = Points(recipe, ws, name)
             points.check()
-            search = Search(points, recipe.judge_of(name), axes, recipe.sweep.slice)
+            starts = {one: recipe.judge_of(name, one) for one in recipe.sweep.controls}
+            search = Search(points, recipe.judge_of(name), axes, recipe.sweep.slice, starts)
             trained = isinstance(recipe.recommenders[name], TrainedSection)
-            best, control = search.run(near=trained)
+            best, controls = search.run(near=trained)
+            control = max(controls, key=_aim)
             table = search.table(best, control)
             (draft / "points.parquet").write_table(table)
             (draft / "curves.png").write_bytes(draw(table, name))
-            (draft / "best.yaml").write_bytes(_fragment(recipe, name, best).encode())
+            (draft / "best.yaml").write_bytes(_fragment(recipe, name, best, controls).encode())
             stage.counts = {"points": len(search.points.known)} | search.summary(best, control)
     return stage.place
 
@@ -120,24 +136,40 @@ def _axes(recipe: Recipe, judged: bool) -> dict[str, list[Any]]:
     return axes
 
 
-def _fragment(recipe: Recipe, name: str, best: Point) -> str:
-    """The settings of the best judge that are different from the recipe's, as YAML to paste into the recipe."""
-    own = recipe.judge.model_dump()
-    changes = {key: value for key, value in best.setting.judge.model_dump().items() if value != own[key]}
-    return yaml.safe_dump({"recommenders": {name: {"judge": changes}}}, sort_keys=False)
+def _fragment(recipe: Recipe, name: str, best: Point, controls: list[Point]) -> str:
+    """The best judge, and those of the controls, as YAML to paste into the recipe: what is different from the recipe's
+    judge, and from the best one.
+    """
+    section = {"judge": _changes(recipe.judge, best.setting.judge)}
+    own = {one.setting.variant: _changes(best.setting.judge, one.setting.judge) for one in controls}
+    if changed := {control: changes for control, changes in own.items() if changes}:
+        section["controls"] = changed
+    return yaml.safe_dump({"recommenders": {name: section}}, sort_keys=False)
+
+
+def _changes(before: Judge, after: Judge) -> dict[str, Any]:
+    own = before.model_dump()
+    return {key: value for key, value in after.model_dump().items() if value != own[key]}
 
 
 class Search:
     """The search for one recommender: its points, in the order in which they are evaluated."""
 
     def __init__(
-        self, points: Points, start: Judge, axes: dict[str, list[Any]], slice_: Slice = "all"
+        self,
+        points: Points,
+        start: Judge,
+        axes: dict[str, list[Any]],
+        slice_: Slice = "all",
+        controls: Mapping[str, Judge] = MappingProxyType({}),
     ) -> None:
+        """start, and controls by name: the judges from which the searches start."""
         self.points, self.start, self.axes, self.slice = points, start, axes, slice_
+        self.controls = controls
         self.found: list[tuple[str, str | None, Point]] = []
 
-    def run(self, near: bool) -> tuple[Point, Point]:
-        """Returns the best point (the recipe's own if none is better), and the control at its best weight.
+    def run(self, near: bool) -> tuple[Point, list[Point]]:
+        """Returns the best point (the recipe's own if none is better), and that of each control.
 
         near: search the axes only in turn, and on each axis except the blend try only the next lower and the next
         higher value.
@@ -147,13 +179,19 @@ class Search:
         )
         own = Setting("discriminated", self.start)
         self._ask([("observed", None, OBSERVED), ("recipe", None, own), *alone])
-        judge = self.start
+        best = self._in_turn("in turn", own, near)
+        controls = [self._in_turn("control", Setting(*one), near) for one in self.controls.items()]
+        return best, controls
+
+    def _in_turn(self, search: str, start: Setting, near: bool) -> Point:
+        """The best point of a variant if the axes are searched in turn, `start` if none is better."""
+        judge, found = start.judge, self.points.evaluate([start])
         for axis in AXES:
-            asked = self._ask([("in turn", axis, one) for one in self._moved(judge, axis, near)])
+            moved = self._moved(judge, axis, near, start.variant)
+            asked = self._ask([(search, axis, one) for one in moved])
             judge = max(asked, key=lambda point: (_aim(point), point.setting.judge == judge)).setting.judge
-        best = max((one for search, _, one in self.found if search != "observed"), key=_aim)
-        weights = [Setting("itemcf", one.judge) for one in self._moved(best.setting.judge, "weight", near)]
-        return best, max(self._ask([("control", "weight", one) for one in weights]), key=_aim)
+            found += asked
+        return max(found, key=_aim)
 
     def table(self, best: Point, control: Point) -> pa.Table:
         """The found points as rows of POINTS, with their paired t against observed and against `control`."""
@@ -185,7 +223,9 @@ class Search:
         self.found += [(*one[:2], point) for one, point in zip(asked, points, strict=True)]
         return points
 
-    def _moved(self, judge: Judge, axis: str, near: bool = False) -> list[Setting]:
+    def _moved(
+        self, judge: Judge, axis: str, near: bool = False, variant: TrainedVariant = "discriminated"
+    ) -> list[Setting]:
         """The judge with each value of an axis, its own value and the recipe's included.
 
         Blends keep the order of the recipe; other values are sorted.
@@ -197,7 +237,7 @@ class Search:
             place = values.index(own)
             values = values[max(0, place - 1) : place + 2] if near else values
         changes = [dict(zip(SCORES, one, strict=True)) if axis == "blend" else {axis: one} for one in values]
-        return [Setting("discriminated", judge.model_copy(update=change)) for change in changes]
+        return [Setting(variant, judge.model_copy(update=change)) for change in changes]
 
 
 def _value(judge: Judge, axis: str) -> Any:

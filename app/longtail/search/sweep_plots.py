@@ -27,7 +27,7 @@ CURVES: dict[str, dict[str, Any]] = {
         **{"marker": "s", "mfc": "none", "markersize": 7},
     },
     "control": {
-        "label": "control ItemCF, by weight",
+        "label": "control, in turn",
         "color": CONTROL,
         "marker": "D",
         "mfc": PAPER,
@@ -39,7 +39,8 @@ Row = dict[str, Any]
 
 
 def draw(table: pa.Table, recommender: str) -> bytes:
-    """A PNG of rows of `sweep.POINTS`. Horizontal lines: the observed log, and the control at its own best weight."""
+    """A PNG of rows of `sweep.POINTS`. Horizontal lines: the observed log, and the best point of the best control, whose
+    curves are drawn."""
     rows = table.to_pylist()
     aim = rows[0]["slice"]
     measures = MEASURES | ({} if aim == "all" else {"aim_ndcg": f"NDCG@10, {aim}"})
@@ -88,6 +89,8 @@ def _fill(panel: Axes, rows: list[Row], axis: str, measure: str) -> None:
     )
     for search, style in CURVES.items():
         curve = [row for row in own if row["search"] == search]
+        if search == "control":
+            curve = [row for row in curve if row["variant"] == control["variant"]]
         heights = [_height(row, measure) for row in curve]
         if curve:
             panel.plot([across(row) for row in curve], heights, linewidth=1.1, **style)

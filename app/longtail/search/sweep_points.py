@@ -6,7 +6,7 @@ A point is evaluated once. Its figures and ranks are kept in `sweep/points`, und
 import logging
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,17 +20,20 @@ from longtail.errors import InputError
 from longtail.evaluation.ranks import rank_targets
 from longtail.evaluation.slices import members, slice_named
 from longtail.fusion.chosen import choose
-from longtail.fusion.controls import Best
+from longtail.fusion.controls import build_control
 from longtail.fusion.fuse_stage import MEANING, fused_rows
+from longtail.fusion.stand_ins import StandIn
 from longtail.ranking_metrics import METRICS, Moments, per_user
 from longtail.recipe import Judge, Recipe, RecommenderSection
 from longtail.recommenders import build
 from longtail.recommenders.interactions import Interactions, Targets
 from longtail.recommenders.trained_section import TrainedSection
 from longtail.recommenders.training.compute import Compute
-from longtail.recommenders.training.reading import observed_itemcf, read_observed, read_validation
+from longtail.recommenders.training.fits import stand_in_fit
+from longtail.recommenders.training.reading import read_observed, read_validation
+from longtail.rounds import FIRST_ROUND
 from longtail.runtime.cluster import fetch, side_by_side
-from longtail.variants import TrainedVariant
+from longtail.variants import VARIANTS, TrainedVariant, stand_ins
 from longtail.workspace import Workspace, fingerprint, read_manifest
 from longtail.workspace.place import Place
 
@@ -71,8 +74,8 @@ class Fit:
     """What all points of a recommender share.
 
     rare: a reference to bool [n_items]; slices int [n_items]: the slice of each item, see `data.catalogue.slice_codes`;
-    control: a reference to ItemCF of the observed log. slice: the slice that the sweep aims at, one of
-    `evaluation.slices.SLICE_NAMES`.
+    slice: the slice that the sweep aims at, one of `evaluation.slices.SLICE_NAMES`. controls: by variant, a reference to
+    what makes the items of a control.
     """
 
     name: str
@@ -84,7 +87,7 @@ class Fit:
     slice: str
     rare: Any
     slices: np.ndarray
-    control: Any
+    controls: dict[str, Any]
 
 
 class Points:
@@ -94,7 +97,12 @@ class Points:
         import ray
 
         prepared, section = Prepared(ws), capped(recipe, name)
-        itemcf = recipe.itemcf
+        build = ray.remote(num_cpus=1)(build_control)
+        items = ray.put(prepared.items.select(["train_count", "slice"]))
+        proposers = {
+            control: [ws / place for place in stand_in_places(recipe, control)]
+            for control in recipe.sweep.controls
+        }
         self.parallel, self.place = recipe.resources.parallel, ws / "sweep/points"
         self.fit = Fit(
             name=name,
@@ -106,14 +114,23 @@ class Points:
             slice=slice_named(recipe.sweep.slice),
             rare=ray.put(rare_items(prepared.items)),
             slices=slice_codes(prepared.items["slice"]),
-            control=ray.remote(num_cpus=1)(observed_itemcf).remote(prepared.place, itemcf),
+            controls={
+                control: build.remote(recipe, control, recipe.judge, prepared.place, items, *fits)
+                for control, fits in proposers.items()
+            },
         )
         fitted = [name, section.of_fit(), recipe.seed, prepared.fingerprint, recipe.sweep.slice]
         judged = [*fitted, read_manifest(ws / "augmentation/next_item")["fingerprint"], MEANING]
         self.depends = {
             "observed": fitted,
             "discriminated": judged,
-            "itemcf": [*judged, itemcf.of_fit()],
+        } | {
+            control: [
+                *judged,
+                recipe.itemcf.of_fit(),
+                *(read_manifest(place)["fingerprint"] for place in fits),
+            ]
+            for control, fits in proposers.items()
         }
         """For each variant, the inputs of a point other than its judge."""
         self.known: dict[str, Point] = {}
@@ -183,13 +200,17 @@ class Points:
             raise
 
 
+def stand_in_places(recipe: Recipe, control: str) -> list[str]:
+    """Where the recommender is published that stands in for the generator, relative to the workspace; mostly none does."""
+    return [stand_in_fit(recipe, FIRST_ROUND, name).place for name in stand_ins([control])]
+
+
 def capped(recipe: Recipe, name: str) -> RecommenderSection:
     """The settings with which a sweep fits a recommender: no variants, no judge, at most `sweep.epochs`."""
-    section = recipe.recommenders[name]
-    changes: dict[str, Any] = {"variants": None, "judge": {}}
+    section = recipe.recommenders[name].alone()
     if isinstance(section, TrainedSection) and recipe.sweep.epochs:
-        changes["epochs"] = min(section.epochs, recipe.sweep.epochs)
-    return section.model_copy(update=changes)
+        return section.model_copy(update={"epochs": min(section.epochs, recipe.sweep.epochs)})
+    return section
 
 
 def describe(setting: Setting) -> str:
@@ -197,10 +218,9 @@ def describe(setting: Setting) -> str:
     judge = setting.judge
     if judge is None:
         return setting.variant
-    words = [f"keep {judge.keep}", f"weight {judge.weight:g}"]
-    if setting.variant == "itemcf":
-        return ", ".join(["control", *words])
-    words.insert(0, f"blend {judge.likelihood:g}/{judge.agreement:g}/{judge.yes_no:g}")
+    words = [f"control {setting.variant}"] if VARIANTS[setting.variant].is_control else []
+    words.append(f"blend {judge.likelihood:g}/{judge.agreement:g}/{judge.yes_no:g}")
+    words += [f"keep {judge.keep}", f"weight {judge.weight:g}"]
     seldom = {"tail_share": judge.tail_share, "threshold": judge.threshold}
     return ", ".join(words + [f"{name} {value:g}" for name, value in seldom.items() if value])
 
@@ -228,13 +248,15 @@ def measure(fit: Fit, setting: Setting, to: Place) -> dict[str, Any]:
 def training_set(fit: Fit, setting: Setting) -> Interactions:
     """The training set that `longtail fuse` would write for this setting.
 
-    The control adds the same number of items of each slice to each user as the judge of the setting accepts.
+    A control adds the same number of items of each slice to each user as the judge of the setting accepts.
     """
     observed = read_observed(fit.data)
     if setting.judge is None:
         return observed
     chosen = choose({"next_item": fit.answers}, "discriminated", setting.judge, fit.slices, observed.n_users)
-    control = Best(fetch(fit.control)) if setting.variant == "itemcf" else None
+    control = fetch(fit.controls[setting.variant]) if setting.variant in fit.controls else None
+    if isinstance(control, StandIn):
+        control = replace(control, judge=setting.judge)
     histories = read_histories(fit.data)
     table = fused_rows(histories, setting.variant, setting.judge.weight, fit.seed, chosen, control)
     return Interactions.from_table(table, observed.n_items, observed.words)
