@@ -29,8 +29,11 @@ def test_every_variant_of_a_recipe_is_known():
     values = {"name": "r", "augment": augment, "generator": {"tasks": tasks}}
     recipe = Recipe.model_validate(values)
     served = {run.variant for run in served_runs(recipe, FIRST_ROUND)}
-    assert served == {"served", "served_discriminated", "served_ranking", "served_itemcf", "served_own"}
-    recipe = Recipe.model_validate(values | {"variants": [*recipe.variants, "text_order", "sequence"]})
+    lists = {"served", "served_discriminated", "served_ranking"}
+    assert served == lists | {"served_itemcf", "log_list_itemcf", "served_own"}
+    recipe = Recipe.model_validate(
+        values | {"variants": [*recipe.variants, "text_order", "sequence", "walk"]}
+    )
     served = {run.variant for run in served_runs(recipe, FIRST_ROUND)}
     alone = {run.variant for run in list_runs(recipe, FIRST_ROUND)}
     assert alone == {one.name for one in VARIANTS.values() if one.alone}
@@ -66,10 +69,12 @@ def test_every_variant_of_an_llm_has_a_control_that_is_made_of_as_much():
 
 def test_what_is_written_of_next_items_is_held_against_all_controls_of_its_kind():
     for name in ("generated", "discriminated", "refined"):
-        assert controls_of(name) == ("itemcf", "popular", "random", "text_order", "sequence")
+        assert controls_of(name) == ("itemcf", "popular", "random", "text_order", "sequence", "walk")
     assert controls_of("insertion") == ("insertion_itemcf",)
-    for name in ("served", "served_discriminated"):
-        assert controls_of(name) == ("served_itemcf", "served_text_order", "served_sequence")
+    lists = ("served_itemcf", "served_text_order", "served_sequence")
+    assert controls_of("served") == lists
+    both = tuple(f"log_list_{name}" for name in ("itemcf", "text_order", "sequence"))
+    assert controls_of("served_discriminated") == lists + both
     assert controls_of("served_ranking") == ("served_own",)
 
 

@@ -244,6 +244,16 @@ _DECLARED = (
         mark="D",
     ),
     Variant(
+        "walk",
+        "control",
+        "the same number of items, proposed by random walks between users and items, and judged in the same way",
+        sources=("next_item",),
+        stand_in="judged",
+        by="rp3beta",
+        colour="walk",
+        mark="D",
+    ),
+    Variant(
         "id_list_itemcf",
         "control",
         "the same number of items as in the generator's lists, sampled from ItemCF's list",
@@ -320,6 +330,42 @@ _DECLARED = (
         colour="sequence",
         mark="d",
         label="served sequence",
+    ),
+    Variant(
+        "log_list_itemcf",
+        "served control",
+        "a recommender fitted on the itemcf log, fused with a list of ItemCF of the same length",
+        sources=("next_item",),
+        stand_in="best",
+        by="itemcf",
+        fitted_on="itemcf",
+        colour="itemcf",
+        mark="P",
+        label="log and list of itemcf",
+    ),
+    Variant(
+        "log_list_text_order",
+        "served control",
+        "a recommender fitted on the log by text and order, fused with the list by text and order",
+        sources=("next_item",),
+        stand_in="judged",
+        by="text_order",
+        fitted_on="text_order",
+        colour="text_order",
+        mark="P",
+        label="log and list of text and order",
+    ),
+    Variant(
+        "log_list_sequence",
+        "served control",
+        "a recommender fitted on the log of a SASRec, fused with the list of the same SASRec",
+        sources=("next_item",),
+        stand_in="judged",
+        by="sasrec",
+        fitted_on="sequence",
+        colour="sequence",
+        mark="P",
+        label="log and list of sequence",
     ),
     Variant(
         "served_own",
@@ -405,10 +451,15 @@ def label(name: str) -> str:
 
 
 def controls_of(name: str) -> tuple[str, ...]:
-    """All controls that a variant of an LLM, or its list alone, is compared with, its own first."""
-    own = VARIANTS[VARIANTS[name].control]
+    """All controls that a variant of an LLM, or its list alone, is compared with, its own first.
+
+    They are of its kind and of its strategy. One that puts its items in the log and fuses its list is compared with a
+    variant that does both.
+    """
+    made = VARIANTS[name]
+    own, both = VARIANTS[made.control], made.fitted_on not in (None, "observed")
     others = (one for one in _DECLARED if (one.kind, one.sources) == (own.kind, own.sources) and one != own)
-    return own.name, *(one.name for one in others)
+    return own.name, *(one.name for one in others if both or one.fitted_on in (None, "observed"))
 
 
 def stand_ins(names: Iterable[str]) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """The fits of a recipe, what is evaluated with each, and the places where the results are published."""
 
 from dataclasses import dataclass, replace
-from itertools import product
 
 from longtail.recipe import Recipe, RecommenderSection
 from longtail.recommenders.trained_section import TrainedSection
@@ -160,19 +159,29 @@ def served_runs(recipe: Recipe, round_: Round) -> list[ServedRun]:
     """
     if not recipe.served:
         return []
-    declared = (
-        one for one in VARIANTS.values() if one.kind == "served" and one.sources[0] in recipe.strategies
-    )
-    ranked, found = recipe.strategies.get("ranking"), []
-    for fit, one in product(_fits(recipe, round_), declared):
-        of_another = one.sources[0] == "ranking" and fit.recommender != ranked.recommender
-        if fit.variant == one.fitted_on and not of_another:
-            both = (one, *(VARIANTS[name] for name in controls_of(one.name)))
-            for each in (each for each in both if each.fitted_on == fit.variant):
-                proposers = [stand_in_fit(recipe, round_, name) for name in stand_ins([each.name])]
-                if {own.recommender for own in proposers} <= {*stand_ins(recipe.variants)}:
-                    found.append(ServedRun(fit, each.name, round_, *proposers))
+    found = []
+    for fit in _fits(recipe, round_):
+        for name in _served_variants(recipe, fit.recommender):
+            if VARIANTS[name].fitted_on == fit.variant:
+                found.append(ServedRun(fit, name, round_, *_proposers(recipe, round_, name)))
     return found
+
+
+def _served_variants(recipe: Recipe, recommender: str) -> list[str]:
+    """The served variants of a recommender and their controls, in the order of `VARIANTS`."""
+    trained = {*(recipe.recommenders[recommender].variants or recipe.variants)}
+    ranked = recipe.strategies.get("ranking")
+    strategies = {*recipe.strategies} - (
+        {"ranking"} if ranked and ranked.recommender != recommender else set()
+    )
+    served = [
+        one.name
+        for one in VARIANTS.values()
+        if one.kind == "served" and one.sources[0] in strategies and one.fitted_on in trained
+    ]
+    wanted = {*served, *(control for name in served for control in controls_of(name))}
+    known = {*stand_ins(recipe.variants)}
+    return [name for name in VARIANTS if name in wanted and {*stand_ins([name])} <= known]
 
 
 def list_runs(recipe: Recipe, round_: Round) -> list[ServedRun]:
