@@ -100,3 +100,14 @@ def test_preferences_are_counted_beside_the_interactions(store):
     check(found["parts"]["preferred"], by_hand(ws, [(user, better) for user, better, _ in pairs]))
     check(found["parts"]["rejected"], by_hand(ws, [(user, worse) for user, _, worse in pairs]))
     assert found["reached"]["all"] == pytest.approx(2 / len(train))
+
+
+def test_what_a_control_lacks_is_told(store):
+    ws, train = store
+    stage, short = ws.stage("fused/itemcf", {}), {"head": 0, "mid": 0, "tail": 2, "cold": 1}
+    with stage.publishing() as draft:
+        stage.counts = {"short": short}
+        table = (write_fused(ws, train, [[]] * 30) / "interactions").read_table()
+        (draft / "interactions/a.parquet").write_table(table)
+    assert measure_training_set(ws / "fused/itemcf", ws / "data")["short"] == short
+    assert "short" not in measure_training_set(ws / "fused/generated", ws / "data")

@@ -1,8 +1,8 @@
-"""The sentences about labels are no surer than their intervals."""
+"""The sentences about labels are no surer than their intervals, and a control that lacks items is said to."""
 
 import pytest
 
-from longtail.report.augmentation_words import interval, label_sentences
+from longtail.report.augmentation_words import bias_sentences, interval, label_sentences
 
 
 def figure(value, low, high):
@@ -46,3 +46,15 @@ def test_a_ranking_separates_only_where_its_interval_does(low, high, side):
 def test_an_interval_without_width_is_not_shown():
     assert interval(figure(0.0, 0.0, 0.0)) == "0.0 %"
     assert interval(figure(0.1, 0.05, 0.2)) == "10.0 % (5.0 % to 20.0 %)"
+
+
+def test_a_control_that_lacks_items_is_named_with_their_number():
+    part = {"interactions": 97, "popularity": 2.0, "shares": {"items:tail": 0.5, "users:sparse": 0.5}}
+    llm = {"words": "discriminated", "control": False, "added": part, "observed": part, "short": {}}
+    full, poor = (
+        llm | {"words": words, "control": True, "short": {"head": 0, "tail": tail, "cold": tail // 2}}
+        for words, tail in (("random", 0), ("itemcf", 2))
+    )
+    *_, last = bias_sentences([llm, full, poor])
+    assert "itemcf has too few candidates for 3 of the 100 items" in last and "(tail 2, cold 1)" in last
+    assert len(list(bias_sentences([llm, full]))) == 3

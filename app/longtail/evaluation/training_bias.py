@@ -10,6 +10,7 @@ from longtail.arrays import entries_between
 from longtail.evaluation.categories import Categories, read_categories
 from longtail.evaluation.list_bias import ITEM_GROUPS, average_popularity, coverage, shares
 from longtail.evaluation.slices import USER_SLICES, read_item_slices, read_user_slices
+from longtail.workspace import read_manifest
 from longtail.workspace.place import Place
 
 USER_GROUPS = tuple(f"users:{name}" for name in USER_SLICES)
@@ -55,7 +56,8 @@ def measure_training_set(fused: Place, data: Place) -> dict[str, Any]:
     Parts: `observed`; `left_out`, the observed interactions of weight 0, if there are any; `added`; `after`, which is
     observed - left_out + added; `preferred` and `rejected`, if the set has preferences. An interaction counts once,
     whatever its weight. `reached`: the share of users, of all and of each user slice, who have an added interaction or
-    a preference. Meant for a Ray task: it holds one file of the set and one number per user.
+    a preference. `short`, of a control: for each item slice, how many items it lacks for the amounts of the LLM. Meant
+    for a Ray task: it holds one file of the set and one number per user.
     """
     groups = Groups(data)
     n_items, n_users = len(groups.train_count), len(groups.user_slices)
@@ -70,6 +72,7 @@ def measure_training_set(fused: Place, data: Place) -> dict[str, Any]:
             reached[own_users] = True
     for counts in (items, users):
         counts["after"] = counts["observed"] - counts["left_out"] + counts["added"]
+    short = (read_manifest(fused) or {"counts": {}})["counts"].get("short")
     empty = {"left_out"} if not items["left_out"].any() else set()
     return {
         "parts": {name: groups.describe(items[name], users[name]) for name in items if name not in empty},
@@ -79,7 +82,7 @@ def measure_training_set(fused: Place, data: Place) -> dict[str, Any]:
             for code, group in enumerate(USER_GROUPS)
             if (groups.user_slices == code).any()
         },
-    }
+    } | ({} if short is None else {"short": short})
 
 
 def _parts(fused: Place) -> Iterator[tuple[str, Pairs]]:

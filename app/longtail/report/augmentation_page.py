@@ -93,6 +93,7 @@ def _gains(training_sets: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str,
                 "after": parts["after"],
                 "reached": training_sets[name]["reached"],
                 "control": variant in CONTROLS,
+                "short": training_sets[name].get("short", {}),
             }
 
 

@@ -59,6 +59,14 @@ def bias_sentences(sets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             f"{words} have {_percent(added['shares'][group])} of the added interactions and"
             f" {_percent(observed['shares'][group])} of the observed ones."
         )
+    for control in sets:
+        lacking = {name: count for name, count in control["short"].items() if count}
+        if lacking:
+            parts = ", ".join(f"{name} {count:,}" for name, count in lacking.items())
+            yield (
+                f"The control {control['words']} has too few candidates for {sum(lacking.values()):,} of the"
+                f" {control['added']['interactions'] + sum(lacking.values()):,} items that it should add ({parts})."
+            )
 
 
 def label_sentences(strategy: str, one: Mapping[str, Any]) -> Iterator[str]:
