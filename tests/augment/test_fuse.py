@@ -1,11 +1,15 @@
 """The stage fuse: the training set of every strategy, and its control, which copies everything but the LLM."""
 
+import itertools
+
 import numpy as np
 import pytest
 
+from longtail.data.catalogue import SLICES, slice_codes
+from longtail.fusion.amounts import counted
 from longtail.fusion.fuse_stage import fuse
 from longtail.recipe import Recipe
-from longtail.recommenders.interactions import Interactions, Preferences
+from longtail.recommenders.interactions import Histories, Interactions, Preferences
 from longtail.schema import ACCEPTED, NOT_CHOSEN, UNDECIDED
 from longtail.variants import VARIANTS
 from longtail.workspace import Workspace, read_manifest
@@ -75,23 +79,38 @@ def read(ws: Workspace, variant: str) -> Interactions:
     return Interactions.from_table((ws / f"fused/{variant}/interactions").read_table(), N_ITEMS)
 
 
+def added(train: Interactions) -> Histories:
+    whole = [train.items[start:end] for start, end in itertools.pairwise(train.indptr)]
+    return Histories.of(own[observed:] for own, observed in zip(whole, train.observed, strict=True))
+
+
 def preferred(ws: Workspace, variant: str) -> Preferences:
     return Preferences.from_table((ws / f"fused/{variant}/preferences").read_table())
 
 
 @pytest.mark.parametrize("variant", ["id_list", "insertion"])
-def test_a_control_adds_as_many_to_everybody_and_none_of_them_is_known_or_held_out(fused, variant):
+def test_a_control_adds_as_many_of_each_slice_and_none_of_them_is_known_or_held_out(fused, variant):
+    """ItemCF has few candidates in a store of two tastes: what it lacks is counted, by slice."""
     recipe, ws = fused
     own, control = read(ws, variant), read(ws, VARIANTS[variant].control)
-    assert own.indptr.tolist() == control.indptr.tolist() and own.weights.tolist() == control.weights.tolist()
-    assert (own.items != control.items).any() and len(own.items) > sum(map(len, LOG))
+    slices = slice_codes(store()["slice"])
+    wanted, found = (counted(added(one), slices) for one in (own, control))
+    assert (found <= wanted).all() and found.sum() > 0 and len(own.items) > sum(map(len, LOG))
+    short = read_manifest(ws / f"fused/{VARIANTS[variant].control}")["counts"]["short"]
+    assert short == dict(zip(SLICES, (wanted - found).sum(axis=0).tolist(), strict=True))
+    assert set(control.weights.tolist()) == set(own.weights.tolist())
     for user in range(N_USERS):
         more = control.items[
             control.indptr[user] + control.observed[user] : control.indptr[user + 1]
         ].tolist()
         assert len(set(more)) == len(more) and not set(more) & {*LOG[user], *LATER[user]}
     if variant == "insertion":
-        assert own.sequence.tolist() == control.sequence.tolist(), "at the same places"
+        for user in np.flatnonzero((wanted == found).all(axis=1)):
+            orders = [
+                one.sequence[one.indptr[user] : one.indptr[user + 1]] - one.indptr[user]
+                for one in (own, control)
+            ]
+            assert orders[0].tolist() == orders[1].tolist(), "at the same places"
     else:
         assert own.sequence is control.sequence is None
 
