@@ -24,7 +24,7 @@ recommenders:
   itemcf: {}
   swing: {}
   lightgcn: {variants: [observed, discriminated], epochs: 3}
-  sasrec: {variants: [observed, discriminated], epochs: 2}
+  sasrec: {variants: [observed], epochs: 2}
 evaluation: {bootstrap: 200, protocol: train-only}
 resources: {llm_workers: 2, workers: 2}
 """

@@ -105,6 +105,7 @@ class First:
             if files(self.workspace) != self.known:
                 self.stopped = self._processes()
                 _signal(self.stopped, signal.SIGSTOP)
+                _wait_until_stopped(self.stopped)
                 claimed, self.known = _claims(self.known), files(self.workspace)
                 if claimed and not _claims(self.known):
                     _signal(self.stopped, signal.SIGCONT)
@@ -135,6 +136,15 @@ def _signal(processes: list[int], number: int) -> None:
     for process in processes:
         with suppress(ProcessLookupError):
             os.kill(process, number)
+
+
+def _wait_until_stopped(processes: list[int]) -> None:
+    """A thread that is in the middle of a system call ends it first, and that may be the one that publishes."""
+    for process in processes:
+        for thread in Path(f"/proc/{process}/task").glob("*/stat"):
+            with suppress(OSError):
+                while thread.read_text().rpartition(")")[2].split()[0] not in "TtXZ":
+                    time.sleep(0.002)
 
 
 def files(workspace: Path) -> frozenset[str]:
