@@ -37,7 +37,14 @@ def test_two_workers_equal_one_process(name: str, ray_here: None) -> None:
     np.testing.assert_allclose(together.curve["loss"], alone.curve["loss"], rtol=1e-4)
     tolerance = {"rtol": 1e-2, "atol": 1e-3} if name == "sasrec" else {"rtol": 1e-3, "atol": 1e-5}
     for key, array in alone.arrays().items():
-        np.testing.assert_allclose(together.arrays()[key], array, err_msg=key, **tolerance)
+        found = together.arrays()[key]
+        if key.endswith(
+            "inward.bias"
+        ):  # no softmax depends on the bias of the keys: Adam moves it by rounding alone
+            array, found = (
+                np.delete(part, np.arange(len(part) // 3, len(part) * 2 // 3)) for part in (array, found)
+            )
+        np.testing.assert_allclose(found, array, err_msg=key, **tolerance)
 
 
 def test_a_checkpoint_of_two_workers_is_one_that_a_single_process_goes_on_from(
