@@ -172,7 +172,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, ray_here: None) -> Worksp
 def test_prepare(finished: Workspace) -> None:
     output = {"items": digest(finished / "data/items.parquet", "item")}
     output |= {part: digest(finished / f"data/{part}", "user") for part in ("histories", "truth/users")}
-    require_pinned("prepare", PREPARED, output, "app/longtail/data/prepare_stage.py")
+    where = "app/longtail/data/prepare_stage.py, or of class Simulation if only the simulated store changed"
+    require_pinned("prepare", [PREPARED, recipe.Simulation.meaning], output, where)
 
 
 def test_fuse(finished: Workspace) -> None:

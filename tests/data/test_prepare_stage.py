@@ -15,7 +15,7 @@ from longtail.errors import InputError
 from longtail.recipe import Dataset, Recipe, Simulation, load_recipe
 from longtail.recommenders.training.reading import read_observed
 from longtail.schema import HISTORIES, ITEMS
-from longtail.workspace import Workspace
+from longtail.workspace import Workspace, read_manifest
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 
@@ -156,6 +156,20 @@ def test_the_simulated_store_carries_its_truth_by_code(tmp_path: Path) -> None:
         )
     ]
     assert np.mean(right) > 0.6, "users do not like what they took: the truth is joined wrongly"
+
+
+def test_what_titles_tell_is_told_of_the_simulated_store_alone(tmp_path: Path) -> None:
+    """And a new setting of the simulator prepares no real data again, for whose LLMs would be tuned again."""
+    store = prepared(
+        tmp_path / "store", simulation=Simulation(users=60, items=40, tastes=4, title_signal=0.25)
+    )
+    assert store.counts["title_signal"] == 0.25
+    write_shop(tmp_path)
+    shop = prepared(tmp_path, source="csv", path=str(tmp_path))
+    assert "title_signal" not in shop.counts
+    settings = read_manifest(shop.place)["settings"]
+    assert "simulator" not in settings and "title_signal" not in settings["dataset"]["simulation"]
+    assert set(settings["dataset"]["simulation"]) == set(Simulation.model_fields) - {"title_signal"}
 
 
 def test_equal_recipes_publish_equal_data_and_a_changed_file_is_read_again(tmp_path: Path) -> None:

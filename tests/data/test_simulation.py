@@ -100,14 +100,42 @@ def test_a_steeper_popularity_gathers_interactions_on_fewer_items() -> None:
     assert head(0.0) < head(1.0) < head(2.0)
 
 
-def test_titles_are_distinct_and_tell_the_taste() -> None:
-    """The words between style and the item's own belong to one category each: what an LLM can learn from."""
-    table = catalogue(Simulation(items=3000, tastes=20), SEED).to_pandas()
+def test_titles_are_distinct_and_at_full_signal_each_word_is_of_one_taste() -> None:
+    simulation = Simulation(items=3000, tastes=20, title_signal=1)
+    table = catalogue(simulation, SEED).to_pandas()
     assert table.title.is_unique and table.item_id.is_unique
     assert table.title.str.split().str.len().eq(5).all()
-    words = table.title.str.split().str[1:3].explode()
-    category = table.attributes.map(lambda pairs: pairs[0][1])
-    assert pd.DataFrame({"word": words, "category": category}).groupby("word").category.nunique().max() == 1
+    words = table.title.str.split().str[1:3].explode().to_frame("word")
+    words["taste"] = make_store(simulation, SEED).main[words.index]
+    assert words.groupby("word").taste.nunique().max() == 1
+
+
+@pytest.mark.parametrize("signal", [0.0, 0.5, 1.0])
+def test_no_column_of_the_catalogue_is_the_taste(signal: float) -> None:
+    """The category once was the main taste, one to one: what a model read from it was the answer, not a hint."""
+    simulation = Simulation(title_signal=signal)
+    table, main = catalogue(simulation, SEED).to_pandas(), make_store(simulation, SEED).main
+    columns = pd.DataFrame([dict(pairs) for pairs in table.attributes])
+    assert list(columns) == ["category"]
+    for name in columns:
+        assert pd.Series(main).groupby(columns[name]).nunique().min() >= 4, name
+
+
+def test_the_number_of_an_item_tells_nothing() -> None:
+    """Neither its taste nor its popularity: ids and the order of the catalogue are published too."""
+    simulation = Simulation(items=4000)
+    store, number = make_store(simulation, SEED), np.arange(4000)
+    counts = np.bincount(interactions(simulation).item, minlength=4000)
+    for hidden in (store.main, counts, store.arrival < np.inf):
+        assert abs(np.corrcoef(number, hidden)[0, 1]) < 0.06  # four standard errors
+    neighbours_alike = (store.main[1:] == store.main[:-1]).mean()
+    assert neighbours_alike == pytest.approx(1 / 16, abs=0.016)
+
+
+def test_interactions_do_not_depend_on_what_titles_tell(demo: pd.DataFrame) -> None:
+    """So runs with different signals differ by what an LLM can read, and by nothing else."""
+    pd.testing.assert_frame_equal(interactions(Simulation(title_signal=0)), demo)
+    pd.testing.assert_frame_equal(interactions(Simulation(title_signal=1)), demo)
 
 
 def test_more_tastes_than_items_is_refused() -> None:

@@ -59,9 +59,14 @@ def prepare(recipe: Recipe, ws: Workspace) -> None:
 def _prepare_first(recipe: Recipe, ws: Workspace) -> None:
     """Publish `data/`, whose training part ends before the validation items."""
     dataset = recipe.dataset
+    simulated = dataset.source == "simulated"
     source = open_source(recipe)
-    settings = {"dataset": dataset.model_dump(mode="json"), "files": source.files}
-    if dataset.source == "simulated" or dataset.split == "published":
+    # Real data were prepared before the simulator had a title_signal, and must not be prepared again for it.
+    later = None if simulated else {"simulation": {"title_signal"}}
+    settings = {"dataset": dataset.model_dump(mode="json", exclude=later), "files": source.files}
+    if simulated:
+        settings["simulator"] = dataset.simulation.meaning
+    if simulated or dataset.split == "published":
         settings["seed"] = recipe.seed
     stage = ws.stage("data", settings, meaning=MEANING)
     if stage.up_to_date:
@@ -91,6 +96,8 @@ def _prepare_first(recipe: Recipe, ws: Workspace) -> None:
             "items_listed_and_met": listed_and_met,
             "changed": changed | {"item_id_rewritten": rewritten, "item_unlisted": unlisted},
         }
+        if simulated:
+            stage.counts["title_signal"] = dataset.simulation.title_signal
         check_evaluable(totals, table.num_rows, dataset)
         (draft / "items.parquet").write_table(table)
         coded = _number(histories)

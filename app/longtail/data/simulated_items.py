@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from longtail.data.source import CATALOGUE
-from longtail.data.title_words import item_titles, taste_names
+from longtail.data.title_words import item_categories, item_titles
 from longtail.errors import InputError
 from longtail.recipe import Simulation
 
@@ -96,13 +96,14 @@ def make_store(simulation: Simulation, seed: int) -> Store:
 def catalogue(simulation: Simulation, seed: int) -> pa.Table:
     """Rows of source.CATALOGUE for all items, including new ones."""
     store = make_store(simulation, seed)
-    names = taste_names(simulation.tastes)
-    titles = item_titles(store.main, store.second, simulation.tastes, np.random.default_rng([seed, 1]))
+    tastes, signal, rng = simulation.tastes, simulation.title_signal, np.random.default_rng([seed, 1])
+    titles = item_titles(store.main, store.second, tastes, signal, rng)
+    categories = item_categories(store.main, tastes, signal, rng)
     return pa.table(
         {
             "item_id": item_ids(np.arange(simulation.items)),
             "title": titles,
-            "attributes": [[("category", names[main])] for main in store.main],
+            "attributes": [[("category", category)] for category in categories],
         },
         schema=CATALOGUE,
     )

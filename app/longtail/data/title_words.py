@@ -1,4 +1,7 @@
-"""Words for the titles of the simulated store: a title shows the tastes of its item, its last word names the item."""
+"""What the catalogue of the simulated store says of an item: a title, and a category that several tastes share.
+
+How much both tell of the item's tastes is a dial, the signal. docs/methods/simulated-store.md has what it comes to.
+"""
 
 import numpy as np
 
@@ -32,6 +35,7 @@ _STYLES = (
     "simple",
     "studio",
 )
+_TASTES_OF_CATEGORY = 4
 _SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
 
 
@@ -41,21 +45,47 @@ def taste_names(tastes: int) -> list[str]:
     return [themes[taste % len(themes)] + _series(taste) for taste in range(tastes)]
 
 
-def item_titles(main: np.ndarray, second: np.ndarray, tastes: int, rng: np.random.Generator) -> list[str]:
-    """A distinct title of five words per item: style, three words of its tastes, its own word.
+def item_titles(
+    main: np.ndarray, second: np.ndarray, tastes: int, signal: float, rng: np.random.Generator
+) -> list[str]:
+    """A distinct title of five words per item: style, two words of its main taste, one of its second, its own word.
 
-    main, second: int [n] tastes of the items. If they differ, one word of three is of the second taste.
+    main, second: int [n] tastes of the items, equal if there is one only. signal: with this probability each of the three
+    words is of the taste's vocabulary; if not, it is any word of the store. So 0 gives titles that tell nothing.
     """
-    words = [
-        [word + _series(taste) for word in vocabulary.split()]
-        for taste, vocabulary in zip(range(tastes), _cycle(list(_THEMES.values()), tastes), strict=True)
-    ]
+    vocabulary = np.array(
+        [
+            [word + _series(taste) for word in words.split()]
+            for taste, words in zip(range(tastes), _cycle(list(_THEMES.values()), tastes), strict=True)
+        ]
+    )
     styles = rng.choice(_STYLES, len(main))
-    order = np.argsort(rng.random((len(main), len(words[0]))), axis=1)[:, :3]
+    places = np.argsort(rng.random((len(main), vocabulary.shape[1])), axis=1)[:, :3]
+    words = vocabulary[blurred(np.stack([main, main, second], axis=1), tastes, signal, rng), places]
     return [
-        f"{style} {words[a][x]} {words[a][y]} {words[b][z]} {_own_word(item)}".title()
-        for item, (style, a, b, (x, y, z)) in enumerate(zip(styles, main, second, order, strict=True))
+        f"{style} {x} {y} {z} {_own_word(item)}".title()
+        for item, (style, (x, y, z)) in enumerate(zip(styles, words, strict=True))
     ]
+
+
+def item_categories(main: np.ndarray, tastes: int, signal: float, rng: np.random.Generator) -> list[str]:
+    """The category of each item, such as "camping to music": that of its main taste with the probability `signal`; if
+    not, that of a taste drawn at random.
+
+    Each category is of four tastes or more, and of all if there are fewer than eight. So it is never the taste itself.
+    """
+    parts = np.array_split(taste_names(tastes), max(1, tastes // _TASTES_OF_CATEGORY))
+    names = [f"{part[0]} to {part[-1]}" for part in parts for _ in part]
+    return [names[taste] for taste in blurred(main, tastes, signal, rng)]
+
+
+def blurred(taste: np.ndarray, tastes: int, signal: float, rng: np.random.Generator) -> np.ndarray:
+    """`taste`, int of any shape: each entry stays with the probability `signal`; if not, it is any of all `tastes`.
+
+    For equal states of `rng`, whatever stays at one signal stays at every higher one.
+    """
+    stays = rng.random(taste.shape) < signal
+    return np.where(stays, taste, rng.integers(0, tastes, taste.shape))
 
 
 def _series(taste: int) -> str:

@@ -1,7 +1,7 @@
 """The data set: its source, and how it is filtered, split and divided into slices."""
 
 import codecs
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -39,6 +39,8 @@ Encoding = Annotated[str, AfterValidator(_text_encoding)]
 class Simulation(Section):
     """The simulated store. Its true preferences are stored separately and used only for evaluation."""
 
+    meaning: ClassVar[int] = 2
+    """The version of the simulator: raise it if equal settings give another store. No other source depends on it."""
     users: Positive = 2000
     items: Positive = 800
     tastes: Positive = 16
@@ -49,6 +51,10 @@ class Simulation(Section):
     """Share of the items that have no interactions yet."""
     noise: Share = 0.1
     """Share of interactions that are accidental clicks."""
+    title_signal: Share = 0.5
+    """How much the catalogue tells: a word of a title that can be of the item's taste is so with this probability, and any
+    word if not; the category likewise. 0: nothing. At the default, titles and categories are as telling as in real
+    catalogues, at 1 more so (docs/methods/simulated-store.md)."""
 
 
 class Columns(Section):
