@@ -562,6 +562,13 @@ def test_the_page_of_real_data_has_no_truth(metrics):
     assert "truly likes" not in page and "Sampled ranking" not in page
 
 
+def test_the_page_of_a_simulated_store_says_how_much_titles_tell(metrics):
+    """A reader must see how kind the store is to an LLM that reads titles."""
+    page = render(metrics | {"dataset": metrics["dataset"] | {"title_signal": 0.25}})
+    assert "title signal 0.25" in page and "in 25 % of the cases" in page
+    assert "title signal" not in render(metrics)
+
+
 def test_a_slice_that_observed_never_hits_is_shown_without_a_lift(metrics):
     rows = [
         row | ({"value": 0.0} if row["variant"] == "observed" else {"lift": None}) for row in metrics["rows"]
