@@ -11,7 +11,7 @@ from longtail.errors import InputError
 from longtail.recipe import Recipe, dump_recipe, load_recipe
 from longtail.recommenders import build, load
 from longtail.report.summary import title
-from longtail.schema import ACCEPTED, ALREADY_SEEN, HELD_OUT, NOT_CHOSEN
+from longtail.schema import ACCEPTED, ALREADY_SEEN, NOT_CHOSEN
 from longtail.search.spaces import draw
 from longtail.workspace import Workspace
 from tests.augment.strategies.conftest import (
@@ -61,12 +61,12 @@ def test_a_strategy_of_another_package(installed: Callable[[str, str], None], tm
     (section,) = recipe.augment
     assert (section.latest, section.keep, recipe.roles) == (3, 2, ())
 
-    # The user took 1 to 5; 9 is held out, and of what is new two are accepted.
-    train, held_out, answer = [[1, 2, 3, 4, 5]], [[9]], [7, 5, 9, 8, 6]
-    outcomes = [ACCEPTED, ALREADY_SEEN, HELD_OUT, ACCEPTED, NOT_CHOSEN]
+    # The user took 1 to 5, and of what is new two are accepted.
+    train, answer = [[1, 2, 3, 4, 5]], [7, 5, 9, 8, 6]
+    outcomes = [ACCEPTED, ALREADY_SEEN, ACCEPTED, NOT_CHOSEN, NOT_CHOSEN]
     for rendering in ("token", "title"):
         strategy, prompts = strategy_of(section, rendering), prompts_of(rendering)
-        requests = asked(strategy, train, held_out)
+        requests = asked(strategy, train)
         assert requests["prompts"].to_pylist() == [[prompts.next_item(np.array([3, 4, 5])).tolist()]]
         if rendering == "token":
             said = options(catalogue_of(rendering).tokens(np.array(answer)), 0.5 ** np.arange(1.0, 6.0))

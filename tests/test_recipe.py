@@ -95,6 +95,14 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
             "serving.variant = 'popular': itemcf is trained on observed",
         ),
         (
+            "name: x\nvariants: [observed, without_hits]",
+            "add 'discriminated', or leave 'without_hits' out",
+        ),
+        (
+            "name: x\nvariants: [observed, discriminated, without_hits]\nserving: {variant: without_hits}",
+            "serving.variant = 'without_hits': this variant uses the answer key, so it is never served",
+        ),
+        (
             "name: x\nserving: {list: ranking}",
             "serving.list = 'ranking': of the strategies in augment next_item ranks",
         ),

@@ -68,7 +68,7 @@ def test_every_variant_of_an_llm_has_a_control_that_is_made_of_as_much():
 
 
 def test_what_is_written_of_next_items_is_held_against_all_controls_of_its_kind():
-    for name in ("generated", "discriminated", "refined"):
+    for name in ("generated", "discriminated", "without_hits", "refined"):
         assert controls_of(name) == ("itemcf", "popular", "random", "text_order", "sequence", "walk")
     assert controls_of("insertion") == ("insertion_itemcf",)
     lists = ("served_itemcf", "served_text_order", "served_sequence")

@@ -82,7 +82,6 @@ REQUESTS = pa.schema(
         ("user", pa.int32()),
         ("user_id", pa.string()),
         ("history", pa.list_(pa.int32())),  # the training items, oldest first
-        ("held_out", pa.list_(pa.int32())),
         # the items that the prompts are about, in the order that the strategy gives them
         ("shown", pa.list_(pa.int32())),
         ("prompts", pa.list_(pa.list_(pa.int32()))),  # token ids, one prompt a question
@@ -90,7 +89,9 @@ REQUESTS = pa.schema(
         ("options", pa.list_(pa.int32())),
     ]
 )
-"""One request to an LLM about one user. It is one row in every step, whatever the number of its prompts."""
+"""One request to an LLM about one user. It is one row in every step, whatever the number of its prompts.
+
+Held-out items are not in it, so nothing that is asked or read can depend on them."""
 
 ANSWER = pa.struct(
     [
@@ -165,7 +166,6 @@ ANSWERS = pa.schema(
 ACCEPTED = "accepted"
 NOT_IN_CATALOGUE = "not_in_catalogue"
 ALREADY_SEEN = "already_seen"
-HELD_OUT = "held_out"
 DUPLICATE = "duplicate"
 REJECTED = "rejected_by_discriminator"
 UNPARSABLE = "unparsable"
@@ -174,10 +174,13 @@ NOT_CHOSEN = "not_chosen"
 UNDECIDED = "undecided"
 """A pair of items that was asked about in both orders and got different answers."""
 OUTCOMES = (
-    *(ACCEPTED, NOT_IN_CATALOGUE, ALREADY_SEEN, HELD_OUT, DUPLICATE, REJECTED, UNPARSABLE),
+    *(ACCEPTED, NOT_IN_CATALOGUE, ALREADY_SEEN, DUPLICATE, REJECTED, UNPARSABLE),
     *(NOT_CHOSEN, UNDECIDED),
 )
-"""Every proposal has exactly one outcome, so the counts always add up."""
+"""Every proposal has exactly one outcome, so the counts always add up.
+
+No outcome says that an item is held out: a proposal is made from the known history alone, so one that equals a held-out item
+is a right guess and is judged like any other."""
 
 RANKINGS = pa.schema(
     [

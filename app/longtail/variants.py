@@ -50,7 +50,9 @@ class Variant:
     stands in. fitted_on: the training set of the fit, for served variants only. colour: a name of COLOURS. mark:
     Matplotlib's name of the shape. `observed` has neither, because plots show it as a line for comparison, and a list alone
     has neither, because it stands in tables only. label: the name in tables and plots, if it is different. subject: the
-    beginning of the report's sentence about a served variant.
+    beginning of the report's sentence about a served variant. hits_removed: whether every proposal that equals a held-out
+    item is removed. That uses the answer key, so such a variant is only for comparison: it is never served, and it is not
+    among what the page claims.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Variant:
     mark: str | None = None
     label: str = ""
     subject: str = ""
+    hits_removed: bool = False
 
     @property
     def by_llm(self) -> bool:
@@ -110,6 +113,17 @@ _DECLARED = (
         control="itemcf",
         colour="generated",
         mark="s",
+    ),
+    Variant(
+        "without_hits",
+        "llm",
+        "as discriminated, but every proposal that equals a held-out item was removed, which uses the answer key",
+        sources=("next_item",),
+        control="itemcf",
+        colour="discriminated",
+        mark="*",
+        label="without hits",
+        hits_removed=True,
     ),
     Variant(
         "refined",

@@ -18,7 +18,7 @@ def answers(rows: list[dict[str, Any]]) -> pa.Table:
 
 def answered(rows: list[dict[str, Any]]) -> pa.Table:
     """Rows of `schema.REQUESTS` with the columns of `longtail.llm.vllm_pool.ask`, and `proposals` if a row has them."""
-    lists = ("history", "held_out", "shown", "prompts", "options")
+    lists = ("history", "shown", "prompts", "options")
     blank = dict.fromkeys(lists, []) | {"error": None, "answers": [], "seconds": 0.0}
     blank |= {"prompt_tokens": 0, "output_tokens": 0}
     whole = [blank | {"request_id": f"{place:016x}", "user": place} | row for place, row in enumerate(rows)]

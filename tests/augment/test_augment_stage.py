@@ -15,7 +15,7 @@ from longtail.augment.discriminate import FIRST
 from longtail.augment.monitor import Written, written
 from longtail.augment.outcomes import _count
 from longtail.augment.strategies.strategy import Asked, requests
-from longtail.schema import ACCEPTED, HELD_OUT, HISTORIES, NOT_IN_CATALOGUE, OUTCOMES, REQUESTS
+from longtail.schema import ACCEPTED, DUPLICATE, HISTORIES, NOT_IN_CATALOGUE, OUTCOMES, REQUESTS
 from tests.augment.conftest import answered, answers
 
 numbers = st.lists(st.integers(0, 5), max_size=4)
@@ -105,7 +105,6 @@ def test_a_users_requests_do_not_depend_on_the_batch(train, cut, seed):
     asked = [user for user, own in enumerate(train) if own]
     assert whole["user"].to_pylist() == asked, "nobody without training history"
     assert whole["history"].to_pylist() == [train[user] for user in asked]
-    assert whole["held_out"].to_pylist() == [[9]] * len(asked)
     assert whole["prompts"].to_pylist() == [[train[user]] for user in asked]
 
 
@@ -153,7 +152,7 @@ def test_counts_add_up(rows):
 proposal = st.fixed_dictionaries(
     {
         "item": st.one_of(st.none(), st.integers(0, 9)),
-        "outcome": st.sampled_from([None, ACCEPTED, HELD_OUT, NOT_IN_CATALOGUE]),
+        "outcome": st.sampled_from([None, ACCEPTED, DUPLICATE, NOT_IN_CATALOGUE]),
     }
 )
 answer = st.fixed_dictionaries(

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from longtail.augment.discriminate import FIRST, Heard, Judging, finished, heard_in, keep, share, unheard
 from longtail.llm.prompts.building import Prompts
 from longtail.llm.small_llama import build_tokenizer
-from longtail.schema import ANSWER, ANSWERS, DUPLICATE, HELD_OUT
+from longtail.schema import ALREADY_SEEN, ANSWER, ANSWERS, DUPLICATE
 from longtail.workspace.place import Place
 from tests.augment.conftest import answered
 
 N_ITEMS = 40
-outcome = st.sampled_from([None, None, DUPLICATE, HELD_OUT])
+outcome = st.sampled_from([None, None, DUPLICATE, ALREADY_SEEN])
 proposals = st.lists(st.tuples(st.integers(0, N_ITEMS - 1), outcome), max_size=5)
 NOTHING_HEARD = Heard(*(np.zeros(0, kind) for kind in (np.uint64, np.float32, np.int32, np.float32)))
 
@@ -190,7 +190,7 @@ def test_a_slice_is_finished_as_the_whole(tmp_path_factory, judging, read):
 
 
 def test_without_a_discriminator_an_answer_is_finished_as_it_is():
-    (row,) = finished(drafts([[(3, None), (4, HELD_OUT)]]), "id_list").to_pylist()
+    (row,) = finished(drafts([[(3, None), (4, ALREADY_SEEN)]]), "id_list").to_pylist()
     assert (row["strategy"], row["judge_questions"], row["judge_tokens"], row["judge_seconds"]) == (
         "id_list",
         0,

@@ -15,7 +15,7 @@ from longtail.recipe import Judge
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.itemcf import ItemCF
 from longtail.recommenders.models.itemcf import ItemCFSection as Section
-from longtail.schema import ACCEPTED, ALREADY_SEEN, HELD_OUT, NOT_CHOSEN, NOT_IN_CATALOGUE, REJECTED
+from longtail.schema import ACCEPTED, ALREADY_SEEN, DUPLICATE, NOT_CHOSEN, NOT_IN_CATALOGUE, REJECTED
 from tests.augment.conftest import answers
 from tests.recommenders.conftest import clusters
 
@@ -27,7 +27,7 @@ score = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]))
 open_proposal = st.fixed_dictionaries(
     {
         "item": st.integers(0, N_ITEMS - 1),
-        "outcome": st.sampled_from([None, None, None, ACCEPTED, REJECTED, HELD_OUT, NOT_CHOSEN]),
+        "outcome": st.sampled_from([None, None, None, ACCEPTED, REJECTED, DUPLICATE, NOT_CHOSEN]),
         "likelihood": score,
         "yes_no": score,
         "agreement": score,
@@ -183,7 +183,7 @@ def test_a_relative_judge_does_not_depend_on_the_scale_of_a_signal():
 def test_rankings_are_all_candidates_of_a_user_best_first(rows, settings):
     found = {one["user"]: one for one in rankings(of(rows), settings, RARE).to_pylist()}
     for user, own in enumerate(rows):
-        candidates = [one for one in own if one["outcome"] in (*OPEN, HELD_OUT, NOT_CHOSEN)]
+        candidates = [one for one in own if one["outcome"] in (*OPEN, NOT_CHOSEN)]
         if not candidates:
             assert user not in found
             continue
@@ -198,21 +198,12 @@ def test_rankings_are_all_candidates_of_a_user_best_first(rows, settings):
         np.testing.assert_allclose(found[user]["scores"], sorted((one[0] for one in boosted), reverse=True))
 
 
-def test_nobody_knows_what_is_held_out_when_a_list_is_served():
-    """The list of a user is the same whether or not one of its proposals is the test item."""
-    open_one, held_out = (
-        [{"item": 3, "outcome": outcome, "likelihood": 0.5}] for outcome in (None, HELD_OUT)
-    )
-    settings = Judge(yes_no=1.0)
-    assert rankings(of([open_one]), settings, RARE).equals(rankings(of([held_out]), settings, RARE))
-
-
 def test_agreement_is_the_score_of_itemcf_after_the_training_history():
     train = clusters(users=30)
     itemcf = ItemCF("itemcf", Section()).fit(train)
     rows = [
         [
-            {"item": item, "likelihood": 0.5, "outcome": [None, HELD_OUT, NOT_CHOSEN][item % 3]}
+            {"item": item, "likelihood": 0.5, "outcome": [None, ACCEPTED, NOT_CHOSEN][item % 3]}
             for item in (1, 15)
         ]
         + [{"item": 2, "outcome": ALREADY_SEEN}, {"item": None, "outcome": NOT_IN_CATALOGUE}]

@@ -10,7 +10,6 @@ from longtail.augment.proposals import CODES, NOTHING, OPEN, Proposals
 from longtail.schema import (
     ALREADY_SEEN,
     DUPLICATE,
-    HELD_OUT,
     NOT_CHOSEN,
     NOT_IN_CATALOGUE,
     OUTCOMES,
@@ -29,9 +28,8 @@ def opened(rows: list[list[int]]) -> Proposals:
     return Proposals.open(numbers, items, np.linspace(1, 0, len(items), dtype=np.float32))
 
 
-def batch(histories: list[list[int]], held_out: list[list[int]]) -> pa.Table:
-    kind = pa.list_(pa.int32())
-    return pa.table({"history": pa.array(histories, kind), "held_out": pa.array(held_out, kind)})
+def batch(histories: list[list[int]]) -> pa.Table:
+    return pa.table({"history": pa.array(histories, pa.list_(pa.int32()))})
 
 
 def outcomes(found: Proposals, n_rows: int) -> list[list[str | None]]:
@@ -40,11 +38,11 @@ def outcomes(found: Proposals, n_rows: int) -> list[list[str | None]]:
 
 @given(data=st.data(), rows=rows_of_items)
 def test_settled_equals_a_loop(data, rows):
-    """A repeated item is always a duplicate. The rule for items already seen comes before the one for held-out items."""
+    """A repeated item is always a duplicate, also if the user has it already."""
     n = len(rows)
-    histories, held_out = (data.draw(st.lists(known, min_size=n, max_size=n)) for _ in range(2))
+    histories = data.draw(st.lists(known, min_size=n, max_size=n))
     expected = []
-    for row, taken, later in zip(rows, histories, held_out, strict=True):
+    for row, taken in zip(rows, histories, strict=True):
         met, own = set(), []
         for one in row:
             outcome = None
@@ -53,14 +51,12 @@ def test_settled_equals_a_loop(data, rows):
                     outcome = DUPLICATE
                 elif one in taken:
                     outcome = ALREADY_SEEN
-                elif one in later:
-                    outcome = HELD_OUT
             met.add(one)
             own.append(outcome)
         expected.append(own)
-    table = batch(histories, held_out)
+    table = batch(histories)
     assert outcomes(opened(rows).settled(table), n) == expected
-    padded = pa.concat_tables([batch([[0, 1]], [[2]]), table, batch([[3]], [[4, 5]])])
+    padded = pa.concat_tables([batch([[0, 1]]), table, batch([[3]])])
     assert outcomes(opened(rows).settled(padded.slice(1, n)), n) == expected, "a slice of a larger table"
 
 

@@ -58,6 +58,8 @@ METRICS: dict[str, Any] = {
         row("swing", "discriminated", "all", 0.29, over=-0.005),
         row("swing", "observed", "items:tail", 0.1),
         row("swing", "discriminated", "items:tail", 0.15, over=0.04),
+        row("swing", "observed", "items:tail", 0.1)
+        | {"variant": "without_hits", "ci_low": 0.0, "ci_high": 0.1},
         row("bpr", "observed", "items:tail", 0.1),
         row("bpr", "discriminated", "items:tail", 0.2, over=0.03),
     ],

@@ -74,7 +74,7 @@ SUMMED = Counter(
 
 
 def test_cost_per_accepted_interaction_has_the_judge_in_it():
-    found = cost(Tally(4, 1, SUMMED, Counter(accepted=5, held_out=3)), wall_seconds=20.0, price=None)
+    found = cost(Tally(4, 1, SUMMED, Counter(accepted=5, duplicate=3)), wall_seconds=20.0, price=None)
     assert (found["requests"], found["failed_requests"], found["proposals"]) == (4, 1, 8)
     assert found["engine_seconds"] == 3
     assert found["tokens_per_accepted"] == 40
@@ -99,7 +99,7 @@ def test_money_of_strategies_adds_up():
 
 
 def test_where_nothing_was_accepted_nothing_is_per_accepted():
-    found = cost(Tally(3, 0, SUMMED, Counter(held_out=2)), 1.0, Price(prompt=1))
+    found = cost(Tally(3, 0, SUMMED, Counter(duplicate=2)), 1.0, Price(prompt=1))
     assert found["money"] > 0
     assert all(value is None for name, value in found.items() if name.endswith("_accepted"))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from longtail.data.catalogue import SLICES
 from longtail.fusion.chosen import choose, preferences
 from longtail.recipe import Judge
-from longtail.schema import ACCEPTED, HELD_OUT, NOT_CHOSEN, PREFERENCES, REJECTED, UNDECIDED
+from longtail.schema import ACCEPTED, DUPLICATE, NOT_CHOSEN, PREFERENCES, REJECTED, UNDECIDED, UNPARSABLE
 from longtail.workspace.place import Place
 from tests.augment.conftest import answers
 
@@ -79,6 +79,25 @@ def test_generated_has_as_many_of_each_slice_as_the_judge_kept(tmp_path):
         assert amounts.proposed[:, [HEAD, TAIL]].tolist() == [[3, 4], [0, 0]]
 
 
+def test_without_hits_the_next_open_proposal_takes_the_seat(tmp_path):
+    """User 4 took item 3 later, and user 1 items 0 and 2. No other proposal of user 1 can take the second seat."""
+    rows = [
+        next_item(4, [0.1, 0.2, 0.5, 0.9], [0.5] * 4),
+        next_item(1, [0.9, 0.1, 0.8], [0.5] * 3),
+        {"user": 0, "proposals": [{"item": None, "outcome": UNPARSABLE}]},
+    ]
+    taken = [[], [5, 0, 2], [], [3], [5, 3], []]
+    data = Place(pafs.LocalFileSystem(), str(tmp_path / "data"))
+    columns = {"user": range(N_USERS), "items": taken, "train_end": [0, 1, 0, 0, 1, 0]}
+    (data / "histories/a.parquet").write_table(pa.table({name: list(own) for name, own in columns.items()}))
+    found = {"next_item": place(tmp_path / "answers", rows[:1], rows[1:])}
+    whole, without = (
+        choose(found, variant, JUDGE, CODES, N_USERS, data) for variant in ("discriminated", "without_hits")
+    )
+    assert by_user(whole.added) == [[], [0, 2], [], [], [3, 2], []]
+    assert by_user(without.added) == [[], [1], [], [], [2, 1], []]
+
+
 def test_refined_drops_what_screening_rejected(tmp_path):
     screened = [
         {"user": 2, "proposals": [{"item": 5, "outcome": REJECTED}, {"item": 6, "outcome": ACCEPTED}]},
@@ -93,7 +112,7 @@ def test_refined_drops_what_screening_rejected(tmp_path):
     assert by_user(chosen.dropped) == [[], [], [5], [], [], []]
 
 
-outcome = st.sampled_from([ACCEPTED, ACCEPTED, HELD_OUT, REJECTED])
+outcome = st.sampled_from([ACCEPTED, ACCEPTED, DUPLICATE, REJECTED])
 proposal = st.tuples(st.integers(0, N_ITEMS - 1), outcome, st.sampled_from([0.25, 0.5, 0.75]))
 request = st.tuples(st.integers(0, N_USERS - 1), st.lists(proposal, max_size=4))
 

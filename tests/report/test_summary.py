@@ -110,6 +110,20 @@ def test_evidence_says_so_where_nothing_is_sure():
     assert said[0].startswith("None of 2 comparisons") and "every lift here may be chance" in said[0]
 
 
+def test_evidence_says_what_right_guesses_are_worth():
+    fewer, more = (0.09, None, None), (0.11, None, None)
+    found = [
+        *rows("itemcf", {"discriminated": UP, "without_hits": fewer}),
+        *rows("swing", {"discriminated": DOWN, "without_hits": more}),
+        *rows("bpr", {"discriminated": UP}),
+    ]
+    assert (
+        "Without the proposals that equal a held-out item (to remove them uses the answer key) the value of judged on"
+        " all users is 0.0900 instead of 0.1200 for ItemCF (−0.0300), 0.1100 instead of 0.0900 for Swing (+0.0200)."
+        in evidence(compare(found, "recall", 10), {})
+    )
+
+
 def test_serving_is_told_beside_the_log():
     values = {"discriminated": OPEN, "served": UP, "served_itemcf": HIGH, "itemcf": CONTROL, "list": HIGH}
     found = [*rows("swing", values), *rows("bpr", values | {"served": DOWN})]

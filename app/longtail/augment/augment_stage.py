@@ -32,7 +32,7 @@ from longtail.workspace import Workspace, fingerprint
 from longtail.workspace.place import Place
 
 log = logging.getLogger("longtail")
-MEANING = 2
+MEANING = 3
 """Version of how words are grounded, settled and judged. A new version reads the ledger again; it asks no LLM again."""
 ATTEMPTS = 3
 """How often a run asks again for requests whose answers were lost with an actor."""

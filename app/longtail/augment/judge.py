@@ -11,7 +11,7 @@ from longtail.arrays import entry_rows, lists_of, with_values
 from longtail.data.catalogue import SLICES
 from longtail.recipe import Judge
 from longtail.recommenders.models.neighbours import Neighbours
-from longtail.schema import ACCEPTED, HELD_OUT, NOT_CHOSEN, OUTCOMES, PROPOSAL, RANKINGS, REJECTED
+from longtail.schema import ACCEPTED, NOT_CHOSEN, OUTCOMES, PROPOSAL, RANKINGS, REJECTED
 
 SCORES = ("likelihood", "agreement", "yes_no")
 
@@ -69,9 +69,8 @@ def likeliest(answers: pa.Table, slices: np.ndarray) -> pa.Table:
 def rankings(answers: pa.Table, settings: Judge, rare: np.ndarray) -> pa.Table:
     """The LLM's list of each user, rows of `schema.RANKINGS`: all candidates by likelihood and agreement.
 
-    Held-out items stay in the list, because serving does not know which items are held out. P(Yes) is not used, because
-    held-out items have none. If the judge uses neither likelihood nor agreement (`llm-i2i`), likelihood orders the list. A
-    user whose answers name no candidate has no row.
+    P(Yes) is not used, because items that were not chosen have none. If the judge uses neither likelihood nor agreement
+    (`llm-i2i`), likelihood orders the list. A user whose answers name no candidate has no row.
     """
     flat = _Flat(answers)
     rows, items = flat.rows[flat.candidates], flat.items[flat.candidates]
@@ -165,8 +164,8 @@ class _Flat:
         self.outcomes = index.fill_null(-1).to_numpy(zero_copy_only=False)
         self.open = np.isin(self.outcomes, [-1, OUTCOMES.index(ACCEPTED), OUTCOMES.index(REJECTED)])
         """Proposals that a judge decides about."""
-        others = [OUTCOMES.index(HELD_OUT), OUTCOMES.index(NOT_CHOSEN)]
-        self.candidates = (self.open | np.isin(self.outcomes, others)) & (self.items >= 0)
+        unchosen = self.outcomes == OUTCOMES.index(NOT_CHOSEN)
+        self.candidates = (self.open | unchosen) & (self.items >= 0)
         """Proposals that could be recommended."""
 
     def values(self, name: str) -> np.ndarray:

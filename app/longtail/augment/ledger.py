@@ -1,6 +1,6 @@
 """The ledger: the words of the LLMs, unchanged. It is written while the pipeline streams; no question is asked twice.
 
-It holds no outcomes. Which item a text names, whether the user has it already, whether it is held out: every run reads
+It holds no outcomes. Which item a text names, and whether the user has it already: every run reads
 this again from the words, with its own data, grounding and settings. So the id of a request depends on what determines its
 answer, and on nothing else (`identity`). Recipes that share a ledger share its answers.
 

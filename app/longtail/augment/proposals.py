@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from longtail.arrays import entry_rows, lists_of
-from longtail.schema import ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_CHOSEN, NOTHING, OUTCOMES, PROPOSAL
+from longtail.schema import ALREADY_SEEN, DUPLICATE, NOT_CHOSEN, NOTHING, OUTCOMES, PROPOSAL
 
 OPEN = -1
 """Stands for an outcome's number as long as a proposal is not judged."""
@@ -42,18 +42,12 @@ class Proposals:
         return replace(self, outcomes=np.where(changed, CODES[outcome], self.outcomes).astype(np.int8))
 
     def settled(self, batch: pa.Table) -> "Proposals":
-        """Marks repeated proposals, items that the user has already, and held-out items.
-
-        batch: rows of `schema.REQUESTS`.
-        """
+        """Marks repeated proposals and items that the user has already. batch: rows of `schema.REQUESTS`."""
         grounded = self.items != NOTHING
         pairs = _pairs(self.rows, self.items)
         first = np.zeros(len(pairs), bool)
         first[np.unique(pairs, return_index=True)[1]] = True
-        settled = self.marked(grounded & ~first, DUPLICATE)
-        for column, outcome in (("history", ALREADY_SEEN), ("held_out", HELD_OUT)):
-            settled = settled.marked(self.among(batch, column), outcome)
-        return settled
+        return self.marked(grounded & ~first, DUPLICATE).marked(self.among(batch, "history"), ALREADY_SEEN)
 
     def among(self, batch: pa.Table, column: str) -> np.ndarray:
         """bool [n]: whether the item is in this column (lists of items) of its row."""

@@ -12,7 +12,7 @@ from longtail.progress import duration
 from longtail.registry import recommenders
 from longtail.report import choice_words
 from longtail.report.summary import compare, headline, nearest_ten, signed
-from longtail.variants import LLM_VARIANTS, label
+from longtail.variants import label
 from longtail.workspace import Workspace
 from longtail.workspace.place import Place
 
@@ -41,7 +41,7 @@ def found(metrics: dict[str, Any]) -> list[str]:
     """
     k = nearest_ten(metrics["recipe"]["evaluation"]["ks"])
     comparisons = compare(metrics["rows"], METRIC, k)
-    tried = [one for one in comparisons if one.variant in LLM_VARIANTS]
+    tried = [one for one in comparisons if one.over_best]
     chosen = metrics["choice"], metrics["rows"], k
     served = choice_words.sentences(*chosen)
     if not tried:

@@ -12,7 +12,7 @@ from longtail.evaluation.held_out_lookup import HeldOutItems, Proposals, read_pr
 from longtail.evaluation.significance import share_interval
 from longtail.evaluation.slices import SLICE_NAMES
 from longtail.registry import strategy_spec
-from longtail.schema import HELD_OUT, NOTHING, OUTCOMES, UNDECIDED
+from longtail.schema import NOTHING, OUTCOMES, UNDECIDED
 from longtail.workspace.place import Place
 
 LIKELIHOODS = np.geomspace(1e-12, 1, 4001)
@@ -148,15 +148,14 @@ def paired(read: Callable[[], Iterator[Proposals]], later: HeldOutItems) -> tupl
 
     preferred: among the pairs with exactly one held-out item (of the slice), the share in which this item has the
     higher mean probability over both orders, whether the two answers agree or not. undecided: among the pairs without
-    a held-out item, the share whose two answers disagree. Pairs with a held-out item are left out there: their outcome
-    says only that an item is held out.
+    a held-out item, the share whose two answers disagree. So no pair is counted in both figures.
     """
     n_users = len(later.user_slices)
     sums = {name: np.zeros((4, n_users)) for name in SLICE_NAMES}
     for part in read():
         first, second = (later.find(part.users, one) != NOTHING for one in (part.items, part.against))
         held_out, one = np.where(first, part.items, part.against), first != second
-        free = part.outcomes != OUTCOMES.index(HELD_OUT)
+        free = ~(first | second)
         undecided = part.outcomes == OUTCOMES.index(UNDECIDED)
         for name in SLICE_NAMES:
             inside = one & later.members(name, part.users, held_out)

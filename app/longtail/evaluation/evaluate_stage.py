@@ -96,8 +96,11 @@ def _first(run: Run | ServedRun) -> str:
 
 
 def _publish_figures(recipe: Recipe, ws: Workspace) -> None:
-    """Publish the validation figures, from which `longtail.aggregation.choice` chooses what is served."""
-    found = [run for run in evaluated(recipe) if not _alone(run)]
+    """Publish the validation figures, from which `longtail.aggregation.choice` chooses what is served.
+
+    A variant that uses the answer key has none, because nothing may be chosen from it.
+    """
+    found = [run for run in evaluated(recipe) if not _alone(run) and not VARIANTS[run.variant].hits_removed]
     unit = ws.stage(
         FIGURES, [run.evaluation for run in found], [ws / run.evaluation for run in found], MEANING
     )

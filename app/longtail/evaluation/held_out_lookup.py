@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from longtail.arrays import entries_between, entry_rows
+from longtail.arrays import entry_rows
+from longtail.data.held_out import pairs_of, read_held_out
 from longtail.evaluation.slices import ITEM_SLICES, USER_SLICES, read_item_slices, read_user_slices
 from longtail.schema import ALREADY_SEEN, DUPLICATE, NOTHING, OUTCOMES
 from longtail.workspace.place import Place
@@ -18,8 +19,8 @@ from longtail.workspace.place import Place
 class HeldOutItems:
     """The held-out items of all users.
 
-    keys int64 [targets], ascending: user << 32 | item. item_slices int32 [items] and user_slices int32 [users]: indices
-    in ITEM_SLICES and USER_SLICES.
+    keys int64 [targets], ascending: see `data.held_out.pairs_of`. item_slices int32 [items] and user_slices int32
+    [users]: indices in ITEM_SLICES and USER_SLICES.
     """
 
     keys: np.ndarray
@@ -29,12 +30,7 @@ class HeldOutItems:
     @classmethod
     def read(cls, data: Place) -> "HeldOutItems":
         """The held-out items of a published `data/`. Only for Ray tasks: it holds all of them."""
-        keys = [np.zeros(0, np.int64)]
-        for file in (data / "histories").files(".parquet"):
-            table = file.read_table(["user", "items", "train_end"])
-            rows, items = entries_between(table["items"].combine_chunks(), table["train_end"].to_numpy())
-            keys.append(_keys(table["user"].to_numpy()[rows], items))
-        return cls(np.unique(np.concatenate(keys)), read_item_slices(data), read_user_slices(data))
+        return cls(read_held_out(data), read_item_slices(data), read_user_slices(data))
 
     @cached_property
     def users(self) -> np.ndarray:
@@ -46,7 +42,7 @@ class HeldOutItems:
 
     def find(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """The index in `keys` of each pair (users [n], items [n]), NOTHING if it is not there: int64 [n]."""
-        wanted = _keys(users, items)
+        wanted = pairs_of(users, items)
         places = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         if not len(self.keys):
             return np.full(len(wanted), NOTHING)
@@ -98,7 +94,3 @@ def read_proposals(answers: Place) -> Iterator[Proposals]:
         )
         likelihood = flat.field("likelihood").fill_null(np.nan).to_numpy(zero_copy_only=False)[used]
         yield Proposals(users, users[rows[used]], items, against, likelihood, outcomes[used])
-
-
-def _keys(users: np.ndarray, items: np.ndarray) -> np.ndarray:
-    return users.astype(np.int64) << 32 | items.astype(np.int64)

@@ -53,7 +53,8 @@ class Row:
     over_best: the `Difference` of a variant of an LLM from its best rival: of observed and all of its controls the one with
     the highest value here. It is chosen on the test, which favours the rivals: the difference from the highest of several
     values is never above the difference from one that was named before. p_adjusted: the p of over_best, adjusted for
-    everything that the page compares (see `longtail.evaluation.family`), None if the page does not compare it.
+    everything that the page compares (see `longtail.evaluation.family`), None if the page does not compare it. A variant
+    that uses the answer key claims nothing, so it has neither.
     """
 
     recommender: str
@@ -102,6 +103,7 @@ def _slice_rows(
     rows = []
     for variant, values in found.values.items():
         own = {base: cells for (of, base), cells in differences.items() if of == variant}
+        claimed = VARIANTS[variant].by_llm and not VARIANTS[variant].hits_removed
         cells = zip(np.ndindex(values.mean.shape), product(metrics, settings.ks), strict=True)
         for cell, (metric, k) in cells:
             value = float(values.mean[cell])
@@ -113,7 +115,7 @@ def _slice_rows(
                     lift=lift(value, found.values["observed"].mean[cell]),
                     **{key: getattr(own["observed"][cell], key) for key in OVER_OBSERVED},
                     over_control=own.get(VARIANTS[variant].control, {}).get(cell),
-                    over_best=own[best][cell] if VARIANTS[variant].by_llm else None,
+                    over_best=own[best][cell] if claimed else None,
                 )
             rows.append(row)
     return rows

@@ -10,15 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from longtail.arrays import entry_rows, offsets_of
+from longtail.arrays import entry_rows, lists_of, offsets_of
 from longtail.augment.judge import judge, likeliest
 from longtail.data.catalogue import COLD, SLICES, TAIL
+from longtail.data.held_out import pairs_of, read_held_out
 from longtail.fusion.amounts import Amounts
 from longtail.recipe import Judge
 from longtail.recommenders.interactions import Histories
 from longtail.registry import strategy_spec
-from longtail.schema import ACCEPTED, PREFERENCES, REJECTED
-from longtail.variants import TrainedVariant
+from longtail.schema import ACCEPTED, NOTHING, PREFERENCES, REJECTED
+from longtail.variants import VARIANTS, TrainedVariant
 from longtail.workspace.place import Place
 
 SCREENING = "screening"
@@ -43,18 +44,28 @@ class Chosen:
 
 
 def choose(
-    answers: dict[str, Place], variant: TrainedVariant, settings: Judge, slices: np.ndarray, n_users: int
+    answers: dict[str, Place],
+    variant: TrainedVariant,
+    settings: Judge,
+    slices: np.ndarray,
+    n_users: int,
+    data: Place | None = None,
 ) -> Chosen:
     """Read the published answers of a variant's strategies; `settings` judges anew what the recipe's judge decides.
 
     `generated` takes the same number of items per user and item slice as the judge keeps, but chooses them only by the
-    generator's probability. So it has the same controls. slices: see `Chosen`.
+    generator's probability. So it has the same controls. `without_hits` removes what equals a held-out item before it
+    judges, so the next open proposal of the user takes the seat. If there is none, this user gets fewer items. slices: see
+    `Chosen`; data: a published `data/`, which only `without_hits` needs.
     """
     rare = np.isin(slices, [SLICES.index(name) for name in (TAIL, COLD)])
+    hits = read_held_out(data) if VARIANTS[variant].hits_removed else None
     added, proposed, dropped = [], [], []
     for strategy, place in answers.items():
         for file in place.files(".parquet"):
             table = file.read_table(["user", "proposals"])
+            if hits is not None:
+                table = _without(table, hits)
             if strategy == SCREENING:
                 dropped.append(_pairs(table, REJECTED))
                 continue
@@ -65,6 +76,17 @@ def choose(
             added.append(_pairs(table, ACCEPTED))
             proposed += [added[-1], _pairs(table, REJECTED)]
     return Chosen(*(_by_user(part, n_users) for part in (added, proposed, dropped)), slices)
+
+
+def _without(answers: pa.Table, hits: np.ndarray) -> pa.Table:
+    """The answers without the proposals of `hits`, see `data.held_out.pairs_of`."""
+    lists = answers["proposals"].combine_chunks()
+    flat, rows = lists.flatten(), entry_rows(lists)
+    items = flat.field("item").fill_null(NOTHING).to_numpy(zero_copy_only=False)
+    kept = ~np.isin(pairs_of(answers["user"].to_numpy()[rows], items), hits)
+    offsets = offsets_of(np.bincount(rows[kept], minlength=len(answers)))
+    proposals = lists_of(offsets, flat.filter(pa.array(kept)))
+    return answers.set_column(answers.column_names.index("proposals"), "proposals", proposals)
 
 
 def preferences(answers: Place, strategy: str, seed: int | None, target: Place) -> int:

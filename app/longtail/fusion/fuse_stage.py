@@ -2,7 +2,10 @@
 
 All variants of next_item add the same number of interactions of each item slice to a user, and each control adds the
 same numbers as its variant, as far as it has so many candidates. So a lift does not come from the amount alone, nor from
-the rarity of the items. No variant adds a held-out item.
+the rarity of the items.
+
+What is added comes from the known history alone, for a variant of an LLM and for a control. If it equals a held-out item, it
+is a right guess and stays: to remove it would use the answer key. Only `without_hits` does that, to show the difference.
 """
 
 from functools import partial
@@ -30,7 +33,7 @@ from longtail.variants import VARIANTS, TrainedVariant, stand_ins
 from longtail.workspace import Stage, Workspace
 from longtail.workspace.place import Place
 
-MEANING = 2
+MEANING = 3
 """The version of this stage's output. Raise it if equal settings and inputs give different training sets."""
 
 
@@ -128,7 +131,8 @@ class Fusing:
             return None
         places = {strategy: self.augmentation / f"{strategy}/answers" for strategy in strategies}
         task = ray.remote(num_cpus=0)(choose)
-        return task.remote(places, variant, judge, self.slices, self.prepared.n_users)
+        data = self.prepared.place
+        return task.remote(places, variant, judge, self.slices, self.prepared.n_users, data)
 
     def _control(self, variant: TrainedVariant, judge: Judge) -> Any:
         """A reference to the `Control` that replaces the LLM. None if the variant has no stand-in."""
@@ -192,13 +196,13 @@ def fused_rows(
     chosen: the items that the LLMs add to every user; control: the source that replaces these by other items, as many
     of each item slice.
     """
-    users, train, held_out, kept = _cut(batch)
+    users, train, kept = _cut(batch)
     added = train.emptied()
     if chosen is not None:
         added = chosen.added.take(users)
         kept[train.pairs_in(chosen.dropped.take(users))] = 0.0
     if control is not None:
-        added = control.items(users, train, held_out, chosen.amounts(users))
+        added = control.items(users, train, train.emptied(), chosen.amounts(users))
     columns = {
         "user": pa.array(users, pa.int32()),
         "items": _lists(train.followed_by(added)),
@@ -235,15 +239,12 @@ def _lists(rows: Histories) -> pa.ListArray:
     return lists_of(rows.indptr, pa.array(rows.items, pa.int32()))
 
 
-def _cut(batch: pa.Table) -> tuple[np.ndarray, Histories, Histories, np.ndarray]:
-    """The users, their training items, their held-out items, and the float32 weights of the training items."""
+def _cut(batch: pa.Table) -> tuple[np.ndarray, Histories, np.ndarray]:
+    """The users, their training items, and the float32 weights of these items."""
     lists = batch["items"].combine_chunks()
     lengths = lengths_of(lists)
     ends = batch["train_end"].to_numpy().astype(np.int64)
     items = lists.flatten().to_numpy().astype(np.int32)
     early = places_of(lengths) < np.repeat(ends, lengths)
-    parts = [
-        Histories(offsets_of(count), items[which])
-        for count, which in ((ends, early), (lengths - ends, ~early))
-    ]
-    return batch["user"].to_numpy(), *parts, observed_weights(batch, early)
+    train = Histories(offsets_of(ends), items[early])
+    return batch["user"].to_numpy(), train, observed_weights(batch, early)

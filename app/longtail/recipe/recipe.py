@@ -201,6 +201,11 @@ class Recipe(Section):
                 raise ValueError(
                     f"variants: '{variant}' is made of {sorted(missing)}, which augment does not have"
                 )
+            if VARIANTS[variant].hits_removed and "discriminated" not in self.variants:
+                raise ValueError(
+                    f"variants: '{variant}' is there to be compared with 'discriminated', which variants does not have:"
+                    f" add 'discriminated', or leave '{variant}' out"
+                )
         ranked = self.strategies.get("ranking")
         if ranked and ranked.recommender not in self.recommenders:
             raise ValueError(
@@ -273,6 +278,11 @@ class Recipe(Section):
             raise ValueError(
                 f"serving.variant = {asked.variant!r}: {asked.recommender or 'the recipe'} is trained on"
                 f" {', '.join(variants)}"
+            )
+        if asked.variant and VARIANTS[asked.variant].hits_removed:
+            raise ValueError(
+                f"serving.variant = {asked.variant!r}: this variant uses the answer key, so it is never served. Name"
+                " 'discriminated', or leave serving.variant out"
             )
         if asked.list and asked.list not in self.ranking_strategies:
             raise ValueError(

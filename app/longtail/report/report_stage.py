@@ -133,10 +133,12 @@ def costs(recipe: Recipe, totals: dict[str, Tally], seconds: dict[str, float]) -
 
 
 def asked_for(recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """The strategies of each LLM variant of the recipe."""
+    """The strategies of each LLM variant of the recipe that could be used, so of none that uses the answer key."""
     found = served_runs(recipe, last_round(recipe))
     served = {run.variant: (run.strategy,) for run in found if not run.stand_in}
-    trained = {one.name: one.sources for one in VARIANTS.values() if one.kind == "llm"}
+    trained = {
+        one.name: one.sources for one in VARIANTS.values() if one.kind == "llm" and not one.hits_removed
+    }
     return {name: sources for name, sources in trained.items() if name in recipe.variants} | served
 
 

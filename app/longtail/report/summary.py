@@ -140,7 +140,7 @@ def evidence(found: Sequence[Comparison], precision: dict[str, dict[str, float]]
         return []
     sentences = [_largest(found), *(_controls(found, variant, name) for name in ("all", "items:tail"))]
     if variant == "discriminated":
-        sentences.append(_judge(found))
+        sentences += [_judge(found), _without_hits(found)]
     for served, declared in VARIANTS.items():
         if declared.kind == "served" and served != variant and (everybody := _pick(found, served, "all")):
             sentences.append(f"{declared.subject} {_deed(everybody, 'it', 'recommender')}.")
@@ -250,6 +250,23 @@ def _judge(found: Sequence[Comparison]) -> str:
 def _spoken(found: Sequence[Comparison]) -> bool:
     """Whether a sentence may speak of these comparisons of one slice."""
     return bool(found) and not found[0].thin
+
+
+def _without_hits(found: Sequence[Comparison]) -> str:
+    """What the proposals that equal a held-out item are worth. Empty if `without_hits` was not evaluated."""
+    whole = {one.recommender: one.value for one in _pick(found, "discriminated", "all")}
+    values = [
+        f"{one.value:.4f} instead of {whole[one.recommender]:.4f} for {one.name}"
+        f" ({signed(one.value - whole[one.recommender], '.4f')})"
+        for one in _pick(found, "without_hits", "all")
+        if one.recommender in whole
+    ]
+    if not values:
+        return ""
+    return (
+        "Without the proposals that equal a held-out item (to remove them uses the answer key) the value of"
+        f" {label('discriminated')} on all users is {', '.join(values)}."
+    )
 
 
 def _pick(found: Sequence[Comparison], variant: str | None, name: str) -> list[Comparison]:

@@ -5,7 +5,7 @@ import pytest
 
 from longtail.augment.strategies.next_item import NextItemSection
 from longtail.llm.vllm_pool import MAX_LOGPROBS
-from longtail.schema import ALREADY_SEEN, DUPLICATE, HELD_OUT, NOT_CHOSEN, NOT_IN_CATALOGUE, UNPARSABLE
+from longtail.schema import ALREADY_SEEN, DUPLICATE, NOT_CHOSEN, NOT_IN_CATALOGUE, UNPARSABLE
 from tests.augment.strategies.conftest import (
     NAMES,
     answered,
@@ -31,14 +31,14 @@ def test_the_likeliest_tokens_are_proposals_and_the_first_that_can_be_judged_sta
     strategy = strategy_of(NextItemSection(proposals=2), "token")
     tokens = catalogue_of("token").tokens(np.array([4, 2, 5, 6, 7]))
     said = options([tokens[0], 0, *tokens[1:]], [0.4, 0.2, 0.1, 0.1, 0.05, 0.04])
-    requests = asked(strategy, [[1, 2]], [[5]])
+    requests = asked(strategy, [[1, 2]], [[5]])  # an item that is held out is open like any other
     (row,) = proposals(strategy, answered(requests, [[said]]))
     assert [one["outcome"] for one in row] == [
         None,
         NOT_IN_CATALOGUE,
         ALREADY_SEEN,
-        HELD_OUT,
         None,
+        NOT_CHOSEN,
         NOT_CHOSEN,
     ]
     assert [one["item"] for one in row] == [4, None, 2, 5, 6, 7]

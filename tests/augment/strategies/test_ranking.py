@@ -1,4 +1,4 @@
-"""Rankings: all of the recommender's best items in the LLM's order, also held-out ones. If none is ranked, no list."""
+"""Rankings: all of the recommender's best items in the LLM's order. If none is ranked, no list."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from longtail.augment.judge import rankings
 from longtail.augment.strategies.ranking import RankingSection
 from longtail.recipe import Judge
 from longtail.registry import strategy_spec
-from longtail.schema import ACCEPTED, DUPLICATE, HELD_OUT, UNPARSABLE
+from longtail.schema import ACCEPTED, DUPLICATE, UNPARSABLE
 from tests.augment.strategies.conftest import (
     N_ITEMS,
     answered,
@@ -30,9 +30,9 @@ HINTS = hints_of(LOG)
 PROBABILITIES = st.lists(st.floats(1e-5, 0.1), min_size=5, max_size=5, unique=True)
 
 
-def rows_of(rendering: str, mode: str = "listwise", held_out: list[int] | None = None):
+def rows_of(rendering: str, mode: str = "listwise"):
     strategy = strategy_of(RankingSection(candidates=5, mode=mode), rendering, HINTS)
-    return strategy, asked(strategy, LOG, [held_out or [], [], [], [], []])
+    return strategy, asked(strategy, LOG)
 
 
 @pytest.mark.parametrize("rendering", ["token", "title", "id"])
@@ -52,16 +52,15 @@ def test_the_prompt_is_that_of_tuning_with_the_candidates_shuffled(rendering):
 
 
 @settings(max_examples=60)
-@given(probabilities=PROBABILITIES, place=st.integers(0, 4))
-def test_item_tokens_are_ranked_by_their_share_of_the_candidates(probabilities, place):
+@given(probabilities=PROBABILITIES)
+def test_item_tokens_are_ranked_by_their_share_of_the_candidates(probabilities):
     strategy, rows = rows_of("token")
     shown = rows["shown"][0].as_py()
-    strategy, rows = rows_of("token", held_out=[shown[place]])
     said = [options(catalogue_of("token").tokens(np.array(shown)), probabilities)]
     found, *others = proposals(strategy, answered(rows, [said, None, None, None]))
     order = np.argsort(-np.array(probabilities, np.float32), kind="stable")
     assert [p["item"] for p in found] == [shown[one] for one in order]
-    assert [p["outcome"] for p in found] == [HELD_OUT if one == place else ACCEPTED for one in order]
+    assert all(p["outcome"] == ACCEPTED for p in found)
     assert sum(p["likelihood"] for p in found) == pytest.approx(1, abs=1e-4) and not any(others)
 
 
@@ -87,22 +86,19 @@ def test_pointwise_ranks_by_the_probability_of_yes(probabilities):
 @given(
     rendering=st.sampled_from(["title", "id"]),
     names=st.lists(st.integers(-1, 5), max_size=8),
-    held=st.integers(0, 4),
 )
-def test_a_written_list_comes_first_and_the_rest_follows_the_recommender(rendering, names, held):
+def test_a_written_list_comes_first_and_the_rest_follows_the_recommender(rendering, names):
     """Compared with brute force. names: indices of candidates; -1 and 5 mean an item that was not shown."""
     strategy, rows = rows_of(rendering)
     shown = rows["shown"][0].as_py()
     strange = next(item for item in range(N_ITEMS) if item not in shown)
-    strategy, rows = rows_of(rendering, held_out=[shown[held]])
     said = written(listed(rendering, [shown[name] if 0 <= name < 5 else strange for name in names]))
     found, *_ = proposals(strategy, answered(rows, [[said], None, None, None]))
     order = list(dict.fromkeys(name for name in names if 0 <= name < 5))
     order += [name for name in range(len(shown)) if name not in order] if order else []
-    ranked = [p for p in found if p["outcome"] in (ACCEPTED, HELD_OUT)]
+    ranked = [p for p in found if p["outcome"] == ACCEPTED]
     assert [p["item"] for p in ranked] == [shown[name] for name in order]
     assert [p["likelihood"] for p in ranked] == pytest.approx([1 - s / len(order) for s in range(len(order))])
-    assert [p["outcome"] == HELD_OUT for p in ranked] == [name == held for name in order]
     rest = [p["outcome"] for p in found if p not in ranked]
     strangers = sum(not 0 <= name < 5 for name in names)
     assert rest.count(UNPARSABLE) == strangers and len(found) == len(ranked) + len(rest)
@@ -110,11 +106,10 @@ def test_a_written_list_comes_first_and_the_rest_follows_the_recommender(renderi
 
 
 @pytest.mark.parametrize("rendering", ["token", "title"])
-def test_the_published_list_is_this_order_with_what_is_held_out(rendering):
+def test_the_published_list_is_in_this_order(rendering):
     """Agreement is null here, and the list of a user must still be in the LLM's order."""
     strategy, rows = rows_of(rendering)
     shown = rows["shown"][0].as_py()
-    strategy, rows = rows_of(rendering, held_out=[shown[1]])
     order = [3, 1, 0, 4, 2]
     if rendering == "token":
         tokens = catalogue_of("token").tokens(np.array(shown)[order])

@@ -1,11 +1,11 @@
 """Strategy id_list: the rest of a list of items, sampled (LLM4IDRec, 2411.02041).
 
 The paper filters by form alone: it drops what is no item of the catalogue, and adds all else to the user's log. So there is
-no judge. Items that the user has already, held-out items and repeated items are left out here.
+no judge. Items that the user has already and repeated items are left out here.
 """
 
 from math import factorial
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ SURELY_MORE = 12
 class IdListSection(StrategySection):
     """LLM4IDRec (2411.02041): the rest of a list of bare ids, sampled."""
 
+    meaning: ClassVar[int] = 2
     strategy: Literal["id_list"] = "id_list"
     lists: Positive = 1
     """Lists sampled for each user."""

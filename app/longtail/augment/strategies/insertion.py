@@ -3,7 +3,7 @@
 Fusion inserts it at a random place in the user's sequence.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ READ = 3
 class InsertionSection(StrategySection):
     """Llama4Rec, sequential: the likeliest of some items that the user has not taken, inserted at a random place."""
 
+    meaning: ClassVar[int] = 2
     strategy: Literal["insertion"] = "insertion"
     candidates: Annotated[int, Field(ge=2)] = 10
     """Items drawn for each user; the paper does not give the number."""
@@ -78,7 +79,7 @@ class Insertion:
         return [Asked([self._ranking(self.prompts, history, candidates)], candidates)]
 
     def read(self, answers: pa.Table) -> Proposals:
-        """Best first. Only the best is accepted. If the best is held out, no other item replaces it."""
+        """Best first. Only the best is accepted."""
         token = self.catalogue.rendering == "token"
         found = offered(answers, self.catalogue) if token else written(answers, self.reader)
         candidate = found.items != NOTHING

@@ -4,7 +4,7 @@ With the `token` rendering, one prefill proposes all items at once: the likelies
 probabilities, and nothing is decoded. With `title` and `id`, the generator continues to write the user's list.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from longtail.schema import NOT_CHOSEN
 class NextItemSection(StrategySection):
     """LLM-I2I (2512.21595): the items that a user would take next."""
 
+    meaning: ClassVar[int] = 2
     strategy: Literal["next_item"] = "next_item"
     proposals: Positive = 10
     """Number of proposals of a user to judge. Further items of the answer are only kept in the LLM's list of the user."""

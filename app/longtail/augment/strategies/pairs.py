@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow as pa
 
-from longtail.augment.proposals import OPEN, Proposals
+from longtail.augment.proposals import Proposals
 from longtail.augment.strategies.candidates import shares, shown_items, unseen
 from longtail.augment.strategies.spec import StrategySpec, Tools
 from longtail.augment.strategies.strategy import Asked, Rng, Spoken
@@ -77,12 +77,8 @@ class Pairs:
         likelihood = np.where(turned, 1 - for_first, for_first)
         agreed = (first_letter[:, 0] - 0.5) * (0.5 - first_letter[:, 1]) > 0
         order = np.lexsort((-likelihood, rows))
-        preferred, against = (
-            Proposals.open(rows[order], pairs[order, side], likelihood[order]).settled(answers)
-            for side in (0, 1)
-        )
-        outcomes = np.where(preferred.outcomes == OPEN, against.outcomes, preferred.outcomes)
-        found = replace(preferred, outcomes=outcomes, against=against.items)
+        preferred, against = pairs[order].T
+        found = replace(Proposals.open(rows[order], preferred, likelihood[order]), against=against)
         return found.marked(~agreed[order], UNDECIDED).marked(agreed[order], ACCEPTED)
 
 

@@ -1,7 +1,6 @@
 """Strategy ranking: a recommender's best items, ranked again by an LLM (Llama4Rec, 2401.13870).
 
-All of them become proposals, because the result is a ranking for serving, not a set of interactions. A held-out item may be
-one of them: the recommender does not know which items are held out.
+All of them become proposals, because the result is a ranking for serving, not a set of interactions.
 """
 
 from collections.abc import Callable

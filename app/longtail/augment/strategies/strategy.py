@@ -40,7 +40,8 @@ class Strategy(Protocol):
     def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
         """The requests about one user; none if there is nothing to ask. rng depends only on the seed and the user.
 
-        Held-out items are not passed, so no prompt can depend on them, not even by leaving them out.
+        Held-out items are not passed, neither here nor to `read`, so nothing can depend on them, not even by leaving them
+        out.
         """
         ...
 
@@ -58,7 +59,7 @@ def requests(batch: pa.Table, strategy: Strategy, salt: str, seed: int) -> pa.Ta
     columns: dict[str, list[Any]] = {name: [] for name in REQUESTS.names}
     users = zip(*(batch[name].to_pylist() for name in ("user", "user_id", "train_end")), strict=True)
     for own, (user, user_id, train) in zip(views_of(batch["items"].combine_chunks()), users, strict=True):
-        history, held_out = own[:train], own[train:]
+        history = own[:train]
         if not train:
             continue
         met = set()
@@ -68,7 +69,7 @@ def requests(batch: pa.Table, strategy: Strategy, salt: str, seed: int) -> pa.Ta
             if name in met:
                 continue
             met.add(name)
-            values = (name, user, user_id, history, held_out, shown, asked.prompts, options)
+            values = (name, user, user_id, history, shown, asked.prompts, options)
             for column, value in zip(REQUESTS.names, values, strict=True):
                 columns[column].append(value)
     return pa.table({field.name: nested(columns[field.name], field.type) for field in REQUESTS}, REQUESTS)
