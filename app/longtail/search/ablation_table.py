@@ -1,0 +1,183 @@
+"""The table of an ablation: every figure of every point, with its differences from observed, control and first point."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+
+from longtail.data import read_histories
+from longtail.evaluation.evaluate_stage import evaluated
+from longtail.evaluation.report_rows import Row, measure_slice
+from longtail.evaluation.significance import paired_interval
+from longtail.evaluation.slices import SLICE_NAMES, members
+from longtail.ranking_metrics import METRICS, per_user
+from longtail.recipe import GridPoint, Recipe
+from longtail.rounds import last_round
+from longtail.search.ablation_cost import cost_of
+from longtail.workspace import Workspace, read_manifest
+from longtail.workspace.place import Place
+
+K = 10
+SHOWN = ("recall", "ndcg")
+SLICES = ("all", "items:tail", "users:sparse")
+BASES = ("observed", "control", "first")
+"""What a value is compared with: the observed log and the control of the same point, and the same fit of the first point."""
+COLUMNS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("recommender", "variant", "slice", "metric")),
+        ("k", pa.int32()),
+        ("value", pa.float64()),
+        ("n", pa.int64()),  # users
+        *((f"over_{base}{part}", pa.float64()) for base in BASES for part in ("", "_low", "_high")),
+        ("control", pa.string()),
+        *((name, pa.int64()) for name in ("requests", "tokens", "requests_alone", "tokens_alone")),
+        *((name, pa.float64()) for name in ("seconds_alone", "seconds_shared")),
+    ]
+)
+"""After the columns `point` and one for each varied key. `over_…`: the paired difference per user, and its 95 % interval;
+null if there is nothing to compare with. The last columns are those of the point, see `ablation_cost`."""
+Places = dict[str, list[Place]]
+"""The evaluations of one recommender by variant, one for each seed."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A point whose evaluation is published. recipe: that of the point, with the ledger of the run."""
+
+    point: GridPoint
+    recipe: Recipe
+    ws: Workspace
+
+    @property
+    def data(self) -> Place:
+        """The data of the round that ranks the test items."""
+        return self.ws / last_round(self.recipe).data
+
+    def evaluations(self, recommender: str) -> Places:
+        found: Places = {}
+        for run in evaluated(self.recipe):
+            if run.recommender == recommender:
+                found.setdefault(run.variant, []).append(self.ws / run.evaluation)
+        return found
+
+
+def table_of(points: list[Measured]) -> pa.Table:
+    """All rows of the ablation, in the order of the points. Ray must be connected."""
+    import ray
+
+    measure, compare, first = (
+        ray.remote(num_cpus=1)(measure_slice),
+        ray.remote(num_cpus=1)(over_first),
+        points[0],
+    )
+    waiting = []
+    for one in points:
+        settings, seed = one.recipe.evaluation.model_copy(update={"ks": [K]}), one.recipe.seed
+        for name in one.recipe.recommenders:
+            own, base = one.evaluations(name), first.evaluations(name)
+            for part in SLICES:
+                rows = measure.remote(name, part, own, one.data, settings, seed)
+                moved = compare.remote(own, base, one.data, first.data, part, settings.bootstrap, seed)
+                waiting.append((one, rows, {} if one is first else moved))
+    spent, rows = cost_of({one.point.name: (one.recipe, one.ws) for one in points}), []
+    for one, measured, moved in waiting:
+        more = moved if isinstance(moved, dict) else ray.get(moved)
+        head = {"point": one.point.name} | {
+            key: yaml.safe_load(text) for key, text in one.point.changes.items()
+        }
+        rows += [head | row | spent[one.point.name] for row in _rows(ray.get(measured), more)]
+    return pa.Table.from_pylist(_typed(rows, list(first.point.changes)), _schema(rows, first.point.changes))
+
+
+def _rows(
+    measured: list[Row], moved: dict[tuple[str, str], tuple[float, float, float]]
+) -> list[dict[str, Any]]:
+    observed = {row.metric: row.value for row in measured if row.variant == "observed"}
+    found = []
+    for row in measured:
+        if row.metric not in SHOWN:
+            continue
+        cells = {
+            name: getattr(row, name)
+            for name in ("recommender", "variant", "slice", "metric", "k", "value", "n")
+        }
+        if row.variant != "observed":
+            cells |= _difference("observed", row.value - observed[row.metric], row.ci_low, row.ci_high)
+        if over := row.over_control:
+            cells |= _difference("control", over.value, over.ci_low, over.ci_high) | {"control": over.base}
+        if against := moved.get((row.variant, row.metric)):
+            cells |= _difference("first", *against)
+        found.append(cells)
+    return found
+
+
+def _difference(base: str, value: float, low: float | None, high: float | None) -> dict[str, float | None]:
+    return {f"over_{base}": value, f"over_{base}_low": low, f"over_{base}_high": high}
+
+
+def over_first(
+    own: Places, first: Places, data: Place, first_data: Place, part: str, resamples: int, seed: int
+) -> dict[tuple[str, str], tuple[float, float, float]]:
+    """By (variant, metric), how much higher the values of a point are than those of the first one, with a 95 % interval.
+
+    Paired per user, on the targets of slice `part` in the data of the first point that both points rank. Empty if users or
+    items have other codes in the two, so that nothing can be paired. For a Ray task.
+    """
+    if not _same_codes(data, first_data):
+        return {}
+    inside, found = members(part, first_data), {}
+    for variant in own.keys() & first.keys():
+        tables = [[_ranks(place) for place in places[variant]] for places in (own, first)]
+        both = np.intersect1d(tables[0][0][0], tables[1][0][0], assume_unique=True)
+        both = both[inside(both >> 32, both & 0xFFFFFFFF)]
+        if not len(both):
+            continue
+        mine, base = (np.mean([_values(ranked, both) for ranked in seeds], axis=0) for seeds in tables)
+        rng = np.random.default_rng([seed, SLICE_NAMES.index(part)])
+        low, high = paired_interval(mine - base, resamples, rng, len(mine))
+        for column, metric in enumerate(SHOWN):
+            mean = float((mine - base)[:, column].mean())
+            found[variant, metric] = mean, float(low[column]), float(high[column])
+    return found
+
+
+def _ranks(place: Place) -> tuple[np.ndarray, np.ndarray]:
+    """The targets as user << 32 | item, ascending, and their ranks; both int64 [targets]."""
+    table = (place / "ranks").read_table(["user", "item", "rank"])
+    users, items, ranks = (table[name].to_numpy().astype(np.int64) for name in ("user", "item", "rank"))
+    targets = users << 32 | items
+    order = np.argsort(targets)
+    return targets[order], ranks[order]
+
+
+def _values(ranked: tuple[np.ndarray, np.ndarray], chosen: np.ndarray) -> np.ndarray:
+    """The metrics SHOWN of each user with a chosen target: float64 [users, metrics]."""
+    targets, ranks = ranked
+    _, values = per_user(chosen >> 32, ranks[np.searchsorted(targets, chosen)], [K])
+    return values[:, [METRICS.index(name) for name in SHOWN], 0]
+
+
+def _same_codes(one: Place, other: Place) -> bool:
+    """Whether every code stands for the same user and the same item in two published `data`."""
+    if read_manifest(one)["fingerprint"] == read_manifest(other)["fingerprint"]:
+        return True
+    ids = [(place / "items.parquet").read_table(["item_id"]) for place in (one, other)]
+    users = [read_histories(place).select(["user", "user_id"]) for place in (one, other)]
+    return ids[0].equals(ids[1]) and users[0].equals(users[1])
+
+
+def _schema(rows: list[dict[str, Any]], keys: dict[str, str]) -> pa.Schema:
+    varied = [(key, pa.float64() if _numbers(rows, key) else pa.string()) for key in keys]
+    return pa.schema([("point", pa.string()), *varied, *COLUMNS])
+
+
+def _typed(rows: list[dict[str, Any]], keys: list[str]) -> list[dict[str, Any]]:
+    """Values of a varied key that are not all numbers, as text."""
+    texts = [key for key in keys if not _numbers(rows, key)]
+    return [row | {key: str(row[key]) for key in texts} for row in rows]
+
+
+def _numbers(rows: list[dict[str, Any]], key: str) -> bool:
+    return all(isinstance(row[key], int | float) and not isinstance(row[key], bool) for row in rows)
