@@ -15,8 +15,11 @@ Role = Literal["generator", "discriminator"]
 class LLM(Section):
     base: str = "small"
     """`small` (a Llama from scratch), a Hugging Face id, or a local path."""
-    items: Literal["token", "title", "id"] = "token"
-    """How an item is written in a prompt."""
+    items: Literal["token", "title", "id", "renumbered", "string"] = "token"
+    """How an item is written in a prompt: as one token of its own, by its title, or by an id. `id`: digits, numbered as in the
+    catalogue. `renumbered`: digits, in a random order, so that near numbers say nothing. `string`: random letters."""
+    text: bool = True
+    """Whether `small` with item tokens knows the title and the attributes of an item."""
     size: Positive = 2
     """Size of `small`: the number of layers. Each layer adds one attention head and 32 hidden dimensions to the model."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
