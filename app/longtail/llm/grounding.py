@@ -27,8 +27,9 @@ _STRING = re.compile(rf"\s*([a-z]{{{LETTERS}}}|[a-z]{{{2 * LETTERS}}})\s*")
 class Grounder:
     """Looks up item texts of one rendering.
 
-    Ids: `i12`, if the catalogue has that number; strings: the letters. Titles: the exact text; else the text without case, accents, punctuation
-    and extra spaces (see `level`); else the nearest title (see `NearestTitle`). A text of several items names none.
+    Ids: `i12`, if the catalogue has that number; strings: the letters. Titles: the exact text; else the text without case,
+    accents, punctuation and extra spaces (see `level`); else the nearest title (see `NearestTitle`). A text of several
+    items names none.
     """
 
     def __init__(self, items: pa.Table, rendering: str) -> None:

@@ -22,6 +22,7 @@ EXAMPLES_MEANING = 1
 SHAPING = {
     *("tasks", "history", "context", "loss", "tail_weight", "splits", "candidates"),
     *("negatives", "negatives_per_positive", "title_noise"),
+    *("user_number", "similar_user", "prior_list"),
 }
 """The settings that examples depend on. The other settings only affect how the model learns from them."""
 
