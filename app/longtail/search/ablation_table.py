@@ -67,28 +67,27 @@ def table_of(points: list[Measured]) -> pa.Table:
     """All rows of the ablation, in the order of the points. Ray must be connected."""
     import ray
 
-    measure, compare, first = (
-        ray.remote(num_cpus=1)(measure_slice),
-        ray.remote(num_cpus=1)(over_first),
-        points[0],
-    )
-    waiting = []
+    measure, compare = (ray.remote(num_cpus=1)(task).remote for task in (measure_slice, over_first))
+    first, waiting = points[0], []
     for one in points:
         settings, seed = one.recipe.evaluation.model_copy(update={"ks": [K]}), one.recipe.seed
         for name in one.recipe.recommenders:
             own, base = one.evaluations(name), first.evaluations(name)
             for part in SLICES:
-                rows = measure.remote(name, part, own, one.data, settings, seed)
-                moved = compare.remote(own, base, one.data, first.data, part, settings.bootstrap, seed)
-                waiting.append((one, rows, {} if one is first else moved))
-    spent, rows = cost_of({one.point.name: (one.recipe, one.ws) for one in points}), []
+                rows, moved = measure(name, part, own, one.data, settings, seed), None
+                if one is not first:
+                    moved = compare(own, base, one.data, first.data, part, settings.bootstrap, seed)
+                waiting.append((one, rows, moved))
+    spent = cost_of({one.point.name: (one.recipe, one.ws) for one in points})
+    numbers, rows = _numbers([one.point for one in points]), []
     for one, measured, moved in waiting:
-        more = moved if isinstance(moved, dict) else ray.get(moved)
-        head = {"point": one.point.name} | {
-            key: yaml.safe_load(text) for key, text in one.point.changes.items()
-        }
+        more = ray.get(moved) if moved else {}
+        head = {"point": one.point.name}
+        for key, text in one.point.changes.items():
+            head[key] = float(yaml.safe_load(text)) if key in numbers else text
         rows += [head | row | spent[one.point.name] for row in _rows(ray.get(measured), more)]
-    return pa.Table.from_pylist(_typed(rows, list(first.point.changes)), _schema(rows, first.point.changes))
+    varied = [(key, pa.float64() if key in numbers else pa.string()) for key in first.point.changes]
+    return pa.Table.from_pylist(rows, pa.schema([("point", pa.string()), *varied, *COLUMNS]))
 
 
 def _rows(
@@ -168,16 +167,11 @@ def _same_codes(one: Place, other: Place) -> bool:
     return ids[0].equals(ids[1]) and users[0].equals(users[1])
 
 
-def _schema(rows: list[dict[str, Any]], keys: dict[str, str]) -> pa.Schema:
-    varied = [(key, pa.float64() if _numbers(rows, key) else pa.string()) for key in keys]
-    return pa.schema([("point", pa.string()), *varied, *COLUMNS])
-
-
-def _typed(rows: list[dict[str, Any]], keys: list[str]) -> list[dict[str, Any]]:
-    """Values of a varied key that are not all numbers, as text."""
-    texts = [key for key in keys if not _numbers(rows, key)]
-    return [row | {key: str(row[key]) for key in texts} for row in rows]
-
-
-def _numbers(rows: list[dict[str, Any]], key: str) -> bool:
-    return all(isinstance(row[key], int | float) and not isinstance(row[key], bool) for row in rows)
+def _numbers(points: list[GridPoint]) -> set[str]:
+    """The varied keys of which every value is a number."""
+    found = set()
+    for key in points[0].changes:
+        values = [yaml.safe_load(point.changes[key]) for point in points]
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+            found.add(key)
+    return found
