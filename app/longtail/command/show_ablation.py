@@ -61,7 +61,7 @@ def show(place: Place) -> None:
             "variant",
             "NDCG@10",
             "over observed",
-            "over control",
+            "over best rival",
             "over first point",
             "requests\nalone",
         ),
@@ -76,7 +76,7 @@ def show(place: Place) -> None:
                 recommender_spec(row["recommender"]).title,
                 label(row["variant"]),
                 f"{row['value']:.4f}",
-                *(_difference(row, base) for base in ("observed", "control", "first")),
+                *(_difference(row, base) for base in ("observed", "best", "first")),
                 f"{row['requests_alone']:,}",
             )
     console = results()

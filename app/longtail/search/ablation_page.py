@@ -6,9 +6,12 @@ import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from longtail.progress import duration
-from longtail.search.ablation_table import BASES, SHOWN, Measured
+from longtail.search.ablation_table import SHOWN, Measured
 from longtail.variants import label
 
+BASES = ("observed", "best", "first")
+"""The differences that the page shows. The control's own is in the table."""
+SURE = 0.05
 _PAGES = Environment(
     loader=PackageLoader("longtail.search", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
@@ -54,8 +57,11 @@ def _slices(rows: list[dict[str, Any]], keys: list[str]) -> dict[str, list[dict[
 
 
 def _difference(row: dict[str, Any], base: str) -> dict[str, Any] | None:
-    """A difference with its interval, and whether the interval does not include 0."""
+    """A difference with its interval, and whether it is sure: the adjusted p decides if there is one, else the interval."""
     value, low, high = (row[f"over_{base}{part}"] for part in ("", "_low", "_high"))
     if value is None or low is None:
         return None
-    return {"words": f"{value:+.4f}", "interval": f"{low:+.4f} to {high:+.4f}", "sure": low > 0 or high < 0}
+    sure = low > 0 or high < 0
+    if base == "best":
+        sure = row["p_adjusted"] is not None and row["p_adjusted"] < SURE
+    return {"words": f"{value:+.4f}", "interval": f"{low:+.4f} to {high:+.4f}", "sure": sure}

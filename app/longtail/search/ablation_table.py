@@ -1,4 +1,4 @@
-"""The table of an ablation: every figure of every point, with its differences from observed, control and first point."""
+"""The table of an ablation: every figure of every point, with its differences from rivals and from the first point."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,9 @@ import pyarrow as pa
 import yaml
 
 from longtail.data import read_histories
+from longtail.evaluation.crossed import Crossed
 from longtail.evaluation.evaluate_stage import evaluated
+from longtail.evaluation.family import corrected
 from longtail.evaluation.report_rows import Row, measure_slice
 from longtail.evaluation.significance import paired_interval
 from longtail.evaluation.slices import SLICE_NAMES, members
@@ -21,9 +23,11 @@ from longtail.workspace.place import Place
 
 K = 10
 SHOWN = ("recall", "ndcg")
+CORRECTED = "ndcg"
 SLICES = ("all", "items:tail", "users:sparse")
-BASES = ("observed", "control", "first")
-"""What a value is compared with: the observed log and the control of the same point, and the same fit of the first point."""
+BASES = ("observed", "control", "best", "first")
+"""What a value is compared with: of the same point the observed log, the own control and the best rival (`Row.over_best`),
+and of the first point the same fit."""
 COLUMNS = pa.schema(
     [
         *((name, pa.string()) for name in ("recommender", "variant", "slice", "metric")),
@@ -31,13 +35,16 @@ COLUMNS = pa.schema(
         ("value", pa.float64()),
         ("n", pa.int64()),  # users
         *((f"over_{base}{part}", pa.float64()) for base in BASES for part in ("", "_low", "_high")),
-        ("control", pa.string()),
+        *((name, pa.string()) for name in ("control", "best")),
+        ("p_adjusted", pa.float64()),  # of over_best in NDCG, for all points and slices together
         *((name, pa.int64()) for name in ("requests", "tokens", "requests_alone", "tokens_alone")),
         *((name, pa.float64()) for name in ("seconds_alone", "seconds_shared")),
     ]
 )
 """After the columns `point` and one for each varied key. `over_…`: the paired difference per user, and its 95 % interval;
 null if there is nothing to compare with. The last columns are those of the point, see `ablation_cost`."""
+Moved = tuple[float, float | None, float | None]
+"""A mean difference and the ends of its interval."""
 Places = dict[str, list[Place]]
 """The evaluations of one recommender by variant, one for each seed."""
 
@@ -74,25 +81,25 @@ def table_of(points: list[Measured]) -> pa.Table:
         for name in one.recipe.recommenders:
             own, base = one.evaluations(name), first.evaluations(name)
             for part in SLICES:
-                rows, moved = measure(name, part, own, one.data, settings, seed), None
+                found, moved = measure(name, part, own, one.data, settings, seed), None
                 if one is not first:
                     moved = compare(own, base, one.data, first.data, part, settings.bootstrap, seed)
-                waiting.append((one, rows, moved))
+                waiting.append((one, found, moved))
     spent = cost_of({one.point.name: (one.recipe, one.ws) for one in points})
     numbers, rows = _numbers([one.point for one in points]), []
-    for one, measured, moved in waiting:
-        more = ray.get(moved) if moved else {}
+    measured = [ray.get(found) for _, found, _ in waiting]
+    family = iter(corrected([row for found in measured for row in found], CORRECTED, K, SLICES))
+    for (one, _, moved), found in zip(waiting, measured, strict=True):
+        more, own = ray.get(moved) if moved else {}, [next(family) for _ in found]
         head = {"point": one.point.name}
         for key, text in one.point.changes.items():
             head[key] = float(yaml.safe_load(text)) if key in numbers else text
-        rows += [head | row | spent[one.point.name] for row in _rows(ray.get(measured), more)]
+        rows += [head | row | spent[one.point.name] for row in _rows(own, more)]
     varied = [(key, pa.float64() if key in numbers else pa.string()) for key in first.point.changes]
     return pa.Table.from_pylist(rows, pa.schema([("point", pa.string()), *varied, *COLUMNS]))
 
 
-def _rows(
-    measured: list[Row], moved: dict[tuple[str, str], tuple[float, float, float]]
-) -> list[dict[str, Any]]:
+def _rows(measured: list[Row], moved: dict[tuple[str, str], Moved]) -> list[dict[str, Any]]:
     observed = {row.metric: row.value for row in measured if row.variant == "observed"}
     found = []
     for row in measured:
@@ -100,12 +107,13 @@ def _rows(
             continue
         cells = {
             name: getattr(row, name)
-            for name in ("recommender", "variant", "slice", "metric", "k", "value", "n")
+            for name in ("recommender", "variant", "slice", "metric", "k", "value", "n", "p_adjusted")
         }
         if row.variant != "observed":
             cells |= _difference("observed", row.value - observed[row.metric], row.ci_low, row.ci_high)
-        if over := row.over_control:
-            cells |= _difference("control", over.value, over.ci_low, over.ci_high) | {"control": over.base}
+        for base, over in (("control", row.over_control), ("best", row.over_best)):
+            if over:
+                cells |= _difference(base, over.value, over.ci_low, over.ci_high) | {base: over.base}
         if against := moved.get((row.variant, row.metric)):
             cells |= _difference("first", *against)
         found.append(cells)
@@ -118,28 +126,38 @@ def _difference(base: str, value: float, low: float | None, high: float | None) 
 
 def over_first(
     own: Places, first: Places, data: Place, first_data: Place, part: str, resamples: int, seed: int
-) -> dict[tuple[str, str], tuple[float, float, float]]:
+) -> dict[tuple[str, str], Moved]:
     """By (variant, metric), how much higher the values of a point are than those of the first one, with a 95 % interval.
 
-    Paired per user, on the targets of slice `part` in the data of the first point that both points rank. Empty if users or
-    items have other codes in the two, so that nothing can be paired. For a Ray task.
+    Paired per user and, if there are several, per pair of a generator and a seed, on the targets that both points rank and
+    that are in slice `part` in the data of the first one. Empty if users or items have other codes in the two, so that
+    nothing can be paired. For a Ray task.
     """
     if not _same_codes(data, first_data):
         return {}
     inside, found = members(part, first_data), {}
     for variant in own.keys() & first.keys():
-        tables = [[_ranks(place) for place in places[variant]] for places in (own, first)]
-        both = np.intersect1d(tables[0][0][0], tables[1][0][0], assume_unique=True)
+        mine, base = ([_ranks(place) for place in places[variant]] for places in (own, first))
+        both = np.intersect1d(mine[0][0], base[0][0], assume_unique=True)
         both = both[inside(both >> 32, both & 0xFFFFFFFF)]
         if not len(both):
             continue
-        mine, base = (np.mean([_values(ranked, both) for ranked in seeds], axis=0) for seeds in tables)
-        rng = np.random.default_rng([seed, SLICE_NAMES.index(part)])
-        low, high = paired_interval(mine - base, resamples, rng, len(mine))
+        if (shared := min(len(mine), len(base))) > 1:  # a single one stands beside every pair
+            mine, base = mine[:shared], base[:shared]
+        values = [np.stack([_values(ranked, both) for ranked in pairs], axis=1) for pairs in (mine, base)]
+        moved = values[0] - values[1]
+        low, high = _interval(moved, resamples, np.random.default_rng([seed, SLICE_NAMES.index(part)]))
         for column, metric in enumerate(SHOWN):
-            mean = float((mine - base)[:, column].mean())
-            found[variant, metric] = mean, float(low[column]), float(high[column])
+            ends = (float(end[column]) if np.isfinite(end[column]) else None for end in (low, high))
+            found[variant, metric] = float(moved[..., column].mean()), *ends
     return found
+
+
+def _interval(moved: np.ndarray, resamples: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Of differences [users, pairs, metrics], as `measure_slice` makes it: several pairs add their variance."""
+    if moved.shape[1] == 1:
+        return paired_interval(moved[:, 0], resamples, rng, len(moved))
+    return Crossed.of(moved).interval()
 
 
 def _ranks(place: Place) -> tuple[np.ndarray, np.ndarray]:
