@@ -234,6 +234,16 @@ def test_every_point_is_checked_before_anything_is_made(path, tmp_path, varied, 
     assert not (tmp_path / "run").exists()
 
 
+def test_too_many_keys_are_refused_before_anything_is_made(path, tmp_path):
+    keys = [f"dataset.simulation.{key}" for key in ("users", "items", "tastes", "mean_history", "noise")]
+    keys += ["recommenders.itemcf.recency", "recommenders.itemcf.neighbours", "evaluation.bootstrap"]
+    grid = load_grid(path, None, [f"{key}=1" for key in keys if key != keys[3]] + [f"{keys[3]}=5"])
+    ws = Workspace(str(tmp_path / "run"))
+    with pytest.raises(InputError, match="8 keys are too many"):
+        ablate(load_recipe(path), ws, grid, lambda recipe, inner: pytest.fail("a point was run"))
+    assert not ws.root.exists()
+
+
 def test_without_a_key_to_vary_there_is_no_ablation(path):
     code, text = call("ablate", path)
     assert code == 2 and "--vary" in text

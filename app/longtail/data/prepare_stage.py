@@ -125,12 +125,12 @@ def _prepare_final(recipe: Recipe, ws: Workspace) -> None:
         totals = _totals(histories, split_counts, first.n_items)
         histories, totals, thinned = _thinned(histories, totals, dataset, recipe.seed)
         dropped = first.counts["dropped"]
-        dropped |= {name: dropped[name] + rows for name, rows in thinned.items()}
+        dropped = dropped | {name: dropped[name] + rows for name, rows in thinned.items()}
         catalogue = first.items.select(CATALOGUE.names)
         table = items.items_table(catalogue, totals["train_count"], dataset.tail_max, dataset.head_share)
         cuts = tuple(first.counts["slices"]["edges"].get(name) for name in ("valid_from", "test_from"))
-        stage.counts = first.counts | _counts(table, totals, dataset, cuts if cuts[0] is not None else None)
-        stage.counts["dropped"] = dropped
+        counts = _counts(table, totals, dataset, cuts if cuts[0] is not None else None)
+        stage.counts = first.counts | counts | {"dropped": dropped}
         (draft / "items.parquet").write_table(table)
         histories.write_parquet((draft / "histories").path, filesystem=draft.fs)
         _write_truth(recipe, histories, draft)

@@ -29,6 +29,8 @@ log = logging.getLogger("longtail")
 
 MEANING = 1
 """The version of the table. Raise it if equal evaluations give other rows."""
+LONGEST_PLACE = 200
+"""Bytes of the path of a table. File systems allow 255 in a name, and a draft adds some to it."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,11 @@ def ablate(
     """Run all points, then publish `ablation/<varied keys>`: `table.parquet`, `table.csv`, `curves/`, `index.html`.
 
     measure: runs all stages of a recipe up to its evaluation. A point that raises InputError is reported and left out; the
-    others go on.
+    others go on. Raises InputError, before any work, if the keys are too many for the name of a folder.
     """
+    place = "ablation/" + "+".join(points[0].changes)
+    if len(place.encode()) > LONGEST_PLACE:
+        raise InputError(f"--vary: {len(points[0].changes)} keys are too many. Vary fewer at a time.")
     ws.claim()
     lent, found, faults = ws.lends(), [], {}
     for number, point in enumerate(points, start=1):
@@ -66,23 +71,20 @@ def ablate(
             log.error("point %d of %d, %s: %s", number, len(points), point, fault)
             faults[str(point)] = str(fault)
         lent |= inner.lends()
-    return Ablation(_publish(ws, found, faults) if found else None, faults)
+    return Ablation(_publish(ws, place, found, faults) if found else None, faults)
 
 
 def _ledger(recipe: Recipe, ws: Workspace) -> str:
     return recipe.ledger or (ws / "ledger").uri
 
 
-def _publish(ws: Workspace, found: list[Measured], faults: dict[str, str]) -> Place:
+def _publish(ws: Workspace, place: str, found: list[Measured], faults: dict[str, str]) -> Place:
     settings = {
         "points": [one.point.changes for one in found],
         "bootstrap": found[0].recipe.evaluation.bootstrap,
         "seed": found[0].recipe.seed,
         "failed": list(faults),
     }
-    place = "ablation/" + "+".join(found[0].point.changes)
-    if len(place.encode()) > 200:
-        raise InputError(f"--vary: {len(found[0].point.changes)} keys are too many for the name of a folder.")
     stage = ws.stage(place, settings, [one.ws / VALIDATION for one in found], MEANING)
     if not stage.up_to_date:
         connect(found[0].recipe.resources)
