@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.csv
 
-from longtail.aggregation.choice import FIGURES as VALIDATION
 from longtail.errors import InputError, bad_input
+from longtail.evaluation.evaluate_stage import evaluated
 from longtail.progress import FIGURES
 from longtail.recipe import GridPoint, Recipe
 from longtail.runtime.cluster import connect
@@ -85,7 +85,8 @@ def _publish(ws: Workspace, place: str, found: list[Measured], faults: dict[str,
         "seed": found[0].recipe.seed,
         "failed": list(faults),
     }
-    stage = ws.stage(place, settings, [one.ws / VALIDATION for one in found], MEANING)
+    inputs = [one.ws / run.evaluation for one in found for run in evaluated(one.recipe)]
+    stage = ws.stage(place, settings, inputs, MEANING)
     if not stage.up_to_date:
         connect(found[0].recipe.resources)
         with stage.publishing() as draft:

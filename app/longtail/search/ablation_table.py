@@ -9,7 +9,7 @@ import yaml
 
 from longtail.data import read_histories
 from longtail.evaluation.crossed import Crossed
-from longtail.evaluation.evaluate_stage import evaluated
+from longtail.evaluation.evaluate_stage import evaluations
 from longtail.evaluation.family import corrected
 from longtail.evaluation.report_rows import Row, measure_slice
 from longtail.evaluation.significance import paired_interval
@@ -63,11 +63,7 @@ class Measured:
         return self.ws / last_round(self.recipe).data
 
     def evaluations(self, recommender: str) -> Places:
-        found: Places = {}
-        for run in evaluated(self.recipe):
-            if run.recommender == recommender:
-                found.setdefault(run.variant, []).append(self.ws / run.evaluation)
-        return found
+        return evaluations(recommender, self.recipe, self.ws)
 
 
 def table_of(points: list[Measured]) -> pa.Table:
