@@ -133,7 +133,7 @@ def test_a_built_strategy_asks_in_a_task_what_it_asks_here(ray_here, ws, section
     spec, pointwise = strategy_spec(chosen.strategy), section.get("mode") == "pointwise"
     role = "discriminator" if section["strategy"] in DISCRIMINATED or pointwise else "generator"
     assert spec.role_of(chosen) == role
-    built = spec.build(chosen, Tools.open(recipe, role, ws, Prepared(ws)))
+    built = spec.build(chosen, Tools.open(recipe, role, ws / f"llm/{role}", Prepared(ws)))
     asked_of = section.get("recommender", "itemcf")
     hints = build_hints(ws / "data", asked_of, recipe.recommenders[asked_of], recipe.seed)
     here = requests(table, strategy_of(chosen, "token", hints), "salt", 7)
