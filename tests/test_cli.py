@@ -13,7 +13,19 @@ from tests.console import at_a_terminal, without_codes
 
 RECIPE = "name: tiny\ndataset: {simulation: {users: 60, items: 40, tastes: 4}}\n"
 STAGES = ("prepare", "finetune", "augment", "fuse", "train", "evaluate", "report")
-COMMANDS = ("init", "run", "serve", "export", "tune", "sweep", "status", "compare", "doctor", *STAGES)
+COMMANDS = (
+    "init",
+    "run",
+    "serve",
+    "export",
+    "tune",
+    "sweep",
+    "ablate",
+    "status",
+    "compare",
+    "doctor",
+    *STAGES,
+)
 
 
 @pytest.fixture

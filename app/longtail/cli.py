@@ -21,6 +21,7 @@ from longtail.command.export import (
 from longtail.command.group import Commands
 from longtail.command.init import DataArgument, RecipeFileOption, run_init
 from longtail.command.log import Form, LogOption, results, speaking
+from longtail.command.show_ablation import VaryOption, run_ablation
 from longtail.command.show_sweep import SweptOption, run_sweep
 from longtail.command.show_tuning import RecommenderOption, SamplesOption, run_tuning
 
@@ -144,6 +145,25 @@ def sweep(
 ) -> None:
     """Search the best judge of the generated interactions on validation, without an LLM call."""
     run_sweep(recipe, workspace, changes, recommender, form)
+
+
+@main.command(
+    rich_help_panel=SEARCH,
+    epilog="Example: longtail ablate my.yaml --vary llm.size=1,2,4 --vary judge.weight=.1,.3,1",
+)
+def ablate(
+    recipe: RecipeArgument,
+    varied: VaryOption,
+    workspace: WorkspaceOption = None,
+    changes: SetOption = None,
+    form: LogOption = Form.text,
+) -> None:
+    """Run a grid of recipes in one workspace; report a table and curves with intervals, on the test items.
+
+    No stage and no request is made twice: what two points have in common is taken over. It shows what a part of a method
+    does. To choose a setting use tune or sweep, which see validation only.
+    """
+    run_ablation(recipe, workspace, changes, varied, form)
 
 
 @main.command(rich_help_panel=LOOK, epilog="Example: longtail status runs/demo")

@@ -17,3 +17,18 @@ class InputError(Exception):
 
 class EngineError(Exception):
     """An engine cannot be started or reached. The message says what was tried and where to look. Exit code 1."""
+
+
+def bad_input(error: BaseException | None) -> InputError | None:
+    """The InputError itself, or the one that a Ray task raised; None if it was another error.
+
+    An error from Ray has the original one as `cause`. It is of the same class, but its message is a traceback.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        cause = getattr(error, "cause", None)
+        if isinstance(error, InputError) and cause is None:
+            return error
+        error = cause or error.__cause__
+    return None

@@ -28,9 +28,18 @@ STAGES = {
 
 def run(recipe: Recipe, ws: Workspace) -> None:
     """Run every stage that is not up to date: prepare, finetune, augment, fuse, train, evaluate, report."""
+    _run(list(STAGES), recipe, ws)
+
+
+def measure(recipe: Recipe, ws: Workspace) -> None:
+    """Run every stage that is not up to date, except the report."""
+    _run([name for name in STAGES if name != "report"], recipe, ws)
+
+
+def _run(names: list[str], recipe: Recipe, ws: Workspace) -> None:
     if recipe.augmented:
         find_ledger(recipe, ws)  # checked now, because it is first used after hours of tuning
-    for number, (name, stage) in enumerate(STAGES.items(), start=1):
-        figures = {"stage": number, "stages": len(STAGES), "about": name}
-        log.info("stage %d of %d: %s", number, len(STAGES), name, extra={FIGURES: figures})
-        stage(recipe, ws)
+    for number, name in enumerate(names, start=1):
+        figures = {"stage": number, "stages": len(names), "about": name}
+        log.info("stage %d of %d: %s", number, len(names), name, extra={FIGURES: figures})
+        STAGES[name](recipe, ws)

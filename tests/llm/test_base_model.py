@@ -105,6 +105,15 @@ def test_titles_leave_a_pretrained_model_as_it_is(base, catalogue, tmp_path):
     assert old.keys() == new.keys() and all(torch.equal(old[name], new[name]) for name in old)
 
 
+@pytest.mark.parametrize("knows", [True, False])
+def test_the_small_model_knows_texts_only_if_it_may(catalogue, tmp_path, knows):
+    recipe = Recipe.model_validate({"name": "t", "llm": {"text": knows}})
+    start = write_base(recipe, catalogue, local(tmp_path / "start"))
+    tokenizer = AutoTokenizer.from_pretrained(start.path)
+    model = load_model(start.path, recipe.llm, recipe.generator, "generator", catalogue, 3, tokenizer)
+    assert bool(model.embedding.text.any()) == knows
+
+
 # What comes out
 
 

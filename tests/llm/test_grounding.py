@@ -155,3 +155,14 @@ def test_of_real_titles_with_mistakes_what_is_named_is_right(real_data):
     named = found != NOTHING
     assert (found == wanted)[named].mean() >= 0.99
     assert named[wanted != NOTHING].mean() > 0.4, "most mistakes of one letter or word are seen through"
+
+
+@pytest.mark.parametrize("rendering", ["id", "renumbered", "string"])
+def test_an_id_names_its_item_and_another_id_names_nothing(rendering):
+    catalogue = catalogue_of([None] * 30)
+    grounder, texts = Grounder(catalogue, rendering), item_texts(catalogue, rendering)
+    assert grounder.ground_all([f" {text} " for text in texts]).tolist() == [*range(30)]
+    strange = ["zzzzzz", "zzzzzzzzzzzz"] if rendering == "string" else ["i30", "i999999999"]
+    bad = ["", "i", "abc", "i 1", "zzzzzzz", "ZZZZZZ"]
+    assert grounder.ground_all([*strange, *bad]).tolist() == [NOTHING] * 8
+    assert grounder.formed(strange).all() and not grounder.formed(bad).any()

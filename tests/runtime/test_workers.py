@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from longtail.command.exits import bad_input
-from longtail.errors import InputError
+from longtail.errors import InputError, bad_input
 from longtail.llm.finetune.tuning_loop import Job, tune
 from longtail.recommenders.models.bpr import BPRSection as Section
 from longtail.recommenders.models.factors import Factors, FactorsLearner

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from longtail.errors import EngineError, InputError
+from longtail.errors import EngineError, bad_input
 from longtail.runtime.ray_start import ray_is_here
 
 log = logging.getLogger("longtail")
@@ -47,21 +47,6 @@ def explained(place: Any) -> Iterator[None]:
                 log.error("Finished stages stay. Ray's logs: %s", ray_logs())
             raise typer.Exit(1) from None
         raise typer.Exit(2) from None
-
-
-def bad_input(error: BaseException | None) -> InputError | None:
-    """The InputError itself, or the one that a Ray task raised; None if it was another error.
-
-    An error from Ray has the original one as `cause`. It is of the same class, but its message is a traceback.
-    """
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        cause = getattr(error, "cause", None)
-        if isinstance(error, InputError) and cause is None:
-            return error
-        error = cause or error.__cause__
-    return None
 
 
 def _is_disk_full(error: BaseException) -> bool:

@@ -92,7 +92,7 @@ def split(
     histories = (
         histories.append_column("train_end", pa.array(train_end, pa.int32()))
         .append_column("valid_end", pa.array(valid_end, pa.int32()))
-        .append_column("slice", _user_slices(train_end, dataset))
+        .append_column("slice", user_slices(train_end, dataset))
     )
     return histories if strengths is None else histories.append_column(STRENGTHS, strengths)
 
@@ -100,12 +100,12 @@ def split(
 def with_validation_known(histories: pa.Table, dataset: Dataset) -> pa.Table:
     """Rows of schema.HISTORIES whose validation items are training items now, the latest ones; and the slices by that."""
     known = histories["valid_end"]
-    for name, column in (("train_end", known), ("slice", _user_slices(known.to_numpy(), dataset))):
+    for name, column in (("train_end", known), ("slice", user_slices(known.to_numpy(), dataset))):
         histories = histories.set_column(histories.column_names.index(name), name, column)
     return histories
 
 
-def _user_slices(train_end: np.ndarray, dataset: Dataset) -> pa.Array:
+def user_slices(train_end: np.ndarray, dataset: Dataset) -> pa.Array:
     """The slice of every user by the number of training interactions, int [users]."""
     slices = np.full(len(train_end), REGULAR, object)
     slices[train_end >= dataset.active_min] = ACTIVE
@@ -168,7 +168,7 @@ def _hold_out(histories: pa.Table, share: float, seed: int) -> tuple[pa.Table, n
     in_train = times == TRAIN
     valid_end = np.bincount(users[in_train], minlength=n)
     held_out = np.minimum(np.floor(share * valid_end + 0.5).astype(np.int64), np.maximum(valid_end - 1, 0))
-    drawn = np.lexsort((_random_numbers(histories["user_id"], users, items, seed), ~in_train, users))
+    drawn = np.lexsort((random_numbers(histories["user_id"], users, items, seed), ~in_train, users))
     place = np.empty(len(users), np.int64)
     place[drawn] = np.arange(len(users)) - np.searchsorted(users, users[drawn])
     in_valid = in_train & (place < held_out[users])
@@ -178,7 +178,7 @@ def _hold_out(histories: pa.Table, share: float, seed: int) -> tuple[pa.Table, n
     return ordered, valid_end - held_out, valid_end
 
 
-def _random_numbers(user_ids: pa.ChunkedArray, users: np.ndarray, items: np.ndarray, seed: int) -> np.ndarray:
+def random_numbers(user_ids: pa.ChunkedArray, users: np.ndarray, items: np.ndarray, seed: int) -> np.ndarray:
     """A random number uint64 for every interaction. It depends on seed, user id and item, not on the block.
 
     The finaliser of splitmix64 (Steele, Lea, Flood 2014).

@@ -28,6 +28,7 @@ from longtail.data.histories import (
 from longtail.data.prepared import Prepared
 from longtail.data.source import CATALOGUE, Source
 from longtail.data.source_kinds import open_source
+from longtail.data.sparsity import shorten, smallest_numbers, thin, thresholds
 from longtail.data.timeline import clash_message, clashes
 from longtail.errors import InputError
 from longtail.recipe import Dataset, Recipe
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 MEANING = 2
 """The version of this code: raise it if equal files and settings give other data."""
+SPARSITY = ("history_max", "item_max")
+"""The settings that make data thinner on purpose, in the order in which they are applied."""
 ROWS_PER_PARTITION = 250_000
 LEAST_PARTITIONS = 4
 _CUT_BINS = 1024
@@ -61,12 +64,14 @@ def _prepare_first(recipe: Recipe, ws: Workspace) -> None:
     dataset = recipe.dataset
     simulated = dataset.source == "simulated"
     source = open_source(recipe)
-    # Real data were prepared before the simulator had a title_signal, and must not be prepared again for it.
-    later = None if simulated else {"simulation": {"title_signal"}}
+    # Data that were prepared before a setting was there must not be prepared again for its default.
+    later: dict[str, Any] = {name: True for name in SPARSITY if getattr(dataset, name) is None}
+    if not simulated:
+        later["simulation"] = {"title_signal"}
     settings = {"dataset": dataset.model_dump(mode="json", exclude=later), "files": source.files}
     if simulated:
         settings["simulator"] = dataset.simulation.meaning
-    if simulated or dataset.split == "published":
+    if simulated or dataset.split == "published" or dataset.item_max:
         settings["seed"] = recipe.seed
     stage = ws.stage("data", settings, meaning=MEANING)
     if stage.up_to_date:
@@ -84,10 +89,9 @@ def _prepare_first(recipe: Recipe, ws: Workspace) -> None:
         cuts = _cuts(histories, dataset, scanned) if dataset.split == "temporal" else None
         histories = _map(histories, split, dataset, cuts, recipe.seed).materialize()
         totals = _totals(histories, split_counts, catalogue.num_rows)
-        kept = int(totals["interactions"][0])
-        if dataset.repeats == "weight":
-            kept += int(totals["repeats"][0])
-        dropped["duplicate"] = scanned.accepted - dropped["k_core"] - kept
+        dropped["duplicate"] = scanned.accepted - dropped["k_core"] - _rows(totals, dataset)
+        histories, totals, thinned = _thinned(histories, totals, dataset, recipe.seed)
+        dropped |= thinned
         table = items.items_table(catalogue, totals["train_count"], dataset.tail_max, dataset.head_share)
         stage.counts |= {
             "rows": scanned.rows,
@@ -109,7 +113,8 @@ def _prepare_final(recipe: Recipe, ws: Workspace) -> None:
     """Publish `final/data/`: the same histories and catalogue, but the validation items belong to the training part."""
     dataset, place = recipe.dataset, last_round(recipe).data
     edges = {name: getattr(dataset, name) for name in ("tail_max", "head_share", "sparse_max", "active_min")}
-    stage = ws.stage(place, edges, [ws / "data"], MEANING)
+    limits = {name: getattr(dataset, name) for name in SPARSITY if getattr(dataset, name)}
+    stage = ws.stage(place, edges | limits, [ws / "data"], MEANING)
     if stage.up_to_date:
         return
     ws.claim()
@@ -118,10 +123,14 @@ def _prepare_final(recipe: Recipe, ws: Workspace) -> None:
     histories = _map(first.histories(), with_validation_known, dataset)
     with stage.publishing() as draft:
         totals = _totals(histories, split_counts, first.n_items)
+        histories, totals, thinned = _thinned(histories, totals, dataset, recipe.seed)
+        dropped = first.counts["dropped"]
+        dropped = dropped | {name: dropped[name] + rows for name, rows in thinned.items()}
         catalogue = first.items.select(CATALOGUE.names)
         table = items.items_table(catalogue, totals["train_count"], dataset.tail_max, dataset.head_share)
         cuts = tuple(first.counts["slices"]["edges"].get(name) for name in ("valid_from", "test_from"))
-        stage.counts = first.counts | _counts(table, totals, dataset, cuts if cuts[0] is not None else None)
+        counts = _counts(table, totals, dataset, cuts if cuts[0] is not None else None)
+        stage.counts = first.counts | counts | {"dropped": dropped}
         (draft / "items.parquet").write_table(table)
         histories.write_parquet((draft / "histories").path, filesystem=draft.fs)
         _write_truth(recipe, histories, draft)
@@ -205,6 +214,34 @@ def _k_core(histories: "Rows", totals: dict[str, np.ndarray], k: int) -> tuple["
         totals = _totals(histories, item_counts, len(before))
         if totals["users"].sum() == before.sum():
             return histories, totals
+
+
+def _thinned(
+    histories: "Rows", totals: dict[str, np.ndarray], dataset: Dataset, seed: int
+) -> tuple["Rows", dict[str, np.ndarray], dict[str, int]]:
+    """Histories after the cuts of SPARSITY, their totals, and the number of dropped interactions by cut.
+
+    The driver holds at most `item_max` numbers of each item.
+    """
+    dropped, n_items = {}, len(totals["train_count"])
+    for name in SPARSITY:
+        if (most := getattr(dataset, name)) is None:
+            continue
+        if name == "history_max":
+            histories = _map(histories, shorten, dataset).materialize()
+        else:
+            drawn = _map(histories, smallest_numbers, most, seed)
+            blocks = list(drawn.iter_batches(batch_size=None, batch_format="pyarrow"))
+            histories = _map(histories, thin, thresholds(blocks, n_items, most), dataset, seed).materialize()
+        before, totals = totals, _totals(histories, split_counts, n_items)
+        dropped[name] = _rows(before, dataset) - _rows(totals, dataset)
+    return histories, totals, dropped
+
+
+def _rows(totals: dict[str, np.ndarray], dataset: Dataset) -> int:
+    """The number of rows of the log that are in histories with these totals."""
+    repeats = totals["repeats"][0] if dataset.repeats == "weight" else 0
+    return int(totals["interactions"][0] + repeats)
 
 
 def _cuts(histories: "Rows", dataset: Dataset, scanned: Scan) -> tuple[int, int]:

@@ -71,6 +71,16 @@ def evaluated(recipe: Recipe) -> list[Run | ServedRun]:
     return [run for kind in (runs, served_runs, list_runs) for round_ in last for run in kind(recipe, round_)]
 
 
+def evaluations(recommender: str, recipe: Recipe, ws: Workspace) -> dict[str, list[Place]]:
+    """Where the test items are ranked, for each variant that stands among the figures of a recommender: a place per pair."""
+    found: dict[str, list[Place]] = {}
+    for run in evaluated(recipe):
+        beside = run.beside(recommender) if isinstance(run, ServedRun) else run.recommender == recommender
+        if beside:
+            found.setdefault(run.variant, []).append(ws / run.evaluation)
+    return found
+
+
 def _unit(recipe: Recipe, ws: Workspace, run: Run | ServedRun) -> Stage:
     chosen = [_first(run)] if run.round.final and not _alone(run) else []
     inputs = [ws / place for place in (*_inputs(run), *chosen)]

@@ -97,7 +97,7 @@ def load_model(
     if role == "generator" and llm.base == "small":
         from longtail.llm.small_llama import SmallLlama, text_vectors
 
-        knows = llm.items == "token"
+        knows = llm.items == "token" and llm.text
         text = text_vectors(items, tokenizer, seed) if knows else np.zeros((len(tokenizer), 1), np.float32)
         model = SmallLlama(tokenizer, llm.size, llm.dropout, text).to(dtype)
         network = model.body

@@ -10,17 +10,26 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from longtail.llm.prompts.item_text import MAX_TITLE, item_names, item_texts, one_line
+from longtail.llm.prompts.item_text import (
+    LETTERS,
+    MAX_TITLE,
+    item_names,
+    item_texts,
+    new_numbers,
+    one_line,
+)
 from longtail.schema import NOTHING
 
 _ID = re.compile(r"\s*i(\d{1,9})\s*", re.ASCII)
+_STRING = re.compile(rf"\s*([a-z]{{{LETTERS}}}|[a-z]{{{2 * LETTERS}}})\s*")
 
 
 class Grounder:
     """Looks up item texts of one rendering.
 
-    Ids: `i12`, if the catalogue has that code. Titles: the exact text; else the text without case, accents, punctuation
-    and extra spaces (see `level`); else the nearest title (see `NearestTitle`). A text of several items names none.
+    Ids: `i12`, if the catalogue has that number; strings: the letters. Titles: the exact text; else the text without case,
+    accents, punctuation and extra spaces (see `level`); else the nearest title (see `NearestTitle`). A text of several
+    items names none.
     """
 
     def __init__(self, items: pa.Table, rendering: str) -> None:
@@ -32,6 +41,10 @@ class Grounder:
             self._exact = _codes(texts)
             self._levelled = _codes([level(text) for text in texts])
             self._names = [level(name) for name in item_names(items)]
+        if rendering == "string":
+            self._exact = _codes(item_texts(items, "string"))
+        if rendering == "renumbered":
+            self._numbered = np.argsort(new_numbers(items))
 
     def ground_all(self, texts: Sequence[str]) -> np.ndarray:
         """The item code that each text names, int32 [n]; NOTHING if it names none. Equal texts are looked up once."""
@@ -45,13 +58,17 @@ class Grounder:
 
     def formed(self, texts: Sequence[str]) -> np.ndarray:
         """bool [n]: which texts have the form of an item. If such a text names no item, it is `not_in_catalogue`."""
-        test = str.strip if self.rendering == "title" else _ID.fullmatch
+        test = {"title": str.strip, "string": _STRING.fullmatch}.get(self.rendering, _ID.fullmatch)
         return np.fromiter((bool(test(text)) for text in texts), bool, len(texts))
 
     def _id(self, text: str) -> int:
+        if self.rendering == "string":
+            return self._exact.get(text.strip(), NOTHING)
         found = _ID.fullmatch(text)
-        code = int(found.group(1)) if found else NOTHING
-        return code if code < self.size else NOTHING
+        number = int(found.group(1)) if found else NOTHING
+        if not 0 <= number < self.size:
+            return NOTHING
+        return int(self._numbered[number]) if self.rendering == "renumbered" else number
 
     def _titles(self, texts: list[str]) -> np.ndarray:
         known = [self._known(text) for text in texts]

@@ -26,6 +26,7 @@ DOES = {
 ADAPTER = """, and `adapter/` the adapters alone, for peft: they go on the base after
 `base.resize_token_embeddings(len(tokenizer))`"""
 ITEM = {"token": "<item_0>", "id": " i0,", "title": "{title of item 0}\n"}
+ITEM |= {"renumbered": " i{number of item 0},", "string": " {letters of item 0},"}
 """How the example in the card writes an item, for each rendering."""
 
 CARD = """\

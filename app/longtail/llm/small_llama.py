@@ -16,12 +16,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel, PreTrainedTo
 from transformers.modeling_outputs import CausalLMOutput
 
 from longtail.data.item_words import TEXT_DIM, item_words, word_vectors
-from longtail.llm.prompts.item_text import item_texts
+from longtail.llm.prompts.item_text import BY_ID, item_texts
 from longtail.llm.prompts.words import TEXTS, WORDS
 
 CONTEXT = 512
 HEAD_DIM = 32  # the smallest that vLLM's attention kernels support
-VOCABULARY = {"token": 400, "title": 1024, "id": 1024}
+VOCABULARY = {"token": 400, "title": 1024} | dict.fromkeys(BY_ID, 1024)
 """Most bytes and merges, for each rendering. With item tokens, only the instructions need them."""
 
 

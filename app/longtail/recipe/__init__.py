@@ -5,6 +5,7 @@ recipe is saved with the results.
 """
 
 from longtail.recipe.dataset import Columns, Dataset, Repeats, Simulation, TimeUnit
+from longtail.recipe.grid import GridPoint, load_grid
 from longtail.recipe.judging import ItemSlice, Judge, Slice, Sweep
 from longtail.recipe.llm import LLM, Discriminator, Generator, Negative, Role, Task, Tuning
 from longtail.recipe.loading import check_recipe, dump_recipe, load_recipe
@@ -22,6 +23,7 @@ __all__ = [
     "Discriminator",
     "Evaluation",
     "Generator",
+    "GridPoint",
     "ItemSlice",
     "Judge",
     "LLM",
@@ -48,5 +50,6 @@ __all__ = [
     "Tuning",
     "check_recipe",
     "dump_recipe",
+    "load_grid",
     "load_recipe",
 ]

@@ -118,6 +118,12 @@ class Dataset(Section):
     validation is this share of each user's training items, drawn with `seed`."""
     test_share: Share = 0.1
     """Temporal split: the test is this share of all interactions, the latest ones."""
+    history_max: Positive | None = None
+    """Sparsity on purpose: only the latest history_max training interactions of each user are kept. The others are dropped,
+    and their number is reported. Held-out items stay as they are."""
+    item_max: Positive | None = None
+    """Sparsity on purpose: only the training interactions of item_max users with each item are kept, drawn with `seed`.
+    `history_max` comes first. A smaller number keeps a part of what a larger one keeps."""
     tail_max: Count = 5
     """An item with 1 to tail_max training interactions is long-tail (5 on Amazon in LLM-I2I, arXiv 2512.21595)."""
     head_share: Share = 0.2

@@ -15,8 +15,11 @@ Role = Literal["generator", "discriminator"]
 class LLM(Section):
     base: str = "small"
     """`small` (a Llama from scratch), a Hugging Face id, or a local path."""
-    items: Literal["token", "title", "id"] = "token"
-    """How an item is written in a prompt."""
+    items: Literal["token", "title", "id", "renumbered", "string"] = "token"
+    """How an item is written in a prompt: as one token of its own, by its title, or by an id. `id`: digits, numbered as in
+    the catalogue. `renumbered`: digits, in a random order, so that near numbers say nothing. `string`: random letters."""
+    text: bool = True
+    """Whether `small` with item tokens knows the title and the attributes of an item."""
     size: Positive = 2
     """Size of `small`: the number of layers. Each layer adds one attention head and 32 hidden dimensions to the model."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -76,6 +79,13 @@ class Tuning(Section):
     title_noise: Share = 0.5
     """yes_no, preference: share of the candidates whose title is followed by random words, with no regard to the answer.
     Then the end of a title does not tell the judge what to answer. Used only if items are written as titles."""
+    user_number: bool = False
+    """id_list: the prompt names the number of the user, such as `u17`, as LLM4IDRec does (arXiv 2411.02041)."""
+    similar_user: Literal["overlap", "embedding", "none"] = "overlap"
+    """ranking: whose history the prompt also has (Llama4Rec, arXiv 2401.13870). `overlap`: the user with the largest cosine
+    of histories. `embedding`: the user with the nearest sum of item vectors, which are those of a BPR."""
+    prior_list: bool = True
+    """ranking: the prompt also has the order of the recommender (Llama4Rec)."""
     candidates: Positive = 10
     """ranking: items in a list (10 in RecRanker, by the authors of Llama4Rec). The user interacted with half of them."""
 

@@ -25,6 +25,11 @@ def load_recipe(path: str | Path, changes: list[str] | None = None) -> Recipe:
     unknown key the nearest known one.
     """
     path = find_recipe(path)
+    return check_recipe(read_values(path, changes), str(path))
+
+
+def read_values(path: Path, changes: list[str] | None = None) -> dict[str, Any]:
+    """The values of a recipe file with changes of the form `a.b=c`, not checked yet. Raises InputError as `load_recipe`."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -34,8 +39,15 @@ def load_recipe(path: str | Path, changes: list[str] | None = None) -> Recipe:
             f"{path}: a recipe must be a mapping of sections, but this is {type(values).__name__}."
         )
     for change in changes or []:
-        _apply(values, change)
-    return check_recipe(values, str(path))
+        key, equals, text = change.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set {change}: write it as section.key=value.")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {change}: the value is not YAML: {error}") from error
+        put_value(values, key, value, f"--set {change}")
+    return values
 
 
 def check_recipe(values: dict[str, Any], where: str) -> Recipe:
@@ -63,18 +75,11 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
 
 
-def _apply(values: dict[str, Any], change: str) -> None:
-    """Apply one change `a.b=c` to the values of a recipe. Raises InputError if it cannot be applied.
+def put_value(values: dict[str, Any], key: str, value: Any, said: str) -> None:
+    """Set one key `a.b` in the values of a recipe. Raises InputError that begins with `said` if there is no such place.
 
     Not OmegaConf: it would read `${…}` in a value as a reference to the environment or to another key.
     """
-    key, equals, text = change.partition("=")
-    if not equals or not key:
-        raise InputError(f"--set {change}: write it as section.key=value.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {change}: the value is not YAML: {error}") from error
     *parents, last = key.split(".")
     for parent in parents:
         if isinstance(values, list) and parent.isdigit() and int(parent) < len(values):
@@ -82,10 +87,10 @@ def _apply(values: dict[str, Any], change: str) -> None:
             continue
         values = values.setdefault(parent, {}) if isinstance(values, dict) else None
         if not isinstance(values, dict | list):
-            raise InputError(f"--set {change}: {parent} is not a section of the recipe.")
+            raise InputError(f"{said}: {parent} is not a section of the recipe.")
     if isinstance(values, list):
         raise InputError(
-            f"--set {change}: {parents[-1]} is a list. Give the position in it, for example {parents[-1]}.0.{last}."
+            f"{said}: {parents[-1]} is a list. Give the position in it, for example {parents[-1]}.0.{last}."
         )
     values[last] = value
 

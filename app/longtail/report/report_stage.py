@@ -12,7 +12,7 @@ from longtail.aggregation.choice import FIGURES, Figure, best, choose, read_figu
 from longtail.errors import InputError
 from longtail.evaluation.answer_agreement import agreement
 from longtail.evaluation.categories import read_categories
-from longtail.evaluation.evaluate_stage import evaluated, ranking_settings
+from longtail.evaluation.evaluate_stage import evaluated, evaluations, ranking_settings
 from longtail.evaluation.family import corrected
 from longtail.evaluation.llm_cost import Tally, cost, lift_per_cost, tally
 from longtail.evaluation.report_rows import measure_lists, measure_slice
@@ -253,11 +253,7 @@ def _measure(recommender: str, recipe: Recipe, ws: Workspace) -> list[Any]:
     """Tasks that return all rows of one recommender: one task for each slice, and one for the bias of the lists."""
     import ray
 
-    places: dict[str, list[Place]] = {}
-    for run in evaluated(recipe):
-        beside = run.beside(recommender) if isinstance(run, ServedRun) else run.recommender == recommender
-        if beside:
-            places.setdefault(run.variant, []).append(ws / run.evaluation)
+    places = evaluations(recommender, recipe, ws)
     data, settings = ws / last_round(recipe).data, recipe.evaluation
     of_slice = ray.remote(num_cpus=1)(measure_slice)
     return [

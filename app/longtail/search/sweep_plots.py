@@ -51,7 +51,7 @@ def draw(table: pa.Table, recommender: str) -> bytes:
         panels = figure.subplots(len(measures), len(moved), sharey="row", sharex="col", squeeze=False)
         for measure, line in zip(measures, panels, strict=True):
             for axis, panel in zip(moved, line, strict=True):
-                _dress(panel)
+                dress(panel)
                 _fill(panel, rows, axis, measure)
             line[0].set_ylabel(measures[measure], color=FAINT)
         for axis, panel in zip(moved, panels[-1], strict=True):
@@ -111,7 +111,8 @@ def _height(row: Row, measure: str) -> float:
     return np.nan if row[measure] is None else row[measure]
 
 
-def _dress(panel: Axes) -> None:
+def dress(panel: Axes) -> None:
+    """The look of every panel."""
     panel.set_facecolor(PAPER)
     panel.spines[["top", "left", "right"]].set_visible(False)
     panel.spines["bottom"].set_color(LINE)

@@ -8,6 +8,7 @@ import ctypes
 import errno
 import logging
 import os
+import shutil
 import time
 from typing import Any
 
@@ -61,6 +62,36 @@ def publish(draft: Place, place: Place, manifest: dict[str, Any]) -> None:
     else:
         (draft / _WHOLE).write_json(manifest)
         _copy(draft, place)
+
+
+def take_over(source: Place, place: Place, manifest: dict[str, Any]) -> None:
+    """Publish at `place` the files that are published at `source` of the same file system.
+
+    Local files are hard links: they take no space, and stay if `source` is replaced, because a published file is never
+    changed.
+    """
+    draft = begin(place)
+    try:
+        if place.is_local:
+            for path in sizes(source):
+                _link(source / path, draft / path)
+        else:
+            pafs.copy_files(
+                source.path, draft.path, source_filesystem=source.fs, destination_filesystem=draft.fs
+            )
+            (draft / MANIFEST).delete()
+        publish(draft, place, manifest)
+    except BaseException:
+        draft.delete()
+        raise
+
+
+def _link(source: Place, target: Place) -> None:
+    target.parent.make_folder()
+    try:
+        os.link(source.path, target.path)
+    except OSError:  # not all file systems have links, and none to another device
+        shutil.copyfile(source.path, target.path)
 
 
 def recover(root: Place) -> None:

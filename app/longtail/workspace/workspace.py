@@ -3,6 +3,9 @@
 A stage writes to a draft and publishes it with a manifest. Readers ignore a place without a manifest. A stage is not run
 again if its manifest has the same fingerprint (of its meaning, its settings and its inputs) and all its files are there.
 One process at a time writes to a workspace; see `longtail.workspace.lease`.
+
+An ablation has a workspace for each of its points, inside the workspace of the run. Fingerprints do not depend on where a
+workspace is. So what one point or the run has published is taken over by all points that would make the same.
 """
 
 import hashlib
@@ -26,6 +29,10 @@ from longtail.workspace.place import Place
 from longtail.workspace.swap import MANIFEST
 
 RECIPE = "recipe.yaml"
+POINTS = "ablation/points"
+"""The folder of the workspaces of an ablation's points, in the workspace of the run."""
+Lent = dict[tuple[str, str], Place]
+"""What a workspace may take over: from the name of a place and its fingerprint to where it is published."""
 log = logging.getLogger("longtail")
 
 
@@ -59,14 +66,32 @@ class Stage:
 
     @property
     def up_to_date(self) -> bool:
-        """Whether it is published with this fingerprint, and every file of it is still there."""
-        manifest = read_manifest(self.place)
-        if manifest is None or manifest["fingerprint"] != self.fingerprint:
+        """Whether it is published with this fingerprint, and every file of it is still there.
+
+        If not, but another workspace lends the same (`Workspace.point`), it is taken over and published here.
+        """
+        if self._published(self.place):
+            return True
+        lent = self.ws.lent.get((self.name, self.fingerprint))
+        manifest = self._published(lent) if lent else None
+        if not manifest:
             return False
-        lost = sorted(set(manifest["files"].items()) - set(swap.sizes(self.place).items()))
+        with self.ws.writing() as lease:
+            lease.require()
+            swap.take_over(lent, self.place, {"taken_from": self.ws.below_lease(lent)} | manifest)
+            self.ws.save_recipe()
+        log.info("%s: as in %s", self.name, manifest.get("taken_from") or self.ws.below_lease(lent))
+        return True
+
+    def _published(self, place: Place) -> dict[str, Any] | None:
+        """The manifest of `place` if it has this fingerprint and every file of it is still there, else None."""
+        manifest = read_manifest(place)
+        if manifest is None or manifest["fingerprint"] != self.fingerprint:
+            return None
+        lost = sorted(set(manifest["files"].items()) - set(swap.sizes(place).items()))
         if lost:
-            log.warning("%s: %s is missing or truncated; it is made again", self.place, lost[0][0])
-        return not lost
+            log.warning("%s: %s is missing or truncated; it is made again", place, lost[0][0])
+        return None if lost else manifest
 
     @contextmanager
     def publishing(self) -> Iterator[Place]:
@@ -125,6 +150,9 @@ class Workspace:
         """Raises InputError if this is the path of a file, or a URI that cannot be opened. Nothing is written yet."""
         self.root = Place.named(uri, "--workspace")
         self.recipe = recipe
+        self.outer: Workspace | None = None
+        """The workspace of the run, if this is that of a point of an ablation."""
+        self.lent: Lent = {}
         # A bucket has no real folders: only in a local file system a file can be in the way of one.
         for folder in [self.root, *(self.root.parents if self.root.is_local else [])]:
             if folder.is_file():
@@ -146,6 +174,15 @@ class Workspace:
                 "Give another --workspace, or remove that one."
             )
         return ws
+
+    def point(self, name: str, recipe: dict[str, Any], lent: Lent) -> "Workspace":
+        """The workspace of a point of an ablation, inside this one and under its lease.
+
+        What is `lent` is not made again: a stage whose place and fingerprint are in it is taken over from there.
+        """
+        found = Workspace((self / POINTS / name).uri, recipe)
+        found.outer, found.lent = self, lent
+        return found
 
     def __str__(self) -> str:
         return self.root.path
@@ -177,10 +214,25 @@ class Workspace:
         return self / place
 
     def manifests(self) -> dict[str, dict[str, Any]]:
-        """The manifest of every published place, by path, in the order of paths."""
-        found = [file for file in self.root.files(MANIFEST) if not swap.is_draft(file, self.root)]
-        read = {self._relative(file.parent): read_manifest(file.parent) for file in found}
+        """The manifest of every published place, by path, in the order of paths; without those of an ablation's points."""
+        read = {name: read_manifest(at) for name, at in self._places() if not name.startswith(f"{POINTS}/")}
         return {place: manifest for place, manifest in read.items() if manifest is not None}
+
+    def lends(self) -> Lent:
+        """Everything that this workspace and the points inside it have published, for `point`."""
+        found: Lent = {}
+        for name, at in self._places():
+            inner = name.removeprefix(f"{POINTS}/")
+            own = name if inner == name else inner.partition("/")[2]
+            if (manifest := read_manifest(at)) is not None:
+                found.setdefault((own, manifest["fingerprint"]), at)
+        return found
+
+    def _places(self) -> Iterator[tuple[str, Place]]:
+        """The folders with a manifest, with their paths in here, in the order of paths."""
+        for file in self.root.files(MANIFEST):
+            if not swap.is_draft(file, self.root):
+                yield self._relative(file.parent), file.parent
 
     def claim(self) -> None:
         """Take the lease for the rest of this command, before any expensive work.
@@ -188,14 +240,23 @@ class Workspace:
         Raises InputError if another process writes here, if nothing can be written, or if the disk is nearly full.
         """
         self._check_space()
-        keep(self.root, self._recover)
+        keep(self._leased, self._recover)
 
     def writing(self) -> AbstractContextManager[Lease]:
         """Hold the lease during a block that writes. Taking it also repairs what a dead writer left unfinished."""
-        return held(self.root, self._recover)
+        return held(self._leased, self._recover)
+
+    @property
+    def _leased(self) -> Place:
+        """The folder that the lease is for."""
+        return (self.outer or self).root
+
+    def below_lease(self, place: Place) -> str:
+        """The path of a place, relative to the folder that the lease is for."""
+        return place.path.removeprefix(self._leased.path).strip("/")
 
     def _recover(self) -> None:
-        swap.recover(self.root)
+        swap.recover(self._leased)
 
     def save_recipe(self) -> None:
         """Write `recipe.yaml`: the recipe of the command that published last."""
@@ -246,6 +307,7 @@ STAGES = {
     "recommenders": "train",
     "evaluation": "evaluate",
     "report": "report",
+    "ablation": "ablate",
 }
 """The folders of a workspace in the order of a run, and the stage that makes each."""
 

@@ -12,7 +12,7 @@ from longtail.augment.strategies.strategy import Strategy, requests
 from longtail.llm.prompts.building import Prompts
 from longtail.llm.prompts.hints import Hints
 from longtail.llm.small_llama import build_tokenizer
-from longtail.recipe import StrategySection
+from longtail.recipe import Generator, StrategySection, Tuning
 from longtail.recommenders.models.itemcf import ItemCF, ItemCFSection
 from longtail.registry import strategy_spec
 from longtail.schema import ANSWER, HISTORIES, ITEMS
@@ -59,11 +59,18 @@ def hints_of(train: list[list[int]]) -> Hints:
 
 
 def strategy_of(
-    section: StrategySection, rendering: str, hints: Hints | None = None, prompts: Prompts | None = None
+    section: StrategySection,
+    rendering: str,
+    hints: Hints | None = None,
+    prompts: Prompts | None = None,
+    tuning: Tuning | None = None,
 ) -> Strategy:
     """Built as in a run, but without a workspace."""
     tools = Tools(
-        prompts or prompts_of(rendering), catalogue_of(rendering), lambda recommender: lambda: hints
+        prompts or prompts_of(rendering),
+        catalogue_of(rendering),
+        lambda recommender: lambda: hints,
+        tuning or Generator(),
     )
     return strategy_spec(section.strategy).build(section, tools)
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longtail.augment.strategies.id_list import IdListSection
+from longtail.recipe import Generator
 from longtail.schema import ACCEPTED, ALREADY_SEEN, DUPLICATE, NOT_CHOSEN, NOT_IN_CATALOGUE
 from tests.augment.strategies.conftest import (
     N_ITEMS,
@@ -82,7 +83,20 @@ def test_all_lists_of_a_user_stay_within_the_share(share, lists, history):
     assert accepted <= share * history + 1e-6
 
 
-@pytest.mark.parametrize("rendering", ["title", "id"])
+def test_the_user_is_named_if_tuning_taught_it():
+    section, train = IdListSection(), [[3], [3]]
+    for numbered in (False, True):
+        strategy = strategy_of(section, "token", tuning=Generator(user_number=numbered))
+        rows = asked(strategy, train).to_pylist()
+        for user, row in enumerate(rows):
+            expected = prompts_of("token").id_list(
+                np.array([3]), strategy.room, user=user if numbered else None
+            )
+            assert row["prompts"] == [expected.tolist()]
+        assert (rows[0]["prompts"] != rows[1]["prompts"]) == numbered
+
+
+@pytest.mark.parametrize("rendering", ["title", "id", "renumbered", "string"])
 def test_written_items_are_read_as_lists(rendering):
     strategy = strategy_of(IdListSection(length=3), rendering)
     rows = asked(strategy, [[0, 1], [0, 1]])

@@ -1,5 +1,7 @@
 """Rankings: all of the recommender's best items in the LLM's order. If none is ranked, no list."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from longtail.augment.discriminate import finished
 from longtail.augment.judge import rankings
 from longtail.augment.strategies.ranking import RankingSection
-from longtail.recipe import Judge
+from longtail.recipe import Generator, Judge
 from longtail.registry import strategy_spec
 from longtail.schema import ACCEPTED, DUPLICATE, UNPARSABLE
 from tests.augment.strategies.conftest import (
@@ -49,6 +51,17 @@ def test_the_prompt_is_that_of_tuning_with_the_candidates_shuffled(rendering):
         assert row["prompts"] == [expected.tolist()]
         shuffled.append(candidates.tolist() != best.tolist())
     assert any(shuffled) and rows["user"].to_pylist() == [0, 1, 2, 3], "user 4 has no candidates"
+
+
+def test_the_prompt_leaves_out_what_the_generator_was_not_taught():
+    strategy = strategy_of(RankingSection(candidates=5), "token", HINTS, tuning=Generator(prior_list=False))
+    row = asked(strategy, LOG).to_pylist()[0]
+    text = prompts_of("token").tokenizer.decode(row["prompts"][0])
+    assert "recommender" not in text and "similar user" in text
+    nobody = replace(HINTS, similar_user="none")
+    row = asked(strategy_of(RankingSection(candidates=5), "token", nobody), LOG).to_pylist()[0]
+    text = prompts_of("token").tokenizer.decode(row["prompts"][0])
+    assert "recommender" in text and "similar user" not in text
 
 
 @settings(max_examples=60)

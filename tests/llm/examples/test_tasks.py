@@ -150,6 +150,23 @@ def test_a_list_is_split_in_two_parts_that_make_up_the_history(prompts, catalogu
         assert example.tokens[-1] == prompts.end and not example.cut
 
 
+def test_a_list_names_the_user_and_a_ranking_leaves_out_the_recommender_if_asked_to(
+    prompts, catalogue, hints
+):
+    items, told = np.arange(1, 9, dtype=np.int32), {}
+    for numbered in (False, True):
+        writer = tasks(prompts, catalogue, user_number=numbered, prior_list=not numbered)
+        for task in ("id_list", "ranking"):
+            made = [*writer.train(task, History(23, items), hints)]
+            made += writer.validation(task, History(23, items), 20, hints)
+            told[task, numbered] = [prompts.tokenizer.decode(one.tokens) for one in made]
+    assert all(" u23:" in text for text in told["id_list", True])
+    assert not any(" u23:" in text for text in told["id_list", False])
+    assert all("Ranked by a recommender" in text for text in told["ranking", False])
+    assert not any("Ranked by a recommender" in text for text in told["ranking", True])
+    assert all("similar user" in text for text in told["ranking", True])
+
+
 def test_split_points_and_order_differ_between_splits(prompts, catalogue):
     writer = tasks(prompts, catalogue, splits=50)
     items = np.arange(1, 7, dtype=np.int32)

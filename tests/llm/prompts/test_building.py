@@ -9,7 +9,7 @@ from longtail.errors import InputError
 from longtail.llm.prompts.building import Prompts
 from longtail.llm.small_llama import build_tokenizer
 
-RENDERINGS = ["token", "title", "id"]
+RENDERINGS = ["token", "title", "id", "renumbered", "string"]
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_tight_context_still_teaches_every_item_once_and_is_never_exceeded(
     context=st.integers(60, 250),
     seed=st.integers(0, 99),
     length=st.integers(1, 20),
-    rendering=st.sampled_from(["token", "title", "id"]),
+    rendering=st.sampled_from(RENDERINGS),
 )
 def test_no_example_exceeds_the_context_and_answers_are_whole(
     catalogue, tokenizers, context, seed, length, rendering
@@ -164,6 +164,7 @@ def test_examples_end_where_the_prompt_of_inference_ends(prompts):
             prompts.preference(history, 12, 13),
         ),
         (prompts.id_list_example(history, others), prompts.id_list(history, room=20)),
+        (prompts.id_list_example(history, others, user=17), prompts.id_list(history, room=20, user=17)),
     ):
         assert example.tokens[: len(prompt)].tolist() == prompt.tolist()
         assert not example.weights[: len(prompt)].any() and example.weights[len(prompt) :].all()
@@ -195,6 +196,27 @@ def test_a_ranking_shows_its_parts_in_order_and_gives_up_the_similar_user_first(
         ("candidates",),
         (),
     ]
+
+
+def test_a_ranking_without_the_recommenders_order_keeps_the_similar_user(catalogue, tokenizers):
+    prompts = Prompts(tokenizers["token"], catalogue, "token", history=6, context=300)
+    history, candidates, similar, none = (np.array(one, np.int32) for one in ([8], [12, 13], [20, 21], []))
+    text = tokenizers["token"].decode(prompts.ranking(history, candidates, none, similar))
+    assert "<item_8>\nItems of a similar user:\n<item_20><item_21>\nCandidates:" in text
+    assert "recommender" not in text
+    text = tokenizers["token"].decode(prompts.ranking(history, candidates, candidates[::-1], none))
+    assert "similar user" not in text and "Ranked by a recommender:\n<item_13><item_12>" in text
+
+
+def test_a_list_names_the_user_if_it_is_asked_to(prompts):
+    items = np.array([9, 10], np.int32)
+    text = prompts.tokenizer.decode(prompts.id_list(items, user=17), skip_special_tokens=True)
+    plain = prompts.tokenizer.decode(prompts.id_list(items), skip_special_tokens=True)
+    assert text.startswith("Some items of a user:\n u17:") and text.replace(" u17:", "") == plain
+    many = np.arange(40, dtype=np.int32)
+    named, unnamed = prompts.fitting(many, 10**8), prompts.fitting(many)
+    assert named <= unnamed
+    assert not prompts.id_list_example(many[:1], many[1:named], user=10**8).cut
 
 
 def test_a_context_too_small_for_the_question_is_an_input_error_before_any_work(catalogue, tokenizers):

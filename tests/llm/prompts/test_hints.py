@@ -1,5 +1,6 @@
 """Hints are what a recommender would say had the user not taken the targets, and never show the user's own history."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longtail.llm.prompts.hints import Hints, build_hints
+from longtail.llm.prompts.hints import Hints, build_hints, item_vectors
 from longtail.recommenders import build
 from longtail.recommenders.interactions import Interactions
 from longtail.recommenders.models.itemcf import ItemCF
@@ -62,6 +63,49 @@ def test_the_similar_user_has_the_largest_cosine_and_is_somebody_else(log):
     found = hints_of(interactions(log, N_ITEMS)).similar(0, before)
     best = int(np.flatnonzero(np.isclose(cosines, cosines.max()))[0])
     assert found.tolist() == (log[best] if cosines.max() > 0 else [])
+
+
+@settings(max_examples=80)
+@given(log=LOGS, seed=st.integers(0, 9))
+def test_by_embedding_the_similar_user_has_the_nearest_sum_of_item_vectors(log, seed):
+    vectors = np.random.default_rng(seed).standard_normal((N_ITEMS, 3)).astype(np.float32)
+    before = np.array(log[0][:-1], np.int32)
+    sums = np.array([vectors[items].sum(axis=0) for items in log])
+    own = vectors[before].sum(axis=0)
+    cosines = sums @ own / np.linalg.norm(sums, axis=1) / np.linalg.norm(own)
+    cosines[0] = 0
+    hints = replace(hints_of(interactions(log, N_ITEMS)), similar_user="embedding", vectors=vectors)
+    found = hints.similar(0, before).tolist()
+    near = [log[user] for user in np.flatnonzero(cosines > cosines.max() - 1e-5)]
+    assert found in near if cosines.max() > 1e-5 else found in [[], *near]
+
+
+def test_a_users_own_targets_do_not_move_the_similar_user_by_embedding():
+    """The vector is that of the items asked about, and nobody is similar to himself."""
+    vectors = np.eye(N_ITEMS, dtype=np.float32)
+    found = []
+    for targets in ([5, 6], [7]):
+        log = [[0, 1, *targets], [0, 1, 9], [5, 6, 7]]
+        hints = replace(hints_of(interactions(log, N_ITEMS)), similar_user="embedding", vectors=vectors)
+        found.append(hints.similar(0, np.array([0, 1])).tolist())
+    assert found == [[0, 1, 9]] * 2
+
+
+def test_the_vectors_are_those_of_a_fitted_bpr():
+    """Two groups of users who share nothing: the items of a group are near one another."""
+    rng = np.random.default_rng(0)
+    log = [rng.permutation(np.arange(6) + 6 * (user % 2))[:4].tolist() for user in range(60)]
+    train = interactions(log, N_ITEMS + 1)
+    vectors = item_vectors(train, seed=0)
+    assert not vectors[N_ITEMS].any(), "nobody took it"
+    unit = vectors[:N_ITEMS] / np.linalg.norm(vectors[:N_ITEMS], axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    assert cosines[:6, :6].mean() > cosines[:6, 6:].mean() + 0.5
+
+
+def test_without_a_similar_user_nobody_is_looked_for():
+    hints = replace(hints_of(interactions([[0, 1], [0, 1, 2]], N_ITEMS)), similar_user="none")
+    assert not len(hints.similar(0, np.array([0, 1])))
 
 
 @settings(max_examples=60)

@@ -1,11 +1,21 @@
 """Items as text: a name that several items share is told apart, and no text can break the list that it stands in."""
 
+import re
+
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtail.llm.prompts.item_text import MAX_TITLE, item_names, item_texts, list_texts, separator
+from longtail.llm.prompts.item_text import (
+    MAX_TITLE,
+    item_names,
+    item_texts,
+    list_texts,
+    new_numbers,
+    separator,
+)
 from longtail.schema import ITEMS
 
 
@@ -35,7 +45,7 @@ def test_titles_that_cutting_makes_alike_carry_their_ids():
     ]
 
 
-@pytest.mark.parametrize("rendering", ["token", "id", "title"])
+@pytest.mark.parametrize("rendering", ["token", "id", "title", "renumbered", "string"])
 def test_an_empty_catalogue_has_no_texts(rendering):
     assert item_texts(catalogue_of([]), rendering) == list_texts(catalogue_of([]), rendering) == []
 
@@ -46,6 +56,29 @@ def test_no_text_looks_like_a_token_of_an_item():
         "I ‹3 U",
         "می\u200cخواهم",
     ]
+
+
+def test_a_new_number_is_one_of_the_old_ones_and_a_random_one():
+    items = catalogue_of([None] * 400)
+    texts = item_texts(items, "renumbered")
+    assert texts != item_texts(items, "id") and sorted(texts) == sorted(item_texts(items, "id"))
+    moved = np.corrcoef(new_numbers(items), np.arange(400))[0, 1]
+    assert abs(moved) < 0.2, "near numbers say nothing"
+
+
+@pytest.mark.parametrize("rendering", ["renumbered", "string"])
+def test_what_an_id_is_written_as_depends_on_nothing_but_the_ids(rendering):
+    items = catalogue_of([None] * 50)
+    other = items.take(pa.array(np.random.default_rng(0).permutation(50)))
+    found = dict(zip(items["item_id"].to_pylist(), item_texts(items, rendering), strict=True))
+    assert found == dict(zip(other["item_id"].to_pylist(), item_texts(other, rendering), strict=True))
+
+
+def test_random_strings_of_a_large_catalogue_differ():
+    texts = item_texts(catalogue_of([None] * 60_000), "string")
+    assert len(set(texts)) == 60_000
+    assert {len(text) for text in texts} == {6, 12}, "those that would be alike have twice as many letters"
+    assert all(re.fullmatch("[a-z]+", text) for text in texts[:100])
 
 
 @given(st.lists(st.none() | st.text(alphabet="ab \n\r\u2028", max_size=4), max_size=12))

@@ -24,6 +24,9 @@ from longtail.schema import ACCEPTED, NOT_CHOSEN, NOT_IN_CATALOGUE
 SURELY_MORE = 12
 """A number of items with more orders (12!) than any recipe asks lists for."""
 
+LARGEST = 10**8
+"""A user number that is longer than any real one."""
+
 
 class IdListSection(StrategySection):
     """LLM4IDRec (2411.02041): the rest of a list of bare ids, sampled."""
@@ -48,6 +51,7 @@ class IdList:
     def __init__(self, section: IdListSection, tools: Tools) -> None:
         prompts = tools.prompts
         self.section, self.prompts, self.catalogue = section, prompts, tools.catalogue
+        self.numbered = tools.tuning.user_number
         prompts.check(["id_list"])
         self.room = section.length
         if self.catalogue.rendering != "token":
@@ -56,7 +60,11 @@ class IdList:
         self.sampling = Sampling(self.room, temperature=section.temperature, top_p=section.top_p)
         one = longest_items(prompts, 1)
         check_context(
-            section, "length", prompts, lambda boundless: boundless.id_list(one, self.room), self.room
+            section,
+            "length",
+            prompts,
+            lambda boundless: boundless.id_list(one, self.room, LARGEST if self.numbered else None),
+            self.room,
         )
 
     def ask(self, user: int, history: np.ndarray, rng: Rng) -> list[Asked]:
@@ -65,7 +73,10 @@ class IdList:
         while len(orders) < min(self.section.lists, factorial(min(len(history), SURELY_MORE))):
             order = rng.permutation(history)
             orders[order.tobytes()] = order
-        return [Asked([self.prompts.id_list(order, self.room)], history[:0]) for order in orders.values()]
+        named = user if self.numbered else None
+        return [
+            Asked([self.prompts.id_list(order, self.room, named)], history[:0]) for order in orders.values()
+        ]
 
     def read(self, answers: pa.Table) -> Proposals:
         """In the order of the list. The first items are accepted, up to the cap.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Catalogue:
-    """items: rows of `schema.ITEMS`; rendering: how prompts write items (token, title or id)."""
+    """items: rows of `schema.ITEMS`; rendering: how prompts write items (`llm.items`)."""
 
     def __init__(self, items: pa.Table, rendering: str, tokenizer: "PreTrainedTokenizerBase") -> None:
         self.items, self.rendering = items, rendering

@@ -63,6 +63,7 @@ class Listwise:
         prompts, catalogue = tools.prompts, tools.catalogue
         self.section, self.prompts, self.catalogue = section, prompts, catalogue
         self.hints: Callable[[], Hints] = tools.hints(section.recommender)
+        self.prior_list = tools.tuning.prior_list
         prompts.check(["ranking"])
         self.room = 1
         if catalogue.rendering != "token":
@@ -85,7 +86,8 @@ class Listwise:
         if len(best) < 2:
             return []
         similar = hints.similar(user, history)
-        prompt = self.prompts.ranking(history, rng.permutation(best), best, similar, self.room)
+        hint = best if self.prior_list else best[:0]
+        prompt = self.prompts.ranking(history, rng.permutation(best), hint, similar, self.room)
         token = self.catalogue.rendering == "token"
         return [Asked([prompt], best, self.catalogue.tokens(best) if token else ())]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from longtail.augment.strategies.item_tokens import Catalogue
 from longtail.augment.strategies.strategy import Strategy
 from longtail.llm.prompts.building import Prompts
-from longtail.recipe import Judge, Recipe, Role, StrategySection, Task
+from longtail.recipe import Judge, Recipe, Role, StrategySection, Task, Tuning
 
 if TYPE_CHECKING:
     from longtail.data import Prepared
@@ -60,12 +60,13 @@ class Tools:
     """What a strategy needs to ask and read: the prompts of the LLM that answers, the catalogue, and hints.
 
     hints: takes the name of a recommender and starts to fit it. It returns a function that gives the fitted recommender and
-    the users' histories. Call that one in a worker, so that no other process holds them.
+    the users' histories. Call that one in a worker, so that no other process holds them. tuning: what the LLM was taught.
     """
 
     prompts: Prompts
     catalogue: Catalogue
     hints: Callable[[str], Callable[[], "Hints"]]
+    tuning: Tuning
 
     @classmethod
     def open(cls, recipe: Recipe, role: Role, llm: "Place", prepared: "Prepared") -> "Tools":
@@ -73,10 +74,10 @@ class Tools:
         tuning, items = getattr(recipe, role), prepared.items
         prompts = Prompts.open(llm, items, recipe.llm.items, tuning.history, tuning.context)
         catalogue = Catalogue(items, recipe.llm.items, prompts.tokenizer)
-        return cls(prompts, catalogue, partial(_hints, recipe, prepared))
+        return cls(prompts, catalogue, partial(_hints, recipe, prepared, tuning), tuning)
 
 
-def _hints(recipe: Recipe, prepared: "Prepared", recommender: str) -> Callable[[], "Hints"]:
+def _hints(recipe: Recipe, prepared: "Prepared", tuning: Tuning, recommender: str) -> Callable[[], "Hints"]:
     import ray
 
     from longtail.llm.prompts.hints import build_hints
@@ -84,4 +85,4 @@ def _hints(recipe: Recipe, prepared: "Prepared", recommender: str) -> Callable[[
 
     section = recipe.itemcf if recommender == "itemcf" else recipe.recommenders[recommender]
     task = ray.remote(num_cpus=1)(build_hints)
-    return partial(fetch, task.remote(prepared.place, recommender, section, recipe.seed))
+    return partial(fetch, task.remote(prepared.place, recommender, section, recipe.seed, tuning))

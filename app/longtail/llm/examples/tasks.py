@@ -84,12 +84,13 @@ class Tasks:
         if task == "next_item":
             yield prompts.next_item_example(items, target)
         elif task == "id_list":
-            yield prompts.id_list_example(rng.permutation(items), np.array([target]), ended=False)
+            shown, user = rng.permutation(items), self._number(history)
+            yield prompts.id_list_example(shown, np.array([target]), ended=False, user=user)
         elif task == "ranking":
             candidates = rng.permutation(
                 np.append(self._unseen(rng, items, self._length - 1, target), target)
             )
-            hint = hints.ranked(items, candidates, items[:0])
+            hint = self._hint(hints, items, candidates, items[:0])
             similar = hints.similar(history.user, items)
             yield prompts.ranking_example(items, candidates, hint, similar, np.array([target]), ended=False)
         else:
@@ -138,14 +139,15 @@ class Tasks:
 
         If the history does not fit in the context, a random part of it is split: the paper's "randomly generating".
         """
+        user = self._number(history)
         for _ in range(self.section.splits if len(history.items) >= 3 else 0):
             shuffled = rng.permutation(history.items)
-            held = self.prompts.fitting(shuffled)
+            held = self.prompts.fitting(shuffled, user)
             if held < 3:
                 yield LEFT_OUT
                 continue
             split = rng.integers(1, held - 1)
-            example = self.prompts.id_list_example(shuffled[:split], shuffled[split:held])
+            example = self.prompts.id_list_example(shuffled[:split], shuffled[split:held], user=user)
             yield replace(example, cut=held < len(shuffled))
 
     def _ranking(self, history: History, rng: np.random.Generator, hints: Hints) -> Iterator[Example]:
@@ -159,9 +161,19 @@ class Tasks:
         before, targets = items[:-wanted], items[-wanted:]
         unseen = self._unseen(rng, items, self._length - wanted)
         candidates = rng.permutation(np.concatenate([targets, unseen]))
-        hint = hints.ranked(before, candidates, targets)
+        hint = self._hint(hints, before, candidates, targets)
         similar = hints.similar(history.user, before)
         yield self.prompts.ranking_example(before, candidates, hint, similar, targets)
+
+    def _number(self, history: History) -> int | None:
+        """The user's number, if prompts of id_list name it."""
+        return history.user if self.section.user_number else None
+
+    def _hint(
+        self, hints: Hints, before: np.ndarray, candidates: np.ndarray, targets: np.ndarray
+    ) -> np.ndarray:
+        """The recommender's order of the candidates; empty if prompts do not have it."""
+        return hints.ranked(before, candidates, targets) if self.section.prior_list else candidates[:0]
 
     @property
     def _length(self) -> int:

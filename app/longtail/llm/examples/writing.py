@@ -79,7 +79,7 @@ def write_examples(
         (target / part).make_folder()
     hints = None
     if "ranking" in section.tasks:
-        hints = ray.remote(num_cpus=1)(build_hints).remote(prepared.place)
+        hints = ray.remote(num_cpus=1)(build_hints).remote(prepared.place, seed=seed, tuning=section)
     histories = prepared.histories()
     if "hard" in section.negatives and section.tasks.keys() & {"yes_no", "preference"}:
         histories = _with_misses(histories, prompts, section, seed, generator)

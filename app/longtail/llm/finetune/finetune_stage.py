@@ -4,11 +4,13 @@ The result, `llm/<role>`, is a plain Hugging Face folder with merged adapters an
 card, the training curve and the model's measured quality on validation items.
 """
 
+from typing import Any
+
 from longtail.data import Prepared
 from longtail.llm.base_model import check_base, write_base
 from longtail.llm.examples.writing import write_examples
 from longtail.llm.model_card import write_card
-from longtail.recipe import Recipe, Role, Tuning
+from longtail.recipe import Recipe, Role, Section, Tuning
 from longtail.rounds import FIRST_ROUND, Round, first_round, rounds
 from longtail.runtime.cluster import connect
 from longtail.workspace import Stage, Workspace, read_manifest
@@ -22,8 +24,12 @@ EXAMPLES_MEANING = 1
 SHAPING = {
     *("tasks", "history", "context", "loss", "tail_weight", "splits", "candidates"),
     *("negatives", "negatives_per_positive", "title_noise"),
+    *("user_number", "similar_user", "prior_list"),
 }
 """The settings that examples depend on. The other settings only affect how the model learns from them."""
+
+LATER = {"text", "user_number", "similar_user", "prior_list"}
+"""Settings that came later. At their default they say nothing, so an LLM that was tuned before is not tuned again."""
 
 
 def finetune(recipe: Recipe, ws: Workspace) -> None:
@@ -50,7 +56,7 @@ def finetune_role(recipe: Recipe, ws: Workspace, role: Role, round_: Round = FIR
         section = section.model_copy(update={"epochs": _best_epochs(ws, first_round(round_), role, section)})
         recipe = recipe.model_copy(update={role: section})
     started_from = [] if role == "generator" else [ws / round_.llm("generator")]
-    settings = {"llm": recipe.llm.model_dump(), "tuning": section.model_dump(), "seed": recipe.seed}
+    settings = {"llm": told(recipe.llm), "tuning": told(section), "seed": recipe.seed}
     stage = ws.stage(round_.llm(role), settings, [ws / round_.data, *started_from], MEANING)
     if stage.up_to_date:
         return
@@ -61,6 +67,16 @@ def finetune_role(recipe: Recipe, ws: Workspace, role: Role, round_: Round = FIR
     _tune(
         recipe, ws, role, round_, stage, prepared, _examples(recipe, ws, role, round_, prepared, started_from)
     )
+
+
+def told(section: Section) -> dict[str, Any]:
+    """The values of a section that a fingerprint depends on."""
+    fields = type(section).model_fields
+    return {
+        name: value
+        for name, value in section.model_dump().items()
+        if name not in LATER or value != fields[name].default
+    }
 
 
 def _best_epochs(ws: Workspace, first: Round, role: Role, section: Tuning) -> int:
@@ -75,11 +91,8 @@ def _examples(
 ) -> Stage:
     """Publish `examples/<role>`, if it is not up to date: `train/`, `validation/` and, for the generator, `base/`."""
     section: Tuning = getattr(recipe, role)
-    settings = {
-        "llm": recipe.llm.model_dump(),
-        "tuning": section.model_dump(include=SHAPING),
-        "seed": recipe.seed,
-    }
+    shaping = {name: value for name, value in told(section).items() if name in SHAPING}
+    settings = {"llm": told(recipe.llm), "tuning": shaping, "seed": recipe.seed}
     stage = ws.stage(
         round_.at(f"examples/{role}"), settings, [prepared.place, *started_from], EXAMPLES_MEANING
     )

@@ -35,6 +35,7 @@ from longtail.llm.prompts.words import (
     SECOND,
     SIMILAR,
     TEXTS,
+    USER,
     YES,
     YES_NO,
     A,
@@ -145,14 +146,13 @@ class Prompts:
         """Which of items a and b would the user take next? The answer is token `.a` or `.b` (arXiv 2402.11724)."""
         return self._preference(history, self.items.of(a), self.items.of(b)).tokens
 
-    def id_list(self, items: np.ndarray, room: int = 1) -> np.ndarray:
+    def id_list(self, items: np.ndarray, room: int = 1, user: int | None = None) -> np.ndarray:
         """The prompt of LLM4IDRec (arXiv 2411.02041): some of a user's items, in any order. The answer is the other items.
 
-        room: tokens left for the answer. `history` does not apply, because the paper's prompts contain whole lists. The
-        paper's user number (`u17`) is left out: it says nothing about a user who was not in tuning, and it adds nothing
-        to the items of the others.
+        room: tokens left for the answer. user: the number of the user, which the paper's prompts name; None: it is left out.
+        `history` does not apply, because the paper's prompts contain whole lists.
         """
-        return self._ask(items, ID_LIST, REST, room=room, latest=len(items)).tokens
+        return self._ask(items, self._about(user), REST, room=room, latest=len(items)).tokens
 
     def ranking(
         self,
@@ -165,9 +165,9 @@ class Prompts:
         """Llama4Rec's listwise prompt (arXiv 2401.13870, prompt augmentation).
 
         It contains the user's history, the history of the most similar user, the candidates as the recommender ranks
-        them (`hint`), and the candidates. The answer is the best of them. room: tokens left for it. Without a hint there
-        is no similar user. If the context does not hold everything, the similar user's items are left out first, then
-        the user's oldest items, then the hint.
+        them (`hint`), and the candidates. The answer is the best of them. room: tokens left for it. An empty hint, and an
+        empty history of the similar user, are left out. If the context does not hold everything, the similar user's items
+        are left out first, then the user's oldest items, then the hint.
         """
         return self._ranking(history, candidates, hint, similar, room).tokens
 
@@ -207,10 +207,13 @@ class Prompts:
         """Loss on the one token of the answer. a, b: the tokens of two items."""
         return answered(self._preference(history, a, b), [self.a if a_taken else self.b])
 
-    def id_list_example(self, given: np.ndarray, rest: np.ndarray, ended: bool = True) -> Example:
+    def id_list_example(
+        self, given: np.ndarray, rest: np.ndarray, ended: bool = True, user: int | None = None
+    ) -> Example:
         """Loss on the rest of a list and, if `ended`, on its end token."""
         answer = self._list(rest, ended)
-        return answered(self._ask(given, ID_LIST, REST, room=len(answer), latest=len(given)), answer)
+        asked = self._ask(given, self._about(user), REST, room=len(answer), latest=len(given))
+        return answered(asked, answer)
 
     def ranking_example(
         self,
@@ -225,9 +228,9 @@ class Prompts:
         answer = self._list(ranked, ended)
         return answered(self._ranking(history, candidates, hint, similar, len(answer)), answer)
 
-    def fitting(self, items: np.ndarray) -> int:
+    def fitting(self, items: np.ndarray, user: int | None = None) -> int:
         """How many of `items`, from the first on, fit in one example of id_list: prompt, answer and end token."""
-        room = self.context - len(self._write(ID_LIST, REST))
+        room = self.context - len(self._write(self._about(user), REST))
         lengths = self._lengths(items)
         return int(np.searchsorted(np.cumsum(lengths), room, side="right"))
 
@@ -247,8 +250,8 @@ class Prompts:
         self, history: np.ndarray, candidates: np.ndarray, hint: np.ndarray, similar: np.ndarray, room: int
     ) -> Example:
         listed = [CANDIDATES, self._list(candidates), RANKED]
-        hinted = [HINT, self._list(hint), *listed]
-        if not len(hint) or self._left(RANKING, *hinted, room=room) < 0:
+        hinted = [HINT, self._list(hint), *listed] if len(hint) else listed
+        if self._left(RANKING, *hinted, room=room) < 0:
             return self._ask(history, RANKING, *listed, room=room)
         asked = self._ask(history, RANKING, *hinted, room=room)
         left = self.context + 1 - room - len(asked.tokens) - len(self._texts[SIMILAR])
@@ -259,10 +262,16 @@ class Prompts:
         tokens = self._write(asked.tokens[:own], SIMILAR, alike, asked.tokens[own:], started=True)
         return Example(tokens, asked.weights, asked.cut)
 
+    def _about(self, user: int | None) -> str | np.ndarray:
+        """The instruction of id_list, with the number of the user if it is to be named."""
+        if user is None:
+            return ID_LIST
+        return self._write(ID_LIST, self._encode(USER.format(user)), started=True)
+
     def _ask(
         self,
         history: np.ndarray,
-        instruction: str,
+        instruction: str | np.ndarray,
         *rest: str | np.ndarray,
         room: int = 1,
         latest: int | None = None,

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,26 +16,55 @@ from longtail.arrays import offsets_of
 MAX_TITLE = 120
 """Characters of a title in a prompt: enough to tell items apart, too few to fill the context."""
 
+BY_ID = ("id", "renumbered", "string")
+"""The renderings that write a bare id as text."""
+LETTERS = 6
+"""Letters of a random string; twice as many if two items would have the same."""
+
 _INERT = str.maketrans("<>", "‹›")
 
 
 def item_texts(items: pa.Table, rendering: str) -> list[str]:
     """The text of every item of `schema.ITEMS`, by code.
 
-    `token` writes `<item_12>`, one token per item. `id` writes `i12`, plain digits (LLM4IDRec, arXiv 2411.02041). `title`
-    writes the item's name; if several items share it, the item_id follows: `Lip balm (B0001)`.
+    `token` writes `<item_12>`, one token per item. `id` writes `i12`, plain digits (LLM4IDRec, arXiv 2411.02041), and
+    `renumbered` the same with the numbers of `new_numbers`. `string` writes random letters. `title` writes the item's name;
+    if several items share it, the item_id follows: `Lip balm (B0001)`.
     """
     codes = items["item"].to_pylist()
     if rendering == "token":
         return [f"<item_{code}>" for code in codes]
     if rendering == "id":
         return [f"i{code}" for code in codes]
+    if rendering == "renumbered":
+        return [f"i{number}" for number in new_numbers(items).tolist()]
+    if rendering == "string":
+        return _strings(items)
     names = item_names(items)
     shared = Counter(names)
     ids = map(one_line, items["item_id"].to_pylist())
     return [
         f"{name} ({item_id})" if shared[name] > 1 else name for name, item_id in zip(names, ids, strict=True)
     ]
+
+
+def new_numbers(items: pa.Table) -> np.ndarray:
+    """A number 0 … n - 1 for every item, int64, by code: in the order of a hash of the item_id, so it means nothing."""
+    hashes = [_hash(one) for one in items["item_id"].to_pylist()]
+    return np.argsort(sorted(range(len(hashes)), key=hashes.__getitem__)).astype(np.int64)
+
+
+def _strings(items: pa.Table) -> list[str]:
+    """Letters a … z for every item, by code, from a hash of the item_id."""
+    drawn = [
+        "".join(chr(ord("a") + byte % 26) for byte in _hash(one)) for one in items["item_id"].to_pylist()
+    ]
+    counts = Counter(one[:LETTERS] for one in drawn)
+    return [one[: LETTERS if counts[one[:LETTERS]] == 1 else 2 * LETTERS] for one in drawn]
+
+
+def _hash(item_id: str) -> bytes:
+    return blake2b(item_id.encode(), digest_size=2 * LETTERS).digest()
 
 
 def item_names(items: pa.Table) -> list[str]:
@@ -45,7 +75,7 @@ def item_names(items: pa.Table) -> list[str]:
 
 def list_texts(items: pa.Table, rendering: str) -> list[str]:
     """The text of every item as an entry of a list, separator included."""
-    lead = " " if rendering == "id" else ""
+    lead = " " if rendering in BY_ID else ""
     return [lead + text + separator(rendering) for text in item_texts(items, rendering)]
 
 
@@ -56,7 +86,7 @@ def one_line(text: str) -> str:
 
 def separator(rendering: str) -> str:
     """The text that ends an item in a list of items."""
-    return {"token": "", "id": ",", "title": "\n"}[rendering]
+    return "," if rendering in BY_ID else {"token": "", "title": "\n"}[rendering]
 
 
 def titled(tokenizer: "PreTrainedTokenizerBase", title: str, ending: str) -> np.ndarray:
