@@ -85,6 +85,7 @@ def test_a_fault_of_the_work_on_one_worker_ends_it_with_that_fault_and_its_rank(
 def test_a_worker_that_dies_is_started_again_with_all_others(tmp_path: Path) -> None:
     def work(folder: Path) -> int:
         rank = _rank(folder)
+        _collective()  # Both have written that they began.
         if rank == 1 and starts(folder)[rank] == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         _collective()
