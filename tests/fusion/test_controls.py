@@ -116,20 +116,17 @@ def test_another_seed_draws_others():
 
 
 @given(data=st.data())
-def test_best_of_is_the_head_of_each_slice_of_the_list_without_what_is_held_out(data):
+def test_best_of_is_the_head_of_each_slice_of_the_list(data):
     train = clusters(users=12)
     itemcf, histories = ITEMCF, Histories.observed(train)
-    held_out = Histories.of(
-        [data.draw(st.lists(st.integers(0, train.n_items - 1), max_size=4, unique=True)) for _ in range(12)]
-    )
     counts = data.draw(some_counts(12, 4))
-    found = best_of(itemcf, histories, held_out, amounts(counts, CODES[:24]))
+    found = best_of(itemcf, histories, amounts(counts, CODES[:24]))
     lists, _ = itemcf.recommend_history(
         [histories.items[histories.indptr[row] : histories.indptr[row + 1]] for row in range(12)],
         train.n_items,
     )
     for row in range(12):
-        free = [item for item in lists[row].tolist() if item >= 0 and item not in _row(held_out, row)]
+        free = [item for item in lists[row].tolist() if item >= 0]
         kept = {
             item
             for code, count in enumerate(counts[row])
@@ -160,9 +157,8 @@ def test_a_list_is_sampled_from_itemcfs_as_the_llms_is():
     second = sum(
         first[item] * cut(np.where(np.arange(len(p)) == item, 0, p)) for item in np.flatnonzero(first)
     )
-    held_out = Histories.of([[]] * n)
     wanted = of_one_slice(np.full(n, 2), 24)
-    found = Sampled(ITEMCF, 0.8, 0.6, 3).items(np.arange(n), histories, held_out, wanted)
+    found = Sampled(ITEMCF, 0.8, 0.6, 3).items(np.arange(n), histories, wanted)
     for place, expected in enumerate((first, second)):
         counts = np.bincount(found.items[place::2], minlength=len(p))
         assert not counts[expected == 0].any() and 2 < (expected > 0).sum() < (p > 0).sum()
@@ -170,18 +166,15 @@ def test_a_list_is_sampled_from_itemcfs_as_the_llms_is():
 
 
 @given(
-    data=st.data(),
     counts=some_counts(12, 8),
     top_p=st.sampled_from([1e-9, 0.5, 1.0]),
 )
-def test_a_sampled_list_has_what_is_possible_and_its_surest_form_is_the_best(data, counts, top_p):
+def test_a_sampled_list_has_what_is_possible_and_its_surest_form_is_the_best(counts, top_p):
     histories, users = Histories.observed(clusters(users=12)), np.arange(12)
-    held_out = Histories.of(data.draw(st.lists(st.integers(0, 23), max_size=3, unique=True)) for _ in users)
-    held_out = Histories.of(np.setdiff1d(_row(held_out, user), _row(histories, user)) for user in users)
     wanted, all_there_are = (amounts(own, CODES[:24]) for own in (counts, np.full((12, len(SLICES)), 24)))
-    found = Sampled(ITEMCF, 0.8, top_p, 1).items(users, histories, held_out, wanted)
-    best = Best(ITEMCF).items(users, histories, held_out, wanted)
-    every = Best(ITEMCF).items(users, histories, held_out, all_there_are)
+    found = Sampled(ITEMCF, 0.8, top_p, 1).items(users, histories, wanted)
+    best = Best(ITEMCF).items(users, histories, wanted)
+    every = Best(ITEMCF).items(users, histories, all_there_are)
     assert counted(found, CODES).tolist() == counted(best, CODES).tolist()
     assert (counted(found, CODES) == np.minimum(counts, counted(every, CODES))).all()
     for user in users:
@@ -197,20 +190,16 @@ def test_a_sampled_list_has_what_is_possible_and_its_surest_form_is_the_best(dat
 )
 def test_itemcf_picks_from_the_candidates_that_the_llm_was_shown(log, data):
     itemcf = ItemCF("itemcf", Section(recency=0.7)).fit(interactions(log, asking.N_ITEMS))
-    held_out = [
-        [item for item in data.draw(st.lists(st.integers(0, 23), max_size=4, unique=True)) if item not in own]
-        for own in log
-    ]
     counts = data.draw(some_counts(len(log), 1))
-    rows = asking.asked(asking.strategy_of(InsertionSection(candidates=6), "token"), log, held_out)
+    rows = asking.asked(asking.strategy_of(InsertionSection(candidates=6), "token"), log)
     pool = asking.catalogue_of("token").warm
     found = Picked(itemcf, pool, 6, 7).items(
-        np.arange(len(log)), Histories.of(log), Histories.of(held_out), amounts(counts, CODES[:24])
+        np.arange(len(log)), Histories.of(log), amounts(counts, CODES[:24])
     )
     scores = itemcf.score(Histories.of(log), None)
     for row in rows.to_pylist():
-        user, free = row["user"], [item for item in row["shown"] if item not in held_out[row["user"]]]
-        ranked = sorted(free, key=lambda item: -max(scores[user, item], 0))
+        user = row["user"]
+        ranked = sorted(row["shown"], key=lambda item: -max(scores[user, item], 0))
         expected = [
             item
             for place, item in enumerate(ranked)

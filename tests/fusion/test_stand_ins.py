@@ -24,7 +24,6 @@ USERS = np.arange(20)
 CODES = np.arange(N_ITEMS) // 2 % len(SLICES)
 RARE = np.isin(CODES, [SLICES.index("tail"), SLICES.index("cold")])
 ITEMCF = ItemCF("itemcf", ItemCFSection()).fit(TRAIN)
-NONE = SEEN.emptied()
 MODELS = {name: build(name, SECTIONS[name], seed=1).fit(TRAIN) for name in ("swing", "bpr", "sasrec")}
 
 judges = st.builds(
@@ -86,7 +85,7 @@ def test_the_judge_takes_the_best_of_each_slice_as_from_the_llm(name, settings, 
     proposals = np.array(data.draw(st.lists(amounts_of_a_user, min_size=20, max_size=20)))
     added = np.minimum(proposals, np.array(data.draw(st.lists(amounts_of_a_user, min_size=20, max_size=20))))
     amounts = Amounts(CODES, proposals, added)
-    found = StandIn(MODELS[name], ITEMCF, settings).items(USERS, SEEN, NONE, amounts)
+    found = StandIn(MODELS[name], ITEMCF, settings).items(USERS, SEEN, amounts)
     assert (counted(found, CODES) <= added).all()
     rows, items, values = proposed(likelihoods(MODELS[name], USERS, SEEN), proposals, CODES)
     agreement = ITEMCF.affinities(SEEN, rows, items)
@@ -113,14 +112,12 @@ def test_the_judge_takes_the_best_of_each_slice_as_from_the_llm(name, settings, 
             assert not kept or not left or min(own[item] for item in kept) >= max(left) - 1e-6
 
 
-def test_nothing_held_out_is_added_and_users_do_not_depend_on_each_other():
+def test_nothing_known_is_added_and_users_do_not_depend_on_each_other():
     model, wanted = StandIn(MODELS["sasrec"], ITEMCF, Judge()), np.full((20, len(SLICES)), 2)
-    free = model.items(USERS, SEEN, NONE, Amounts(CODES, wanted, wanted))
-    held_out = Histories.of([row(free, user)[:1] for user in USERS])
-    found = model.items(USERS, SEEN, held_out, Amounts(CODES, wanted, wanted))
-    assert not found.pairs_in(held_out).any() and not found.pairs_in(SEEN).any()
+    found = model.items(USERS, SEEN, Amounts(CODES, wanted, wanted))
+    assert len(found.items) and not found.pairs_in(SEEN).any()
     some = np.array([7, 3])
-    part = model.items(some, SEEN.take(some), held_out.take(some), Amounts(CODES, wanted[some], wanted[some]))
+    part = model.items(some, SEEN.take(some), Amounts(CODES, wanted[some], wanted[some]))
     assert [row(part, place) for place in (0, 1)] == [row(found, user) for user in some]
 
 

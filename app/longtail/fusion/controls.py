@@ -35,11 +35,11 @@ DEEPER = 8
 class Control(Protocol):
     """The source of a control's items. Picklable: it is sent to Ray tasks once."""
 
-    def items(self, users: np.ndarray, train: Histories, held_out: Histories, amounts: Amounts) -> Histories:
+    def items(self, users: np.ndarray, train: Histories, amounts: Amounts) -> Histories:
         """The items for each of users int [n]: as many of each slice as were `added`, or fewer if there are not enough.
 
-        Row i is that of users[i]. No item is in the same row of `train` or `held_out`. The items of a user do not
-        depend on the other users.
+        Row i is that of users[i]. No item is in the same row of `train`. The items of a user do not depend on the
+        other users.
         """
         ...
 
@@ -77,8 +77,8 @@ class Drawn:
     weights: np.ndarray
     seed: int
 
-    def items(self, users: np.ndarray, train: Histories, held_out: Histories, amounts: Amounts) -> Histories:
-        return drawn(users, train.followed_by(held_out), amounts, self.weights, self.seed)
+    def items(self, users: np.ndarray, train: Histories, amounts: Amounts) -> Histories:
+        return drawn(users, train, amounts, self.weights, self.seed)
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Best:
 
     model: Recommender
 
-    def items(self, users: np.ndarray, train: Histories, held_out: Histories, amounts: Amounts) -> Histories:
-        return best_of(self.model, train, held_out, amounts)
+    def items(self, users: np.ndarray, train: Histories, amounts: Amounts) -> Histories:
+        return best_of(self.model, train, amounts)
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,12 @@ class Sampled:
     top_p: float
     seed: int
 
-    def items(self, users: np.ndarray, train: Histories, held_out: Histories, amounts: Amounts) -> Histories:
+    def items(self, users: np.ndarray, train: Histories, amounts: Amounts) -> Histories:
         found, step = [], max(1, SCORES_AT_ONCE // max(self.model.n_items, 1))
-        taken = train.followed_by(held_out)
         for start in range(0, len(users), step):
             rows = np.arange(start, min(start + step, len(users)))
-            own, known = train.take(rows), taken.take(rows)
-            scores = self.model.score(own, None)
+            known = train.take(rows)
+            scores = self.model.score(known, None)
             scores[known.rows, known.items] = -np.inf
             for user, counts, row in zip(users[rows].tolist(), amounts.added[rows], scores, strict=True):
                 found.append(self._sampled(row, counts.copy(), amounts.slices, rng_of(self.seed, user)))
@@ -151,14 +150,12 @@ class Picked:
     shown: int
     seed: int
 
-    def items(self, users: np.ndarray, train: Histories, held_out: Histories, amounts: Amounts) -> Histories:
+    def items(self, users: np.ndarray, train: Histories, amounts: Amounts) -> Histories:
         candidates = Histories.of(
             unseen(rng_of(self.seed, user), self.pool, train.items[start:end], self.shown)
             for user, start, end in zip(users.tolist(), train.indptr, train.indptr[1:], strict=False)
         )
         rows, items = candidates.rows, candidates.items
-        free = ~candidates.pairs_in(held_out)
-        rows, items = rows[free], items[free]
         order = np.lexsort((-self.model.affinities(train, rows, items), rows))
         rows, items = rows[order], items[order]
         return _gathered(rows, items, amounts.most(rows, items), len(users))
@@ -167,7 +164,7 @@ class Picked:
 def drawn(users: np.ndarray, known: Histories, amounts: Amounts, weights: np.ndarray, seed: int) -> Histories:
     """Draw as many items of each slice as were `added`, without replacement, in proportion to `weights` [n_items].
 
-    known: the items of each user that must not be drawn, held-out items included. The items of a user depend only on
+    known: the items of each user that must not be drawn. The items of a user depend only on
     seed and user. If there are too few possible items in a slice, all of them are taken. An item that must not be drawn
     is drawn again; this gives the same distribution as drawing only from the possible items.
     """
@@ -182,9 +179,8 @@ def drawn(users: np.ndarray, known: Histories, amounts: Amounts, weights: np.nda
         for pool, end, count in zip(pools, ends, counts, strict=True):
             if not count:
                 continue
-            if 2 * (count + len(taken)) >= len(
-                pool
-            ):  # nearly all items: most draws would have to be repeated
+            if 2 * (count + len(taken)) >= len(pool):
+                # Nearly all items are taken: most draws would have to be repeated.
                 rest = np.setdiff1d(pool, list(taken))
                 share = weights[rest] / weights[rest].sum() if len(rest) else None
                 own += rng.choice(rest, min(count, len(rest)), replace=False, p=share).tolist()
@@ -199,21 +195,21 @@ def drawn(users: np.ndarray, known: Histories, amounts: Amounts, weights: np.nda
     return Histories.of(found)
 
 
-def best_of(model: Recommender, histories: Histories, held_out: Histories, amounts: Amounts) -> Histories:
-    """A recommender's best items for each user, none held out: as many of each slice as were `added`, if it has so many.
+def best_of(model: Recommender, histories: Histories, amounts: Amounts) -> Histories:
+    """A recommender's best items for each user: as many of each slice as were `added`, if it has so many.
 
     Its list is read deeper and deeper, until every slice has enough items or the list ends. Few users need a long one.
     """
     wanted = amounts.added.sum(axis=1)
     left = np.flatnonzero(wanted)
-    depth = int(wanted.max(initial=0)) + int(held_out.lengths.max(initial=0))
+    depth = int(wanted.max(initial=0))
     found = [(np.zeros(0, np.int64), np.zeros(0, np.int32))]
     while len(left):
         depth, step = min(depth, model.n_items), max(1, SCORES_AT_ONCE // max(depth, 1))
         short = []
         for start in range(0, len(left), step):
             users = left[start : start + step]
-            rows, items, ended = _listed(model, histories.take(users), held_out.take(users), depth)
+            rows, items, ended = _listed(model, histories.take(users), depth)
             kept = first(rows, items, amounts.added[users], amounts.slices)
             enough = ended | (np.bincount(rows[kept], minlength=len(users)) == wanted[users])
             kept &= enough[rows]
@@ -225,16 +221,15 @@ def best_of(model: Recommender, histories: Histories, held_out: Histories, amoun
 
 
 def _listed(
-    model: Recommender, histories: Histories, held_out: Histories, depth: int
+    model: Recommender, histories: Histories, depth: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The first `depth` items of each list, without held-out ones: rows int64 [n], items int32 [n], both in the order of
-    the lists; and whether a list has no further items, bool [rows].
+    """The first `depth` items of each list: rows int64 [n], items int32 [n], both in the order of the lists; and whether a
+    list has no further items, bool [rows].
     """
     starts = histories.indptr
     lists = [histories.items[start:end] for start, end in zip(starts, starts[1:], strict=False)]
     items, _ = model.recommend_history(lists, depth)
-    cells = np.arange(len(items))[:, None] * np.int64(model.n_items) + items
-    free = (items >= 0) & ~np.isin(cells, held_out.rows * np.int64(model.n_items) + held_out.items)
+    free = items >= 0
     ended = (items[:, -1] < 0) | (depth >= model.n_items)
     return np.nonzero(free)[0], items[free].astype(np.int32), ended
 

@@ -202,7 +202,7 @@ def fused_rows(
         added = chosen.added.take(users)
         kept[train.pairs_in(chosen.dropped.take(users))] = 0.0
     if control is not None:
-        added = control.items(users, train, train.emptied(), chosen.amounts(users))
+        added = control.items(users, train, chosen.amounts(users))
     columns = {
         "user": pa.array(users, pa.int32()),
         "items": _lists(train.followed_by(added)),

@@ -28,15 +28,14 @@ class StandIn:
     itemcf: Neighbours
     judge: Judge
 
-    def items(self, users: np.ndarray, train: Histories, held_out: Histories, amounts: Amounts) -> Histories:
+    def items(self, users: np.ndarray, train: Histories, amounts: Amounts) -> Histories:
         """See `controls.Control`. Of each slice, as many items are proposed as the LLM proposed; then the judge takes the
         best of each slice.
         """
         rows, items = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
         for block in self._blocks(len(users)):
-            known, later = train.take(block), held_out.take(block)
+            known = train.take(block)
             likelihood = likelihoods(self.model, users[block], known)
-            likelihood[later.rows, later.items] = 0
             own, found, values = proposed(likelihood, amounts.proposed[block], amounts.slices)
             scores = self.scores(known, own, found, values, amounts.slices)
             order = np.lexsort((found, -scores, own))
