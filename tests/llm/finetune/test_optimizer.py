@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.llm.finetune.toys import losses, run, toy_examples, toy_job, toy_model, two_workers, weights
+from tests.llm.finetune.toys import losses, run, toy_examples, toy_job, toy_model, weights
+from tests.two_workers import two_workers
 
 FIFTY = {"epochs": 5}
 """Of ten steps."""

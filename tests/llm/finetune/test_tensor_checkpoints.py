@@ -12,7 +12,8 @@ import pytest
 
 from longtail.llm.finetune.tensor_checkpoints import Checkpoints, Progress
 from longtail.llm.finetune.tuning_loop import Job
-from tests.llm.finetune.toys import Cut, cut_run, losses, run, toy_examples, toy_job, two_workers, weights
+from tests.llm.finetune.toys import Cut, cut_run, losses, run, toy_examples, toy_job, weights
+from tests.two_workers import two_workers
 
 MOVED = {"batch": 12, "checkpoint_steps": 10}
 """Fourteen steps an epoch, so that no checkpoint is at the end of one; 56 in all."""
