@@ -24,6 +24,8 @@ RECOMMENDERS = (
     "ItemCF",
     "BM25",
     "Swing",
+    "EASE",
+    "RP3beta",
     "BPR",
     "NeuMF",
     "LightGCN",

@@ -31,6 +31,8 @@ def on_workers(work: Callable[[Order], Answer], order: Order, n_workers: int, us
     # By default Ray Train gives workers 60 s to start and then begins again; a busy machine needs more.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(LOOK_SECONDS))
+    # A process more for every training, which warns of machines that will be taken away. Our checkpoints do not need it.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     shared = ray.put(order)
 
     def answer() -> Answer | None:
