@@ -54,7 +54,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, ray_here: None) -> longt
     return longtail.run(folder / "tiny.yaml", workspace=folder / "run", changes=["recommenders.swing={}"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path]:
     """`real_data("ml-100k")` is the folder of a real data set; the test skips where it is absent."""
 
