@@ -3,6 +3,7 @@
 A checkpoint is a folder `step-<n>` with a safetensors file from every worker; `checkpoint.json` is written last and makes
 it valid. To write whole tensors, workers must exchange their parts. In return, a run with a different number of workers, a
 different ZeRO stage or no DeepSpeed can continue from a checkpoint, and no pickle is ever read.
+Ray Train's checkpoints do not replace this: they carry a folder, and what is in it would still be these files.
 """
 
 import json

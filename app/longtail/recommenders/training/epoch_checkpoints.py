@@ -1,4 +1,8 @@
-"""The checkpoints of a training: one safetensors file for each; the two latest are kept."""
+"""The checkpoints of a training: one safetensors file for each; the two latest are kept.
+
+Those of Ray Train (2.60) also continue on another number of workers and after a lost controller. But a fit without Ray
+Train has none, and the second of two reports waits up to 2 s for the controller. So these are ours.
+"""
 
 import json
 import logging
