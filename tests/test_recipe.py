@@ -54,6 +54,11 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
             "judge.tail_share = 0 throws away what augment.next_item.tail_share = 0.4 reserves",
         ),
         ("name: x\nsweep: {slice: tall}", "sweep.slice"),
+        ("name: x\nconstraint: {slices: [tial]}", "constraint.slices.0 = 'tial'"),
+        ("name: x\nconstraint: {slices: [tail, tail]}", "each slice at most once, got tail more often"),
+        ("name: x\nconstraint: {within_se: -1}", "constraint.within_se = -1"),
+        ("name: x\nconstraint: {within_se: .inf}", "constraint.within_se"),
+        ("name: x\nconstraint: {slice: [tail]}", "unknown key 'constraint.slice': did you mean 'slices'"),
         ("name: x\naugment: [{strategy: ranking, candidates: 65}]", "augment.0"),
         (
             "name: x\naugment: [{strategy: ranking, recommender: bpr}]",

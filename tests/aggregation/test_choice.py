@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtail.aggregation.choice import FIGURES, Figure, check_measured, choose, read_figures, write_figures
+from longtail.aggregation.choice import (
+    FIGURES,
+    Figure,
+    best_free,
+    check_measured,
+    choose,
+    read_figures,
+    write_figures,
+)
 from longtail.errors import InputError
 from longtail.recipe import Serving
 from longtail.workspace import Workspace
@@ -35,6 +43,8 @@ def figure(recommender: str, variant: str, ndcg: float | None = 0.1, seed: int =
         "candidates": 50,
         "users": 0 if ndcg is None else 9,
         "ndcg": ndcg,
+        "free": ndcg,
+        "lost": {},
         "data": "data",
         "fit": f"recommenders/{trained_on}/{recommender}-{seed}",
         "answers": listed and f"augmentation/{listed}",
@@ -66,6 +76,23 @@ def test_seeds_are_averaged_then_the_best_of_them_is_taken():
     lucky = [figure("bpr", "observed", ndcg, seed) for seed, ndcg in enumerate((0.1, 0.9, 0.1))]
     steady = [figure("swing", "observed", ndcg, seed) for seed, ndcg in enumerate((0.4, 0.5, 0.5))]
     assert choose([*lucky, *steady], Serving()) == steady[1]
+
+
+def test_what_loses_a_slice_is_not_chosen_unless_the_recipe_names_it():
+    plain, lossy = figure("bpr", "observed", 0.2), figure("bpr", "discriminated", 0.4, lost={"tail": -0.1})
+    fused = figure("bpr", "served_discriminated", 0.5, lost={"tail": -0.1})
+    kept = figure("swing", "discriminated", 0.3)
+    assert choose([plain, lossy, fused, kept], Serving()) == kept
+    assert choose([plain, lossy, fused], Serving()) == plain, "the observed log loses nothing against itself"
+    assert choose([plain, lossy, kept], Serving(recommender="bpr", variant="discriminated")) == lossy
+    assert best_free([plain, lossy, fused, kept]) == fused
+
+
+def test_without_a_constraint_every_fusion_has_its_best_figure():
+    """Of what was not chosen for a fusion the NDCG is told, of the same figure."""
+    held, plain = figure("bpr", "served", 0.2, free=0.5), figure("swing", "observed", 0.3)
+    assert choose([held, plain], Serving()) == plain
+    assert best_free([held, plain]) == figure("bpr", "served", 0.5, free=0.5)
 
 
 FIGURES_OF_ALL = [

@@ -16,6 +16,7 @@ def test_nothing_is_chosen_from_a_variant_that_uses_the_answer_key(tmp_path: Pat
             "variants": ["observed", "discriminated", "without_hits"],
             "recommenders": {"itemcf": {}},
             "evaluation": {"served": False},
+            "constraint": {"slices": []},
         }
     )
     ws, ndcg = Workspace(str(tmp_path)), {"observed": 0.1, "discriminated": 0.2, "without_hits": 0.3}

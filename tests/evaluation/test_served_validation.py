@@ -7,10 +7,13 @@ import pytest
 from longtail.aggregation.formulas import Trust, Union
 from longtail.aggregation.fused import ALONE, Choice, Fused
 from longtail.aggregation.llm_lists import LLMLists
+from longtail.evaluation.constrained_choice import Changes
 from longtail.evaluation.ranks import Protocol, rank_part
 from longtail.evaluation.served_validation import GRID, UNTRIED, Tried, try_fit, try_fused
+from longtail.evaluation.slices import Membership
 from longtail.evaluation.targets import read_targets, split_parts
 from longtail.ranking_metrics import METRICS, per_user
+from longtail.recipe import Constraint
 from longtail.recommenders import build
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.itemcf import ItemCFSection
@@ -46,8 +49,12 @@ def store(tmp_path, write_data):
     return histories, data, model, lists_of(rows)
 
 
-def tried(served: Fused, data) -> Tried:
-    return sum((try_fused(served, part) for part in split_parts(data)), Tried.none())
+OFF = Constraint(slices=[])
+
+
+def tried(served: Fused, data, slices=()) -> Tried:
+    watched = Membership.read(slices, data)
+    return sum((try_fused(served, watched, part) for part in split_parts(data)), Tried.none())
 
 
 def test_fused_rankings_are_the_aggregators(store):
@@ -130,7 +137,7 @@ def test_one_user_of_a_ranking_is_that_user_alone(store):
         assert own.alpha == alone.alpha and own.interactions == alone.interactions
 
 
-def test_every_choice_is_worth_its_ndcg_on_validation(store):
+def test_every_choice_is_worth_its_ndcg_on_validation(store, tmp_path):
     histories, data, model, lists = store
     found = tried(Fused(model, lists, None, 12), data)
     assert found.users == N_USERS and found.ndcg.shape == (len(GRID),)
@@ -147,11 +154,68 @@ def test_every_choice_is_worth_its_ndcg_on_validation(store):
     hits = ranked == np.array([items[-2] for items in histories])[:, None]
     places = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
     assert found.alone == pytest.approx(per_user(users, places, [10])[1][:, METRICS.index("ndcg"), 0].sum())
-    fit = sum((try_fit(model, part) for part in split_parts(data)), Tried.none())
+    to = Workspace(str(tmp_path)) / "validation"
+    fit = sum((try_fit(model, part, to) for part in split_parts(data)), Tried.none())
+    ranks = (to / "ranks").read_table().sort_by("user")
+    assert (ranks["user"].to_numpy() == users).all() and (ranks["rank"].to_numpy() == places).all()
     assert fit.users == N_USERS and fit.alone == pytest.approx(found.alone)
     assert fit.counts() == {"validation": {"users": N_USERS, "ndcg": fit.alone / N_USERS}}
-    assert found.ndcg.max() == found.ndcg[GRID.index(found.best())]
-    assert found.best().alpha_1 == 0.9, "the lists know the validation items"
+    assert found.ndcg.max() == found.ndcg[GRID.index(found.best(OFF))]
+    assert found.best(OFF).alpha_1 == 0.9, "the lists know the validation items"
+
+
+def losing(histories: list[list[int]], tail: set[int]) -> LLMLists:
+    """Lists that hold the validation item first, but only wrong items for those whose validation item is in `tail`."""
+    rows = []
+    for items in histories:
+        wrong = np.setdiff1d(np.arange(N_ITEMS), items[:-1])
+        rows.append(wrong if items[-2] in tail else np.append(items[-2], wrong[:3]))
+    return lists_of(rows)
+
+
+def test_a_fusion_that_loses_a_slice_is_not_chosen(store):
+    """The list is right for most and wrong for the tail: without the constraint it is trusted as far as it goes."""
+    histories, data, model, _ = store
+    items = data / "items.parquet"
+    table = items.read_table().to_pylist()
+    found = model.recommend(np.arange(N_USERS), 10)[0]
+    hit = [items[-2] for own, items in zip(found.tolist(), histories, strict=True) if items[-2] in own[:3]]
+    tail = {hit[0], hit[1], hit[2]}  # the recommender alone finds these
+    for row in table:
+        row["slice"] = "tail" if row["item"] in tail else "head"
+    items.write_table(pa.Table.from_pylist(table, (data / "items.parquet").read_table().schema))
+    served = Fused(model, losing(histories, tail), None, 12)
+    total = tried(served, data, ["tail", "sparse"])
+    constraint = Constraint(within_se=0.0)
+    free, kept = total.best(OFF), total.best(constraint)
+    assert free == GRID[int(total.ndcg.argmax())]
+    assert kept != free, "it loses the tail"
+    worth = {one: slice_mean(model, served, one, data, tail) for one in (free, kept, ALONE)}
+    assert worth[free] < worth[ALONE] <= worth[kept]
+    better = [one for one, ndcg in zip(GRID, total.ndcg, strict=True) if ndcg > total.ndcg[GRID.index(kept)]]
+    assert all(slice_mean(model, served, one, data, tail) < worth[ALONE] for one in better)
+    counts = total.counts(kept)["serving"]
+    assert counts["validation_ndcg_free"] == total.ndcg.max() / N_USERS > counts["validation_ndcg"]
+
+
+def slice_mean(model, served, choice, data, tail) -> float:
+    """NDCG@10 of the users whose validation item is in `tail`, by a ranking with this choice; ALONE: the recommender."""
+    values = []
+    ranker = model if choice == ALONE else Fused(model, served.lists, None, 12, choice)
+    for part in split_parts(data):
+        for users, _, targets in read_targets(part, "valid"):
+            ranked, _ = ranker.recommend(users, 10)
+            for own, target in zip(ranked.tolist(), targets.tolist(), strict=True):
+                if target in tail:
+                    values.append(1 / np.log2(own.index(target) + 2) if target in own else 0.0)
+    return float(np.mean(values))
+
+
+def test_if_every_fusion_loses_a_slice_the_recommender_stays_alone():
+    """Even if it is the best for all users by far."""
+    changes = Changes.of({"tail": np.full((4, 1, len(GRID)), -0.1)})
+    total = Tried(4, np.linspace(0, 3, len(GRID)), 1.0, changes)
+    assert total.best(Constraint()) == ALONE and total.best(OFF) == GRID[-1]
 
 
 def test_the_choice_does_not_look_at_the_test(store):
@@ -170,13 +234,13 @@ def test_the_choice_does_not_look_at_the_test(store):
 
 
 def test_without_validation_items_the_middle_of_the_grid_is_taken():
-    assert Tried.none().best() == UNTRIED and UNTRIED in GRID
+    assert Tried.none().best(Constraint()) == UNTRIED and UNTRIED in GRID
     counts = Tried.none().counts(UNTRIED)
     assert "validation_ndcg" not in counts["serving"] and counts["validation"] == {"users": 0, "ndcg": None}
 
 
 def test_equally_good_choices_leave_the_recommender_alone():
-    assert Tried(3, np.full(len(GRID), 1.5), 1.5).best() == GRID[0] == ALONE
+    assert Tried(3, np.full(len(GRID), 1.5), 1.5).best(Constraint()) == GRID[0] == ALONE
 
 
 def test_sampled_ranks_follow_the_fused_order(store, tmp_path):

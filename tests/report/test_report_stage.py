@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.stats import sem
 
 from longtail.data import read_histories
 from longtail.errors import InputError
 from longtail.evaluation import evaluate, targets
 from longtail.evaluation.evaluate_stage import evaluated
+from longtail.evaluation.slices import members
 from longtail.recipe import Recipe, Serving
 from longtail.recommenders import build, load, train
 from longtail.recommenders.training.fits import ServedRun, list_runs, runs, served_runs
@@ -256,13 +258,52 @@ def test_the_report_says_what_is_served_by_validation_alone(finished, metrics):
     for run, one in zip(fitted_or_fused(), choice["figures"], strict=True):
         found = read_manifest(finished / run.evaluation)["counts"]["validation"]
         assert found == {"users": N_USERS, "ndcg": one["ndcg"]}
-    kinds = {own: [one for one in choice["figures"] if one["control"] == own] for own in (True, False)}
+    kept = [one for one in choice["figures"] if not one["lost"]]
+    kinds = {own: [one for one in kept if one["control"] == own] for own in (True, False)}
     highest = {own: max(one["ndcg"] for one in of_kind) for own, of_kind in kinds.items()}
     assert choice["served"] == choice["best"] and choice["best"]["ndcg"] == highest[False]
     assert choice["control"]["ndcg"] == highest[True] and choice["fault"] is None
     page = (finished / "report" / "index.html").read_bytes().decode()
     assert "Served, as validation chose: " in page and page.count(" · served</td>") == 1
     assert ("A control is better on validation" in page) == (highest[True] > highest[False])
+    free = choice["free"]
+    assert free["ndcg"] == max(one["free"] for one in choice["figures"] if not one["control"])
+    cost = free["ndcg"] - highest[False]
+    assert cost > 0, "here the best for all users loses a slice"
+    assert f"loses tail or sparse on validation; that cost {cost:.4f} NDCG@10 of all users there" in page
+
+
+def test_what_a_fit_loses_is_its_difference_by_hand(finished, metrics):
+    """On each slice, user by user, from the ranks of the validation items; more than one standard error is too much."""
+    inside = {
+        "tail": members("items:tail", finished / "data"),
+        "sparse": members("users:sparse", finished / "data"),
+    }
+    figures = {(one["recommender"], one["variant"]): one for one in metrics["choice"]["figures"]}
+    lossy = 0
+    for run in (run for run in fitted_or_fused() if not isinstance(run, ServedRun)):
+        own, base = (
+            (finished / f"evaluation/{variant}/{run.recommender}-0/validation/ranks")
+            .read_table()
+            .sort_by("user")
+            for variant in (run.variant, "observed")
+        )
+        users, items = own["user"].to_numpy(), own["item"].to_numpy()
+        gains = [
+            np.array([1 / np.log2(r + 1) if r else 0 for r in table["rank"].to_pylist()])
+            for table in (own, base)
+        ]
+        expected = {}
+        for name, of in inside.items():
+            difference = (gains[0] - gains[1])[of(users, items)]
+            if (
+                len(difference)
+                and difference.mean() < -(sem(difference) if len(difference) > 1 else 0) - 1e-12
+            ):
+                expected[name] = pytest.approx(difference.mean())
+        assert figures[run.recommender, run.variant]["lost"] == expected
+        lossy += bool(expected)
+    assert lossy
 
 
 def test_a_figure_on_validation_is_its_count_by_hand(finished):

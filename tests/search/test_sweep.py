@@ -11,18 +11,20 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ttest_rel
+from scipy.stats import sem, ttest_rel
 from typer.testing import CliRunner
 
 from longtail.cli import main
+from longtail.command.show_sweep import show
 from longtail.data import prepare, read_histories
 from longtail.errors import InputError
 from longtail.fusion import fuse
 from longtail.recipe import Judge, Recipe, load_recipe
 from longtail.recommenders import load, train
 from longtail.schema import ANSWERS, HISTORIES
-from longtail.search.sweep import AXES, JUDGE, POINTS, Search, sweep
+from longtail.search.sweep import sweep
 from longtail.search.sweep_plots import draw
+from longtail.search.sweep_search import AXES, JUDGE, POINTS, Search
 from longtail.workspace import Workspace
 
 AXES_TRIED = {
@@ -41,6 +43,7 @@ def recipe(**changes: object) -> Recipe:
         "dataset": {"simulation": {"users": 200, "items": 70, "tastes": 4}},
         "judge": START,
         "sweep": AXES_TRIED,
+        "constraint": {"slices": []},
         "variants": ["observed", "discriminated", "itemcf"],
         "resources": {"parallel": 4},
         "evaluation": {"protocol": "train-only"},
@@ -222,6 +225,45 @@ def test_the_recipes_judge_stays_where_nothing_is_better(swept: Workspace, tmp_p
     own = yaml.safe_load((ws / "sweep/itemcf/best.yaml").read_bytes())["recommenders"]["itemcf"]
     changes = own["judge"]
     assert changes == {"weight": best["weight"]}, "what the recommender has already is not lost"
+
+
+def test_with_a_constraint_no_slice_is_lost_and_no_point_is_made_again(
+    swept: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """What a slice gains is the paired difference of the two fits, by hand for the chosen one."""
+    ws = copy(swept, tmp_path)
+    before = made(ws)
+    sweep(recipe(constraint={"slices": ["tail", "sparse"], "within_se": 0.5}), ws, "itemcf")
+    assert before.items() <= made(ws).items(), "a point does not depend on the constraint"
+    rows = points(ws)
+    for row in rows:
+        assert row["lost"] == [
+            one["slice"] for one in row["changes"] if one["difference"] + 0.5 * one["error"] < -1e-12
+        ]
+    tried = [row for row in rows if row["search"] in ("recipe", "in turn")]
+    kept = [row for row in tried if not row["lost"]]
+    best = next(row for row in rows if row["best"])
+    assert best["ndcg"] == max(row["ndcg"] for row in kept) if kept else best["variant"] == "observed"
+    assert any(row["lost"] for row in rows), "otherwise this shows nothing"
+    counts = ws.manifests()["sweep/itemcf"]["counts"]
+    assert counts["NDCG@10 free"] == max(row["ndcg"] for row in tried) >= counts["NDCG@10 best"]
+    assert (ws / "sweep/itemcf/frontier.png").read_bytes().startswith(b"\x89PNG")
+
+    show("itemcf", ws / "sweep/itemcf")
+    text = capsys.readouterr().out
+    assert "The constraint that tail and sparse must not lose" in text and "loses" in text
+
+    some = next(row for row in tried if any(one["difference"] for one in row["changes"]))
+    judge = {name: some[name] for name in JUDGE}
+    settled = recipe(recommenders={"itemcf": {"recency": 0.8, "judge": judge}})
+    fuse(settled, ws)
+    train(settled, ws)
+    for one in some["changes"]:
+        inside = lambda user, item, name=one["slice"]: name in (user, item)  # noqa: E731
+        mine, theirs = (per_user(ws, variant, inside)[0] for variant in ("discriminated", "observed"))
+        assert one["users"] == len(mine)
+        assert one["difference"] == pytest.approx((mine - theirs).mean(), abs=1e-9)
+        assert one["error"] == pytest.approx(sem(mine - theirs), abs=1e-9)
 
 
 @pytest.mark.parametrize(("aim", "kind"), [("tail", "items"), ("sparse", "users")])
@@ -418,9 +460,8 @@ def test_the_command_says_what_is_missing(tmp_path: Path) -> None:
 def test_the_command_shows_observed_recipe_control_and_best(
     swept: Workspace, capsys: pytest.CaptureFixture
 ) -> None:
-    from longtail.command.show_sweep import show
-
     show("itemcf", swept / "sweep/itemcf")
     text = capsys.readouterr().out
     best = next(row for row in points(swept) if row["best"])
     assert all(word in text for word in ("observed", "recipe", "itemcf", f"{best['ndcg']:.4f}", "judge:"))
+    assert "frontier.png" in text and "The constraint" not in text

@@ -25,6 +25,10 @@ FUSION = ("alpha_1", "alpha_2", "utility")
 class Figure:
     """One fit on validation, alone or fused with a list: the mean NDCG@10 of its `users`, None if there are none.
 
+    free: the same with the fusion that would be chosen without the recipe's constraint. lost: the slices of the constraint
+    that the recommender loses on this training set against the observed log, with the difference of NDCG@10; the mean over
+    seeds. How a list is fused loses none against the recommender alone.
+
     variant: the name in the report; trained_on: the variant of its training set. list: the strategy whose list is
     fused in, None for the recommender alone; alpha_1, alpha_2 and utility are then None too. control: whether it is a
     control, which is served only if the recipe names it. data, fit, answers: where the histories, the fitted recommender and
@@ -44,6 +48,8 @@ class Figure:
     candidates: int
     users: int
     ndcg: float | None
+    free: float | None
+    lost: dict[str, float]
     data: str
     fit: str
     answers: str | None
@@ -70,7 +76,8 @@ def read_figures(ws: Workspace) -> list[Figure]:
 def choose(figures: list[Figure], serving: Serving) -> Figure:
     """Choose what is served: the best figure on validation that `serving` allows, with the fusion that it names.
 
-    The best recommender and variant is found with the mean over seeds. Then its best seed is taken. If several are
+    The best recommender and variant that loses no slice of the constraint is found with the mean over seeds; if the recipe
+    names what loses one, this is served. Then its best seed is taken. If several are
     equal, the first in the order of the figures is taken: that of the recipe, with all recommenders alone before those
     with a list. If no user has a validation item, `serving` must name recommender and variant. Raises InputError if no
     figure is allowed, or if validation cannot decide between them.
@@ -101,10 +108,18 @@ def choose(figures: list[Figure], serving: Serving) -> Figure:
 
 def best(figures: Iterable[Figure]) -> Figure:
     """The best figure on validation, see `choose`. There must be at least one figure."""
-    groups: dict[tuple[str, str], list[Figure]] = {}
-    for one in figures:
+    figures, groups = list(figures), dict[tuple[str, str], list[Figure]]()
+    for one in [one for one in figures if not one.lost] or figures:
         groups.setdefault((one.recommender, one.variant), []).append(one)
     return max(max(groups.values(), key=mean_ndcg), key=lambda one: one.ndcg or 0.0)
+
+
+def best_free(figures: Iterable[Figure]) -> Figure:
+    """The best figure if there were no constraint, with the NDCG@10 that it would have."""
+    figures = list(figures)
+    freed = [replace(one, ndcg=one.free, lost={}) for one in figures]
+    found = freed.index(best(freed))
+    return replace(figures[found], ndcg=figures[found].free)
 
 
 def mean_ndcg(seeds: list[Figure]) -> float:

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from longtail.command.execute import RecipeOption, SetOption, WorkspaceOption, execute
 from longtail.command.log import Form, LogOption, results
-from longtail.recipe import Recipe
+from longtail.recipe import Constraint, Recipe
 from longtail.variants import label
-from longtail.workspace import Workspace
+from longtail.workspace import Workspace, read_manifest
 from longtail.workspace.place import Place
 
 SHOWN = 8
@@ -50,8 +50,10 @@ def run_sweep(
 
 def show(name: str, place: Place) -> None:
     """Print a table of the best points in a published `sweep/<name>`, with the points for comparison."""
-    rows = (place / "points.parquet").read_table().to_pylist()
-    aim = rows[0]["slice"]
+    from longtail.evaluation.constrained_choice import cost_in_words
+
+    rows, about = (place / "points.parquet").read_table().to_pylist(), read_manifest(place)
+    aim, constraint = rows[0]["slice"], Constraint.model_validate(about["settings"]["constraint"])
     columns = [
         "",
         "blend",
@@ -68,13 +70,23 @@ def show(name: str, place: Place) -> None:
     if aim != "all":
         columns += [aim, "t", "t, to\ncontrol"]
         title += f", best for {aim}"
+    if constraint.slices:
+        columns.append("loses")
     table = Table(*columns, title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False)
     for heading, row in _shown(rows):
         aimed = [] if aim == "all" else _aimed(row)
-        table.add_row(heading, *_setting(row), *_figures(row, rows[0]), *aimed)
+        losses = ["\n".join(row["lost"])] if constraint.slices else []
+        table.add_row(heading, *_setting(row), *_figures(row, rows[0]), *aimed, *losses)
     console = results()
     console.print(table)
+    if constraint.slices:
+        if rows[0]["best"]:
+            console.print("No point meets the constraint, so nothing is to be added.")
+        free, best = (about["counts"][f"NDCG@10 {name}"] for name in ("free", "best"))
+        of = "all users" if aim == "all" else aim
+        console.print(cost_in_words(constraint, free, best, of), soft_wrap=True)
     console.print(f"Curves: {place}/curves.png", soft_wrap=True)
+    console.print(f"All users against the slices: {place}/frontier.png", soft_wrap=True)
     console.print(f"Best, to paste into the recipe before the next run: {place}/best.yaml", soft_wrap=True)
     console.print((place / "best.yaml").read_bytes().decode(), markup=False)
 
@@ -85,16 +97,21 @@ def _shown(rows: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     for row in rows:
         if row["search"] == "control":
             best = controls.get(row["variant"], row)
-            controls[row["variant"]] = max((best, row), key=lambda one: one["aim_ndcg"])
+            controls[row["variant"]] = max((best, row), key=_rank)
     searched = [row for row in rows if row["search"] in ("recipe", "in turn")]
     judged = {tuple(row[name] for name in JUDGE): row for row in searched}
-    ranked = sorted(judged.values(), key=lambda row: -row["aim_ndcg"])[:SHOWN]
+    ranked = sorted(judged.values(), key=_rank, reverse=True)[:SHOWN]
     return [
         ("observed", rows[0]),
         ("recipe", rows[1]),
         *((label(name), row) for name, row in controls.items()),
         *zip(map(str, range(1, SHOWN + 1)), ranked, strict=False),
     ]
+
+
+def _rank(row: dict[str, Any]) -> tuple[bool, float]:
+    """What meets the constraint stands first, then what is better."""
+    return not row["lost"], row["aim_ndcg"]
 
 
 def _setting(row: dict[str, Any]) -> list[str]:

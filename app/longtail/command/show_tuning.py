@@ -10,8 +10,8 @@ from rich.table import Table
 
 from longtail.command.execute import RecipeOption, SetOption, WorkspaceOption, execute
 from longtail.command.log import Form, LogOption, results
-from longtail.recipe import Recipe
-from longtail.workspace import Workspace
+from longtail.recipe import Constraint, Recipe
+from longtail.workspace import Workspace, read_manifest
 from longtail.workspace.place import Place
 
 SHOWN = 10
@@ -62,9 +62,13 @@ def run_tuning(
 
 def show(name: str, place: Place) -> None:
     """Print a table of the best trials in a published `tuning/<name>`."""
+    from longtail.evaluation.constrained_choice import cost_in_words
     from longtail.search.tune import best_recipe
 
-    table = Table("", "NDCG@10", "settings", "epochs", "seconds", "", title=f"{name}, on validation")
+    about = read_manifest(place)
+    constraint, counts = Constraint.model_validate(about["settings"]["constraint"]), about["counts"]
+    columns = ("", "NDCG@10", "settings", "epochs", "seconds", "loses", "")
+    table = Table(*columns, title=f"{name}, on validation")
     for rank, row in enumerate((place / "trials.parquet").read_table().to_pylist()[:SHOWN], start=1):
         table.add_row(
             str(rank),
@@ -72,10 +76,16 @@ def show(name: str, place: Place) -> None:
             ", ".join(f"{key} {value}" for key, value in json.loads(row["settings"]).items()),
             str(row["epochs"] or ""),
             f"{row['seconds']:.1f}",
+            ", ".join(row["lost"]),
             "as in the recipe" if row["trial"] == 0 else "" if row["finished"] else "ended early",
         )
     console = results()
     console.print(table)
+    if constraint.slices:
+        words = cost_in_words(constraint, counts["NDCG@10 free"], counts["best NDCG@10"])
+        console.print(words, soft_wrap=True)
+    if (place / "frontier.png").exists():
+        console.print(f"All users against the slices: {place}/frontier.png", soft_wrap=True)
     console.print(f"Best: {best_recipe(place)}", soft_wrap=True)
     console.print(
         f"Next: longtail run {shlex.quote(str(best_recipe(place)))} --workspace NEW", soft_wrap=True

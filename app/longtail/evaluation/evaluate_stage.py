@@ -17,11 +17,13 @@ from longtail.aggregation.llm_lists import LLMLists
 from longtail.aggregation.stand_in_lists import stand_in_lists
 from longtail.errors import InputError
 from longtail.evaluation.list_bias import EXPOSURE_K
+from longtail.evaluation.lost_slices import Lost, lost_slices
 from longtail.evaluation.ranks import Protocol, Ranked, catalogue_size, check_catalogue, rank_part
 from longtail.evaluation.served_validation import GRID, Tried, chosen_in, try_fit, try_fused
+from longtail.evaluation.slices import Membership
 from longtail.evaluation.targets import Part, split_parts
 from longtail.progress import progress, tell
-from longtail.recipe import Recipe
+from longtail.recipe import Constraint, Recipe, Slice
 from longtail.recommenders.recommender import Recommender
 from longtail.recommenders.training.fits import Run, ServedRun, list_runs, runs, served_runs
 from longtail.recommenders.training.reading import observed_itemcf
@@ -31,8 +33,10 @@ from longtail.variants import CONTROLS, VARIANTS
 from longtail.workspace import Stage, Workspace, fingerprint, read_manifest
 from longtail.workspace.place import Place
 
-MEANING = 2
+MEANING = 3
 """The version of this stage's output. Raise it if equal settings and inputs give different ranks or figures."""
+VALIDATION = "validation"
+"""The folder, in the evaluation of a fit in the round that chooses, with the ranks of its validation items."""
 TASKS_AT_ONCE = 64
 """Tasks of one run that wait or work at a time: enough for a large cluster, and their results stay small."""
 
@@ -111,29 +115,47 @@ def _publish_figures(recipe: Recipe, ws: Workspace) -> None:
     A variant that uses the answer key has none, because nothing may be chosen from it.
     """
     found = [run for run in evaluated(recipe) if not _alone(run) and not VARIANTS[run.variant].hits_removed]
-    unit = ws.stage(
-        FIGURES, [run.evaluation for run in found], [ws / run.evaluation for run in found], MEANING
-    )
+    settings = {
+        "evaluations": [run.evaluation for run in found],
+        "constraint": recipe.constraint.model_dump(),
+    }
+    unit = ws.stage(FIGURES, settings, [ws / run.evaluation for run in found], MEANING)
     if not unit.up_to_date:
         ws.claim()
         with unit.publishing() as draft:
-            write_figures([_figure(ws, run) for run in found], draft)
+            lost = _lost(recipe, ws, [run for run in found if isinstance(run, Run)])
+            write_figures([_figure(ws, run, lost) for run in found], draft)
 
 
-def _figure(ws: Workspace, run: Run | ServedRun) -> Figure:
+def _lost(recipe: Recipe, ws: Workspace, fits: list[Run]) -> dict[str, dict[str, Lost]]:
+    """By recommender and variant, the slices of the constraint that it loses on validation."""
+    if not recipe.constraint.slices:
+        return {}
+    connect(recipe.resources)
+    places: dict[str, dict[str, list[Place]]] = {}
+    for run in fits:
+        own = places.setdefault(run.recommender, {}).setdefault(run.variant, [])
+        own.append(ws / _first(run) / VALIDATION)
+    return lost_slices(places, ws / "data", recipe.constraint)
+
+
+def _figure(ws: Workspace, run: Run | ServedRun, lost: dict[str, dict[str, Lost]]) -> Figure:
     manifest = read_manifest(ws / run.evaluation)
     counts, settings, served = manifest["counts"], manifest["settings"], isinstance(run, ServedRun)
     chosen, (data, fit, *listed) = counts.get("serving", {}), _inputs(run)
+    trained_on = run.fit.variant if served else run.variant
     return Figure(
         recommender=run.recommender,
         variant=run.variant,
-        trained_on=run.fit.variant if served else run.variant,
+        trained_on=trained_on,
         seed_index=run.seed_index,
         control=run.variant in CONTROLS,
         list=run.strategy if served else None,
         **{name: chosen.get(name) for name in ("alpha_1", "alpha_2", "utility")},
         candidates=max(settings.get("candidates", 0), settings["depth"]),
         **counts["validation"],
+        free=chosen.get("validation_ndcg_free", counts["validation"]["ndcg"]),
+        lost=lost.get(run.recommender, {}).get(trained_on, {}),
         data=data,
         fit=fit,
         answers=listed[0] if listed else None,
@@ -152,6 +174,8 @@ def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
             listed = {"itemcf": recipe.itemcf.of_fit(), "judge": recipe.judge.model_dump(exclude={"weight"})}
         settings["list"] = listed
         settings["candidates"] = 0 if run.alone else recipe.serving.candidates
+        if not run.alone:
+            settings["constraint"] = recipe.constraint.model_dump()
         settings["choices"] = fingerprint([asdict(choice) for choice in ([LIST] if run.alone else GRID)])
     return settings
 
@@ -172,6 +196,9 @@ class _Shared:
     """By strategy that of the LLM, by place that of a stand-in."""
     itemcf: Any
     candidates: int
+    constraint: Constraint
+    slices: Any
+    """The `Membership` of the slices of the constraint."""
 
     @classmethod
     def of(cls, recipe: Recipe, ws: Workspace, round_: Round, due: list[Run | ServedRun]) -> "_Shared":
@@ -192,6 +219,8 @@ class _Shared:
             lists=lists,
             itemcf=itemcf,
             candidates=max(recipe.serving.candidates, protocol.depth),
+            constraint=recipe.constraint,
+            slices=_task(_read_slices)(recipe.constraint.slices, data) if served else None,
         )
 
 
@@ -204,20 +233,21 @@ def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) 
     recommender = ws / run.place
     with unit.publishing() as draft:
         model = _task(_load)(recommender, shared.n_items)
-        rank, attempt = partial(_task(rank_part), model), partial(_task(try_fit), model)
+        rank = partial(_task(rank_part), model)
+        attempt = partial(_task(try_fit), model, to=draft / VALIDATION)
         if isinstance(run, ServedRun):
             control = {"best": shared.itemcf, "own": model}.get(run.stand_in)
             candidates = 0 if run.alone else shared.candidates
             listed = run.proposer.place if run.proposer else run.strategy
             fused = (model, shared.lists[listed], control, candidates)
-            attempt = partial(_task(_try_fused), *fused)
+            attempt = partial(_task(_try_fused), *fused, shared.slices)
         if _alone(run):
             counts = {}
         elif run.round.final:
             counts = read_manifest(ws / _first(run))["counts"]
         else:
             tried = sum(_over_parts(attempt, shared.parts, recommender, unit.name), Tried.none())
-            counts = tried.counts(tried.best() if isinstance(run, ServedRun) else None)
+            counts = tried.counts(tried.best(shared.constraint) if isinstance(run, ServedRun) else None)
         if run.round.tests:
             if isinstance(run, ServedRun):
                 rank = partial(_task(_rank_fused), *fused, LIST if run.alone else chosen_in(counts))
@@ -269,10 +299,19 @@ def _read_lists(rankings: Place, n_users: int) -> LLMLists:
     return LLMLists.read(rankings, n_users)
 
 
+def _read_slices(names: list[Slice], data: Place) -> Membership:
+    return Membership.read(names, data)
+
+
 def _try_fused(
-    model: Recommender, lists: LLMLists, control: Recommender | None, candidates: int, part: Part
+    model: Recommender,
+    lists: LLMLists,
+    control: Recommender | None,
+    candidates: int,
+    slices: Membership,
+    part: Part,
 ) -> Tried:
-    return try_fused(Fused(model, lists, control, candidates), part)
+    return try_fused(Fused(model, lists, control, candidates), slices, part)
 
 
 def _rank_fused(

@@ -94,19 +94,23 @@ def rank_part(model: Recommender | Fused, part: Part, to: Place, protocol: Proto
 
     Users are ranked in blocks, so memory does not grow with their number.
     """
-    total, file = Ranked.none(model.n_items), to / "ranks" / part.name
-    (to / "ranks").make_folder()
-    with pq.ParquetWriter(file.path, RANKS, filesystem=file.fs, compression="zstd") as writer:
+    total = Ranked.none(model.n_items)
+    with ranks_writer(part, to) as writer:
         for users, rows, targets in read_targets(part, protocol.held_out):
             lists, _ = model.recommend(users, min(protocol.depth, model.n_items))
             sampled = None
             if protocol.negatives:
                 sampled = sampled_ranks(model, users[rows], targets, protocol.negatives, protocol.seed)
-            writer.write_table(
-                _ranks_table(users[rows], targets, rank_targets(lists, rows, targets), sampled)
-            )
+            writer.write_table(ranks_table(users[rows], targets, rank_targets(lists, rows, targets), sampled))
             total += Ranked(len(users), len(targets), count_exposure(lists, model.n_items))
     return total
+
+
+def ranks_writer(part: Part, to: Place) -> pq.ParquetWriter:
+    """Writes rows of RANKS to `to`/ranks/`part.name`."""
+    folder = to / "ranks"
+    folder.make_folder()
+    return pq.ParquetWriter((folder / part.name).path, RANKS, filesystem=folder.fs, compression="zstd")
 
 
 def rank_all(
@@ -125,8 +129,8 @@ def rank_all(
     return total.counts
 
 
-def _ranks_table(
-    users: np.ndarray, targets: np.ndarray, ranks: np.ndarray, sampled: np.ndarray | None
+def ranks_table(
+    users: np.ndarray, targets: np.ndarray, ranks: np.ndarray, sampled: np.ndarray | None = None
 ) -> pa.Table:
     """Rows of RANKS. All targets of a user must be in one call, because a row has their number."""
     _, of_user, many = np.unique(users, return_inverse=True, return_counts=True)

@@ -1,22 +1,24 @@
 """NDCG on validation of a fit: alone, fused with the LLM's list, and, as a control, fused with a recommender's list.
 
-The weight of the list is chosen on the validation items, for each fit. The test is then ranked once, with this choice.
+The weight of the list is chosen on the validation items, for each fit, so that no slice of the recipe's constraint is lower
+than without the list. The test is then ranked once, with this choice.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from longtail.aggregation.fused import ALONE, Choice, Fused
-from longtail.evaluation.ranks import rank_targets
+from longtail.evaluation.constrained_choice import Changes, K, best_within, ndcg_by_slice, shortfall
+from longtail.evaluation.ranks import rank_targets, ranks_table, ranks_writer
+from longtail.evaluation.slices import Membership
 from longtail.evaluation.targets import Part, read_targets
 from longtail.ranking_metrics import METRICS, per_user
+from longtail.recipe import Constraint
 from longtail.recommenders.recommender import Recommender
-
-K = 10
-"""The choice is made by NDCG at this k."""
+from longtail.workspace.place import Place
 
 GRID = (
     ALONE,
@@ -38,29 +40,43 @@ UNTRIED = Choice(0.5, 0.5, "rank")
 class Tried:
     """Sums of NDCG@10 over the users with a validation item; the sums of parts can be added.
 
-    ndcg float64 [len(GRID)]: the sum for each choice. alone: the sum for the recommender without a list.
+    ndcg float64 [len(GRID)]: the sum for each choice. alone: the sum for the recommender without a list. changes: those of
+    each choice, against the recommender without a list.
     """
 
     users: int
     ndcg: np.ndarray
     alone: float
+    changes: Changes = field(default_factory=Changes)
 
     def __add__(self, other: "Tried") -> "Tried":
-        return Tried(self.users + other.users, self.ndcg + other.ndcg, self.alone + other.alone)
+        return Tried(
+            self.users + other.users,
+            self.ndcg + other.ndcg,
+            self.alone + other.alone,
+            self.changes + other.changes,
+        )
 
     @classmethod
     def none(cls) -> "Tried":
         return cls(0, np.zeros(len(GRID)), 0.0)
 
-    def best(self) -> Choice:
-        """The best choice on validation, the first in GRID if several are equal. UNTRIED without validation items."""
-        return GRID[int(self.ndcg.argmax())] if self.users else UNTRIED
+    def best(self, constraint: Constraint) -> Choice:
+        """The best choice on validation that meets the constraint, the first in GRID if several are equal; ALONE if none
+        meets it. UNTRIED without validation items.
+        """
+        if not self.users:
+            return UNTRIED
+        short = [shortfall(self.changes.of_candidate(number), constraint) for number in range(len(GRID))]
+        found = best_within(self.ndcg, short)
+        return ALONE if found is None else GRID[found]
 
     def counts(self, chosen: Choice | None = None) -> dict[str, Any]:
         """The validation entries of the manifest.
 
         `validation`: the number of users, and the mean NDCG@10 of the `chosen` choice or else of the recommender alone.
-        `serving`, only with a choice: the choice, its NDCG@10 and that of the recommender alone.
+        `serving`, only with a choice: the choice, its NDCG@10, that of the recommender alone, and that of the best choice
+        without a constraint (`free`).
         """
         total = self.alone if chosen is None else self.ndcg[GRID.index(chosen)]
         ndcg, alone = (float(value) / self.users if self.users else None for value in (total, self.alone))
@@ -68,7 +84,9 @@ class Tried:
         if chosen is not None:
             found["serving"] = asdict(chosen) | {"validation_users": self.users}
             if self.users:
+                free = float(self.ndcg.max()) / self.users
                 found["serving"] |= {"validation_ndcg": ndcg, "validation_ndcg_alone": alone}
+                found["serving"]["validation_ndcg_free"] = free
         return found
 
 
@@ -77,26 +95,42 @@ def chosen_in(counts: dict[str, Any]) -> Choice:
     return Choice(**{name: counts["serving"][name] for name in asdict(UNTRIED)})
 
 
-def try_fit(model: Recommender, part: Part) -> Tried:
-    """The sums of the recommender alone, for the users of `part`. Their training items are masked."""
+def try_fit(model: Recommender, part: Part, to: Place) -> Tried:
+    """The sums of the recommender alone, for the users of `part`. Their training items are masked.
+
+    Writes the ranks of the validation items, rows of RANKS, to `to`/ranks/`part.name`; 0 beyond K.
+    """
     total = Tried.none()
-    for users, rows, targets in read_targets(part, "valid"):
-        lists, _ = model.recommend(users, min(K, model.n_items))
-        alone = _ndcg(rows, rank_targets(lists, rows, targets))
-        total += Tried(len(users), np.zeros(len(GRID)), alone)
+    with ranks_writer(part, to) as writer:
+        for users, rows, targets in read_targets(part, "valid"):
+            lists, _ = model.recommend(users, min(K, model.n_items))
+            ranks = rank_targets(lists, rows, targets)
+            writer.write_table(ranks_table(users[rows], targets, ranks))
+            total += Tried(len(users), np.zeros(len(GRID)), _ndcg(rows, ranks))
     return total
 
 
-def try_fused(fused: Fused, part: Part) -> Tried:
-    """The sums of every choice of GRID and of the recommender alone, for the users of `part`; see `try_fit`."""
+def try_fused(fused: Fused, slices: Membership, part: Part) -> Tried:
+    """The sums of every choice of GRID and of the recommender alone, for the users of `part`; see `try_fit`.
+
+    slices: those of the constraint.
+    """
     total = Tried.none()
     for users, rows, targets in read_targets(part, "valid"):
-        union, asked, ndcg = fused.union(users, None), fused.interactions(users, None), np.zeros(len(GRID))
+        union, asked = fused.union(users, None), fused.interactions(users, None)
+        places = np.zeros((len(targets), len(GRID) + 1), np.int64)
         for number, choice in enumerate(GRID):
             utility = union.utility(fused.trust(choice).alpha(asked), choice.utility)
-            ndcg[number] = _ndcg(rows, union.places(utility, rows, targets))
+            places[:, number] = union.places(utility, rows, targets)
         own = union.recommender_place[rows] * (union.items[rows] == targets[:, None])
-        total += Tried(len(users), ndcg, _ndcg(rows, own.max(axis=1)))
+        places[:, -1] = own.max(axis=1)
+        *ndcg, alone = (_ndcg(rows, one) for one in places.T)
+        by_slice = ndcg_by_slice(rows, slices.of(users[rows], targets), places)
+        changes = {
+            name: (values[:, :-1] - values[:, -1:])[:, None]
+            for name, values in zip(slices.names, by_slice, strict=True)
+        }
+        total += Tried(len(users), np.array(ndcg), alone, Changes.of(changes))
     return total
 
 

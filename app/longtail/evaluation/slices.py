@@ -4,7 +4,8 @@
 `users:sparse` has the users with short histories.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow.dataset as ds
@@ -57,3 +58,32 @@ def members(name: str, data: Place) -> Callable[[np.ndarray, np.ndarray], np.nda
         chosen_users = read_user_slices(data) == USER_SLICES.index(part)
         return lambda users, items: chosen_users[users]
     return lambda users, items: np.ones(len(users), bool)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Which targets are in which of some slices: those whose user and whose item are.
+
+    names: as a recipe calls the slices, see `slice_named`. users bool [users, slices], items bool [items, slices].
+    """
+
+    names: tuple[str, ...]
+    users: np.ndarray
+    items: np.ndarray
+
+    @classmethod
+    def read(cls, names: Sequence[str], data: Place) -> "Membership":
+        """Only for Ray tasks: it holds a row for each user."""
+        kinds = [slice_named(name).partition(":")[0] for name in names]
+        of_users, of_items = read_user_slices(data), read_item_slices(data)
+        users, items = (np.ones((len(codes), len(names)), bool) for codes in (of_users, of_items))
+        for column, (kind, name) in enumerate(zip(kinds, names, strict=True)):
+            if kind == "users":
+                users[:, column] = of_users == USER_SLICES.index(name)
+            if kind == "items":
+                items[:, column] = of_items == ITEM_SLICES.index(name)
+        return cls(tuple(names), users, items)
+
+    def of(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Of the targets of users int [targets], the items int [targets]: bool [targets, slices]."""
+        return self.users[users] & self.items[items]

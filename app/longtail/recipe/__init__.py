@@ -4,6 +4,7 @@ An unknown key is rejected, and the message names the nearest known key. `--set 
 recipe is saved with the results.
 """
 
+from longtail.recipe.constraint import Constraint
 from longtail.recipe.dataset import Columns, Dataset, Repeats, Simulation, TimeUnit
 from longtail.recipe.grid import GridPoint, load_grid
 from longtail.recipe.judging import ItemSlice, Judge, Slice, Sweep
@@ -18,6 +19,7 @@ from longtail.recipe.tuning import LogRange, Tune
 
 __all__ = [
     "Columns",
+    "Constraint",
     "Count",
     "Dataset",
     "Discriminator",

@@ -8,7 +8,7 @@ from longtail.recipe.section import Positive, Section, Share
 from longtail.variants import controls_of
 
 ItemSlice = Literal["head", "mid", "tail", "cold"]
-Slice = ItemSlice | Literal["all", "sparse", "regular", "active"]
+Slice = Literal["all", ItemSlice, "sparse", "regular", "active"]
 NotNegative = Annotated[float, Field(ge=0)]
 Weight = Annotated[float, Field(gt=0, le=1)]
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from longtail.recipe.constraint import Constraint
 from longtail.recipe.dataset import Dataset
 from longtail.recipe.judging import Judge, Sweep
 from longtail.recipe.llm import LLM, Discriminator, Generator, Role, Task
@@ -95,6 +96,7 @@ class Recipe(Section):
     variants: list[TrainedVariant] = ["observed", "generated", "discriminated", "random", "popular", "itemcf"]
     recommenders: Recommenders = Field({"itemcf": {}, "swing": {}}, validate_default=True)
     tune: Tune = Tune()
+    constraint: Constraint = Constraint()
     evaluation: Evaluation = Evaluation()
     serving: Serving = Serving()
     resources: Resources = Resources()

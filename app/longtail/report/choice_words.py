@@ -22,7 +22,9 @@ def headline(choice: Choice, rows: Sequence[Mapping[str, Any]], k: int) -> str:
 
 
 def sentences(choice: Choice, rows: Sequence[Mapping[str, Any]], k: int) -> list[str]:
-    """What `longtail serve` serves and why, and whether a control is better on validation. Controls are not served."""
+    """What `longtail serve` serves and why, and whether a control is better on validation, and what the constraint cost.
+    Controls are not served.
+    """
     served, best, control = (choice[name] for name in ("served", "best", "control"))
     if not served:
         return [f"Nothing is served: {choice['fault']}"]
@@ -33,11 +35,30 @@ def sentences(choice: Choice, rows: Sequence[Mapping[str, Any]], k: int) -> list
     found = [f"Served, {by}: {_described(served)}; {', '.join(words)}."]
     if best and served != best:
         found.append(f"Best on validation is {_described(best)}, NDCG@10 {best['ndcg']:.4f}.")
+    if choice.get("slices") and best:
+        found.append(_cost(choice["free"], best, choice["slices"]))
     if control and best and mean_ndcg(choice, control) > mean_ndcg(choice, best):
         name = f"{title(control['recommender'])}, {label(control['variant'])}"
         ndcg = f"NDCG@10 {mean_ndcg(choice, control):.4f}"
         found.append(f"A control is better on validation: {name}, {ndcg}. Controls are not served.")
     return found
+
+
+def _cost(free: Mapping[str, Any], best: Mapping[str, Any], slices: Sequence[str]) -> str:
+    """What it cost on validation to choose nothing that loses one of the slices. free: the best if it did not matter."""
+    rule = f"Nothing was chosen that loses {' or '.join(slices)} on validation"
+    cost = free["ndcg"] - best["ndcg"]
+    if cost <= 0:
+        return f"{rule}; that cost nothing."
+    loses = f"; it loses {_losses(free['lost'])}" if free["lost"] else ""
+    return (
+        f"{rule}; that cost {cost:.4f} NDCG@10 of all users there: best without this rule is {_fitted(free)},"
+        f" {free['ndcg']:.4f}{loses}."
+    )
+
+
+def _losses(lost: Mapping[str, float]) -> str:
+    return ", ".join(f"{-difference:.4f} on {name}" for name, difference in lost.items())
 
 
 def means(choice: Choice) -> dict[tuple[str, str], float]:
@@ -64,9 +85,12 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _described(one: Mapping[str, Any]) -> str:
+    if not one["list"]:
+        return _fitted(one)
+    return f"{_fitted(one)} (α₁ {one['alpha_1']:g}, α₂ {one['alpha_2']:g}, utility {one['utility']})"
+
+
+def _fitted(one: Mapping[str, Any]) -> str:
     fit = f"{title(one['recommender'])} of {label(one['trained_on'])}"
     fit += f", seed {one['seed_index']}" if one["seed_index"] else ""
-    if not one["list"]:
-        return fit
-    fusion = f"α₁ {one['alpha_1']:g}, α₂ {one['alpha_2']:g}, utility {one['utility']}"
-    return f"{fit}, fused with the LLM's list of {one['list']} ({fusion})"
+    return f"{fit}, fused with the LLM's list of {one['list']}" if one["list"] else fit

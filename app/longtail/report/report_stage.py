@@ -8,7 +8,7 @@ from operator import add
 from pathlib import Path
 from typing import Any
 
-from longtail.aggregation.choice import FIGURES, Figure, best, choose, read_figures
+from longtail.aggregation.choice import FIGURES, Figure, best, best_free, choose, read_figures
 from longtail.errors import InputError
 from longtail.evaluation.answer_agreement import agreement
 from longtail.evaluation.categories import read_categories
@@ -29,7 +29,7 @@ from longtail.variants import VARIANTS
 from longtail.workspace import STAGES, Workspace, read_manifest, stage_of
 from longtail.workspace.place import Place
 
-MEANING = 3
+MEANING = 4
 """The version of this stage's output. Raise it if equal settings and inputs give different figures or another page."""
 
 
@@ -199,15 +199,19 @@ def choices(recipe: Recipe, ws: Workspace) -> list[dict[str, Any]]:
 
 
 def choice(recipe: Recipe, figures: list[Figure]) -> dict[str, Any]:
-    """The validation `figures` of every fit, the `best` fit, the best `control`, and the fit that is `served`.
+    """The validation `figures` of every fit, the `best` fit, the best `control`, the fit that would be best without the
+    recipe's constraint (`free`), and the fit that is `served`; `slices`: those of the constraint.
 
-    The last three are None if there is none. `fault`: the reason if nothing is served.
+    The four fits are None if there is none. `fault`: the reason if nothing is served.
     """
     found: dict[str, Any] = {"figures": [one.told() for one in figures], "served": None, "fault": None}
+    found["slices"] = recipe.constraint.slices
     watched = [one for one in figures if one.users]
     for name, own in (("best", False), ("control", True)):
         of_kind = [one for one in watched if one.control == own]
         found[name] = best(of_kind).told() if of_kind else None
+    ours = [one for one in watched if not one.control]
+    found["free"] = best_free(ours).told() if ours else None
     try:
         found["served"] = choose(figures, recipe.serving).told()
     except InputError as error:

@@ -20,6 +20,8 @@ INK, FAINT, LINE, PAPER = "#1b1c1e", "#6c6f75", "#e3e3df", "#fdfdfb"
 JUDGED, CONTROL = "#0063a6", "#b35900"
 """The report's colours of `discriminated` and `itemcf`. Marks of the LLM are filled, marks of the control are hollow.
 """
+LOSING = "#9b9b96"
+"""The grey of what the recipe's constraint does not allow."""
 CURVES: dict[str, dict[str, Any]] = {
     "alone": {"label": "each axis alone", "color": JUDGED, "marker": "o", "markersize": 4},
     "in turn": {
@@ -82,7 +84,10 @@ def _fill(panel: Axes, rows: list[Row], axis: str, measure: str) -> None:
     if axis == "blend":
         panel.tick_params(axis="x", rotation=40)
     observed = next(row for row in rows if row["search"] == "observed")
-    control = max((row for row in rows if row["search"] == "control"), key=lambda row: row["aim_ndcg"])
+    control = max(
+        (row for row in rows if row["search"] == "control"),
+        key=lambda row: (not row["lost"], row["aim_ndcg"]),
+    )
     panel.axhline(_height(observed, measure), color=FAINT, linewidth=1, label="observed")
     panel.axhline(
         _height(control, measure), color=CONTROL, linewidth=1, linestyle="--", label="control, best"
@@ -94,6 +99,13 @@ def _fill(panel: Axes, rows: list[Row], axis: str, measure: str) -> None:
         heights = [_height(row, measure) for row in curve]
         if curve:
             panel.plot([across(row) for row in curve], heights, linewidth=1.1, **style)
+    losing = [row for row in own if row["lost"]]
+    panel.plot(
+        [across(row) for row in losing],
+        [_height(row, measure) for row in losing],
+        **{"marker": "x", "markersize": 6, "color": LOSING, "linestyle": "none", "zorder": 3},
+        label="loses a slice",
+    )
     best = [row for row in own if row["best"]][:1]
     panel.plot(
         [across(row) for row in best],

@@ -6,6 +6,7 @@ A point is evaluated once. Its figures and ranks are kept in `sweep/points`, und
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,8 +18,9 @@ from longtail.augment.strategies.item_tokens import rare_items
 from longtail.data import Prepared, read_histories
 from longtail.data.catalogue import slice_codes
 from longtail.errors import InputError
+from longtail.evaluation.constrained_choice import Change, Changes, K, ndcg_by_slice
 from longtail.evaluation.ranks import rank_targets
-from longtail.evaluation.slices import members, slice_named
+from longtail.evaluation.slices import Membership, members, slice_named
 from longtail.fusion.chosen import choose
 from longtail.fusion.controls import build_control
 from longtail.fusion.fuse_stage import MEANING, fused_rows
@@ -38,7 +40,6 @@ from longtail.workspace import Workspace, fingerprint, read_manifest
 from longtail.workspace.place import Place
 
 log = logging.getLogger("longtail")
-K = 10
 MEASURES = ("ndcg", "recall", "tail_ndcg", "tail_recall", "aim_ndcg", "aim_recall")
 """Metrics at 10 on the validation items, by full ranking; `tail`: on long-tail and cold items; `aim`: on the slice
 that the sweep aims at."""
@@ -158,6 +159,13 @@ class Points:
 
         task = ray.remote(num_cpus=1)(_paired)
         return ray.get(task.remote(self.fit, [point.ranks for point in points], against.ranks))
+
+    def changes(self, points: list[Point], against: Point, slices: Sequence[str]) -> list[list[Change]]:
+        """For each point, how it changes each of these slices, in the words of the recipe, against another point."""
+        import ray
+
+        task = ray.remote(num_cpus=1)(_changes)
+        return ray.get(task.remote(self.fit, [point.ranks for point in points], against.ranks, slices))
 
     def _named(self, setting: Setting) -> str:
         judge = setting.judge and setting.judge.model_dump()
@@ -286,6 +294,17 @@ def per_measure(
         for metric in ("ndcg", "recall"):
             found[prefix + metric] = values[:, METRICS.index(metric), 0]
     return found
+
+
+def _changes(fit: Fit, ranks: list[Place], against: Place, slices: Sequence[str]) -> list[list[Change]]:
+    targets = read_validation(fit.data)
+    inside = Membership.read(slices, fit.data).of(targets.users, targets.items)
+    columns = [place.read_table()["rank"].to_numpy() for place in (against, *ranks)]
+    values = ndcg_by_slice(targets.users, inside, np.column_stack(columns))
+    found = Changes.of(
+        {name: (own[:, 1:] - own[:, :1])[:, None] for name, own in zip(slices, values, strict=True)}
+    )
+    return [found.of_candidate(number) for number in range(len(ranks))]
 
 
 def _paired(fit: Fit, ranks: list[Place], against: Place) -> list[dict[str, float | None]]:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from longtail.recommenders.training.epoch_checkpoints import Checkpoints
 
 
@@ -17,5 +19,7 @@ class Compute:
     use_gpu: bool = False
     checkpoints: Checkpoints | None = None
     say: Callable[[str], None] = field(default=lambda line: None)
+    ranked: Callable[[np.ndarray], None] = field(default=lambda ranks: None)
+    """Called in each validation with the rank of each of its targets, see `Validation`."""
     report: Callable[[int, float], None] = field(default=lambda epoch, score: None)
     """Called after each validation with the epoch and its NDCG@10."""

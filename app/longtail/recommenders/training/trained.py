@@ -51,7 +51,7 @@ class TrainedRecommender(Recommender):
             epochs=schedule.epochs if schedule else section.epochs,
             drop_after=tuple(schedule.lr_drops) if schedule else (),
             seed=self.seed,
-            validate=Validation.of(self, validation, self.seed) if watched else None,
+            validate=Validation.of(self, validation, self.seed, compute.ranked) if watched else None,
             validate_every=section.validate_every,
             patience=section.patience,
             lr_drops=section.lr_drops,

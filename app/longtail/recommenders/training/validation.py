@@ -1,6 +1,7 @@
 """Validation during training: NDCG@10 of the held-out items with full ranking, computed as in the evaluation."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,20 +16,25 @@ USERS_AT_MOST = 10_000
 
 @dataclass(frozen=True)
 class Validation:
-    """A function from weights to the validation metric; larger is better."""
+    """A function from weights to the validation metric; larger is better.
+
+    `ranked` is called each time with the 1-based rank of each target, 0 if it is beyond K: int [targets].
+    """
 
     model: Recommender
     targets: Targets
+    ranked: Callable[[np.ndarray], None] = field(default=lambda ranks: None)
 
     @classmethod
-    def of(cls, model: Recommender, targets: Targets, seed: int) -> "Validation":
-        """A validation on at most USERS_AT_MOST users, drawn with `seed`."""
-        users = np.unique(targets.users)
-        if len(users) > USERS_AT_MOST:
-            chosen = np.random.default_rng(seed).choice(users, USERS_AT_MOST, replace=False)
-            kept = np.isin(targets.users, chosen)
-            targets = Targets(targets.users[kept], targets.items[kept])
-        return cls(model, targets)
+    def of(
+        cls,
+        model: Recommender,
+        targets: Targets,
+        seed: int,
+        ranked: Callable[[np.ndarray], None] = lambda ranks: None,
+    ) -> "Validation":
+        """A validation on the targets of `watched`."""
+        return cls(model, watched(targets, seed), ranked)
 
     def __call__(self, weights: dict[str, np.ndarray]) -> float:
         """Mean NDCG@10 over the users."""
@@ -37,5 +43,16 @@ class Validation:
         lists, _ = self.model.recommend(users, K)
         found = lists[rows] == self.targets.items[:, None]
         ranks = np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0)
+        self.ranked(ranks)
         _, values = per_user(rows, ranks, [K])
         return float(values[:, METRICS.index("ndcg"), 0].mean())
+
+
+def watched(targets: Targets, seed: int) -> Targets:
+    """The targets of at most USERS_AT_MOST users, drawn with `seed`."""
+    users = np.unique(targets.users)
+    if len(users) <= USERS_AT_MOST:
+        return targets
+    chosen = np.random.default_rng(seed).choice(users, USERS_AT_MOST, replace=False)
+    kept = np.isin(targets.users, chosen)
+    return Targets(targets.users[kept], targets.items[kept])
