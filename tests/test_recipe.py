@@ -111,6 +111,11 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
             "name: x\nserving: {list: ranking}",
             "serving.list = 'ranking': of the strategies in augment next_item ranks",
         ),
+        (
+            "name: x\nserving: {list: none, alpha_1: 0}",
+            "serving.alpha_1: serving.list = 'none' fuses no list",
+        ),
+        ("name: x\nprices: {hour: -1}", "prices.hour"),
         ("name: x\nvariants: [observed]\nserving: {alpha_1: 0}", "serving.alpha_1: no list is fused here"),
         (
             "name: x\nevaluation: {served: false}\nserving: {utility: rank}",

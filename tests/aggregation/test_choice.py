@@ -108,6 +108,7 @@ FIGURES_OF_ALL = [
         ({"recommender": "bpr"}, ("bpr", "served_discriminated")),
         ({"variant": "observed"}, ("swing", "served_ranking")),
         ({"list": "next_item", "variant": "observed"}, ("swing", "served")),
+        ({"list": "none", "variant": "observed"}, ("swing", "observed")),
         ({"recommender": "bpr", "variant": "popular"}, ("bpr", "popular")),
     ],
 )

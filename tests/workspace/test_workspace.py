@@ -185,6 +185,23 @@ def test_tables_and_local_copies_survive(ws):
         assert (folder / "x.parquet").exists()
 
 
+def test_what_is_kept_stays_as_it_was_and_is_kept_once(ws):
+    def publish(number):
+        with ws.stage("report", {"number": number}).publishing() as draft:
+            (draft / "metrics.json").write_json(number)
+        ws.keep("report", "reports")
+
+    ws.keep("report", "reports")
+    assert not (ws / "reports").exists(), "there is none yet"
+    for number in (1, 2, 1):
+        publish(number)
+    ws.keep("report", "reports")
+    kept = [name for name in ws.manifests() if name.startswith("reports/")]
+    assert kept == ["reports/1", "reports/2"]
+    assert [(ws / name / "metrics.json").read_json() for name in kept] == [1, 2]
+    assert (ws / "report/metrics.json").read_json() == 1
+
+
 def test_little_disk_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="GiB of disk left"):
         Workspace(str(tmp_path / "new/run"))._check_space(needed_gib=1e9)

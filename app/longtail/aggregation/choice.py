@@ -11,7 +11,7 @@ from typing import Any
 
 from longtail.aggregation.formulas import Utility
 from longtail.errors import InputError
-from longtail.recipe import Serving
+from longtail.recipe import NO_LIST, Serving
 from longtail.workspace import Workspace, read_manifest
 from longtail.workspace.place import Place
 
@@ -131,7 +131,7 @@ def _fits(one: Figure, named: dict[str, str]) -> bool:
     """Whether a figure has the named values. A control must have its training set named, and is never fused."""
     if one.control and (one.trained_on != named.get("variant") or one.list):
         return False
-    own = {"recommender": one.recommender, "variant": one.trained_on, "list": one.list}
+    own = {"recommender": one.recommender, "variant": one.trained_on, "list": one.list or NO_LIST}
     return all(own[name] == value for name, value in named.items())
 
 

@@ -11,13 +11,14 @@ from longtail.recipe.judging import ItemSlice, Judge, Slice, Sweep
 from longtail.recipe.llm import LLM, Discriminator, Generator, Negative, Role, Task, Tuning
 from longtail.recipe.loading import check_recipe, dump_recipe, load_recipe
 from longtail.recipe.prices import Price, Prices
-from longtail.recipe.recipe import Evaluation, Recipe, Resources, Serving
+from longtail.recipe.recipe import NO_LIST, Evaluation, Recipe, Resources, Serving
 from longtail.recipe.recommender_section import RecommenderSection
 from longtail.recipe.section import Count, Positive, Section, Share
 from longtail.recipe.strategy_section import StrategySection
 from longtail.recipe.tuning import LogRange, Tune
 
 __all__ = [
+    "NO_LIST",
     "Columns",
     "Constraint",
     "Count",

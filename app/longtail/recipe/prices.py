@@ -1,4 +1,4 @@
-"""The price table: what the LLMs cost."""
+"""The price table: what an hour of the run costs, and what the LLMs cost beside it."""
 
 from typing import Annotated
 
@@ -24,5 +24,9 @@ class Price(Section):
 
 class Prices(Section):
     currency: str = "USD"
+    hour: Annotated[float, Field(ge=0)] = 0.4
+    """Price of an hour of the machines that the run uses, for the time of all stages. The default is about what a cloud
+    asks for 8 virtual CPUs with 32 GB, on demand; give the price of your own machine or GPU."""
     models: dict[str, Price] = {}
-    """The price of each `llm.base`. If any is given, that of the recipe's own `llm.base` must be given too."""
+    """The price of each `llm.base`, beside that of the hour: tokens of a hosted model, or engines on machines of their
+    own. If any is given, that of the recipe's own `llm.base` must be given too."""

@@ -39,6 +39,10 @@ class Evaluation(Section):
     of that recommender."""
 
 
+NO_LIST = "none"
+"""The value of `serving.list` that serves the recommender alone."""
+
+
 class Serving(Section):
     """What is served: the recommender, the variant it was fitted on, and the list of the LLM that is fused in, if any.
 
@@ -49,7 +53,8 @@ class Serving(Section):
     recommender: str | None = None
     variant: TrainedVariant | None = None
     list: str | None = None
-    """The strategy whose list is fused in. That of `ranking` has one recommender's items and is fused only with it."""
+    """The strategy whose list is fused in, or `none` for the recommender alone. A list of `ranking` has one recommender's
+    items and is fused only with it."""
     alpha_1: Share | None = None
     alpha_2: Share | None = None
     utility: Literal["rank", "score"] | None = None
@@ -286,7 +291,7 @@ class Recipe(Section):
                 f"serving.variant = {asked.variant!r}: this variant uses the answer key, so it is never served. Name"
                 " 'discriminated', or leave serving.variant out"
             )
-        if asked.list and asked.list not in self.ranking_strategies:
+        if asked.list not in (None, NO_LIST) and asked.list not in self.ranking_strategies:
             raise ValueError(
                 f"serving.list = {asked.list!r}: of the strategies in augment"
                 f" {', '.join(self.ranking_strategies) or 'none'} ranks for users"
@@ -297,9 +302,12 @@ class Recipe(Section):
                 f"serving.list: ranking holds the best items of {ranked.recommender}, serving.recommender is"
                 f" {asked.recommender}: serve {ranked.recommender}, or name another list"
             )
-        named = [
-            name for name in ("list", "alpha_1", "alpha_2", "utility") if getattr(asked, name) is not None
-        ]
+        fusion = [name for name in ("alpha_1", "alpha_2", "utility") if getattr(asked, name) is not None]
+        if asked.list == NO_LIST and fusion:
+            raise ValueError(
+                f"serving.{fusion[0]}: serving.list = 'none' fuses no list. Leave one of the two out"
+            )
+        named = [*(["list"] if asked.list not in (None, NO_LIST) else []), *fusion]
         if named and not self.served:
             raise ValueError(
                 f"serving.{named[0]}: no list is fused here. That needs evaluation.served, a strategy that ranks for"

@@ -218,6 +218,15 @@ class Workspace:
         read = {name: read_manifest(at) for name, at in self._places() if not name.startswith(f"{POINTS}/")}
         return {place: manifest for place, manifest in read.items() if manifest is not None}
 
+    def keep(self, place: str, folder: str) -> None:
+        """Keep what is published at `place` as `folder/1`, or the next number, unless the same is kept there already."""
+        manifest = read_manifest(self / place)
+        kept = {name: one for name, one in self.manifests().items() if name.startswith(f"{folder}/")}
+        if manifest and manifest["fingerprint"] not in {one["fingerprint"] for one in kept.values()}:
+            with self.writing() as lease:
+                lease.require()
+                swap.take_over(self / place, self / f"{folder}/{len(kept) + 1}", manifest)
+
     def lends(self) -> Lent:
         """Everything that this workspace and the points inside it have published, for `point`."""
         found: Lent = {}
@@ -307,6 +316,7 @@ STAGES = {
     "recommenders": "train",
     "evaluation": "evaluate",
     "report": "report",
+    "reports": "report",
     "ablation": "ablate",
 }
 """The folders of a workspace in the order of a run, and the stage that makes each."""
