@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 
 from longtail.cli import main
 from longtail.recipe import load_recipe
+from longtail.report.glossary import GLOSSARY
 from tests.conftest import ROOT
 from tests.console import environment
 
@@ -166,6 +167,12 @@ def test_readme_is_read_at_once() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     assert next(number for number, line in enumerate(lines) if line.startswith("    make ")) <= SCREEN
     assert len(lines) <= 3 * SCREEN
+
+
+def test_words_of_the_readme_are_those_of_the_report() -> None:
+    lines = re.findall(r"^- \*\*(.+?)\*\*: (.+)\.$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(lines) >= 5
+    assert {word: GLOSSARY[word] for word, _ in lines} == dict(lines)
 
 
 def test_site_has_every_page() -> None:

@@ -37,6 +37,9 @@ main = typer.Typer(
 RecipeArgument = Annotated[
     Path, typer.Argument(help="YAML file that describes the run, or the name of a shipped one, e.g. demo")
 ]
+ReportArgument = Annotated[
+    str, typer.Argument(help="Folder or URI of a run, or of one of its reports, e.g. runs/demo/reports/1")
+]
 WorkspaceArgument = Annotated[str, typer.Argument(help="Folder or URI of a run, e.g. runs/demo")]
 WHOLE, SEARCH, LOOK, STAGE = "From log to report", "Find better settings", "Look", "One stage at a time"
 
@@ -181,16 +184,18 @@ def status(
 
 
 @main.command(
-    rich_help_panel=LOOK, epilog="Example: longtail compare runs/mine runs/mine-tuned --to difference.html"
+    rich_help_panel=LOOK,
+    epilog="Example: longtail compare runs/mine/reports/1 runs/mine --to difference.html",
 )
 def compare(
-    first: WorkspaceArgument,
-    second: WorkspaceArgument,
+    first: ReportArgument,
+    second: ReportArgument,
     to: TableFileOption = None,
     form: LogOption = Form.text,
 ) -> None:
-    """Put the figures of two runs side by side, with their differences.
+    """Put the verdicts and the figures of two runs side by side, with their differences.
 
+    Of one workspace too: a report that is replaced by another stays in its folder reports, as 1, 2 and so on.
     What only one of the two has is named. A terminal sees Recall and NDCG of all users and of long-tail items; --to
     writes every row of both reports.
     """

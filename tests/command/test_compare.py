@@ -31,10 +31,11 @@ SECOND = [
 ]
 
 
-def reported(folder: Path, rows: list[dict[str, Any]], users: int = 40) -> str:
+def reported(folder: Path, rows: list[dict[str, Any]], users: int = 40, said: str = "") -> str:
     ws = Workspace(str(folder))
-    with ws.stage("report", {}).publishing() as draft:
+    with ws.stage("report", {"said": said}).publishing() as draft:
         metrics = {
+            "verdict": {"sentences": [said] if said else []},
             "rows": rows,
             "recipe": {"evaluation": {"ks": [10]}},
             "dataset": {"users": users, "items": 8},
@@ -74,6 +75,16 @@ def test_two_runs_of_the_same_data_differ_in_nothing_else(tmp_path: Path) -> Non
     a, b = reported(tmp_path / "a", FIRST), reported(tmp_path / "b", FIRST)
     done = CliRunner().invoke(main, ["compare", a, b])
     assert done.exit_code == 0 and "Not of the same" not in done.output and "Only in" not in done.output
+
+
+def test_two_reports_of_one_workspace_are_laid_side_by_side_with_their_verdicts(tmp_path: Path) -> None:
+    reported(tmp_path / "run", FIRST, said="Serve the first: it is best.")
+    Workspace(str(tmp_path / "run")).keep("report", "reports")
+    reported(tmp_path / "run", SECOND, said="Serve the second: it is best.")
+    done = CliRunner().invoke(main, ["compare", str(tmp_path / "run/reports/1"), str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    assert "reports/1 Serve the first: it is best." in done.output and "Serve the second" in done.output
+    assert "−0.0500" in done.output and "Only in B: itemcf on observed" in done.output
 
 
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:

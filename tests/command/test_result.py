@@ -4,32 +4,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from longtail.command.result import cost, following, found, whom
+import pytest
 
-
-def row(
-    recommender: str, variant: str, where: str, value: float, over: float | None = None
-) -> dict[str, Any]:
-    row = {
-        "recommender": recommender,
-        "variant": variant,
-        "slice": where,
-        "metric": "recall",
-        "k": 10,
-        "n": 140,
-        "targets": 140,
-    }
-    row |= {"value": value, "lift": None, "ci_low": None, "ci_high": None, "pairs": None}
-    row |= {"over_best": None, "p_adjusted": None}
-    if variant != "observed":
-        row |= {
-            "ci_low": value - 0.2,
-            "ci_high": value,
-            "pairs": 3,
-            "p_adjusted": 0.04 if over > 0.03 else 1.0,
-        }
-        row["over_best"] = {"base": "itemcf", "value": over, "ci_low": over - 0.01, "ci_high": over + 0.01}
-    return row
+from longtail.command.result import cost, following, show_result, whom
+from longtail.workspace import Workspace
 
 
 def figure(recommender: str, variant: str, ndcg: float) -> dict[str, Any]:
@@ -46,6 +24,7 @@ def figure(recommender: str, variant: str, ndcg: float) -> dict[str, Any]:
 
 FIGURES = [figure("swing", "observed", 0.1), figure("swing", "discriminated", 0.2)]
 SPENT = {"requests": 2000, "prompt_tokens": 30_000, "output_tokens": 2000, "judge_tokens": 500, "money": None}
+ADVISED = {"recommender": "swing", "variant": "discriminated", "trained_on": "discriminated", "list": "none"}
 METRICS: dict[str, Any] = {
     "recipe": {
         "evaluation": {"ks": [5, 10]},
@@ -53,66 +32,27 @@ METRICS: dict[str, Any] = {
         "recommenders": {"popularity": {}, "swing": {}, "bpr": {}},
         "prices": {"currency": "EUR"},
     },
-    "rows": [
-        row("swing", "observed", "all", 0.3),
-        row("swing", "discriminated", "all", 0.29, over=-0.005),
-        row("swing", "observed", "items:tail", 0.1),
-        row("swing", "discriminated", "items:tail", 0.15, over=0.04),
-        row("swing", "observed", "items:tail", 0.1)
-        | {"variant": "without_hits", "ci_low": 0.0, "ci_high": 0.1},
-        row("bpr", "observed", "items:tail", 0.1),
-        row("bpr", "discriminated", "items:tail", 0.2, over=0.03),
-    ],
     "choice": {"figures": FIGURES, "best": FIGURES[1], "served": FIGURES[1], "control": None, "fault": None},
     "cost": SPENT,
+    "spent": {"money": 1.239},
+    "verdict": {"sentences": ["Serve Swing: it is best.", "It took a minute."], "serve": ADVISED},
     "stages": {"prepare": {"seconds": 12.0, "units": 1}, "train": {"seconds": 100.0, "units": 2}},
 }
 
 
-def test_the_largest_difference_from_the_best_rival_is_told_with_its_interval_and_what_it_did_to_all():
-    """BPR is higher, Swing is further above its rival."""
-    _, tail, everybody, served = found(METRICS)
-    for part in (
-        "of 2 compared",
-        "Swing, judged",
-        "Recall@10 0.1500",
-        "+0.0400 (+0.0300 to +0.0500",
-        "over itemcf",
-        "; sure after correction",
-        "140 users",
-    ):
-        assert part in tail
-    assert "0.2900" in everybody and "−0.0100" in everybody and "over observed" in everybody
-    assert served.startswith(
-        "Served, as validation chose: Swing of judged; NDCG@10 on validation 0.2000, Recall@10"
-    )
-
-
-def test_what_the_corrected_test_does_not_carry_is_not_sure_and_few_targets_say_nothing():
-    rows = [one for one in METRICS["rows"] if one["recommender"] == "bpr"]
-    everybody = [row("bpr", "observed", "all", 0.3), row("bpr", "discriminated", "all", 0.31, over=0.01)]
-    _, tail, *_ = found(METRICS | {"rows": everybody + rows})
-    assert "; not sure after correction" in tail
-    few = [one | {"targets": 99} for one in rows]
-    assert not any("long-tail" in line for line in found(METRICS | {"rows": everybody + few}))
-
-
-def test_without_an_llm_the_best_recommender_is_told():
-    rows = [one for one in METRICS["rows"] if one["variant"] == "observed"]
-    best = FIGURES[0]
-    choice = {"figures": [best], "best": best, "served": best, "control": None, "fault": None}
-    headline, served = found(METRICS | {"rows": rows, "choice": choice})
-    assert headline == "Swing is best on validation: Recall@10 0.3000 on the test."
-    assert served.startswith("Served, as validation chose: Swing of observed;")
-    choice |= {
-        "figures": [best | {"users": 0, "ndcg": None}],
-        "best": None,
-        "served": None,
-        "fault": "name one.",
+def test_the_verdict_ends_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ws = Workspace(str(tmp_path))
+    counts = {
+        "users": 9,
+        "items": 8,
+        "interactions": 70,
+        "slices": {"users": {"sparse": 3}, "items": {"tail": 2}},
     }
-    headline, served = found(METRICS | {"rows": rows, "choice": choice})
-    assert headline == "No user has a validation item, so no recommender is called best."
-    assert served == "Nothing is served: name one."
+    (ws / "report/metrics.json").write_json(METRICS | {"dataset": counts})
+    show_result(ws, Path("mine.yaml"), None)
+    printed = capsys.readouterr().out.rstrip()
+    assert printed.endswith("\n".join(["Found Serve Swing: it is best.", "      It took a minute."]))
+    assert printed.startswith("For   9 users")
 
 
 def test_for_whom_it_was_found():
@@ -123,10 +63,12 @@ def test_for_whom_it_was_found():
     )
 
 
-def test_cost_is_of_stages_requests_tokens_and_money_if_there_is_a_price():
-    assert cost(METRICS) == "1 min 52 s: prepare 12 s, train 1 min 40 s; 2,000 requests, 32,500 tokens."
-    assert cost(METRICS | {"cost": SPENT | {"money": 1.239}}).endswith(", 1.24 EUR.")
-    free = METRICS | {"cost": dict.fromkeys(SPENT, 0) | {"money": None}}
+def test_cost_is_of_stages_requests_tokens_and_money_if_it_has_a_price():
+    assert (
+        cost(METRICS)
+        == "1 min 52 s: prepare 12 s, train 1 min 40 s; 2,000 requests, 32,500 tokens; about 1.24 EUR."
+    )
+    free = METRICS | {"cost": dict.fromkeys(SPENT, 0), "spent": {"money": 0.0}}
     assert cost(free) == "1 min 52 s: prepare 12 s, train 1 min 40 s."
 
 
@@ -143,3 +85,13 @@ def test_what_to_do_next_can_be_pasted_and_is_what_the_recipe_allows():
     assert not [line for line in following(unserved, recipe, None) if "serve" in line]
     plain = METRICS | {"recipe": METRICS["recipe"] | {"variants": ["observed"]}}
     assert not [line for line in following(plain, recipe, None) if "sweep" in line or "--workspace" in line]
+
+
+def test_what_is_advised_is_served_also_if_validation_would_serve_something_else():
+    plain = {"recommender": "bpr", "variant": "observed", "trained_on": "observed", "list": "none"}
+    other = METRICS | {"verdict": METRICS["verdict"] | {"serve": plain}}
+    (serve,) = [line for line in following(other, Path("mine.yaml"), None) if " serve " in line]
+    wanted = "longtail serve mine.yaml --set serving.recommender=bpr --set serving.variant=observed --set"
+    assert serve.startswith(f"{wanted} serving.list=none ")
+    (serve,) = [line for line in following(METRICS, Path("mine.yaml"), None) if " serve " in line]
+    assert "--set" not in serve

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pytest
 from scipy.stats import sem
 
+from longtail.aggregation.fused import Choice, Fused
+from longtail.aggregation.llm_lists import LLMLists
 from longtail.data import read_histories
 from longtail.errors import InputError
 from longtail.evaluation import evaluate, targets
@@ -202,6 +204,9 @@ def test_metrics_have_the_agreed_shape(metrics):
         "labels",
         "stages",
         "choice",
+        "spent",
+        "verdict",
+        "example",
         "serving",
         "precision",
     ]
@@ -330,6 +335,79 @@ def test_a_recipe_that_names_what_is_served_is_told_beside_the_best(finished, me
     page = (again / "report" / "index.html").read_bytes().decode()
     assert "Served, as the recipe names it: Popularity of observed" in page and "not evaluated" in page
     assert "Best on validation is " in page
+
+
+def test_the_user_of_the_example_is_the_first_whose_list_changed(finished, metrics):
+    """Found again one user at a time. Every user of the store has a test item."""
+    found = metrics["example"]
+    figures = {
+        one["variant"]: one
+        for one in metrics["choice"]["figures"]
+        if one["recommender"] == found["recommender"]
+    }
+    histories = (finished / "data/histories").read_table().to_pylist()
+    titles = (finished / "data/items.parquet").read_table().to_pylist()
+    fit = f"recommenders/{figures[found['variant']]['trained_on']}/{found['recommender']}-0"
+    old = load(finished / f"recommenders/observed/{found['recommender']}-0")
+    new = load(finished / fit)
+    if figures[found["variant"]]["list"]:
+        told = figures[found["variant"]]
+        choice = Choice(told["alpha_1"], told["alpha_2"], told["utility"])
+        lists = LLMLists.read(finished / "augmentation/next_item/rankings", N_USERS)
+        new = Fused(new, lists, None, told["candidates"], choice)
+    for user in (one for one in histories if one["slice"] == "sparse"):
+        before, after = (one.recommend(np.array([user["user"]]), 10)[0][0].tolist() for one in (old, new))
+        if before != after:
+            break
+    held_out = user["items"][user["valid_end"] :]
+    assert (found["sparse"], found["user_id"]) == (True, user["user_id"])
+    for name, items in (("before", before), ("after", after)):
+        items = [item for item in items if item >= 0]
+        assert [one["title"] for one in found[name]] == [titles[item]["title"] for item in items]
+        assert [one["taken_later"] for one in found[name]] == [item in held_out for item in items]
+    assert found["later"] == [titles[item]["title"] for item in held_out]
+    known = user["items"][: user["train_end"]]
+    assert found["taken"] == {
+        "latest": [titles[item]["title"] for item in known[-5:]],
+        "more": max(0, len(known) - 5),
+    }
+
+
+def test_the_page_opens_with_the_verdict_its_words_and_the_user(metrics):
+    said = ["Serve Swing trained on judged: it is <b>.", "It is over its best rival, itemcf."]
+    page = render(metrics | {"verdict": {"sentences": said, "serve": None}})
+    opening = page[page.index("<header>") : page.index("</header>")]
+    assert "<h1>Serve Swing trained on judged:</h1>" in opening and "it is &lt;b&gt;." in opening
+    words = re.findall(r"<dt>(.*?)</dt>", opening)
+    assert words == ["judged", "trained on", "best rival", "itemcf"]
+    assert (
+        page.index("One user, before and after")
+        < page.index("Lift in Recall@10")
+        < page.index("What else the figures")
+    )
+    assert "One user" not in render(metrics | {"example": None})
+
+
+def test_what_the_user_took_later_is_marked_in_the_lists(metrics):
+    shown = {"title": "Kettle & Co", "slice": "tail", "taken_later": True}
+    example = metrics["example"] | {
+        "before": [shown | {"title": "Pan", "taken_later": False}],
+        "after": [shown],
+    }
+    page = render(metrics | {"example": example})
+    assert page.count('<i class="hit">taken later</i>') == 1 and page.count("<i>new</i>") == 1
+    assert "<b>Kettle &amp; Co</b>" in page and page.count('<i class="rare">long tail</i>') == 2
+
+
+def test_a_report_that_is_replaced_stays(finished, tmp_path):
+    again = copy_of(finished, tmp_path / "again")
+    first = (again / "report/metrics.json").read_json()
+    report(
+        RECIPE.model_copy(update={"serving": Serving(recommender="popularity", variant="observed")}), again
+    )
+    assert (
+        (again / "reports/1/metrics.json").read_json() == first != (again / "report/metrics.json").read_json()
+    )
 
 
 def test_the_manifest_and_the_report_say_how_lists_were_fused(finished, metrics):

@@ -1,4 +1,4 @@
-"""Two workspaces side by side: each figure of both reports, and the difference."""
+"""Two reports side by side, of two workspaces or of one: both verdicts, each figure, and the difference."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,7 +38,9 @@ def run_compare(first: str, second: str, to: Path | None, form: Form) -> None:
             write(both, to)
     k = nearest_ten(a["recipe"]["evaluation"]["ks"])
     console = results()
-    console.print(f"A: {first}\nB: {second}", soft_wrap=True)
+    for name, given, one in (("A", first, a), ("B", second, b)):
+        said = one.get("verdict", {}).get("sentences", ())
+        console.print(" ".join([f"{name}: {given}", *said]), soft_wrap=True)
     different = [name for name in SAME_DATA if a["dataset"].get(name) != b["dataset"].get(name)]
     if different:
         counts = ", ".join(
@@ -91,9 +93,12 @@ def write(both: "pd.DataFrame", to: Path) -> None:
 
 
 def _metrics(workspace: str) -> dict:
+    """Those of the report of a workspace, or of a report that is named itself, as `runs/demo/reports/1`."""
     from longtail.workspace import Workspace
 
-    return (Workspace(workspace).require("report") / "metrics.json").read_json()
+    ws = Workspace(workspace)
+    place = ws.root if (ws / "metrics.json").is_file() else ws.require("report")
+    return (place / "metrics.json").read_json()
 
 
 def _table(both: "pd.DataFrame", k: int) -> Table:

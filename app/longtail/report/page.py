@@ -14,6 +14,7 @@ from longtail.registry import recommenders
 from longtail.report import choice_words
 from longtail.report.augmentation_page import augmentation
 from longtail.report.augmentation_words import interval
+from longtail.report.glossary import GLOSSARY, words_in
 from longtail.report.llm_words import lines, sentences
 from longtail.report.plots import Estimate, Group, forest, loss_curve, reliability_diagram
 from longtail.report.summary import (
@@ -29,6 +30,7 @@ from longtail.report.summary import (
     signed,
     title,
 )
+from longtail.report.verdict import fit_words
 from longtail.variants import COLOURS, CONTROLS, VARIANTS, label
 
 BIAS = {"coverage": "all", "gini": "all", "popularity": "all", "exposure": "items:tail"}
@@ -80,8 +82,15 @@ def render(metrics: Mapping[str, Any]) -> str:
         enough=ENOUGH_TARGETS,
         tested=list(SLICES),
         lowest=LOWEST_BASE,
-        headline=headline(found, f"Recall@{k}") if compared else choice_words.headline(choice, rows, k),
-        evidence=[*evidence(found, precision), *choice_words.sentences(choice, rows, k)],
+        verdict=metrics["verdict"]["sentences"],
+        words=words_in(metrics["verdict"]["sentences"]),
+        glossary=GLOSSARY,
+        example=_example(metrics["example"]),
+        evidence=[
+            headline(found, f"Recall@{k}") if compared else choice_words.headline(choice, rows, k),
+            *evidence(found, precision),
+            *choice_words.sentences(choice, rows, k),
+        ],
         validation=choice_words.means(choice),
         plots=_lift_plots(found),
         by_chance=sum(_drawn(one) for one in found) / 20,
@@ -95,6 +104,27 @@ def render(metrics: Mapping[str, Any]) -> str:
         llm_sentences=sentences(metrics.get("llms", {})),
         recipe=yaml.safe_dump(metrics["recipe"], sort_keys=False, allow_unicode=True),
     )
+
+
+def _example(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """One user's lists, with what each is called and whether an item of the second list is not in the first."""
+    if not found:
+        return None
+    known = {one["title"] for one in found["before"]}
+    recommender = found["recommender"]
+    lists = [
+        {
+            "when": "Before",
+            "words": fit_words((recommender, "observed")),
+            "items": [one | {"new": False} for one in found["before"]],
+        },
+        {
+            "when": "After",
+            "words": fit_words((recommender, found["variant"])),
+            "items": [one | {"new": one["title"] not in known} for one in found["after"]],
+        },
+    ]
+    return dict(found) | {"lists": lists}
 
 
 def _lift_plots(found: list[Comparison]) -> list[dict[str, Any]]:

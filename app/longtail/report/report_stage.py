@@ -1,7 +1,6 @@
 """The stage `report`: writes `metrics.json` for programs and one HTML page for people."""
 
 import subprocess
-from collections import Counter
 from dataclasses import asdict
 from functools import reduce
 from operator import add
@@ -15,26 +14,32 @@ from longtail.evaluation.categories import read_categories
 from longtail.evaluation.evaluate_stage import evaluated, evaluations, ranking_settings
 from longtail.evaluation.family import corrected
 from longtail.evaluation.llm_cost import Tally, cost, lift_per_cost, tally
+from longtail.evaluation.one_user import before_and_after
 from longtail.evaluation.report_rows import measure_lists, measure_slice
+from longtail.evaluation.run_cost import run_cost, stage_seconds
 from longtail.evaluation.simulated_truth import precision
 from longtail.evaluation.slices import SLICE_NAMES
 from longtail.evaluation.training_bias import measure_training_set
 from longtail.recipe import Recipe
 from longtail.recommenders.training.fits import Run, ServedRun, served_runs
+from longtail.report.contenders import Fit
 from longtail.report.llm_words import read_llm, tuned
 from longtail.report.summary import SLICES, nearest_ten
+from longtail.report.verdict import verdict
 from longtail.rounds import last_round, rounds
 from longtail.runtime.cluster import connect
 from longtail.variants import VARIANTS
-from longtail.workspace import STAGES, Workspace, read_manifest, stage_of
+from longtail.workspace import Workspace, read_manifest
 from longtail.workspace.place import Place
 
-MEANING = 4
+MEANING = 5
 """The version of this stage's output. Raise it if equal settings and inputs give different figures or another page."""
 
 
 def report(recipe: Recipe, ws: Workspace) -> None:
     """Publish `report/metrics.json`, and `report/index.html`, which is made from `metrics.json` alone.
+
+    The report that it replaces stays in `reports/`.
 
     Everything that grows with the users is computed in Ray tasks, which return only figures. Raises InputError if a
     stage whose output the report needs has not run.
@@ -49,6 +54,7 @@ def report(recipe: Recipe, ws: Workspace) -> None:
     if unit.up_to_date:
         return
     ws.claim()
+    ws.keep("report", "reports")
     for run in evaluated(recipe):
         _check_ranking(recipe, ws / run.evaluation, run)
     from longtail.report.page import render  # brings matplotlib
@@ -104,6 +110,10 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
         "stages": stage_seconds(ws.manifests()),
         "choice": choice(recipe, read_figures(ws)),
     }
+    metrics["spent"] = run_cost(metrics["stages"], recipe.prices, spent["cost"]["money"])
+    said = verdict(metrics)
+    metrics["verdict"] = {"sentences": list(said.sentences), "serve": said.serve}
+    metrics["example"] = example(ws, said.shown)
     if served := choices(recipe, ws):
         metrics["serving"] = served
     if llms:
@@ -219,18 +229,23 @@ def choice(recipe: Recipe, figures: list[Figure]) -> dict[str, Any]:
     return found
 
 
-def stage_seconds(manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | int]]:
-    """The seconds and the number of published units of each stage before the report, in the order of a run.
+def example(ws: Workspace, shown: Fit | None) -> dict[str, Any] | None:
+    """The list of one user by a fit with the LLM, and before it by the same recommender on the observed log alone.
 
-    The seconds of units are added up, also if they ran in parallel.
+    None without such a fit, or if it changed no list.
     """
-    seconds, units = Counter(), Counter()
-    for place, manifest in manifests.items():
-        stage = stage_of(place)
-        seconds[stage] += manifest["seconds"]
-        units[stage] += 1
-    ran = [stage for stage in STAGES.values() if units[stage] and stage != "report"]
-    return {stage: {"seconds": round(seconds[stage], 3), "units": units[stage]} for stage in ran}
+    import ray
+
+    if shown is None:
+        return None
+    recommender, variant = shown
+    figures = read_figures(ws)
+    after = next(one for one in figures if (one.recommender, one.variant) == shown)
+    before = [one for one in figures if (one.recommender, one.variant) == (recommender, "observed")]
+    if not before:
+        return None
+    found = ray.get(ray.remote(num_cpus=1)(before_and_after).remote(ws, before[0], after))
+    return found and {"recommender": recommender, "variant": variant} | found
 
 
 def code_commit() -> str | None:
