@@ -243,6 +243,9 @@ def test_what_did_not_help_is_counted_and_the_worst_is_named():
 def test_the_price_is_told_if_there_is_one():
     free = store() | {"recipe": {"evaluation": {"ks": [10]}, "prices": PRICES | {"hour": 0.0}}}
     assert "USD" not in " ".join(verdict(free).sentences)
+    whole = store() | {"spent": SPENT | {"money": 0.8, "asked": 0.3}}
+    wanted = "about 0.50 USD at 0.4 USD an hour and about 0.30 USD for the LLM's answers."
+    assert verdict(whole).sentences[2].endswith(wanted), "money holds both, and no part is told twice"
     asked = store() | {"spent": SPENT | {"asked": 0.004}}
     assert "at 0.4 USD an hour and less than 0.01 USD for the LLM's answers." in verdict(asked).sentences[2]
 
