@@ -180,8 +180,9 @@ def _cost(found: Contenders) -> list[str]:
     parts = [f"{duration(seconds)} for {what}" for what, seconds in spent["parts"].items() if seconds]
     words = f"The run took {duration(spent['seconds'])} of computing"
     words += f", of which {' and '.join(parts)}" if parts else ""
+    hours = spent["money"] - (spent["asked"] or 0.0)
     if prices["hour"]:
-        words += f", {_money(spent['money'], prices)} at {prices['hour']:g} {prices['currency']} an hour"
+        words += f", {_money(hours, prices)} at {prices['hour']:g} {prices['currency']} an hour"
         words += f" and {_money(spent['asked'], prices)} for the LLM's answers" if spent["asked"] else ""
     return [words + "."]
 
