@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from longtail.aggregation.choice import choose, read_figures
-from longtail.evaluation.evaluate_stage import _publish_figures, evaluated
+from longtail.evaluation.evaluated_runs import evaluated
+from longtail.evaluation.validation_figures import publish_figures
 from longtail.recipe import Recipe
 from longtail.workspace import Workspace
 
@@ -24,7 +25,7 @@ def test_nothing_is_chosen_from_a_variant_that_uses_the_answer_key(tmp_path: Pat
         stage = ws.stage(run.evaluation, {"depth": 10})
         with stage.publishing():
             stage.counts = {"validation": {"users": 3, "ndcg": ndcg[run.variant]}}
-    _publish_figures(recipe, ws)
+    publish_figures(recipe, ws)
     figures = read_figures(ws)
     assert [one.variant for one in figures] == ["observed", "discriminated"]
     assert choose(figures, recipe.serving).variant == "discriminated"

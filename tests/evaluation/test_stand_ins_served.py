@@ -10,7 +10,7 @@ from longtail.augment.strategies.item_tokens import rare_items
 from longtail.data import prepare, read_histories
 from longtail.data.catalogue import SLICES, slice_codes
 from longtail.evaluation import evaluate
-from longtail.evaluation.evaluate_stage import evaluated
+from longtail.evaluation.evaluated_runs import evaluated
 from longtail.fusion import fuse
 from longtail.fusion.amounts import counted
 from longtail.recipe import Recipe

@@ -17,7 +17,7 @@ from longtail.aggregation.llm_lists import LLMLists
 from longtail.data import read_histories
 from longtail.errors import InputError
 from longtail.evaluation import evaluate, targets
-from longtail.evaluation.evaluate_stage import evaluated
+from longtail.evaluation.evaluated_runs import evaluated
 from longtail.evaluation.slices import members
 from longtail.recipe import Recipe, Serving
 from longtail.recommenders import build, load, train

@@ -7,36 +7,40 @@ published after all tasks have ended. The driver holds only the sums of one run:
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from longtail.aggregation.choice import FIGURES, Figure, write_figures
 from longtail.aggregation.fused import LIST, Choice, Fused
 from longtail.aggregation.llm_lists import LLMLists
 from longtail.aggregation.stand_in_lists import stand_in_lists
 from longtail.errors import InputError
-from longtail.evaluation.list_bias import EXPOSURE_K
-from longtail.evaluation.lost_slices import Lost, lost_slices
+from longtail.evaluation.evaluated_runs import (
+    evaluated_in,
+    first_of,
+    inputs_of,
+    is_alone,
+    protocol_of,
+    ranking_settings,
+)
 from longtail.evaluation.ranks import Protocol, Ranked, catalogue_size, check_catalogue, rank_part
-from longtail.evaluation.served_validation import GRID, Tried, chosen_in, try_fit, try_fused
+from longtail.evaluation.served_validation import Tried, chosen_in, try_fit, try_fused
 from longtail.evaluation.slices import Membership
 from longtail.evaluation.targets import Part, split_parts
+from longtail.evaluation.validation_figures import VALIDATION, publish_figures
 from longtail.progress import progress, tell
 from longtail.recipe import Constraint, Recipe, Slice
 from longtail.recommenders.recommender import Recommender
-from longtail.recommenders.training.fits import Run, ServedRun, list_runs, runs, served_runs
+from longtail.recommenders.training.fits import Run, ServedRun
 from longtail.recommenders.training.reading import observed_itemcf
-from longtail.rounds import Round, first_round, rounds
+from longtail.rounds import Round, rounds
 from longtail.runtime.cluster import connect, side_by_side
-from longtail.variants import CONTROLS, VARIANTS
-from longtail.workspace import Stage, Workspace, fingerprint, read_manifest
+from longtail.variants import VARIANTS
+from longtail.workspace import Stage, Workspace, read_manifest
 from longtail.workspace.place import Place
 
 MEANING = 3
-"""The version of this stage's output. Raise it if equal settings and inputs give different ranks or figures."""
-VALIDATION = "validation"
-"""The folder, in the evaluation of a fit in the round that chooses, with the ranks of its validation items."""
+"""The version of this stage's output. Raise it if equal settings and inputs give different ranks."""
 TASKS_AT_ONCE = 64
 """Tasks of one run that wait or work at a time: enough for a large cluster, and their results stay small."""
 
@@ -58,131 +62,13 @@ def evaluate(recipe: Recipe, ws: Workspace) -> None:
             shared = _Shared.of(recipe, ws, round_, [run for run, _ in units])
             calls = (partial(_publish, run, unit, ws, shared) for run, unit in units)
             side_by_side(calls, recipe.resources.parallel, "evaluate", "evaluations")
-    _publish_figures(recipe, ws)
-
-
-def evaluated_in(recipe: Recipe, round_: Round) -> list[Run | ServedRun]:
-    """All runs of a round that are evaluated: its fits, the same fits fused with a list as in serving, and, if the round
-    ranks the test, the lists alone. Nothing is chosen for these.
-    """
-    alone = list_runs(recipe, round_) if round_.tests else []
-    return [*runs(recipe, round_), *served_runs(recipe, round_), *alone]
-
-
-def evaluated(recipe: Recipe) -> list[Run | ServedRun]:
-    """All runs whose test items are ranked, of all seeds: the fits, then those fused with a list, then the lists alone."""
-    last = [round_ for round_ in rounds(recipe) if round_.tests]
-    return [run for kind in (runs, served_runs, list_runs) for round_ in last for run in kind(recipe, round_)]
-
-
-def evaluations(recommender: str, recipe: Recipe, ws: Workspace) -> dict[str, list[Place]]:
-    """Where the test items are ranked, for each variant that stands among the figures of a recommender: a place per pair."""
-    found: dict[str, list[Place]] = {}
-    for run in evaluated(recipe):
-        beside = run.beside(recommender) if isinstance(run, ServedRun) else run.recommender == recommender
-        if beside:
-            found.setdefault(run.variant, []).append(ws / run.evaluation)
-    return found
+    publish_figures(recipe, ws)
 
 
 def _unit(recipe: Recipe, ws: Workspace, run: Run | ServedRun) -> Stage:
-    chosen = [_first(run)] if run.round.final and not _alone(run) else []
-    inputs = [ws / place for place in (*_inputs(run), *chosen)]
+    chosen = [first_of(run)] if run.round.final and not is_alone(run) else []
+    inputs = [ws / place for place in (*inputs_of(run), *chosen)]
     return ws.stage(run.evaluation, ranking_settings(recipe, run), inputs, MEANING)
-
-
-def _alone(run: Run | ServedRun) -> bool:
-    """Whether it is a list alone: not fused, so not chosen on validation, and never served."""
-    return isinstance(run, ServedRun) and run.alone
-
-
-def _inputs(run: Run | ServedRun) -> list[str]:
-    found = [run.round.data, run.place]
-    if isinstance(run, ServedRun):
-        found.append(run.round.at(f"augmentation/{run.strategy}"))
-        found += [run.proposer.place] if run.proposer else []
-    return found
-
-
-def _first(run: Run | ServedRun) -> str:
-    """The evaluation of the same run in the round that chooses."""
-    return replace(run, round=first_round(run.round)).evaluation
-
-
-def _publish_figures(recipe: Recipe, ws: Workspace) -> None:
-    """Publish the validation figures, from which `longtail.aggregation.choice` chooses what is served.
-
-    A variant that uses the answer key has none, because nothing may be chosen from it.
-    """
-    found = [run for run in evaluated(recipe) if not _alone(run) and not VARIANTS[run.variant].hits_removed]
-    settings = {
-        "evaluations": [run.evaluation for run in found],
-        "constraint": recipe.constraint.model_dump(),
-    }
-    unit = ws.stage(FIGURES, settings, [ws / run.evaluation for run in found], MEANING)
-    if not unit.up_to_date:
-        ws.claim()
-        with unit.publishing() as draft:
-            lost = _lost(recipe, ws, [run for run in found if isinstance(run, Run)])
-            write_figures([_figure(ws, run, lost) for run in found], draft)
-
-
-def _lost(recipe: Recipe, ws: Workspace, fits: list[Run]) -> dict[str, dict[str, Lost]]:
-    """By recommender and variant, the slices of the constraint that it loses on validation."""
-    if not recipe.constraint.slices:
-        return {}
-    connect(recipe.resources)
-    places: dict[str, dict[str, list[Place]]] = {}
-    for run in fits:
-        own = places.setdefault(run.recommender, {}).setdefault(run.variant, [])
-        own.append(ws / _first(run) / VALIDATION)
-    return lost_slices(places, ws / "data", recipe.constraint)
-
-
-def _figure(ws: Workspace, run: Run | ServedRun, lost: dict[str, dict[str, Lost]]) -> Figure:
-    manifest = read_manifest(ws / run.evaluation)
-    counts, settings, served = manifest["counts"], manifest["settings"], isinstance(run, ServedRun)
-    chosen, (data, fit, *listed) = counts.get("serving", {}), _inputs(run)
-    trained_on = run.fit.variant if served else run.variant
-    return Figure(
-        recommender=run.recommender,
-        variant=run.variant,
-        trained_on=trained_on,
-        seed_index=run.seed_index,
-        control=run.variant in CONTROLS,
-        list=run.strategy if served else None,
-        **{name: chosen.get(name) for name in ("alpha_1", "alpha_2", "utility")},
-        candidates=max(settings.get("candidates", 0), settings["depth"]),
-        **counts["validation"],
-        free=chosen.get("validation_ndcg_free", counts["validation"]["ndcg"]),
-        lost=lost.get(run.recommender, {}).get(trained_on, {}),
-        data=data,
-        fit=fit,
-        answers=listed[0] if listed else None,
-        made_of=dict(zip(_inputs(run), manifest["inputs"], strict=False)),
-    )
-
-
-def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
-    """The settings of one evaluation that its manifest records."""
-    protocol = _protocol(recipe)
-    sampled = {"negatives": protocol.negatives, "seed": protocol.seed} if protocol.negatives else None
-    settings = {"depth": protocol.depth, "sampled": sampled, "tests": run.round.tests}
-    if isinstance(run, ServedRun):
-        listed = {"best": recipe.itemcf.of_fit(), None: run.strategy}.get(run.stand_in, run.stand_in)
-        if run.stand_in == "judged":
-            listed = {"itemcf": recipe.itemcf.of_fit(), "judge": recipe.judge.model_dump(exclude={"weight"})}
-        settings["list"] = listed
-        settings["candidates"] = 0 if run.alone else recipe.serving.candidates
-        if not run.alone:
-            settings["constraint"] = recipe.constraint.model_dump()
-        settings["choices"] = fingerprint([asdict(choice) for choice in ([LIST] if run.alone else GRID)])
-    return settings
-
-
-def _protocol(recipe: Recipe) -> Protocol:
-    asked = recipe.evaluation
-    return Protocol(max(EXPOSURE_K, *asked.ks), negatives=asked.sampled_negatives, seed=recipe.seed)
 
 
 @dataclass(frozen=True)
@@ -202,7 +88,7 @@ class _Shared:
 
     @classmethod
     def of(cls, recipe: Recipe, ws: Workspace, round_: Round, due: list[Run | ServedRun]) -> "_Shared":
-        data, protocol = ws / round_.data, _protocol(recipe)
+        data, protocol = ws / round_.data, protocol_of(recipe)
         served = [run for run in due if isinstance(run, ServedRun)]
         read, n_users = _task(_read_lists), read_manifest(data)["counts"]["users"]
         strategies = {run.strategy for run in served}
@@ -241,10 +127,10 @@ def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) 
             listed = run.proposer.place if run.proposer else run.strategy
             fused = (model, shared.lists[listed], control, candidates)
             attempt = partial(_task(_try_fused), *fused, shared.slices)
-        if _alone(run):
+        if is_alone(run):
             counts = {}
         elif run.round.final:
-            counts = read_manifest(ws / _first(run))["counts"]
+            counts = read_manifest(ws / first_of(run))["counts"]
         else:
             tried = sum(_over_parts(attempt, shared.parts, recommender, unit.name), Tried.none())
             counts = tried.counts(tried.best(shared.constraint) if isinstance(run, ServedRun) else None)

@@ -11,7 +11,7 @@ from longtail.aggregation.choice import FIGURES, Figure, best, best_free, choose
 from longtail.errors import InputError
 from longtail.evaluation.answer_agreement import agreement
 from longtail.evaluation.categories import read_categories
-from longtail.evaluation.evaluate_stage import evaluated, evaluations, ranking_settings
+from longtail.evaluation.evaluated_runs import evaluated, evaluations, ranking_settings
 from longtail.evaluation.family import corrected
 from longtail.evaluation.llm_cost import Tally, cost, lift_per_cost, tally
 from longtail.evaluation.one_user import before_and_after

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from longtail.errors import InputError, bad_input
-from longtail.evaluation.evaluate_stage import evaluated
+from longtail.evaluation.evaluated_runs import evaluated
 from longtail.progress import FIGURES
 from longtail.recipe import GridPoint, Recipe
 from longtail.runtime.cluster import connect

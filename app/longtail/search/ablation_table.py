@@ -9,7 +9,7 @@ import yaml
 
 from longtail.data import read_histories
 from longtail.evaluation.crossed import Crossed
-from longtail.evaluation.evaluate_stage import evaluations
+from longtail.evaluation.evaluated_runs import evaluations
 from longtail.evaluation.family import corrected
 from longtail.evaluation.report_rows import Row, measure_slice
 from longtail.evaluation.significance import paired_interval
