@@ -56,6 +56,7 @@ def starts(folder: Path) -> list[int]:
     return [len(file.read_text().splitlines()) for file in sorted(folder.iterdir())]
 
 
+@pytest.mark.faults
 def test_bad_input_that_all_meet_ends_the_work_and_is_not_tried_again(tmp_path: Path) -> None:
     def complain(folder: Path) -> None:
         _rank(folder)
@@ -66,6 +67,7 @@ def test_bad_input_that_all_meet_ends_the_work_and_is_not_tried_again(tmp_path: 
     assert starts(tmp_path) == [1, 1]
 
 
+@pytest.mark.faults
 def test_a_fault_of_the_work_on_one_worker_ends_it_with_that_fault_and_its_rank(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="no such column") as found:
         on_workers(_raised(KeyError("no such column"), 0), tmp_path, n_workers=2, use_gpu=False)

@@ -140,6 +140,23 @@ def test_a_killed_driver_and_the_command_again(recipe_file, ws):
     assert not found(ENGINE, victim), "no engine of the killed run lives on"
 
 
+def test_a_driver_killed_while_the_discriminator_answers(recipe_file, ws):
+    """The generator is not asked again, and no question twice."""
+    write_llm(ws, role="discriminator")
+    command = ("augment", recipe_file, "-w", ws, "--set", "judge.yes_no=0.2")
+    kill_longtail(lambda: list((ws / "ledger/yes_no").files(".parquet")), *command)
+    before = written(ws)
+    longtail(*command)
+    assert before.items() <= written(ws).items() and len(before) < len(written(ws))
+    of_questions = [file for file in written(ws) if "/yes_no/" in file]
+    met, asked = (
+        [one for file in files for one in pq.read_table(file)["question"].to_pylist()]
+        for files in ([file for file in of_questions if file in before], of_questions)
+    )
+    counts = json.loads((ws / "augmentation/next_item/_manifest.json").read_bytes())["counts"]
+    assert 0 < len(met) < len(asked) == len({*asked}) == counts["judge_questions"]
+
+
 def test_an_engine_that_answers_nonsense_stops_the_run_and_keeps_the_ledger(recipe, ws):
     write_llm(ws, speechless=True)
     with pytest.raises(InputError, match=r"augment.next_item: .* name nothing of the catalogue .* `useless`"):

@@ -1,4 +1,4 @@
-"""The main job on the real engines: DeepSpeed with two workers, two vLLM pools, Ray Train, a report; then kill -9.
+"""The main job on the real engines: DeepSpeed with two workers, two vLLM pools, Ray Train, a report.
 
 One small data set goes through every stage by the command line, as a user would do it.
 """
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from longtail.schema import ACCEPTED, OUTCOMES
-from tests.stack.processes import found, kill_longtail, longtail
+from tests.stack.processes import longtail
 
 RECIPE = """
 name: small
@@ -27,7 +27,7 @@ recommenders:
 evaluation: {bootstrap: 200, protocol: train-only}
 resources: {llm_workers: 2, workers: 2}
 """
-pytestmark = pytest.mark.timeout(3600)  # the fixture runs the whole job and starts it twice
+pytestmark = pytest.mark.timeout(3600)  # the fixture runs the whole job
 
 
 def answers(folder: Path) -> pa.Table:
@@ -35,45 +35,27 @@ def answers(folder: Path) -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def killed_once(tmp_path_factory) -> dict:
-    """A workspace whose run was killed after the first answers of the discriminator, and then started again."""
+def finished(tmp_path_factory) -> dict:
+    """A workspace with a finished run."""
     folder = tmp_path_factory.mktemp("main-job")
     recipe, ws = folder / "small.yaml", folder / "run"
     recipe.write_text(RECIPE)
-    command = ("run", recipe, "-w", ws)
-    victim = kill_longtail(lambda: list((ws / "ledger/yes_no").rglob("*.parquet")), *command, timeout=1500)
-    before = {file: set(pq.read_table(file)[0].to_pylist()) for file in (ws / "ledger").rglob("*.parquet")}
-    assert not (ws / "augmentation" / "next_item" / "_manifest.json").exists()
-    done = longtail(*command, timeout=1500)
-    return {
-        "recipe": recipe,
-        "ws": ws,
-        "before": before,
-        "output": done.stdout + done.stderr,
-        "victim": victim,
-    }
+    longtail("run", recipe, "-w", ws, timeout=1500)
+    return {"recipe": recipe, "ws": ws}
 
 
-def test_after_a_kill_every_request_has_exactly_one_answer_and_none_was_asked_twice(killed_once):
-    ws, before = killed_once["ws"], killed_once["before"]
+def test_every_request_and_every_question_has_exactly_one_answer(finished):
+    ws = finished["ws"]
     ids = answers(ws / "ledger/next_item")["request_id"].to_pylist()
     users = pq.read_table(ws / "data" / "histories").filter(pa.compute.field("train_end") > 0).num_rows
     assert len(ids) == len(set(ids)) == users
     questions = answers(ws / "ledger/yes_no")["question"].to_pylist()
     manifest = json.loads((ws / "augmentation/next_item/_manifest.json").read_text())
-    assert len(questions) == len(set(questions)) == manifest["counts"]["judge_questions"]
-    met = [one for file, some in before.items() if "yes_no" in file.parts for one in some]
-    assert 0 < len(met) < len(questions), "the kill came in the middle"
-    for file, finished in before.items():
-        assert set(pq.read_table(file)[0].to_pylist()) == finished
+    assert len(questions) == len(set(questions)) == manifest["counts"]["judge_questions"] > 0
 
 
-def test_no_engine_of_the_killed_run_lives_on(killed_once):
-    assert not found("", killed_once["victim"])
-
-
-def test_outcomes_add_up_and_no_accepted_proposal_is_seen(killed_once):
-    ws = killed_once["ws"]
+def test_outcomes_add_up_and_no_accepted_proposal_is_seen(finished):
+    ws = finished["ws"]
     histories = {row["user"]: row for row in pq.read_table(ws / "data" / "histories").to_pylist()}
     counts = dict.fromkeys(OUTCOMES, 0)
     for answer in answers(ws / "augmentation" / "next_item" / "answers").to_pylist():
@@ -87,8 +69,8 @@ def test_outcomes_add_up_and_no_accepted_proposal_is_seen(killed_once):
     assert metrics["proposals"] == counts and counts[ACCEPTED] > 0
 
 
-def test_every_variant_adds_the_same_number_of_interactions_to_a_user(killed_once):
-    ws = killed_once["ws"]
+def test_every_variant_adds_the_same_number_of_interactions_to_a_user(finished):
+    ws = finished["ws"]
     added = {}
     for variant in ("generated", "discriminated", "random", "popular", "itemcf"):
         rows = pq.read_table(ws / "fused" / variant / "interactions").sort_by("user").to_pylist()
@@ -99,9 +81,9 @@ def test_every_variant_adds_the_same_number_of_interactions_to_a_user(killed_onc
         assert sum(added[variant]) >= 0.95 * sum(added["discriminated"])
 
 
-def test_tuning_lowered_the_loss_and_left_a_plain_model_folder(killed_once):
+def test_tuning_lowered_the_loss_and_left_a_plain_model_folder(finished):
     for role in ("generator", "discriminator"):
-        place = killed_once["ws"] / "llm" / role
+        place = finished["ws"] / "llm" / role
         manifest = json.loads((place / "_manifest.json").read_text())
         assert manifest["counts"]["workers"] == 2
         assert {"config.json", "model.safetensors", "tokenizer.json"} <= {
@@ -109,12 +91,12 @@ def test_tuning_lowered_the_loss_and_left_a_plain_model_folder(killed_once):
         }
         beside = {"README.md", "curve.parquet", "worth.json"}
         assert beside <= {file.name for file in place.iterdir()}
-    losses = pq.read_table(killed_once["ws"] / "llm/generator/curve.parquet")["loss"].to_pylist()
+    losses = pq.read_table(finished["ws"] / "llm/generator/curve.parquet")["loss"].to_pylist()
     assert losses[-1] < losses[0]
 
 
-def test_the_report_holds_every_recommender_variant_and_slice(killed_once):
-    metrics = json.loads((killed_once["ws"] / "report" / "metrics.json").read_text())
+def test_the_report_holds_every_recommender_variant_and_slice(finished):
+    metrics = json.loads((finished["ws"] / "report" / "metrics.json").read_text())
     assert set(metrics) >= {"recipe", "dataset", "commit", "rows", "proposals", "cost", "stages"}
     rows = {(r["recommender"], r["variant"]) for r in metrics["rows"]}
     assert {
@@ -129,13 +111,13 @@ def test_the_report_holds_every_recommender_variant_and_slice(killed_once):
     ]
     assert all(r["ci_low"] is not None and r["ci_low"] <= r["ci_high"] for r in lifts)
     assert metrics["precision"]["generated"]["value"] > metrics["precision"]["random"]["value"]
-    assert (killed_once["ws"] / "report" / "index.html").stat().st_size > 10_000
+    assert (finished["ws"] / "report" / "index.html").stat().st_size > 10_000
 
 
-def test_the_same_run_again_does_no_work(killed_once):
-    ws = killed_once["ws"]
+def test_the_same_run_again_does_no_work(finished):
+    ws = finished["ws"]
     before = {file: file.stat().st_mtime_ns for file in ws.rglob("_manifest.json")}
-    done = longtail("run", killed_once["recipe"], "-w", ws, timeout=600)
+    done = longtail("run", finished["recipe"], "-w", ws, timeout=600)
     output = done.stdout + done.stderr
     assert {file: file.stat().st_mtime_ns for file in ws.rglob("_manifest.json")} == before
     assert "report/index.html" in output and "…" not in output

@@ -22,6 +22,7 @@ RECIPE = Recipe.model_validate(
         "variants": ["observed", "discriminated", "itemcf"],
         "recommenders": {"itemcf": {}},
         "evaluation": {"retune": True},
+        "resources": {"llm_workers": 1},
     }
 )
 
