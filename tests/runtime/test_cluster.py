@@ -108,6 +108,7 @@ def test_what_a_killed_run_left_is_ended_and_nothing_else():
         # A killed process is there until the kernel has seen to it.
         psutil.wait_procs([left_over], timeout=120)
         assert not left_over.is_running() or left_over.status() == psutil.STATUS_ZOMBIE
-        assert in_use.status() == psutil.STATUS_SLEEPING
+        # On a busy machine it may not have come to its sleep yet.
+        assert in_use.is_running() and in_use.status() != psutil.STATUS_ZOMBIE
     finally:
         in_use.kill()
