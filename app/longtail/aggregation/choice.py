@@ -77,10 +77,10 @@ def choose(figures: list[Figure], serving: Serving) -> Figure:
     """Choose what is served: the best figure on validation that `serving` allows, with the fusion that it names.
 
     The best recommender and variant that loses no slice of the constraint is found with the mean over seeds; if the recipe
-    names what loses one, this is served. Then its best seed is taken. If several are
-    equal, the first in the order of the figures is taken: that of the recipe, with all recommenders alone before those
-    with a list. If no user has a validation item, `serving` must name recommender and variant. Raises InputError if no
-    figure is allowed, or if validation cannot decide between them.
+    names what loses one, this is served. Then its best seed is taken. If several are equal, the first in the order of the
+    figures is taken: that of the recipe, with all recommenders alone before those with a list. If no user has a validation
+    item, `serving` must name recommender and variant. Raises InputError if no figure is allowed, or if validation cannot
+    decide between them.
     """
     named = {name: value for name in ("recommender", "variant", "list") if (value := getattr(serving, name))}
     fusion = {name: value for name in FUSION if (value := getattr(serving, name)) is not None}

@@ -3,7 +3,6 @@
 The curves of a column hold the other keys at their values in the first point. Faint lines show the other combinations.
 """
 
-import io
 from typing import Any
 
 import matplotlib
@@ -12,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from longtail.search.ablation_table import SLICES
-from longtail.search.sweep_plots import FAINT, INK, PAPER, dress
+from longtail.search.sweep_plots import FAINT, INK, PAPER, dress, finished
 from longtail.variants import COLOURS, VARIANTS, label
 
 METRIC = "ndcg"
@@ -46,14 +45,7 @@ def _figure(recommender: str, rows: list[Row], keys: list[str]) -> bytes:
             line[0].set_ylabel(f"NDCG@10, {name}", color=FAINT)
         for key, panel in zip(keys, panels[-1], strict=True):
             panel.set_xlabel(key, color=INK)
-        handles = {
-            name: handle for handle, name in zip(*panels[0, 0].get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
-        figure.suptitle(recommender, x=0.01, ha="left", color=INK)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
-    return file.getvalue()
+        return finished(figure, panels[0, :1], recommender, columns=4)
 
 
 def _fill(panel: Axes, rows: list[Row], key: str, others: list[str]) -> None:

@@ -1,6 +1,5 @@
 """The plot of a search: what all users gain against what a slice gains or loses, for every candidate."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from longtail.evaluation.constrained_choice import Change
 from longtail.recipe import Constraint
-from longtail.search.sweep_plots import CONTROL, FAINT, INK, JUDGED, LOSING, PAPER, dress
+from longtail.search.sweep_plots import CONTROL, FAINT, INK, JUDGED, LOSING, PAPER, dress, finished
 
 WATCHED = ("tail",)
 """The slices that are drawn if the constraint is switched off."""
@@ -57,14 +56,7 @@ def draw_frontier(points: Sequence[FrontierPoint], name: str, constraint: Constr
             _fill(panel, points, number, constraint.within_se)
             panel.set_xlabel("NDCG@10, all users", color=FAINT)
             panel.set_ylabel(f"change of NDCG@10, {slice_}", color=FAINT)
-        shown = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
-        figure.legend(
-            shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), frameon=False
-        )
-        figure.suptitle(f"{name}, on validation", x=0.01, ha="left", color=INK)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
-    return file.getvalue()
+        return finished(figure, panels[:1], f"{name}, on validation")
 
 
 def _fill(panel: Axes, points: Sequence[FrontierPoint], number: int, within_se: float) -> None:

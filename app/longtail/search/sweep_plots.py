@@ -4,6 +4,7 @@ The rows are all users, long-tail items and, if the sweep aims at a slice, this 
 """
 
 import io
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib
@@ -58,17 +59,22 @@ def draw(table: pa.Table, recommender: str) -> bytes:
             line[0].set_ylabel(measures[measure], color=FAINT)
         for axis, panel in zip(moved, panels[-1], strict=True):
             panel.set_xlabel(axis, color=INK)
-        shown = {
-            label: handle
-            for panel in panels[0]
-            for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(
-            shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), frameon=False
-        )
-        figure.suptitle(f"{recommender}, on validation", x=0.01, ha="left", color=INK)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
+        return finished(figure, panels[0], f"{recommender}, on validation")
+
+
+def finished(figure: Figure, panels: Iterable[Axes], title: str, columns: int | None = None) -> bytes:
+    """The figure as a PNG, with a title and one legend of what the panels show, by default in one row."""
+    shown = {
+        label: handle
+        for panel in panels
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        shown.values(), shown.keys(), loc="outside lower center", ncols=columns or len(shown), frameon=False
+    )
+    figure.suptitle(title, x=0.01, ha="left", color=INK)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
     return file.getvalue()
 
 

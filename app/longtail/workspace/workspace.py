@@ -221,8 +221,8 @@ class Workspace:
     def keep(self, place: str, folder: str) -> None:
         """Keep what is published at `place` as `folder/1`, or the next number, unless the same is kept there already."""
         manifest = read_manifest(self / place)
-        kept = {name: one for name, one in self.manifests().items() if name.startswith(f"{folder}/")}
-        if manifest and manifest["fingerprint"] not in {one["fingerprint"] for one in kept.values()}:
+        kept = [read_manifest(at) for name, at in self._places() if name.startswith(f"{folder}/")]
+        if manifest and manifest["fingerprint"] not in {one["fingerprint"] for one in kept if one}:
             with self.writing() as lease:
                 lease.require()
                 swap.take_over(self / place, self / f"{folder}/{len(kept) + 1}", manifest)
