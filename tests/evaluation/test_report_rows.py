@@ -6,7 +6,7 @@ from scipy import stats
 
 from longtail.evaluation import per_user_metrics
 from longtail.evaluation.crossed import Crossed
-from longtail.evaluation.report_rows import measure_lists, measure_slice
+from longtail.evaluation.report_rows import measure
 from longtail.evaluation.slices import SLICE_NAMES, members
 from longtail.ranking_metrics import METRICS, SAMPLED_METRICS, per_user
 from longtail.recipe import Evaluation
@@ -29,12 +29,6 @@ def store(tmp_path, write_data, write_ranks):
         return write_ranks(ws, f"evaluation/{name}", [rows[3:], rows[:3]], [4, 2, 0, 0, 0, 0])
 
     return data, place
-
-
-def measure(recommender, variants, data, settings, seed):
-    """All rows, as the tasks of the report find them."""
-    rows = (measure_slice(recommender, name, variants, data, settings, seed) for name in SLICE_NAMES)
-    return [*(row for some in rows for row in some), *measure_lists(recommender, variants, data)]
 
 
 def pick(rows, **wanted):

@@ -76,6 +76,18 @@ class Row:
     p_adjusted: float | None = None
 
 
+def measure(
+    recommender: str, variants: dict[str, list[Place]], data: Place, settings: Evaluation, seed: int
+) -> list[Row]:
+    """All rows of one recommender: those of every slice, one slice after another, and the bias of its lists.
+
+    Arguments as for `measure_slice`. Meant for a Ray task. A task for each slice would be no faster: it takes
+    milliseconds for thousands of users, and the worker process that it may start takes seconds.
+    """
+    slices = (measure_slice(recommender, name, variants, data, settings, seed) for name in SLICE_NAMES)
+    return [*(row for rows in slices for row in rows), *measure_lists(recommender, variants, data)]
+
+
 def measure_slice(
     recommender: str,
     name: str,
@@ -87,7 +99,7 @@ def measure_slice(
     """The rows of one recommender on slice `name`. Empty if the slice has no user.
 
     `variants` maps each variant, `observed` among them, to its evaluation places: the i-th is that of pair i, and a single
-    one serves all pairs. Meant for a Ray task: it holds the differences of one slice.
+    one serves all pairs. It holds the differences of this slice.
     """
     found = compare_slice(name, variants, data, settings)
     rng = np.random.default_rng([seed, SLICE_NAMES.index(name)])

@@ -15,10 +15,9 @@ from longtail.evaluation.evaluated_runs import evaluated, evaluations, ranking_s
 from longtail.evaluation.family import corrected
 from longtail.evaluation.llm_cost import Tally, cost, lift_per_cost, tally
 from longtail.evaluation.one_user import before_and_after
-from longtail.evaluation.report_rows import measure_lists, measure_slice
+from longtail.evaluation.report_rows import measure
 from longtail.evaluation.run_cost import run_cost, stage_seconds
 from longtail.evaluation.simulated_truth import precision
-from longtail.evaluation.slices import SLICE_NAMES
 from longtail.evaluation.training_bias import measure_training_set
 from longtail.recipe import Recipe
 from longtail.recommenders.training.fits import Run, ServedRun, served_runs
@@ -70,9 +69,14 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     """The content of `metrics.json`. Ray must be connected."""
     import ray
 
-    rows = [task for name in recipe.recommenders for task in _measure(name, recipe, ws)]
     round_, augmentations = last_round(recipe), _augmentations(recipe, ws)
     data = ws / round_.data
+    rows = [
+        ray.remote(num_cpus=1)(measure).remote(
+            name, evaluations(name, recipe, ws), data, recipe.evaluation, recipe.seed
+        )
+        for name in recipe.recommenders
+    ]
     tallies = {
         name: [task for place in places for task in _over_files(tally, place / "answers")]
         for name, places in augmentations.items()
@@ -266,16 +270,3 @@ def _augmentations(recipe: Recipe, ws: Workspace) -> dict[str, list[Place]]:
         section.strategy: [ws / round_.at(f"augmentation/{section.strategy}") for round_ in rounds(recipe)]
         for section in recipe.augment
     }
-
-
-def _measure(recommender: str, recipe: Recipe, ws: Workspace) -> list[Any]:
-    """Tasks that return all rows of one recommender: one task for each slice, and one for the bias of the lists."""
-    import ray
-
-    places = evaluations(recommender, recipe, ws)
-    data, settings = ws / last_round(recipe).data, recipe.evaluation
-    of_slice = ray.remote(num_cpus=1)(measure_slice)
-    return [
-        *(of_slice.remote(recommender, name, places, data, settings, recipe.seed) for name in SLICE_NAMES),
-        ray.remote(num_cpus=1)(measure_lists).remote(recommender, places, data),
-    ]

@@ -44,6 +44,16 @@ CPU_ENVIRONMENT = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # binding fails in containers
     "CUDA_VISIBLE_DEVICES": "",
 }
+ONE_KIND_OF_WORKER = {"RAY_DATA_SHUFFLE_MAP_WORKER": "1", "RAY_DATA_SHUFFLE_REDUCE_WORKER": "1"}
+"""Ray Data sets these for the tasks of a shuffle, so that they get worker processes of their own. On one machine, where a
+start of a worker costs seconds, every worker has them, and the shuffle uses those that are there."""
+
+FEWER_STARTS = {
+    "RAY_enable_worker_prestart": "0",  # those workers lack our environment, so that no task could use them
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_idle_worker_killing_time_threshold_ms": "30000",
+}
+"""Settings of a Ray on this machine."""
 
 
 def connect(resources: Resources) -> None:
@@ -64,6 +74,9 @@ def connect(resources: Resources) -> None:
     cpus = max(LOGICAL_CPUS, os.cpu_count() or 1)
     own = {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "num_cpus": cpus}
     if own:
+        environment |= ONE_KIND_OF_WORKER
+        for name, value in FEWER_STARTS.items():
+            os.environ.setdefault(name, value)
         # This Ray has no dashboard. At the usual port its workers would find the dashboard of another Ray.
         own["dashboard_port"] = free_port()
         end_orphans(DRIVER)

@@ -1,5 +1,6 @@
 """Starting Ray on this machine or joining a cluster: with a second attempt, and safe from other Rays and old engines."""
 
+import json
 import logging
 import os
 import socket
@@ -92,6 +93,17 @@ def _job() -> Any:
             installed = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
             self._py_driver_sys_path = [] if str(ROOT) in installed else [str(ROOT)]
             return super()._serialize()
+
+        def _get_proto_job_config(self) -> Any:
+            config = super()._get_proto_job_config()
+            ours = config.runtime_env_info
+            # Ray gives a worker only tasks whose environment is the same text as its own. The text of a task with a
+            # variable of its own, such as those of a shuffle, has no blanks, that of a job has some.
+            if ours.serialized_runtime_env:
+                ours.serialized_runtime_env = json.dumps(
+                    json.loads(ours.serialized_runtime_env), sort_keys=True, separators=(",", ":")
+                )
+            return config
 
     return Job()
 

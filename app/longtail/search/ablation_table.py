@@ -15,7 +15,7 @@ from longtail.evaluation.report_rows import Row, measure_slice
 from longtail.evaluation.significance import paired_interval
 from longtail.evaluation.slices import SLICE_NAMES, members
 from longtail.ranking_metrics import METRICS, per_user
-from longtail.recipe import GridPoint, Recipe
+from longtail.recipe import Evaluation, GridPoint, Recipe
 from longtail.rounds import last_round
 from longtail.search.ablation_cost import cost_of
 from longtail.workspace import Workspace, read_manifest
@@ -70,29 +70,45 @@ def table_of(points: list[Measured]) -> pa.Table:
     """All rows of the ablation, in the order of the points. Ray must be connected."""
     import ray
 
-    measure, compare = (ray.remote(num_cpus=1)(task).remote for task in (measure_slice, over_first))
-    first, waiting = points[0], []
+    task, first, waiting = ray.remote(num_cpus=1)(figures), points[0], []
     for one in points:
         settings, seed = one.recipe.evaluation.model_copy(update={"ks": [K]}), one.recipe.seed
         for name in one.recipe.recommenders:
-            own, base = one.evaluations(name), first.evaluations(name)
-            for part in SLICES:
-                found, moved = measure(name, part, own, one.data, settings, seed), None
-                if one is not first:
-                    moved = compare(own, base, one.data, first.data, part, settings.bootstrap, seed)
-                waiting.append((one, found, moved))
+            base = None if one is first else (first.evaluations(name), first.data)
+            waiting.append((one, task.remote(name, one.evaluations(name), one.data, base, settings, seed)))
     spent = cost_of({one.point.name: (one.recipe, one.ws) for one in points})
     numbers, rows = _numbers([one.point for one in points]), []
-    measured = [ray.get(found) for _, found, _ in waiting]
-    family = iter(corrected([row for found in measured for row in found], CORRECTED, K, SLICES))
-    for (one, _, moved), found in zip(waiting, measured, strict=True):
-        more, own = ray.get(moved) if moved else {}, [next(family) for _ in found]
+    measured = [(one, found, moved) for one, task in waiting for found, moved in ray.get(task)]
+    family = iter(corrected([row for _, found, _ in measured for row in found], CORRECTED, K, SLICES))
+    for one, found, moved in measured:
+        own = [next(family) for _ in found]
         head = {"point": one.point.name}
         for key, text in one.point.changes.items():
             head[key] = float(yaml.safe_load(text)) if key in numbers else text
-        rows += [head | row | spent[one.point.name] for row in _rows(own, more)]
+        rows += [head | row | spent[one.point.name] for row in _rows(own, moved)]
     varied = [(key, pa.float64() if key in numbers else pa.string()) for key in first.point.changes]
     return pa.Table.from_pylist(rows, pa.schema([("point", pa.string()), *varied, *COLUMNS]))
+
+
+def figures(
+    recommender: str,
+    own: Places,
+    data: Place,
+    first: tuple[Places, Place] | None,
+    settings: Evaluation,
+    seed: int,
+) -> list[tuple[list[Row], dict[tuple[str, str], Moved]]]:
+    """For each of SLICES: the rows of one recommender of a point, and what `over_first` finds. For a Ray task.
+
+    first: the evaluations and the data of the first point, None if the point is the first.
+    """
+    return [
+        (
+            measure_slice(recommender, part, own, data, settings, seed),
+            over_first(own, first[0], data, first[1], part, settings.bootstrap, seed) if first else {},
+        )
+        for part in SLICES
+    ]
 
 
 def _rows(measured: list[Row], moved: dict[tuple[str, str], Moved]) -> list[dict[str, Any]]:
@@ -127,7 +143,7 @@ def over_first(
 
     Paired per user and, if there are several, per pair of a generator and a seed, on the targets that both points rank and
     that are in slice `part` in the data of the first one. Empty if users or items have other codes in the two, so that
-    nothing can be paired. For a Ray task.
+    nothing can be paired.
     """
     if not _same_codes(data, first_data):
         return {}
