@@ -1,7 +1,8 @@
 # Longtail on one machine without a GPU. Every target sets up what it needs; a second call reuses it.
 SHELL := /bin/bash -o pipefail
 VENV := .venv
-PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install -qq --progress-bar off --no-deps
+# Python compiles what it needs at first use; pip would compile all 200 packages, one file after another.
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install -qq --progress-bar off --no-deps --no-compile
 # DeepSpeed builds its CPU communication with ninja, which lies beside the interpreter.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # What it builds lies in the environment: two environments that share a folder build it over and over, under one lock.

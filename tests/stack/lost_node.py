@@ -4,33 +4,27 @@ python -m tests.stack.lost_node RECIPE WORKSPACE. It is a separate process, beca
 """
 
 import logging
-import os
 import sys
 import threading
 import time
 
-from ray._common.utils import reset_ray_address
-from ray.cluster_utils import Cluster
-
 from longtail.llm.finetune.finetune_stage import finetune_role
 from longtail.recipe import load_recipe
 from longtail.workspace import Workspace
+from tests.stack.nodes import add_node, cluster_of
 
 
 def main(recipe_file: str, folder: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe, ws = load_recipe(recipe_file), Workspace(folder)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    spot = cluster.add_node(num_cpus=1)
-    os.environ["RAY_ADDRESS"] = cluster.address
-    reset_ray_address()  # no other process must find this cluster, above all not after it has ended
+    cluster, (_, spot) = cluster_of(1, 1)
     tuning = threading.Thread(target=finetune_role, args=(recipe, ws, "generator"))
     tuning.start()
     while not [file for file in (ws / "checkpoints").files("checkpoint.json") if "/step-" in file.path]:
         assert tuning.is_alive(), "tuning ended before its first checkpoint"
         time.sleep(0.02)
     cluster.remove_node(spot)
-    cluster.add_node(num_cpus=1)
+    add_node(cluster, 1)
     tuning.join()
 
 

@@ -11,12 +11,11 @@ import threading
 import time
 
 import psutil
-from ray._common.utils import reset_ray_address
-from ray.cluster_utils import Cluster
 
 from longtail.augment import augment
 from longtail.recipe import load_recipe
 from longtail.workspace import Workspace
+from tests.stack.nodes import cluster_of
 from tests.stack.processes import ACTOR, found
 
 BEFORE = "before.json"
@@ -26,10 +25,7 @@ def main(recipe_file: str, folder: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe, ws = load_recipe(recipe_file), Workspace(folder)
     # The driver's node runs no tasks, because losing it would lose the run.
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    nodes = [cluster.add_node(num_cpus=4) for _ in range(2)]
-    os.environ["RAY_ADDRESS"] = cluster.address
-    reset_ray_address()  # no other process must find this cluster, above all not after it has ended
+    cluster, (_, *nodes) = cluster_of(0, 4, 4)
     published: list[bool] = []
     augmenting = threading.Thread(target=lambda: published.append(augment(recipe, ws) is None))
     augmenting.start()

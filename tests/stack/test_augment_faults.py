@@ -19,6 +19,7 @@ from longtail.data import prepare
 from longtail.errors import InputError
 from longtail.llm.vllm_pool import Engine, Sampling, engine_arguments
 from longtail.recipe import Recipe, Resources
+from longtail.runtime.cluster import IN_THE_ACTOR
 from longtail.schema import OUTCOMES
 from longtail.workspace import Workspace
 from tests.augment.conftest import answered
@@ -108,15 +109,15 @@ def assert_each_answered_once(ws: Workspace, before: dict[str, int]) -> None:
     assert (counts["requests"], counts["questions"], counts["errors"]) == (len(users), len(users), 0)
 
 
-def test_a_killed_engine_and_a_killed_actor(recipe, ws):
-    """In one run: first vLLM's process is killed, then the actor that replaces it."""
+def test_an_engine_killed_twice(recipe, ws):
+    """In one run: first the actor of the engine is killed, then the one that replaces it."""
     running = Running(recipe, ws)
     running.answers_more_than(0)
-    dead = kill(ENGINE)
-    before = written(ws)
-    wait_for(lambda: any(pid != dead for pid in found(ENGINE, os.getpid())), running.thread.is_alive)
-    running.answers_more_than(len(written(ws)))
     dead = kill(ACTOR)
+    before = written(ws)
+    wait_for(lambda: any(pid != dead for pid in found(ACTOR, os.getpid())), running.thread.is_alive)
+    running.answers_more_than(len(written(ws)))
+    kill(ACTOR)
     later = written(ws)
     assert before.items() <= later.items()
     running.ended()
@@ -137,7 +138,6 @@ def test_a_killed_driver_and_the_command_again(recipe_file, ws):
     assert not (ws / "augmentation/next_item/_manifest.json").exists()
     longtail("augment", recipe_file, "-w", ws)
     assert_each_answered_once(ws, before)
-    assert not found(ENGINE, victim), "no engine of the killed run lives on"
 
 
 def test_a_driver_killed_while_the_discriminator_answers(recipe_file, ws):
@@ -167,6 +167,23 @@ def test_an_engine_that_answers_nonsense_stops_the_run_and_keeps_the_ledger(reci
     permissive = tuple(entry.model_copy(update={"useless": 1.0}) for entry in recipe.augment)
     augment(recipe.model_copy(update={"augment": permissive}), ws)
     assert_each_answered_once(ws, kept)
+
+
+def test_an_engine_in_a_process_of_its_own_ends_its_actor(whole):
+    """As on a GPU. vLLM's client would wait for ever for a killed engine, and Ray Data for the actor."""
+    import ray
+    from ray.exceptions import RayActorError
+
+    apart = {"env_vars": {IN_THE_ACTOR: "1"}}
+    engine = ray.remote(num_cpus=1, runtime_env=apart)(Engine).remote(
+        whole / "llm/generator", engine_arguments(Resources(), 64), Sampling(top=8)
+    )
+    asked = answered([{"prompts": [[5, 6, 7]], "options": []}])
+    asked = asked.select(["request_id", "user", "prompts", "options"])
+    assert ray.get(engine.__call__.remote(asked)).num_rows == 1
+    kill(ENGINE)
+    with pytest.raises(RayActorError):
+        ray.get(engine.__call__.remote(asked))
 
 
 def test_a_row_that_the_engine_rejects_is_an_error_and_its_neighbours_are_answered(whole):

@@ -209,7 +209,10 @@ class Engine:
 
 
 def _end_with(children: list[multiprocessing.Process]) -> None:
-    """End this process when one of vLLM's ends, because vLLM's client would wait forever for a killed process."""
+    """End this process when one of vLLM's ends, because vLLM's client would wait forever for a killed process.
+
+    On a GPU the engine is such a process, which computes while this one prepares the next questions.
+    """
     connection.wait([child.sentinel for child in children])
     os._exit(1)
 

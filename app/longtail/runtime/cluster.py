@@ -38,7 +38,10 @@ WORKER_ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
+IN_THE_ACTOR = "VLLM_ENABLE_V1_MULTIPROCESSING"
 CPU_ENVIRONMENT = {
+    # The engine runs in its actor: a process of its own answers no faster, and starts in 24 s instead of 13.
+    IN_THE_ACTOR: "0",
     "DS_ACCELERATOR": "cpu",
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; counts against RAM
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # binding fails in containers

@@ -13,7 +13,6 @@ from longtail.data.catalogue import TAIL
 from longtail.llm.prompts.building import Prompts
 from longtail.llm.prompts.item_text import item_texts
 from longtail.llm.quality.answers import NO_ITEM, injected, one_token, preference, ranks, yes_no
-from longtail.llm.quality.likelihood import Likelihood
 from longtail.llm.quality.llm_metrics import figures
 from longtail.recipe import Role, Tuning
 from longtail.workspace.place import Place
@@ -132,6 +131,9 @@ def _lots(users: np.ndarray, seed: int) -> np.ndarray:
 
 def _measure(setting: Setting, users: pa.Table, part: int, parts: int) -> pa.Table:
     """Every parts-th user of `users` from the part-th on: one row each, with the columns that `llm_metrics` reads."""
+    # It brings transformers: seconds that the other tasks of this module do not need.
+    from longtail.llm.quality.likelihood import Likelihood
+
     place = np.arange(part, users.num_rows, parts)
     rows = users.take(pa.array(place))
     llm = Likelihood.open(setting.llm)
