@@ -7,6 +7,8 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install -qq --progr
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # What it builds lies in the environment: two environments that share a folder build it over and over, under one lock.
 export TORCH_EXTENSIONS_DIR := $(CURDIR)/$(VENV)/torch_extensions
+# Some containers set it. Every worker process would then compile anew what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Two files at a time, for an engine's start leaves a processor idle; in the order of tests/conftest.py.
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
