@@ -19,7 +19,7 @@ from longtail.data import prepare
 from longtail.errors import InputError
 from longtail.llm.vllm_pool import Engine, Sampling, engine_arguments
 from longtail.recipe import Recipe, Resources
-from longtail.runtime.cluster import IN_THE_ACTOR
+from longtail.runtime.cluster import ENGINE_APART
 from longtail.schema import OUTCOMES
 from longtail.workspace import Workspace
 from tests.augment.conftest import answered
@@ -174,7 +174,7 @@ def test_an_engine_in_a_process_of_its_own_ends_its_actor(whole):
     import ray
     from ray.exceptions import RayActorError
 
-    apart = {"env_vars": {IN_THE_ACTOR: "1"}}
+    apart = {"env_vars": {ENGINE_APART: "1"}}
     engine = ray.remote(num_cpus=1, runtime_env=apart)(Engine).remote(
         whole / "llm/generator", engine_arguments(Resources(), 64), Sampling(top=8)
     )

@@ -38,25 +38,25 @@ WORKER_ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
-IN_THE_ACTOR = "VLLM_ENABLE_V1_MULTIPROCESSING"
+ENGINE_APART = "VLLM_ENABLE_V1_MULTIPROCESSING"
 CPU_ENVIRONMENT = {
     # The engine runs in its actor: a process of its own answers no faster, and starts in 24 s instead of 13.
-    IN_THE_ACTOR: "0",
+    ENGINE_APART: "0",
     "DS_ACCELERATOR": "cpu",
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; counts against RAM
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # binding fails in containers
     "CUDA_VISIBLE_DEVICES": "",
 }
 ONE_KIND_OF_WORKER = {"RAY_DATA_SHUFFLE_MAP_WORKER": "1", "RAY_DATA_SHUFFLE_REDUCE_WORKER": "1"}
-"""Ray Data sets these for the tasks of a shuffle, so that they get worker processes of their own. On one machine, where a
-start of a worker costs seconds, every worker has them, and the shuffle uses those that are there."""
+"""Ray Data sets these for the tasks of a shuffle, so that they get worker processes of their own, whose memory can be told
+apart. On one machine, where the start of a worker costs seconds, every worker has them, and the shuffle uses those that
+are there."""
 
 FEWER_STARTS = {
     "RAY_enable_worker_prestart": "0",  # those workers lack our environment, so that no task could use them
     "RAY_prestart_worker_first_driver": "0",
-    "RAY_idle_worker_killing_time_threshold_ms": "30000",
 }
-"""Settings of a Ray on this machine."""
+"""Settings of a Ray that starts here."""
 
 
 def connect(resources: Resources) -> None:
