@@ -138,6 +138,7 @@ def test_a_killed_driver_and_the_command_again(recipe_file, ws):
     assert not (ws / "augmentation/next_item/_manifest.json").exists()
     longtail("augment", recipe_file, "-w", ws)
     assert_each_answered_once(ws, before)
+    assert not found(ACTOR, victim), "no engine of the killed run lives on"
 
 
 def test_a_driver_killed_while_the_discriminator_answers(recipe_file, ws):

