@@ -13,8 +13,7 @@ from longtail.recommenders import build
 from longtail.recommenders.interactions import Interactions
 from longtail.recommenders.models.itemcf import ItemCFSection
 from longtail.schema import FUSED, HISTORIES, ITEMS, RANKINGS
-from longtail.serving.messages import Recommendation
-from longtail.serving.recommendation import BadRequest, Recommendations, read_recipe
+from longtail.serving.recommendation import BadRequest, Recommendation, Recommendations, read_recipe
 from longtail.workspace import Workspace
 from tests.aggregation.test_choice import figure
 

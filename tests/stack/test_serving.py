@@ -227,7 +227,7 @@ def test_the_config_file_route(ws: Workspace) -> None:
     from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
     from ray.serve.deployment import Application
 
-    from longtail.serving.deployments import application
+    from longtail.serving.application import application
 
     built = call_user_app_builder_with_args_if_necessary(application, {"workspace": str(ws)})
     assert isinstance(built, Application)

@@ -72,7 +72,7 @@ class Run:
         import pandas as pd
 
         from longtail.api.exports import check_k
-        from longtail.serving.messages import RecommendedItem
+        from longtail.serving.recommendation import RecommendedItem
 
         check_k(self.recipe.serving, k)
         here, name = self._recommendations, str(user_id)

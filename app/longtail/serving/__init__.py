@@ -1,6 +1,6 @@
 """Serving over HTTP: the fewer interactions a user has, the more the LLM's ranking counts.
 
-`serve` runs it on this machine; `serve build` and KubeRay import `longtail.serving.deployments:application`.
+`serve` runs it on this machine; `serve build` and KubeRay import `longtail.serving.application:application`.
 """
 
 from longtail.serving.local import serve

@@ -29,7 +29,7 @@ def serve(recipe: Recipe, ws: Workspace, port: int = 8000, block: bool = True) -
 
     from ray import serve as ray_serve
 
-    from longtail.serving.deployments import Arguments, application
+    from longtail.serving.application import Arguments, application
 
     connect(recipe.resources)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
@@ -44,7 +44,9 @@ def serve(recipe: Recipe, ws: Workspace, port: int = 8000, block: bool = True) -
     fusion = f" fused with the LLM's list of {chosen.list}" if chosen.list else ""
     log.info("Serving %s of %s%s, from %s", chosen.recommender, chosen.trained_on, fusion, ws)
     log.info("on http://%s:%d (description: /docs); Ctrl-C ends it.", HOST, port)
-    log.info("curl -s http://%s:%d/recommend -H 'content-type: application/json' -d %s", HOST, port, example)
+    log.info(
+        "curl -s http://%s:%d/v1/recommend -H 'content-type: application/json' -d %s", HOST, port, example
+    )
     with suppress(KeyboardInterrupt):
         threading.Event().wait()
     ray_serve.shutdown()

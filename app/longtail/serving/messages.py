@@ -1,105 +1,365 @@
-"""Requests and responses of the HTTP endpoint, with the descriptions on its OpenAPI page."""
+"""Requests, answers and problem documents of the HTTP endpoint, with the bounds and examples of its OpenAPI page.
 
-from typing import Annotated, Literal, Self
+Every bound of a request is in its schema. So a request that fits the schema is answered, or refused with 404 or 409 for
+what only the served version knows: an item, or an attribute of the catalogue.
+"""
+
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-MAX_HISTORY = 1000
-MAX_ID = 4096
 DEFAULT_K = 10
+MAX_K = 100
+MAX_HISTORY = 5000
+MAX_EXCLUDED = 5000
+MAX_FILTERS = 8
+MAX_VALUES = 100
+MAX_BATCH = 100
+MAX_EVENTS = 1000
+MAX_TITLES = 50
+MAX_ID = 512
+"""Characters of an id, of an attribute and of its value."""
+MAX_DEADLINE_MS = 60_000
+
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID)]
+Ids = Annotated[list[Id], Field(max_length=MAX_HISTORY)]
+ListLength = Annotated[int, Field(ge=1, le=MAX_K)]
+Part = Literal["retriever", "llm", "user", "history", "filter"]
+Reason = Literal["late", "failed", "moved_on", "not_live", "unknown_user", "unknown_items", "no_match"]
 
 
-class RecommendRequest(BaseModel):
-    """Either a known user or an ad-hoc history, oldest item first."""
+class Message(BaseModel):
+    """The base of all requests: a key that is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RecommendRequest(Message):
+    """Who asks: a user of the workspace, a history, or both.
+
+    `user_id` alone: this user with the whole history in the workspace and all later events. `history` alone: somebody
+    with this history. Both: this user with exactly this history.
+    """
 
     model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"user_id": "u42", "k": 10}, {"history": ["i7", "i19"], "k": 5}]},
+        json_schema_extra={
+            "examples": [
+                {"user_id": "u42", "k": 10},
+                {"history": ["i7", "i19"], "k": 5, "exclude": ["i3"], "filter": {"genres": ["Drama"]}},
+                {"user_id": "u42", "history": ["i7"], "deadline_ms": 50, "explain": True},
+            ],
+            "anyOf": [
+                {"required": ["user_id"], "properties": {"user_id": {"type": "string"}}},
+                {"required": ["history"], "properties": {"history": {"type": "array"}}},
+            ],
+        },
     )
 
-    user_id: Annotated[str, Field(min_length=1, max_length=MAX_ID)] | None = Field(
+    user_id: Id | None = Field(
         None,
-        description="Id of a user in the raw logs. The ranking uses the whole history of this user in the workspace,"
-        " validation and test items included. An unknown user gets the most popular items.",
+        description="Id of a user in the raw log. An unknown user without history gets the popular items.",
     )
-    history: Annotated[list[str], Field(min_length=1, max_length=MAX_HISTORY)] | None = Field(
-        None, description="Item ids of a user who is not in the workspace, oldest first."
+    history: Annotated[list[Id], Field(min_length=1, max_length=MAX_HISTORY)] | None = Field(
+        None,
+        description="Item ids, oldest first. Ids that the catalogue lacks are ignored, and `degraded` says so.",
     )
-    k: Annotated[int, Field(ge=1)] | None = Field(
-        None, description=f"How many items; at most the recipe's serving.candidates, by default {DEFAULT_K}."
+    k: ListLength = Field(
+        DEFAULT_K, description="How many items. There are fewer if both lists together have fewer candidates."
     )
+    exclude: Annotated[list[Id], Field(max_length=MAX_EXCLUDED)] = Field(
+        [], description="Item ids that must not be recommended, in addition to those of the history."
+    )
+    filter: Annotated[
+        dict[Id, Annotated[list[Id], Field(min_length=1, max_length=MAX_VALUES)]],
+        Field(max_length=MAX_FILTERS),
+    ] = Field(
+        {},
+        description="From an attribute of the catalogue to the values that are allowed. An item must have one of the"
+        " values of every attribute that is named here.",
+    )
+    deadline_ms: Annotated[int, Field(ge=1, le=MAX_DEADLINE_MS)] | None = Field(
+        None,
+        description="Milliseconds until the answer. It can only shorten the `serving.deadline_ms` of the recipe.",
+    )
+    explain: bool = Field(False, description="Whether each item gets a `why`.")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.user_id is None) == (self.history is None):
-            raise ValueError("give either user_id or history")
+    def _somebody(self) -> Self:
+        if self.user_id is None and self.history is None:
+            raise ValueError("give user_id, history or both")
         return self
 
 
-class RecommendedItem(BaseModel):
-    """One item of the ranking. The score and rank of a list are null if the list does not have the item."""
+class LeansOn(BaseModel):
+    """One item of the user that the recommender's score leans on."""
 
     item_id: str
     title: str | None
-    score: float = Field(
-        description="U = alpha * U_LLM + (1 - alpha) * U_Rec. U of a list is minus the rank; if serving.utility is score,"
-        " it is the score divided by the largest score of the list."
+    weight: float = Field(
+        description="Neighbour models: the share of the recommender's score that comes from this item, exactly; negative"
+        " if it lowers the score. Other models: the cosine of the vectors of both items, -1..1."
     )
-    recommender_score: float | None = Field(description="The recommender's own score.")
-    llm_score: float | None = Field(description="The score in the LLM's list, 0..1.")
+    origin: Literal["observed", "generated"] = Field(
+        description="Whether the user took this item, or the LLM generated it for the training of the recommender."
+    )
+    observed_pairs: int = Field(description="Users of the training set who took both items.")
+    generated_pairs: int = Field(
+        description="Users of the training set who have both items, at least one of them generated by the LLM."
+    )
+
+
+class Why(BaseModel):
+    """What the place of one item comes from."""
+
+    how: Literal["neighbours", "nearest", "popularity", "llm"] = Field(
+        description="neighbours: `leans_on` is the sum that makes the recommender's score. nearest: the items of the user"
+        " that are nearest to this item. popularity: the item is popular. llm: only the LLM's list has it."
+    )
+    leans_on: list[LeansOn] = Field(description="At most five, those of the largest weight first.")
+
+
+class RecommendedItem(BaseModel):
+    """One item of the ranking. The rank of a list is null if the list does not have the item."""
+
+    item_id: str
+    title: str | None
+    score: float = Field(description="The final utility; the items are in falling order of it.")
     recommender_rank: int | None = Field(description="Place in the recommender's list, from 1.")
     llm_rank: int | None = Field(description="Place in the LLM's list, from 1.")
+    recommender_utility: float | None = Field(
+        description="The utility in the recommender's list, before it is weighted by 1 - alpha."
+    )
+    llm_utility: float | None = Field(
+        description="The utility in the LLM's list, before it is weighted by alpha."
+    )
+    why: Why | None = Field(None, description="Only if the request has `explain`.")
+
+
+class Missing(BaseModel):
+    """One part that is not what was asked for, why, and what stands in its place."""
+
+    part: Part
+    reason: Reason
+    stood_in: str = Field(description="What the answer was made from instead.")
+    items: list[str] = Field([], description="unknown_items: at most 100 of the ids that were ignored.")
+
+
+class Degraded(BaseModel):
+    """The answer is made without some part. Its items are valid, but a complete answer may have others."""
+
+    parts: list[Missing]
 
 
 class Recommendation(BaseModel):
-    """Items by descending score; fewer than k if there are not enough candidates."""
+    """Items by falling score."""
 
-    user: str | None = Field(description="The user_id of the request; null for a history.")
-    user_known: bool | None = Field(
-        description="Whether the workspace has this user; null for a history. An unknown user gets the most"
-        " popular items."
+    model_config = ConfigDict(
+        protected_namespaces=(),
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {
+                            "item_id": "i19",
+                            "title": "Brass kettle",
+                            "score": -1.4,
+                            "recommender_rank": 2,
+                            "llm_rank": 1,
+                            "recommender_utility": -2.0,
+                            "llm_utility": -1.0,
+                            "why": None,
+                        }
+                    ],
+                    "user": "u42",
+                    "user_known": True,
+                    "interactions": 3,
+                    "alpha": 0.6,
+                    "sparsity": 0.8,
+                    "recommender": "swing",
+                    "list": "next_item",
+                    "recommendation_id": "0192f1c0b7c87d3a8e5f0f4f6a1b2c3d",
+                    "model_version": "3f9a1c07b2d4",
+                    "arm": "default",
+                    "took_ms": 0.9,
+                    "degraded": None,
+                }
+            ]
+        },
     )
-    interactions: int = Field(description="N(u): length of the history that the ranking used.")
-    alpha: float = Field(description="Weight of the LLM's list; 0 if there is none.")
-    llm: Literal["ranking", "none"] = Field(
-        description="Whether the LLM ranked items for this user. It did so before serving, from the training items, so never"
-        " for a history. Items that the user interacted with later are left out of its list."
+
+    items: list[RecommendedItem]
+    user: str | None = Field(description="The user_id of the request.")
+    user_known: bool | None = Field(
+        description="Whether the workspace has this user; null without a user_id."
+    )
+    interactions: int = Field(description="N(u): the length of the history that the ranking used.")
+    alpha: float = Field(description="The weight of the LLM's list; 0 if there is none.")
+    sparsity: float = Field(
+        description="1 for the shortest history of the training set, 0 for the longest: alpha grows with it."
     )
     recommender: str = Field(
-        description="The recommender that made the candidates; popularity if neither it nor the LLM has any."
+        description="The recommender that made the candidates; `popularity` if no other could."
     )
-    unknown_items: list[str] = Field(
-        [], description="Ids of the history that are not in the catalogue; they were ignored."
+    list: str | None = Field(description="The strategy that made the LLM's list; null if there is none.")
+    recommendation_id: str = Field(description="Quote it in events about these items.")
+    model_version: str
+    arm: str = Field(description="The arm of the A/B test that this user is in.")
+    took_ms: float
+    degraded: Degraded | None
+
+
+class BatchRequest(Message):
+    """Several requests at once. One deadline is for all of them: the shortest."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"requests": [{"user_id": "u42", "k": 3}]}]})
+
+    requests: Annotated[list[RecommendRequest], Field(min_length=1, max_length=MAX_BATCH)]
+
+
+class BatchAnswer(BaseModel):
+    """The answers, in the order of the requests, all from one version."""
+
+    answers: list[Recommendation]
+
+
+class Event(Message):
+    """A user took an item."""
+
+    event_id: Id = Field(
+        description="Idempotency key: an event with an id that is known is not counted again."
     )
-    items: list[RecommendedItem]
+    user_id: Id
+    item_id: Id
+    timestamp: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
+        None, description="Nanoseconds since 1970 in UTC; by default the time of arrival."
+    )
+    recommendation_id: Id | None = Field(None, description="That of the answer which showed the item.")
 
 
-class Health(BaseModel):
-    """What is served: the trained recommender, how a list is fused with it (null if none is), and what chose that."""
+class EventsRequest(Message):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "events": [
+                        {
+                            "event_id": "order-91-1",
+                            "user_id": "u42",
+                            "item_id": "i19",
+                            "recommendation_id": "0192f1c0b7c87d3a8e5f0f4f6a1b2c3d",
+                        }
+                    ]
+                }
+            ]
+        },
+    )
 
-    status: Literal["ok"] = "ok"
+    events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS)]
+
+
+class EventsAnswer(BaseModel):
+    """Written to the log when this answer is sent."""
+
+    accepted: int
+    duplicates: int = Field(description="Events whose event_id was known.")
+
+
+class NamedItem(BaseModel):
+    item_id: str
+    title: str | None
+
+
+class SimilarItem(NamedItem):
+    similarity: float = Field(
+        description="Neighbour models: the similarity of the model. Other models: the cosine of the vectors."
+    )
+
+
+class SimilarItems(BaseModel):
+    """The items nearest to one item, nearest first; none if the recommender knows nothing of this item."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    item: NamedItem
+    recommender: str
+    items: list[SimilarItem]
+    model_version: str
+
+
+class Titles(BaseModel):
+    """Items whose title begins with the prefix, without regard to case, in the order of titles."""
+
+    items: list[NamedItem]
+
+
+class Alive(BaseModel):
+    status: Literal["alive"] = "alive"
+
+
+class Ready(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+    status: Literal["ready"] = "ready"
+    model_version: str
+
+
+class ServedArm(BaseModel):
+    """One setting of the aggregator, and what it is made from."""
+
+    arm: str
     recommender: str
     variant: str = Field(description="The training set of the recommender.")
     seed_index: int
     list: str | None = Field(description="The strategy whose list is fused in; null: the recommender alone.")
-    alpha_1: float | None
-    alpha_2: float | None
-    utility: Literal["rank", "score"] | None
-    validation_ndcg: float | None = Field(
-        description="NDCG@10 on validation, from the evaluation: with the fusion that validation chose, even if the"
-        " recipe names another one."
-    )
-    chosen_by: Literal["validation", "recipe"] = Field(
-        description="recipe: its `serving` names some of these values."
-    )
+    fusion: dict[str, Any] | None = Field(description="How the list is fused: its kind and numbers.")
     history: Literal["asked", "masked"] = Field(
         description="How the whole history of a user is used. asked: the recommender ranks from it. masked: the"
         " recommender keeps the user vector of its training; later items are only left out of its ranking."
     )
+
+
+class Version(BaseModel):
+    """What is served."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    longtail: str
+    model_version: str
+    arms: list[ServedArm]
     users: int
     items: int
-    users_with_llm_ranking: int
+    users_with_llm_list: int
+    attributes: list[str] = Field(description="Attributes of the catalogue that a filter may name.")
+    live_llm: bool = Field(description="Whether a live LLM ranks for histories that no list was made from.")
+    deadline_ms: int
 
 
 class Fault(BaseModel):
-    detail: str = Field(description="What is wrong with the request.")
+    pointer: str = Field(
+        description="JSON pointer (RFC 6901) to the value in the body; empty for the body itself."
+    )
+    message: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457), sent as application/problem+json."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Unprocessable Content",
+                    "status": 422,
+                    "detail": "The request has 1 fault.",
+                    "faults": [{"pointer": "/k", "message": "Input should be greater than or equal to 1"}],
+                }
+            ]
+        },
+    )
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    faults: list[Fault] = []

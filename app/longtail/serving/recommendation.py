@@ -1,13 +1,14 @@
 """Recommendations from a finished workspace; without Ray and HTTP."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from longtail.aggregation.choice import FUSION, Figure, check_measured, choose, read_figures
-from longtail.aggregation.formulas import Union
+from longtail.aggregation.formulas import Union, Utility
 from longtail.aggregation.fused import ALONE, Choice, Fused, Ranking
 from longtail.aggregation.llm_lists import LLMLists
 from longtail.errors import InputError
@@ -16,11 +17,76 @@ from longtail.recommenders.interactions import Histories
 from longtail.registry import recommender_spec
 from longtail.schema import NOTHING
 from longtail.serving.ids import Ids
-from longtail.serving.messages import DEFAULT_K, Health, Recommendation, RecommendedItem
+from longtail.serving.messages import DEFAULT_K
 from longtail.workspace import Workspace
 
 POPULARITY = "popularity"
 _NOTHING = np.zeros((1, 0), np.int32), np.zeros((1, 0), np.float32)
+
+
+class RecommendedItem(BaseModel):
+    """One item of the ranking. The score and rank of a list are null if the list does not have the item."""
+
+    item_id: str
+    title: str | None
+    score: float = Field(
+        description="U = alpha * U_LLM + (1 - alpha) * U_Rec. U of a list is minus the rank; if serving.utility is score,"
+        " it is the score divided by the largest score of the list."
+    )
+    recommender_score: float | None = Field(description="The recommender's own score.")
+    llm_score: float | None = Field(description="The score in the LLM's list, 0..1.")
+    recommender_rank: int | None = Field(description="Place in the recommender's list, from 1.")
+    llm_rank: int | None = Field(description="Place in the LLM's list, from 1.")
+
+
+class Recommendation(BaseModel):
+    """Items by descending score; fewer than k if there are not enough candidates."""
+
+    user: str | None = Field(description="The user_id of the request; null for a history.")
+    user_known: bool | None = Field(
+        description="Whether the workspace has this user; null for a history. An unknown user gets the most"
+        " popular items."
+    )
+    interactions: int = Field(description="N(u): length of the history that the ranking used.")
+    alpha: float = Field(description="Weight of the LLM's list; 0 if there is none.")
+    llm: Literal["ranking", "none"] = Field(
+        description="Whether the LLM ranked items for this user. It did so before serving, from the training items, so never"
+        " for a history. Items that the user interacted with later are left out of its list."
+    )
+    recommender: str = Field(
+        description="The recommender that made the candidates; popularity if neither it nor the LLM has any."
+    )
+    unknown_items: list[str] = Field(
+        [], description="Ids of the history that are not in the catalogue; they were ignored."
+    )
+    items: list[RecommendedItem]
+
+
+class Health(BaseModel):
+    """What is served: the trained recommender, how a list is fused with it (null if none is), and what chose that."""
+
+    status: Literal["ok"] = "ok"
+    recommender: str
+    variant: str = Field(description="The training set of the recommender.")
+    seed_index: int
+    list: str | None = Field(description="The strategy whose list is fused in; null: the recommender alone.")
+    alpha_1: float | None
+    alpha_2: float | None
+    utility: Literal["rank", "score"] | None
+    validation_ndcg: float | None = Field(
+        description="NDCG@10 on validation, from the evaluation: with the fusion that validation chose, even if the"
+        " recipe names another one."
+    )
+    chosen_by: Literal["validation", "recipe"] = Field(
+        description="recipe: its `serving` names some of these values."
+    )
+    history: Literal["asked", "masked"] = Field(
+        description="How the whole history of a user is used. asked: the recommender ranks from it. masked: the"
+        " recommender keeps the user vector of its training; later items are only left out of its ranking."
+    )
+    users: int
+    items: int
+    users_with_llm_ranking: int
 
 
 class BadRequest(Exception):
@@ -83,6 +149,18 @@ class Recommendations:
             items=len(self.items),
             users_with_llm_ranking=int(np.count_nonzero(self._fused.lists.lengths)),
         )
+
+    @property
+    def utility(self) -> Utility:
+        """That of the fusion."""
+        return self._fused.choice.utility
+
+    def title(self, item: int) -> str | None:
+        return self._titles[item].as_py()
+
+    def sparsity(self, interactions: np.ndarray) -> np.ndarray:
+        """1 for the shortest history of the training set, 0 for the longest: float64 [n]."""
+        return self._fused.trust(Choice(1.0, 0.0, "rank")).alpha(interactions)
 
     def user(self, user_id: str) -> int | None:
         """The code of a user; None if the workspace has no such user."""

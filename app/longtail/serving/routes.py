@@ -1,0 +1,95 @@
+"""The routes of the HTTP endpoint, as a plain FastAPI application over one `Endpoint`; it knows nothing of Ray."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Response
+from pydantic import BaseModel
+
+from longtail import __version__
+from longtail.serving.endpoint import Endpoint
+from longtail.serving.messages import (
+    Alive,
+    BatchAnswer,
+    BatchRequest,
+    Problem,
+    Ready,
+    Recommendation,
+    RecommendRequest,
+    Version,
+)
+from longtail.serving.problems import MEDIA_TYPE, add_problems
+
+ABOUT = "Recommendations: the fewer interactions a user has, the more the LLM's ranking counts."
+MEANING = {
+    400: "The body is not JSON.",
+    401: "No key, or one that is not known.",
+    404: "The served version has no such thing.",
+    405: "The route has other methods.",
+    408: "The request did not arrive in time.",
+    409: "The served version cannot do what is asked.",
+    413: "The body is too large.",
+    415: "The body is not application/json.",
+    422: "The body or the address does not fit the schema.",
+    429: "Too many requests wait already; `Retry-After` says when to try again.",
+    503: "Not everything that is configured is loaded.",
+}
+"""The meaning of each status that is not 200."""
+
+
+def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI declaration of problem documents with these statuses."""
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs")
+    return {
+        status: {"description": MEANING[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }
+
+
+EVERYWHERE = declared(401, 405, 429, 503)
+WITH_BODY = EVERYWHERE | declared(400, 408, 409, 413, 415, 422)
+
+
+def build(endpoint: Endpoint) -> FastAPI:
+    """The application with all routes."""
+    http = FastAPI(title="Longtail", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
+    add_problems(http)
+
+    @http.post("/v1/recommend", responses=WITH_BODY, response_model=Recommendation, tags=["recommend"])
+    async def recommend(request: RecommendRequest) -> Response:
+        """Rank the catalogue for a user, for a history, or for a user with exactly this history."""
+        return as_json(await endpoint.recommend(request))
+
+    @http.post("/v1/recommend:batch", responses=WITH_BODY, response_model=BatchAnswer, tags=["recommend"])
+    async def recommend_batch(request: BatchRequest) -> Response:
+        """Answer several requests at once, all from one version."""
+        return as_json(await endpoint.recommend_batch(request.requests))
+
+    def get(path: str, answer: Callable[..., Response], model: type[BaseModel], *statuses: int) -> None:
+        """Add a route for GET and HEAD; the description is the docstring of `answer`."""
+        about = {"response_model": model, "responses": declared(*statuses)}
+        http.add_api_route(path, answer, methods=["GET"], **about)
+        http.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
+
+    async def livez() -> Response:
+        """Whether the process lives. Always 200."""
+        return as_json(Alive())
+
+    async def readyz() -> Response:
+        """Whether everything configured is loaded."""
+        return as_json(endpoint.ready())
+
+    async def version() -> Response:
+        """What is served."""
+        return as_json(endpoint.version())
+
+    get("/livez", livez, Alive, 405)
+    get("/readyz", readyz, Ready, 405, 503)
+    get("/version", version, Version, 401, 405, 429, 503)
+    return http
+
+
+def as_json(answer: BaseModel) -> Response:
+    """The answer as it is: FastAPI would check and convert every item once more."""
+    return Response(answer.model_dump_json(), media_type="application/json")
