@@ -1,0 +1,111 @@
+"""How much a server takes on: what it could not answer in time is refused at once, and nothing runs for ever."""
+
+import asyncio
+import math
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from longtail.serving.edge.problems import Problem
+
+SMOOTHING = 0.1
+"""Weight of the newest answer in the running mean of the service time."""
+
+
+class Pace:
+    """How fast requests are answered here: seconds between two answers while there is something to answer.
+
+    That is the service time divided by how many are answered side by side, so it needs no knowledge of replicas, batches
+    and threads. With one request at a time it is the whole service time, so a server that was idle says too long rather
+    than too short.
+    """
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.interval = 0.0
+        """Seconds from one answer to the next; 0 before the first one."""
+        self._last = 0.0
+
+    def began(self) -> float:
+        self.in_flight += 1
+        return time.monotonic()
+
+    def ended(self, began: float, answered: bool) -> None:
+        """One that had come at `began` is gone. If it was not `answered`, it says nothing about the pace."""
+        self.in_flight -= 1
+        if answered:
+            now = time.monotonic()
+            sample = now - max(self._last, began)
+            self.interval += (sample - self.interval) * (SMOOTHING if self.interval else 1.0)
+            self._last = now
+
+    @property
+    def wait(self) -> float:
+        """Seconds until everything that is in flight now is answered: its depth times the interval."""
+        return self.in_flight * self.interval
+
+    @property
+    def retry_after(self) -> str:
+        """The value of the header Retry-After: whole seconds, at least 1."""
+        return str(max(1, math.ceil(self.wait)))
+
+
+class Gate:
+    """Takes a request on if it can be answered before its deadline, else answers 429 with Retry-After at once.
+
+    deadline: seconds in which answers are promised. longest: seconds after which a request that is still here ends with
+    503, or with 408 if the client has not even sent all of it; whatever the client or the code inside wants.
+    `open_paths` always pass: an overloaded server lives.
+    """
+
+    def __init__(
+        self, app: ASGIApp, pace: Pace, deadline: float, longest: float, open_paths: frozenset[str]
+    ) -> None:
+        self.app, self.pace, self.open_paths = app, pace, open_paths
+        self.deadline, self.longest = deadline, longest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in self.open_paths:
+            return await self.app(scope, receive, send)
+        pace = self.pace
+        if pace.wait > self.deadline:
+            return await too_busy(pace).answer(scope, receive, send)
+        reading, received, status = False, False, 0
+
+        async def receive_noted() -> Message:
+            nonlocal reading, received
+            reading = not received
+            message = await receive()
+            reading, received = False, received or not message.get("more_body", False)
+            return message
+
+        async def send_noted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        began = pace.began()
+        try:
+            async with asyncio.timeout(self.longest) as limit:
+                await self.app(scope, receive_noted, send_noted)
+        except TimeoutError:
+            if status or not limit.expired():
+                raise
+            await _too_late(reading, self.longest).answer(scope, receive, send)
+        finally:
+            pace.ended(began, answered=200 <= status < 400)
+
+
+def too_busy(pace: Pace) -> Problem:
+    """429, with the seconds until what is here now is answered."""
+    return Problem(
+        429,
+        f"{pace.in_flight} requests are being answered, which takes {pace.wait:.2f} s; come back after Retry-After",
+        headers={"retry-after": pace.retry_after},
+    )
+
+
+def _too_late(reading: bool, longest: float) -> Problem:
+    if reading:
+        return Problem(408, f"the body did not arrive within {longest:g} s")
+    return Problem(503, f"there was no answer within {longest:g} s", headers={"retry-after": "1"})

@@ -1,0 +1,97 @@
+"""Prometheus metrics of the replicas, in a registry of their own.
+
+Every replica is a process with its own counters, and a scrape through Serve reaches one of them, by chance another one each
+time. So the replica that is asked collects the families of all replicas, each with the label `replica`, and answers with
+their union. prometheus_client's own mode for several processes needs one folder for all, and Ray's agents, which use the
+library too, would write into it.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from longtail.serving.edge.load import Pace
+from longtail.serving.edge.request_record import RequestRecord
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+"""What this replica tells. Every module of serving that counts something registers it here."""
+
+REQUESTS = Counter(
+    "longtail_requests",
+    "Requests by path, status, name of the key and arm.",
+    ["route", "status", "key", "arm"],
+    registry=REGISTRY,
+)
+SECONDS = Histogram(
+    "longtail_request_seconds",
+    "Time in the replica, from arrival to the last byte.",
+    ["route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=REGISTRY,
+)
+DEGRADED = Counter(
+    "longtail_degraded",
+    "Answers that went without a part, by part and reason.",
+    ["part", "reason"],
+    registry=REGISTRY,
+)
+IN_FLIGHT = Gauge("longtail_in_flight", "Requests that are being answered.", registry=REGISTRY)
+WAIT = Gauge(
+    "longtail_wait_seconds",
+    "How long what is in flight will take: what Retry-After is made of.",
+    registry=REGISTRY,
+)
+ProcessCollector(registry=REGISTRY)
+
+
+def watch(pace: Pace) -> None:
+    """Read the depth and the wait of this replica's gate whenever somebody asks."""
+    IN_FLIGHT.set_function(lambda: pace.in_flight)
+    WAIT.set_function(lambda: pace.wait)
+
+
+def count(record: RequestRecord) -> None:
+    """Add a request that has ended."""
+    REQUESTS.labels(record.route, str(record.status), record.key, record.arm).inc()
+    SECONDS.labels(record.route).observe(record.elapsed)
+    for part, reason in record.degraded:
+        DEGRADED.labels(part, reason).inc()
+
+
+def families(replica: str) -> list[Metric]:
+    """All metrics of this replica, with its id as a label. They can be sent to another process."""
+    found = list(REGISTRY.collect())
+    for family in found:
+        family.samples = [
+            sample._replace(labels=sample.labels | {"replica": replica}) for sample in family.samples
+        ]
+    return found
+
+
+def exposition(replicas: Iterable[list[Metric]]) -> bytes:
+    """The families of several replicas as one page in Prometheus' text format."""
+    union = _Union()
+    for found in replicas:
+        union.add(found)
+    registry = CollectorRegistry()
+    registry.register(union)
+    return generate_latest(registry)
+
+
+class _Union(Collector):
+    def __init__(self) -> None:
+        self._families: dict[str, Metric] = {}
+
+    def add(self, found: list[Metric]) -> None:
+        for family in found:
+            known = self._families.setdefault(
+                family.name, Metric(family.name, family.documentation, family.type, family.unit)
+            )
+            known.samples = [*known.samples, *family.samples]
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families.values()
