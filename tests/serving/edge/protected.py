@@ -9,9 +9,9 @@ from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
 from longtail.serving.edge.keys import Keys, read_keys
-from longtail.serving.edge.problems import Problem
 from longtail.serving.edge.protection import protect
 from longtail.serving.edge.request_record import current_record
+from longtail.serving.problems import Refused, add_problems
 
 KEY = "a-key-of-the-web-shop"
 OTHER_KEY = "another-key-for-batches"
@@ -28,6 +28,7 @@ class Question(BaseModel):
 def bare() -> FastAPI:
     """Routes as those of the endpoint are, and some that fail."""
     app = FastAPI()
+    add_problems(app)
 
     @app.post("/v1/ask")
     async def ask(question: Question) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def bare() -> FastAPI:
 
     @app.get("/v1/twice")
     async def twice() -> None:
-        raise Problem(409, "that is there already")
+        raise Refused(409, "that is there already")
 
     @app.get("/v1/sleep")
     async def sleep() -> None:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from longtail.serving.edge.front import FRONT, ServesAnswers, front
 from longtail.serving.edge.load import Pace
-from longtail.serving.edge.problems import Problem
+from longtail.serving.problems import problem
 from tests.serving.edge.protected import ask
 
 
@@ -97,7 +97,7 @@ def test_a_full_queue_of_serve_says_when_it_will_be_empty() -> None:
     pace.in_flight, pace.interval = 59, 0.1
     refused = _refusing(pace, lambda: PlainTextResponse("dropped", 429, {"retry-after": "1"}))
     assert refused.headers["retry-after"] == "6" and pace.in_flight == 59
-    ours = _refusing(pace, lambda: Problem(429, "busy", headers={"retry-after": "2"}).response())
+    ours = _refusing(pace, lambda: problem(429, "busy", headers={"retry-after": "2"}))
     assert ours.headers["retry-after"] == "2", "the replica's own answer knows better"
 
 

@@ -1,8 +1,9 @@
 """What a body may be: JSON, and not larger than the limit."""
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from longtail.serving.edge.problems import Problem
+from longtail.serving.problems import problem
 
 LARGEST_BODY = 1 << 20
 """Bytes. Ray Serve's proxy holds all of a body in memory, and leaked it above 10 MB (ray-project/ray #56361)."""
@@ -23,9 +24,9 @@ class BodyLimit:
             return await self.app(scope, receive, send)
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if not declared.isdigit():
-            return await Problem(400, "content-length is not a number").answer(scope, receive, send)
+            return await problem(400, "Content-Length is not a number.")(scope, receive, send)
         if len(declared) > 18 or int(declared) > self.largest:
-            return await self._too_large().answer(scope, receive, send)
+            return await self._too_large()(scope, receive, send)
         got, begun, over = 0, False, False
 
         async def receive_counted() -> Message:
@@ -50,13 +51,13 @@ class BodyLimit:
             if not over:  # else it says that the client has left, as we made it believe
                 raise
         if over and not begun:
-            await self._too_large().answer(scope, receive, send)
+            await self._too_large()(scope, receive, send)
 
-    def _too_large(self) -> Problem:
-        return Problem(413, f"a body may have {self.largest:,} bytes at most")
+    def _too_large(self) -> Response:
+        return problem(413, f"A body may have {self.largest:,} bytes at most.")
 
 
-def not_json(headers: list[tuple[bytes, bytes]]) -> Problem | None:
+def not_json(headers: list[tuple[bytes, bytes]]) -> Response | None:
     """415 if a request's headers do not say that its body is JSON as it is; None if they do."""
     kind = encoding = b""
     for name, value in headers:
@@ -65,9 +66,13 @@ def not_json(headers: list[tuple[bytes, bytes]]) -> Problem | None:
         elif name == b"content-encoding":
             encoding = value.strip().lower()
     if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
-        return Problem(
-            415, "send JSON, with content-type: application/json", headers={"accept-post": "application/json"}
+        return problem(
+            415,
+            "Send JSON, with content-type: application/json.",
+            headers={"accept-post": "application/json"},
         )
     if encoding not in (b"", b"identity"):
-        return Problem(415, "send the body as it is, not compressed", headers={"accept-encoding": "identity"})
+        return problem(
+            415, "Send the body as it is, not compressed.", headers={"accept-encoding": "identity"}
+        )
     return None

@@ -13,8 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from longtail.serving.edge.bodies import BodyLimit
 from longtail.serving.edge.load import Pace
-from longtail.serving.edge.problems import MEDIA_TYPE, ProblemResponses
+from longtail.serving.edge.plain_errors import ProblemResponses
 from longtail.serving.edge.request_record import REQUEST_ID, accepted_id
+from longtail.serving.problems import MEDIA_TYPE
 
 FRONT = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "longtail.serving.edge.front.front")
 

@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from longtail.errors import InputError
-from longtail.serving.edge.problems import Problem
 from longtail.serving.edge.request_record import current_record
+from longtail.serving.problems import problem
 
 ENVIRONMENT = "LONGTAIL_API_KEYS"
 """`NAME=KEY,NAME=KEY`. A name may stand there twice, so that a key can be replaced while clients still use the old one."""
@@ -111,19 +111,19 @@ class KeyCheck:
             return await self.app(scope, receive, send)
         if refusal := self._refusal(scope, self.keys):
             headers = {"www-authenticate": 'Bearer realm="longtail"'}
-            return await Problem(401, refusal, headers=headers).answer(scope, receive, send)
+            return await problem(401, refusal, headers=headers)(scope, receive, send)
         await self.app(scope, receive, send)
 
     def _refusal(self, scope: Scope, keys: Keys) -> str | None:
         """Why the request must not pass; None if it may. Notes the name of its key."""
         if scope["query_string"] and self._in_query(scope["query_string"], keys):
-            return "a key in the query ends up in logs and histories: send it as the header X-API-Key, and replace this key"
+            return "A key in the query ends up in logs and histories: send it as the header X-API-Key, and replace this key."
         presented = [key for name, value in scope["headers"] if (key := _presented(name, value)) is not None]
         if len(presented) != 1:
-            return "send one key, as the header X-API-Key or as Authorization: Bearer"
+            return "Send one key, as the header X-API-Key or as Authorization: Bearer."
         name = keys.name_of(presented[0])
         if name is None:
-            return "this key is not known here"
+            return "This key is not known here."
         current_record().key = name
         return None
 

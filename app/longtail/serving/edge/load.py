@@ -4,9 +4,10 @@ import asyncio
 import math
 import time
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from longtail.serving.edge.problems import Problem
+from longtail.serving.problems import problem
 
 SMOOTHING = 0.1
 """Weight of the newest answer in the running mean of the service time."""
@@ -69,7 +70,7 @@ class Gate:
             return await self.app(scope, receive, send)
         pace = self.pace
         if pace.wait > self.deadline:
-            return await too_busy(pace).answer(scope, receive, send)
+            return await _too_busy(pace)(scope, receive, send)
         reading, received, status = False, False, 0
 
         async def receive_noted() -> Message:
@@ -91,21 +92,19 @@ class Gate:
         except TimeoutError:
             if status or not limit.expired():
                 raise
-            await _too_late(reading, self.longest).answer(scope, receive, send)
+            await _too_late(reading, self.longest)(scope, receive, send)
         finally:
             pace.ended(began, answered=200 <= status < 400)
 
 
-def too_busy(pace: Pace) -> Problem:
-    """429, with the seconds until what is here now is answered."""
-    return Problem(
-        429,
-        f"{pace.in_flight} requests are being answered, which takes {pace.wait:.2f} s; come back after Retry-After",
-        headers={"retry-after": pace.retry_after},
+def _too_busy(pace: Pace) -> Response:
+    detail = (
+        f"{pace.in_flight} requests are being answered, which takes {pace.wait:.2f} s; come back after that."
     )
+    return problem(429, detail, headers={"retry-after": pace.retry_after})
 
 
-def _too_late(reading: bool, longest: float) -> Problem:
+def _too_late(reading: bool, longest: float) -> Response:
     if reading:
-        return Problem(408, f"the body did not arrive within {longest:g} s")
-    return Problem(503, f"there was no answer within {longest:g} s", headers={"retry-after": "1"})
+        return problem(408, f"The body did not arrive within {longest:g} s.")
+    return problem(503, f"There was no answer within {longest:g} s.", headers={"retry-after": "1"})

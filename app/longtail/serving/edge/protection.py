@@ -3,10 +3,10 @@
 from fastapi import FastAPI
 
 from longtail.serving.edge.bodies import BodyLimit
-from longtail.serving.edge.description import describe
+from longtail.serving.edge.description import describe_keys
 from longtail.serving.edge.keys import KeyCheck, Keys
 from longtail.serving.edge.load import Gate, Pace
-from longtail.serving.edge.problems import ProblemResponses, handle_errors
+from longtail.serving.edge.plain_errors import ProblemResponses
 from longtail.serving.edge.request_log import log_to_standard_error, write_line
 from longtail.serving.edge.request_metrics import count, watch
 from longtail.serving.edge.request_record import Recorder
@@ -26,8 +26,8 @@ def protect(app: FastAPI, keys: Keys | None, deadline: float, longest: float) ->
     pace = Pace()
     watch(pace)
     log_to_standard_error()
-    handle_errors(app)
-    describe(app, keyed=keys is not None, open_paths=ALIVE | PAGES)
+    if keys is not None:
+        describe_keys(app, ALIVE | PAGES)
     # Starlette puts what is added last outermost.
     app.add_middleware(Gate, pace=pace, deadline=deadline, longest=longest, open_paths=ALIVE)
     app.add_middleware(BodyLimit)

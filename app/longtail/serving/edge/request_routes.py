@@ -7,8 +7,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from longtail.serving.edge.bodies import not_json
-from longtail.serving.edge.problems import Problem
 from longtail.serving.edge.request_record import current_record
+from longtail.serving.problems import problem
 
 
 @dataclass
@@ -52,10 +52,10 @@ class Methods:
         if path.methods:
             if method not in path.methods:
                 allowed = ", ".join(sorted(path.methods))
-                problem = Problem(405, f"{path.template} takes {allowed}", headers={"allow": allowed})
-                return await problem.answer(scope, receive, send)
-            if method == "POST" and (problem := not_json(scope["headers"])):
-                return await problem.answer(scope, receive, send)
+                refusal = problem(405, f"{path.template} takes {allowed}.", headers={"allow": allowed})
+                return await refusal(scope, receive, send)
+            if method == "POST" and (refusal := not_json(scope["headers"])):
+                return await refusal(scope, receive, send)
             if method == "HEAD":
                 return await self.app(scope | {"method": "GET"}, receive, _without_body(send))
         await self.app(scope, receive, send)

@@ -6,7 +6,8 @@ from fastapi import FastAPI
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from longtail.serving.edge.problems import MEDIA_TYPE, ProblemResponses, pointer
+from longtail.serving.edge.plain_errors import ProblemResponses
+from longtail.serving.problems import MEDIA_TYPE
 from tests.serving.edge.protected import ask, bare, protected
 
 
@@ -30,21 +31,9 @@ def test_those_of_fastapi(app: FastAPI) -> None:
     assert "POST" in problem(ask(app, "GET", "/v1/ask"), 405)["detail"]
 
 
-def test_what_is_wrong_with_a_body_is_named_by_its_place(app: FastAPI) -> None:
-    found = problem(ask(app, "POST", "/v1/ask", json={"history": ["a", 7], "k": 0, "a/b~c": 1}), 422)
-    assert {fault["pointer"] for fault in found["faults"]} == {"#/history/1", "#/k", "#/a~1b~0c"}
-    assert all(fault["message"] and fault["pointer"] in found["detail"] for fault in found["faults"])
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"k": }', b"{'k': 1}"])
-def test_what_is_no_json_is_400_or_422(app: FastAPI, body: bytes) -> None:
-    answer = ask(app, "POST", "/v1/ask", content=body, headers={"content-type": "application/json"})
-    problem(answer, 422 if body == b"" else 400)
-
-
-@pytest.mark.parametrize("body", [b'{"history": ["\\ud800"], "k": 1}', b'{"history": [], "\\ud800": 1}'])
-def test_half_a_character_can_be_answered(app: FastAPI, body: bytes) -> None:
-    problem(ask(app, "POST", "/v1/ask", content=body, headers={"content-type": "application/json"}), 422)
+@pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"[" * 100_000, b'{"k": }', b"{'k': 1}"])
+def test_what_is_no_json(app: FastAPI, body: bytes) -> None:
+    problem(ask(app, "POST", "/v1/ask", content=body, headers={"content-type": "application/json"}), 400)
 
 
 def test_a_mistake_of_ours_is_500_and_does_not_tell_what_it_was(
@@ -53,12 +42,6 @@ def test_a_mistake_of_ours_is_500_and_does_not_tell_what_it_was(
     answer = ask(app, "GET", "/v1/fail")
     assert "secret" not in str(problem(answer, 500)) and "secret" not in caplog.text
     assert "RuntimeError" in caplog.text and "protected.py" in caplog.text
-
-
-def test_pointers() -> None:
-    assert pointer(("body",)) == "#"
-    assert pointer(("body", "history", 0)) == "#/history/0"
-    assert pointer(("query", "prefix")) == "query:prefix"
 
 
 async def _refused(scope: Scope, receive: Receive, send: Send) -> None:
