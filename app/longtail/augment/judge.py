@@ -10,17 +10,22 @@ import pyarrow as pa
 from longtail.arrays import entry_rows, lists_of, with_values
 from longtail.data.catalogue import SLICES
 from longtail.recipe import Judge
+from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.neighbours import Neighbours
 from longtail.schema import ACCEPTED, NOT_CHOSEN, OUTCOMES, PROPOSAL, RANKINGS, REJECTED
 
 SCORES = ("likelihood", "agreement", "yes_no")
 
 
-def with_agreement(answers: pa.Table, itemcf: Neighbours) -> pa.Table:
-    """Adds the agreement of every candidate: its score for the user's training history, by ItemCF on the observed log."""
+def with_agreement(answers: pa.Table, itemcf: Neighbours, histories: Histories | None = None) -> pa.Table:
+    """Adds the agreement of every candidate: its score for the history of its row, by ItemCF on the observed log.
+
+    histories: those of the rows; by default the training history of each row's user.
+    """
     flat = _Flat(answers)
     found = np.zeros(len(flat.rows), np.float32)
-    histories = itemcf.seen.take(answers["user"].to_numpy())
+    if histories is None:
+        histories = itemcf.seen.take(answers["user"].to_numpy())
     rows, items = flat.rows[flat.candidates], flat.items[flat.candidates]
     found[flat.candidates] = itemcf.affinities(histories, rows, items)
     return flat.changed(answers, agreement=pa.array(found, mask=~flat.candidates))

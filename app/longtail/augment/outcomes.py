@@ -35,7 +35,7 @@ def publish_answers(
     import ray
 
     spec: StrategySpec = strategy_spec(section.strategy)
-    settings = _judge(spec, recipe, section)
+    settings = settling_judge(spec, recipe, section)
     fit = ray.remote(num_cpus=1)(observed_itemcf)
     settle = partial(
         _settled,
@@ -64,7 +64,7 @@ def publish_answers(
     return {name: int(totals[name]) for name in (*numbers, "proposals")} | {"outcomes": outcomes}
 
 
-def _judge(spec: StrategySpec, recipe: Recipe, section: StrategySection) -> Judge | None:
+def settling_judge(spec: StrategySpec, recipe: Recipe, section: StrategySection) -> Judge | None:
     """The judge of what a strategy leaves open; None if it leaves nothing open."""
     if spec.judge:
         return spec.judge(section)

@@ -88,9 +88,9 @@ class Stage:
         manifest = read_manifest(place)
         if manifest is None or manifest["fingerprint"] != self.fingerprint:
             return None
-        lost = sorted(set(manifest["files"].items()) - set(swap.sizes(place).items()))
+        lost = lost_files(place, manifest)
         if lost:
-            log.warning("%s: %s is missing or truncated; it is made again", place, lost[0][0])
+            log.warning("%s: %s is missing or truncated; it is made again", place, lost[0])
         return None if lost else manifest
 
     @contextmanager
@@ -138,6 +138,11 @@ def read_manifest(place: Place) -> dict[str, Any] | None:
     if "meaning" not in found:
         return None  # written before version 0.3, when fingerprints did not include `meaning`
     return found
+
+
+def lost_files(place: Place, manifest: dict[str, Any]) -> list[str]:
+    """The files of a published place that are missing or have another size than its manifest says, sorted."""
+    return sorted(path for path, _ in manifest["files"].items() - swap.sizes(place).items())
 
 
 class Workspace:

@@ -70,6 +70,7 @@ SPEC = StrategySpec(
     role="generator",
     task="next_item",
     ranks=True,
+    on_demand=True,
     judged=True,
     answers="list",
 )

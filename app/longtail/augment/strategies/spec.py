@@ -34,6 +34,9 @@ class StrategySpec:
     `llm/prompts/words.py`, because tuning and asking must use the same ones. Strategies with the same task share them."""
     ranks: bool = False
     """Whether it gives every user a list, which is published as `rankings`."""
+    on_demand: bool = False
+    """Whether what it asks depends on nothing but the history. So it can also be asked about somebody's history while
+    serving, and gives the same list as before (`augment/lists_on_demand.py`)."""
     judged: bool = False
     """Whether the discriminator is asked about its open proposals, and the recipe's `judge` decides. A recommender may
     have its own judge."""
