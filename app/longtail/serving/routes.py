@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from longtail import __version__
 from longtail.serving.endpoint import Endpoint
+from longtail.serving.explorer import add_pages
 from longtail.serving.messages import (
     Alive,
     BatchAnswer,
@@ -55,6 +56,7 @@ def build(endpoint: Endpoint) -> FastAPI:
     """The application with all routes."""
     http = FastAPI(title="Longtail", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     add_problems(http)
+    add_pages(http)
 
     @http.post("/v1/recommend", responses=WITH_BODY, response_model=Recommendation, tags=["recommend"])
     async def recommend(request: RecommendRequest) -> Response:

@@ -11,10 +11,11 @@ from longtail.serving.edge.request_log import log_to_standard_error, write_line
 from longtail.serving.edge.request_metrics import count, watch
 from longtail.serving.edge.request_record import Recorder
 from longtail.serving.edge.request_routes import Methods
+from longtail.serving.explorer import PATHS
 
 ALIVE = frozenset({"/livez", "/readyz"})
 """Probes ask these without a key, also when the server is overloaded."""
-PAGES = frozenset({"/", "/docs", "/openapi.json"})
+PAGES = PATHS | {"/openapi.json"}
 """Pages for people: they hold no data, and what they ask for needs the key that the reader types."""
 
 

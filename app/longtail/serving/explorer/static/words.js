@@ -1,0 +1,63 @@
+// The sentences of the page.
+
+/** A weight or a utility with two decimals and a real minus sign. */
+export function number(value) {
+  const shown = Number.isInteger(value) ? String(value) : value.toFixed(2);
+  return shown.replace("-", "−");
+}
+
+export function name(item) {
+  return item.title || item.item_id;
+}
+
+export function counted(count, thing) {
+  return `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
+}
+
+/** What the LLM changed, in one sentence; `has` says which lists have items. */
+export function headline(changed, n, has) {
+  if (!has.llm && !has.recommender) return "There is nothing to recommend.";
+  if (!has.llm) return "The LLM has no list here: this is the recommender alone.";
+  if (!has.recommender) return "The recommender has no list here: this is the LLM alone.";
+  const { came, rose, fell } = changed;
+  if (came.length) return `The LLM brings ${counted(came.length, "new item")} into the first ${n}.`;
+  if (rose.length || fell.length) return `The LLM reorders the first ${n}, with no new item.`;
+  return `The LLM changes nothing in the first ${n}.`;
+}
+
+/** How the recommender's own items moved. */
+export function movements({ rose, fell, stayed, left }) {
+  const parts = [
+    rose.length ? `${rose.length} rise` + (rose.length === 1 ? "s" : "") : null,
+    fell.length ? `${fell.length} fall` + (fell.length === 1 ? "s" : "") : null,
+    stayed.length ? `${stayed.length} stay` + (stayed.length === 1 ? "s" : "") : null,
+    left.length ? `${left.length} drop` + (left.length === 1 ? "s out" : " out") : null,
+  ];
+  return `Of the recommender’s own: ${parts.filter((part) => part !== null).join(", ")}.`;
+}
+
+/** What the rows of the evidence are, by the `how` of the service. */
+export function leaning(how, rows) {
+  if (how === "neighbours" && rows) return "Shares of the recommender’s score";
+  if (how === "nearest" && rows) return "Nearest of the user’s items, by cosine";
+  if (how === "popularity") return "It is here because it is popular.";
+  if (how === "llm") return "Only the LLM’s list has it.";
+  return "It leans on no item of the user.";
+}
+
+const PARTS = { retriever: "The recommender", llm: "The LLM", user: "The user", history: "The history", filter: "The filter" };
+const REASONS = {
+  late: "was not ready in time",
+  failed: "failed",
+  moved_on: "ranked an older history: this user has gone on since",
+  not_live: "is not asked live, and there is no list made before",
+  unknown_user: "is not known",
+  unknown_items: "has items that the catalogue lacks",
+  no_match: "leaves no item",
+};
+
+/** One part of the `degraded` block as a sentence; a word that the page does not know is shown as it is. */
+export function lacking({ part, reason, stood_in, items }) {
+  const named = items?.length ? `: ${items.join(", ")}` : "";
+  return `${PARTS[part] ?? part} ${REASONS[reason] ?? reason}${named}. In its place: ${stood_in}.`;
+}
