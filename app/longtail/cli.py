@@ -219,7 +219,7 @@ def _stage(name: str, room: str, what: str) -> None:
         changes: SetOption = None,
         form: LogOption = Form.text,
     ) -> None:
-        stage: StageFunction = getattr(import_module(f"longtail.{room}"), name)
+        stage: StageFunction = getattr(import_module(f"longtail.{room}"), name.replace("-", "_"))
         execute([stage], recipe, workspace, changes, form)
 
     example = f"Example: longtail {name} my.yaml --workspace runs/mine"
@@ -247,5 +247,10 @@ _stage(
     "evaluate",
     "evaluation",
     "Rank the whole catalogue for every user and keep the ranks of the held-out items.",
+)
+_stage(
+    "fit-aggregator",
+    "aggregation.artefact",
+    "Choose what is served, from the figures of validation and the recipe's serving. evaluate does it too, at its end.",
 )
 _stage("report", "report", "Write report/index.html and report/metrics.json.")

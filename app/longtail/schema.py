@@ -31,6 +31,9 @@ ITEMS = pa.schema(
 FINAL = "final/"
 """The folder in a workspace with all that is made with the validation items known; see `longtail.rounds`."""
 
+PRODUCTION = "production/"
+"""The folder in a workspace with all that `refit` makes with the whole log known."""
+
 NOTHING = -1
 """Stands for "no item" in an array of item codes."""
 

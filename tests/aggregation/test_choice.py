@@ -1,6 +1,7 @@
 """What is served is the best on validation of what the recipe leaves open; what it names is served; else it is refused."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,12 +10,13 @@ from hypothesis import strategies as st
 from longtail.aggregation.choice import (
     FIGURES,
     Figure,
+    Kind,
     best_free,
-    check_measured,
     choose,
     read_figures,
     write_figures,
 )
+from longtail.aggregation.kinds import Paper, Uniform
 from longtail.errors import InputError
 from longtail.recipe import Serving
 from longtail.workspace import Workspace
@@ -31,8 +33,7 @@ VARIANTS = ("observed", "discriminated", "popular", *FUSIONS)
 
 def figure(recommender: str, variant: str, ndcg: float | None = 0.1, seed: int = 0, **changes) -> Figure:
     trained_on, listed = FUSIONS.get(variant, (variant, None))
-    alphas = (0.5, 1.0, "rank") if listed else (None, None, None)
-    values = dict(zip(("alpha_1", "alpha_2", "utility"), alphas, strict=True))
+    fusion = Paper(0.5, 1.0) if listed else None
     given = {
         "recommender": recommender,
         "variant": variant,
@@ -40,6 +41,8 @@ def figure(recommender: str, variant: str, ndcg: float | None = 0.1, seed: int =
         "seed_index": seed,
         "control": variant in CONTROLS,
         "list": listed,
+        "fusion": fusion,
+        "kinds": {"paper": Kind(fusion, ndcg)} if listed else {},
         "candidates": 50,
         "users": 0 if ndcg is None else 9,
         "ndcg": ndcg,
@@ -50,7 +53,7 @@ def figure(recommender: str, variant: str, ndcg: float | None = 0.1, seed: int =
         "answers": listed and f"augmentation/{listed}",
         "made_of": {},
     }
-    return Figure(**values | given | changes)
+    return Figure(**given | changes)
 
 
 @given(
@@ -92,7 +95,7 @@ def test_without_a_constraint_every_fusion_has_its_best_figure():
     """Of what was not chosen for a fusion the NDCG is told, of the same figure."""
     held, plain = figure("bpr", "served", 0.2, free=0.5), figure("swing", "observed", 0.3)
     assert choose([held, plain], Serving()) == plain
-    assert best_free([held, plain]) == figure("bpr", "served", 0.5, free=0.5)
+    assert best_free([held, plain]) == replace(held, ndcg=0.5)
 
 
 FIGURES_OF_ALL = [
@@ -119,9 +122,7 @@ def test_what_is_named_is_served_and_validation_chooses_the_rest(serving, expect
 
 def test_a_named_fusion_replaces_the_one_of_validation():
     chosen = choose(FIGURES_OF_ALL, Serving(recommender="bpr", variant="observed", alpha_1=0.0))
-    assert (chosen.variant, chosen.alpha_1, chosen.alpha_2) == ("served_ranking", 0.0, 1.0), (
-        "0 is a value, not nothing"
-    )
+    assert (chosen.variant, chosen.fusion) == ("served_ranking", Paper(0.0, 1.0)), "0 is a value, not nothing"
     plain = [one for one in FIGURES_OF_ALL if not one.list]
     with pytest.raises(InputError, match="serving.alpha_1 = 0.3: nothing of the kind was evaluated"):
         choose(plain, Serving(alpha_1=0.3))
@@ -144,19 +145,31 @@ def test_a_list_is_not_fused_with_more_candidates_than_were_measured():
     assert choose(FIGURES_OF_ALL[:1], Serving(candidates=80)).list is None
 
 
-def test_figures_are_read_as_they_were_written_and_know_what_they_measured(tmp_path):
+def test_a_named_kind_is_chosen_among_with_its_own_figure():
+    """Of two fits the one is better with the fusion that validation chose, the other one in the kind that is named."""
+    kinds = {"paper": Kind(Paper(0.5, 1.0), 0.4), "uniform": Kind(Uniform(0.3), 0.2)}
+    first = figure("bpr", "served", 0.4, kinds=kinds)
+    second = figure("swing", "served", 0.3, kinds=kinds | {"uniform": Kind(Uniform(0.7), 0.3)})
+    assert choose([first, second], Serving()) == first
+    chosen = choose([first, second], Serving(kind="uniform"))
+    assert (chosen.recommender, chosen.fusion, chosen.ndcg) == ("swing", Uniform(0.7), 0.3)
+    with pytest.raises(InputError, match="serving.kind = 'inject': nothing of the kind was evaluated"):
+        choose([first, second, figure("bpr", "observed", 0.9)], Serving(kind="inject"))
+
+
+def test_a_number_of_the_paper_replaces_that_of_its_best_fusion():
+    kinds = {"paper": Kind(Paper(0.5, 0.1, "score"), 0.2), "uniform": Kind(Uniform(0.3), 0.4)}
+    own = figure("bpr", "served", 0.4, fusion=Uniform(0.3), kinds=kinds)
+    assert choose([own], Serving(alpha_1=0.9)).fusion == Paper(0.9, 0.1, "score")
+    alone = figure("bpr", "served", 0.4, kinds={"paper": Kind(Uniform(0.0), 0.4)})
+    assert choose([alone], Serving(alpha_1=0.9)).fusion == Paper(0.9, 1.0), "the constraint left it alone"
+
+
+def test_figures_are_read_as_they_were_written(tmp_path):
     ws = Workspace(str(tmp_path))
     with pytest.raises(InputError, match="longtail evaluate"):
         read_figures(ws)
-    fit = ws.stage("recommenders/observed/bpr-0", {"lr": 1})
-    with fit.publishing():
-        pass
-    own = figure("bpr", "observed", made_of={fit.place.path.removeprefix(f"{ws}/"): fit.fingerprint})
+    figures = [figure("bpr", "observed", made_of={"data": "1f"}), figure("swing", "served", None)]
     with ws.stage(FIGURES, []).publishing() as draft:
-        write_figures([own, figure("bpr", "served", None)], draft)
-    assert read_figures(ws) == [own, figure("bpr", "served", None)]
-    check_measured(ws, own)
-    with ws.stage("recommenders/observed/bpr-0", {"lr": 2}).publishing():
-        pass
-    with pytest.raises(InputError, match="bpr-0 is not the one that was evaluated.*longtail evaluate"):
-        check_measured(ws, own)
+        write_figures(figures, draft)
+    assert read_figures(ws) == figures

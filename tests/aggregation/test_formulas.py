@@ -7,17 +7,24 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from longtail.aggregation.formulas import Trust, Union, long_tail_coefficient, rank_utility, score_utility
+from longtail.aggregation.formulas import (
+    BUCKETS,
+    Sparsity,
+    Union,
+    long_tail_coefficient,
+    places,
+    rank_utility,
+    score_utility,
+)
+from longtail.aggregation.kinds import Paper, Uniform
 
 shares = st.floats(0, 1)
 lists = st.lists(st.integers(0, 40), unique=True, max_size=15)
 kinds = st.sampled_from(["rank", "score"])
 
 
-@st.composite
-def trusts(draw: st.DrawFn) -> Trust:
-    shortest, more = draw(st.integers(0, 500)), draw(st.integers(0, 500))
-    return Trust(draw(shares), draw(shares), shortest, shortest + more)
+training = st.lists(st.integers(0, 500), min_size=1, max_size=30).map(np.array)
+papers = st.builds(Paper, shares, shares)
 
 
 @st.composite
@@ -44,7 +51,7 @@ def batch(rows: list[tuple[list[int], list[float]]], rng: np.random.Generator | 
 def fused(recommender: list[int], llm: list[int], alpha: float) -> tuple[list[int], list[float]]:
     """Items and utilities of one user, by places."""
     union = Union.of(batch([(recommender, [1.0] * len(recommender))]), batch([(llm, [1.0] * len(llm))]))
-    utility = union.utility(np.array([alpha]), "rank")
+    utility = Uniform(alpha, "rank").final_utility(union, np.array([alpha]))
     (best,) = union.best(utility, 99)
     best = best[union.items[0, best] >= 0]
     return union.items[0, best].tolist(), utility[0, best].tolist()
@@ -76,8 +83,9 @@ def by_hand(recommender, llm, alpha: float, of_list: str) -> tuple[list[int], di
 
 def test_by_hand() -> None:
     """alpha_1 = 0.5, alpha_2 = 0.3, users of 1 to 7 interactions: l = log 2 .. log 8, 3 lies halfway."""
-    trust = Trust(0.5, 0.3, 1, 7)
-    assert trust.alpha(np.array([1, 3, 7])) == pytest.approx([0.5, 0.25, 0.15])
+    sparsity = Sparsity(1, 7, (1, 2, 3, 5))
+    assert sparsity.of(np.array([0, 1, 3, 7, 9])) == pytest.approx([1, 1, 0.5, 0, 0])
+    assert Paper(0.5, 0.3).alpha(np.array([1, 3, 7]), sparsity) == pytest.approx([0.5, 0.25, 0.15])
     assert float(long_tail_coefficient(np.array(7))) == pytest.approx(math.log(8))
     assert rank_utility(np.array([[1, 2, 0]]), np.array([5])).tolist() == [[-1, -2, -6]]
     # k' = 3: U(10) = -(1+4)/2, U(11) = -(2+4)/2, U(12) = -(3+1)/2, U(13) = -(4+2)/2; of 11 and 13,
@@ -92,24 +100,43 @@ def test_shares_of_the_largest_score() -> None:
     assert score_utility(scores, named).tolist() == [[1, 0.5, 0], [1, 0, 0], [1, 0.5, 0], [0, 0, 0]]
 
 
-@given(trusts(), st.lists(st.integers(0, 2000), min_size=1, max_size=20))
-def test_alpha_is_bounded_and_never_rises_with_the_history(trust: Trust, lengths: list[int]) -> None:
-    alpha = trust.alpha(np.sort(lengths))
-    assert np.all(alpha <= trust.alpha_1 + 1e-12) and np.all(alpha >= trust.alpha_1 * trust.alpha_2 - 1e-12)
+@given(papers, training, st.lists(st.integers(0, 2000), min_size=1, max_size=20))
+def test_the_papers_alpha_is_bounded_and_never_rises_with_the_history(paper, trained, lengths) -> None:
+    alpha = paper.alpha(np.sort(lengths), Sparsity.among(trained))
+    assert np.all(alpha <= paper.alpha_1 + 1e-12) and np.all(alpha >= paper.alpha_1 * paper.alpha_2 - 1e-12)
     assert np.all(np.diff(alpha) <= 1e-12)
 
 
-@given(trusts())
-def test_the_extremes_get_the_extremes(trust: Trust) -> None:
-    assert trust.alpha(np.array(trust.shortest)) == pytest.approx(trust.alpha_1)
-    assert trust.alpha(np.array(trust.longest + 1)) == pytest.approx(trust.alpha_1 * trust.alpha_2)
-    assert trust.alpha(np.array(0)) == pytest.approx(trust.alpha_1)
+@given(papers, training)
+def test_the_extremes_get_the_extremes(paper, trained) -> None:
+    alphas = paper.alpha(np.array([trained.min(), trained.max() + 1, 0]), Sparsity.among(trained))
+    assert alphas == pytest.approx([paper.alpha_1, paper.alpha_1 * paper.alpha_2, paper.alpha_1])
 
 
-@given(trusts(), st.lists(st.integers(0, 2000), max_size=20))
-def test_a_cut_off_of_one_is_the_same_weight_for_everybody(trust: Trust, lengths: list[int]) -> None:
-    constant = Trust(trust.alpha_1, 1.0, trust.shortest, trust.longest)
-    assert np.all(constant.alpha(np.array(lengths)) == trust.alpha_1)
+@given(papers, training, st.lists(st.integers(0, 2000), max_size=20))
+def test_a_cut_off_of_one_is_the_same_weight_for_everybody(paper, trained, lengths) -> None:
+    sparsity, asked = Sparsity.among(trained), np.array(lengths, np.int64)
+    constant = Paper(paper.alpha_1, 1.0)
+    assert np.array_equal(constant.alpha(asked, sparsity), Uniform(paper.alpha_1).alpha(asked, sparsity))
+
+
+@given(training, st.lists(st.integers(0, 600), min_size=1, max_size=20))
+def test_buckets_are_cut_at_quantiles_of_the_training_users(trained, lengths) -> None:
+    """An edge is the smallest number of interactions that enough users do not exceed; a user on it is below it."""
+    sparsity = Sparsity.among(trained)
+    for number, edge in enumerate(sparsity.edges, start=1):
+        share = number / BUCKETS - 1e-9
+        assert np.mean(trained <= edge) >= share and np.mean(trained < edge) < share + 2e-9
+    expected = [sum(edge < one for edge in sparsity.edges) for one in lengths]
+    assert sparsity.bucket(np.array(lengths)).tolist() == expected
+
+
+def test_buckets_by_hand() -> None:
+    """Ten users; two of them have each of the smallest numbers."""
+    sparsity = Sparsity.among(np.array([9, 3, 3, 4, 4, 5, 6, 7, 8, 100]))
+    assert sparsity == Sparsity(3, 100, (3, 4, 6, 8))
+    assert sparsity.bucket(np.array([1, 3, 4, 5, 6, 7, 8, 9, 999])).tolist() == [0, 0, 1, 2, 2, 3, 3, 4, 4]
+    assert Sparsity.among(np.full(7, 5)).bucket(np.array([4, 5, 6])).tolist() == [0, 0, BUCKETS - 1]
 
 
 @given(st.lists(st.tuples(scored(-20), scored(), shares), min_size=1, max_size=6), kinds, st.integers(0, 99))
@@ -118,7 +145,7 @@ def test_many_users_at_once_against_plain_python(rows, of_list, seed: int) -> No
     rng = np.random.default_rng(seed)
     first, second, alphas = zip(*rows, strict=True)
     union = Union.of(batch(first, rng), batch(second, rng))
-    utility = union.utility(np.array(alphas), of_list)
+    utility = Uniform(0, of_list).final_utility(union, np.array(alphas))
     best = union.best(utility, 99)
     for row, (recommender, llm, alpha) in enumerate(rows):
         order, expected = by_hand(recommender, llm, alpha, of_list)
@@ -128,23 +155,23 @@ def test_many_users_at_once_against_plain_python(rows, of_list, seed: int) -> No
         assert utility[row, columns] == pytest.approx([expected[item] for item in items])
         assert np.all(np.diff(utility[row, columns]) <= 0)
         for item, column in zip(items, columns, strict=True):
-            for (own, scores), places, values in (
+            for (own, scores), there, values in (
                 (recommender, union.recommender_place, union.recommender_score),
                 (llm, union.llm_place, union.llm_score),
             ):
                 place = own.index(item) + 1 if item in own else 0
-                assert places[row, column] == place
+                assert there[row, column] == place
                 assert not place or values[row, column] == scores[place - 1]
 
 
 @given(st.lists(st.tuples(scored(), scored()), min_size=1, max_size=4), shares, kinds, st.integers(0, 99))
 def test_a_user_among_many_is_ranked_as_alone(rows, alpha: float, of_list, seed: int) -> None:
     together = Union.of(batch([first for first, _ in rows]), batch([second for _, second in rows]))
-    utility = together.utility(np.full(len(rows), alpha), of_list)
+    utility = Uniform(alpha, of_list).final_utility(together, np.full(len(rows), alpha))
     best = together.best(utility, 99)
     for row, (first, second) in enumerate(rows):
         alone = Union.of(batch([first]), batch([second]))
-        own = alone.utility(np.array([alpha]), of_list)
+        own = Uniform(alpha, of_list).final_utility(alone, np.array([alpha]))
         (order,) = alone.best(own, 99)
         items = together.items[row, best[row]]
         assert items[items >= 0].tolist() == [item for item in alone.items[0, order].tolist() if item >= 0]
@@ -153,12 +180,13 @@ def test_a_user_among_many_is_ranked_as_alone(rows, alpha: float, of_list, seed:
 @given(st.lists(st.tuples(lists, lists), min_size=1, max_size=5), shares, kinds, st.data())
 def test_places_are_those_of_the_ranking(rows, alpha: float, of_list, data: st.DataObject) -> None:
     union = Union.of(*(batch([(row[side], [1.0] * len(row[side])) for row in rows]) for side in (0, 1)))
-    utility = union.utility(np.full(len(rows), alpha), of_list)
+    utility = Uniform(alpha, of_list).final_utility(union, np.full(len(rows), alpha))
     ranked = np.take_along_axis(union.items, union.best(utility, 99), axis=1).tolist()
     asked = data.draw(st.lists(st.tuples(st.integers(0, len(rows) - 1), st.integers(0, 41)), max_size=9))
     assume(union.items.shape[1])
-    places = union.places(utility, *np.array(asked, np.int64).reshape(-1, 2).T)
-    assert places.tolist() == [
+    rows_asked, items_asked = np.array(asked, np.int64).reshape(-1, 2).T
+    found = places(utility, rows_asked, union.column_of(rows_asked, items_asked))
+    assert found.tolist() == [
         ranked[row].index(item) + 1 if item in ranked[row] else 0 for row, item in asked
     ]
 
@@ -168,7 +196,7 @@ def test_alpha_zero_is_the_recommender_and_one_the_llm(recommender, llm, of_list
     """With scores as long as no two are equal."""
     union = Union.of(*(batch([(own, np.linspace(5, 1, len(own)).tolist())]) for own in (recommender, llm)))
     for alpha, own in ((0.0, recommender), (1.0, llm)):
-        best = union.best(union.utility(np.array([alpha]), of_list), len(own))
+        best = union.best(Uniform(alpha, of_list).final_utility(union, np.array([alpha])), len(own))
         assert union.items[0, best[0]].tolist() == own
 
 

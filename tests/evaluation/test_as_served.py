@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from longtail.aggregation.artefact import fit_aggregator
 from longtail.aggregation.choice import choose, read_figures
 from longtail.evaluation import evaluate
 from longtail.evaluation.ranks import rank_targets
-from longtail.recipe import Recipe
+from longtail.recipe import Recipe, Serving
 from longtail.recommenders import build
 from longtail.recommenders.interactions import Interactions
 from longtail.recommenders.training.fits import runs
@@ -81,8 +82,14 @@ def ws(ray_here: None, tmp_path_factory: pytest.TempPathFactory, write_data) -> 
     return ws
 
 
-def named(**changes) -> dict:
+def named(**changes) -> Serving:
     return RECIPE.serving.model_copy(update=changes)
+
+
+def recommendations(ws: Workspace, **changes) -> Recommendations:
+    """What is served if the recipe names this."""
+    fit_aggregator(RECIPE.model_copy(update={"serving": named(**changes)}), ws)
+    return Recommendations(ws, named(**changes))
 
 
 @pytest.mark.parametrize(
@@ -95,8 +102,8 @@ def named(**changes) -> dict:
     ids=lambda changes: "-".join(changes.values()) or "best",
 )
 def test_every_target_is_served_where_the_report_has_it(ws: Workspace, changes: dict) -> None:
-    here = Recommendations(ws, named(**changes))
-    chosen = here.chosen
+    here = recommendations(ws, **changes)
+    chosen = choose(read_figures(ws), named(**changes))
     folder = f"seed-{chosen.seed_index}/" if chosen.seed_index else ""
     place = f"{folder}evaluation/{chosen.variant}/{chosen.recommender}-{chosen.seed_index}"
     ranks = (ws / place / "ranks").read_table()
@@ -126,7 +133,7 @@ def test_at_the_endpoint_nothing_is_offered_that_the_user_has(ws: Workspace) -> 
     )
     own = taken["items"].to_pylist()
     for name in ("itemcf", "bpr", "sasrec"):
-        here = Recommendations(ws, named(recommender=name))
+        here = recommendations(ws, recommender=name)
         before = here.rank(everybody).items[:, :DEPTH]
         assert any(set(row) & set(items) for row, items in zip(before.tolist(), own, strict=True))
         for user, ranked in zip(everybody, here.rank_users(everybody.tolist()), strict=True):

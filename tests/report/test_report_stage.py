@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 from scipy.stats import sem
 
-from longtail.aggregation.fused import Choice, Fused
+from longtail.aggregation.fused import Fused
+from longtail.aggregation.kinds import ALONE, read_fusion
 from longtail.aggregation.llm_lists import LLMLists
 from longtail.data import read_histories
 from longtail.errors import InputError
@@ -330,7 +331,7 @@ def test_a_recipe_that_names_what_is_served_is_told_beside_the_best(finished, me
     serving = Serving(recommender="popularity", variant="observed", alpha_1=0.25)
     report(RECIPE.model_copy(update={"serving": serving}), again)
     choice = (again / "report" / "metrics.json").read_json()["choice"]
-    assert (choice["served"]["recommender"], choice["served"]["alpha_1"]) == ("popularity", 0.25)
+    assert (choice["served"]["recommender"], choice["served"]["fusion"]["alpha_1"]) == ("popularity", 0.25)
     assert choice["best"] == metrics["choice"]["best"]
     page = (again / "report" / "index.html").read_bytes().decode()
     assert "Served, as the recipe names it: Popularity of observed" in page and "not evaluated" in page
@@ -352,7 +353,7 @@ def test_the_user_of_the_example_is_the_first_whose_list_changed(finished, metri
     new = load(finished / fit)
     if figures[found["variant"]]["list"]:
         told = figures[found["variant"]]
-        choice = Choice(told["alpha_1"], told["alpha_2"], told["utility"])
+        choice = read_fusion(told["fusion"])
         lists = LLMLists.read(finished / "augmentation/next_item/rankings", N_USERS)
         new = Fused(new, lists, None, told["candidates"], choice)
     for user in (one for one in histories if one["slice"] == "sparse"):
@@ -425,7 +426,7 @@ def test_the_manifest_and_the_report_say_how_lists_were_fused(finished, metrics)
 def test_itemcf_fused_with_its_own_list_is_itemcf(finished):
     """The control of the recommender that makes the control's list changes nothing."""
     own = read_manifest(finished / "evaluation/served_itemcf/itemcf-0")["counts"]["serving"]
-    assert own["alpha_1"] == 0 and own["validation_ndcg"] == own["validation_ndcg_alone"]
+    assert own["fusion"] == ALONE.told() and own["validation_ndcg"] == own["validation_ndcg_alone"]
     places = [finished / f"evaluation/{variant}/itemcf-0/ranks" for variant in ("observed", "served_itemcf")]
     alone, fused = (place.read_table() for place in places)
     found = alone["rank"].to_numpy() > 0

@@ -6,9 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from longtail.aggregation.choice import FIGURES, write_figures
+from longtail.aggregation.artefact import AGGREGATOR, fit_aggregator
+from longtail.aggregation.choice import FIGURES, Figure, Kind, write_figures
+from longtail.aggregation.kinds import Paper
 from longtail.errors import InputError
-from longtail.recipe import Serving
+from longtail.recipe import Recipe, Serving
 from longtail.recommenders import build
 from longtail.recommenders.interactions import Interactions
 from longtail.recommenders.models.itemcf import ItemCFSection
@@ -24,6 +26,7 @@ LATER = [[6], [6], [6], [6], [6], [6], [0]]
 LISTED = {3: [7, 6], 0: [4, 6, 5, 7]}
 """The LLM's lists: it did not know that item 6 would be taken."""
 SERVING = Serving(candidates=6)
+RECIPE = Recipe(name="tiny", serving=SERVING)
 
 
 @pytest.fixture
@@ -73,13 +76,18 @@ def ws(tmp_path: Path) -> Workspace:
 
 def evaluated(ws: Workspace, **fusion) -> None:
     """What `evaluate` leaves: the recommender alone, and better on validation fused with the LLM's list."""
-    fused = {"alpha_1": 0.5, "alpha_2": 0.1, "utility": "rank", "candidates": 6} | fusion
-    figures = [
-        figure("itemcf", "discriminated", 0.1),
-        figure("itemcf", "served_discriminated", 0.2, **fused),
-    ]
-    with ws.stage(FIGURES, fusion).publishing() as draft:
-        write_figures(figures, draft)
+    own = Paper(**{"alpha_1": 0.5, "alpha_2": 0.1} | fusion)
+    fused = {"fusion": own, "kinds": {"paper": Kind(own, 0.2)}, "candidates": 6}
+    chosen_from(
+        ws, figure("itemcf", "discriminated", 0.1), figure("itemcf", "served_discriminated", 0.2, **fused)
+    )
+
+
+def chosen_from(ws: Workspace, *figures: Figure, serving: Serving = SERVING) -> None:
+    """Publish figures, and what is chosen from them."""
+    with ws.stage(FIGURES, [one.written() for one in figures]).publishing() as draft:
+        write_figures([*figures], draft)
+    fit_aggregator(RECIPE.model_copy(update={"serving": serving}), ws)
 
 
 @pytest.fixture
@@ -155,16 +163,16 @@ def test_scores_may_be_fused_instead_of_places(ws: Workspace) -> None:
     assert found.alpha == 0.5
 
 
-def test_validation_or_the_recipe_says_what_is_served(ws: Workspace) -> None:
+def test_what_was_chosen_is_served(ws: Workspace) -> None:
     chosen = Recommendations(ws, SERVING).health
     assert (chosen.recommender, chosen.variant, chosen.list) == ("itemcf", "discriminated", "next_item")
-    assert (chosen.alpha_1, chosen.chosen_by, chosen.validation_ndcg) == (0.5, "validation", 0.2)
-    named = Recommendations(ws, SERVING.model_copy(update={"alpha_1": 0.9}))
-    assert (named.health.alpha_1, named.health.chosen_by) == (0.9, "recipe")
-    with ws.stage(FIGURES, "alone").publishing() as draft:
-        write_figures(
-            [figure("itemcf", "discriminated", 0.3), figure("itemcf", "served_discriminated", 0.2)], draft
-        )
+    assert chosen.fusion == Paper(0.5, 0.1).told()
+    assert (chosen.chosen_by, chosen.validation_ndcg) == ("validation", 0.2)
+    with pytest.raises(
+        InputError, match="serving.alpha_1 = 0.9: the aggregator was fitted with 0.5.*fit-aggregator"
+    ):
+        Recommendations(ws, SERVING.model_copy(update={"alpha_1": 0.9}))
+    chosen_from(ws, figure("itemcf", "discriminated", 0.3), figure("itemcf", "served_discriminated", 0.2))
     alone = Recommendations(ws, SERVING)
     assert alone.health.list is None and alone.health.users_with_llm_ranking == 0
     assert ask(alone, "u0").llm == "none"
@@ -220,7 +228,7 @@ def test_an_unfinished_workspace_names_the_stage(
 ) -> None:
     with pytest.raises(InputError, match="longtail prepare"):
         Recommendations(Workspace(str(tmp_path_factory.mktemp("empty"))), SERVING)
-    (ws / FIGURES).delete()
+    (ws / AGGREGATOR).delete()
     with pytest.raises(InputError, match="longtail evaluate"):
         Recommendations(ws, SERVING)
 

@@ -93,7 +93,7 @@ def test_health_says_what_validation_chose(http: httpx.Client, ws: Workspace, hi
         "variant": "observed",
         "seed_index": 0,
         "list": "next_item",
-        **{name: chosen[name] for name in ("alpha_1", "alpha_2", "utility")},
+        "fusion": chosen["fusion"],
         "validation_ndcg": chosen["validation_ndcg"],
         "chosen_by": "validation",
         "history": "asked",

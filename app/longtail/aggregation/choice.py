@@ -1,24 +1,40 @@
 """The choice of the fit that is served and of its fusion with a list: best on validation, or named by the recipe.
 
-`evaluate` publishes the validation figures. `report` and `serve` both choose from them with `choose`. The test items
-are never used here.
+`evaluate` publishes the validation figures. The artefact of the aggregator and the report both choose from them with
+`choose`. The test items are never used here.
 """
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, Self
 
-from longtail.aggregation.formulas import Utility
+from longtail.aggregation.kinds import Fusion, Paper, read_fusion
 from longtail.errors import InputError
 from longtail.recipe import NO_LIST, Serving
-from longtail.workspace import Workspace, read_manifest
+from longtail.workspace import Workspace
 from longtail.workspace.place import Place
 
 FIGURES = "evaluation/validation"
 """Where the figures are published, relative to the workspace."""
-FUSION = ("alpha_1", "alpha_2", "utility")
-"""The settings of `serving` that say how a list is fused."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The best fusion of one kind on validation that meets the recipe's constraint, with its mean NDCG@10; if none meets it,
+    that of the recommender alone.
+    """
+
+    fusion: Fusion
+    ndcg: float | None
+
+    def told(self) -> dict[str, Any]:
+        return {"fusion": self.fusion.told(), "ndcg": self.ndcg}
+
+    @classmethod
+    def read(cls, told: dict[str, Any]) -> Self:
+        """What `told` wrote."""
+        return cls(read_fusion(told["fusion"]), told["ndcg"])
 
 
 @dataclass(frozen=True)
@@ -30,10 +46,10 @@ class Figure:
     seeds. How a list is fused loses none against the recommender alone.
 
     variant: the name in the report; trained_on: the variant of its training set. list: the strategy whose list is
-    fused in, None for the recommender alone; alpha_1, alpha_2 and utility are then None too. control: whether it is a
-    control, which is served only if the recipe names it. data, fit, answers: where the histories, the fitted recommender and
-    the answers with the list are published, relative to the workspace; answers is None without a list. made_of: the
-    fingerprint of each place that was measured.
+    fused in, None for the recommender alone; fusion: how, None without a list; kinds: the best of each kind of fusion,
+    only `paper` if there are no validation items. control: whether it is a control, which is served only if the recipe names
+    it. data, fit, answers: where the histories, the fitted recommender and the answers with the list are published, relative
+    to the workspace; answers is None without a list. made_of: the fingerprint of each place that was measured.
     """
 
     recommender: str
@@ -42,9 +58,8 @@ class Figure:
     seed_index: int
     control: bool
     list: str | None
-    alpha_1: float | None
-    alpha_2: float | None
-    utility: Utility | None
+    fusion: Fusion | None
+    kinds: dict[str, Kind]
     candidates: int
     users: int
     ndcg: float | None
@@ -55,22 +70,35 @@ class Figure:
     answers: str | None
     made_of: dict[str, str]
 
+    def written(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        kinds = {name: own.told() for name, own in self.kinds.items()}
+        return asdict(self) | {"fusion": self.fusion and self.fusion.told(), "kinds": kinds}
+
+    @classmethod
+    def read(cls, written: dict[str, Any]) -> Self:
+        """What `written` wrote."""
+        fusion = written["fusion"] and read_fusion(written["fusion"])
+        kinds = {name: Kind.read(own) for name, own in written["kinds"].items()}
+        return cls(**written | {"fusion": fusion, "kinds": kinds})
+
     def told(self) -> dict[str, Any]:
         """The fields that `metrics.json` has."""
-        return {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in ("data", "fit", "answers", "made_of")
-        }
+        apart = ("data", "fit", "answers", "made_of")
+        return {name: value for name, value in self.written().items() if name not in apart}
+
+    def of_kind(self, kind: str) -> Self:
+        """The same fit fused in this kind."""
+        return replace(self, fusion=self.kinds[kind].fusion, ndcg=self.kinds[kind].ndcg)
 
 
 def write_figures(figures: list[Figure], to: Place) -> None:
-    (to / "figures.json").write_json([asdict(one) for one in figures])
+    (to / "figures.json").write_json([one.written() for one in figures])
 
 
 def read_figures(ws: Workspace) -> list[Figure]:
     """The published figures, in the order of the recipe. Raises InputError if `evaluate` has not run."""
-    return [Figure(**one) for one in (ws.require(FIGURES) / "figures.json").read_json()]
+    return [Figure.read(one) for one in (ws.require(FIGURES) / "figures.json").read_json()]
 
 
 def choose(figures: list[Figure], serving: Serving) -> Figure:
@@ -83,11 +111,11 @@ def choose(figures: list[Figure], serving: Serving) -> Figure:
     decide between them.
     """
     named = {name: value for name in ("recommender", "variant", "list") if (value := getattr(serving, name))}
-    fusion = {name: value for name in FUSION if (value := getattr(serving, name)) is not None}
-    fitting = [one for one in figures if _fits(one, named) and (one.list or not fusion)]
+    kind = "paper" if serving.numbers else serving.kind
+    fitting = [one for one in figures if _fits(one, named) and (not kind or kind in one.kinds)]
     if not fitting:
         fits = ", ".join(dict.fromkeys(f"{one.recommender} on {one.variant}" for one in figures))
-        asked = ", ".join(f"serving.{name} = {value!r}" for name, value in (named | fusion).items())
+        asked = ", ".join(f"serving.{name} = {value!r}" for name, value in serving.named.items())
         raise InputError(
             f"{asked or 'serving'}: nothing of the kind was evaluated. Evaluated: {fits or 'nothing'}."
             " Name one of these, or run longtail evaluate again."
@@ -97,13 +125,21 @@ def choose(figures: list[Figure], serving: Serving) -> Figure:
             "serving: no user has a validation item, so the best recommender is not known. Name"
             " serving.recommender and serving.variant."
         )
-    chosen = replace(best(fitting), **fusion)
+    chosen = best(one.of_kind(kind) if kind else one for one in fitting)
+    if serving.numbers:
+        chosen = replace(chosen, fusion=_numbered(chosen.fusion, serving.numbers))
     if chosen.list and serving.candidates > chosen.candidates:
         raise InputError(
             f"serving.candidates = {serving.candidates}: lists were fused with {chosen.candidates} candidates when they"
             " were evaluated. Run longtail evaluate again with as many."
         )
     return chosen
+
+
+def _numbered(fusion: Fusion | None, numbers: dict[str, float | str]) -> Fusion:
+    """The fusion of kind `paper` with these numbers. One that was left alone on validation has the weight 0 for the rest."""
+    own = fusion if isinstance(fusion, Paper) else Paper(0.0, 1.0)
+    return replace(own, **numbers)
 
 
 def best(figures: Iterable[Figure]) -> Figure:
@@ -133,14 +169,3 @@ def _fits(one: Figure, named: dict[str, str]) -> bool:
         return False
     own = {"recommender": one.recommender, "variant": one.trained_on, "list": one.list or NO_LIST}
     return all(own[name] == value for name, value in named.items())
-
-
-def check_measured(ws: Workspace, chosen: Figure) -> None:
-    """Raise InputError if a place of the chosen figure was published again after it was evaluated."""
-    for place, fingerprint in chosen.made_of.items():
-        manifest = read_manifest(ws / place)
-        if manifest is None or manifest["fingerprint"] != fingerprint:
-            raise InputError(
-                f"{ws}: {place} is not the one that was evaluated, so its validation figures are out of date."
-                " Run longtail evaluate again."
-            )

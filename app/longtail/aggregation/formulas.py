@@ -1,7 +1,7 @@
-"""Llama4Rec's adaptive aggregation (arXiv 2401.13870, eq. 5-7): the sparser a user, the higher the LLM's weight.
+"""What the kinds of fusion are made of: how sparse a user is, the utility of an item in a list, two lists as one.
 
-Formulas on NumPy arrays, vectorised over users, without Ray, files or HTTP. The lists of n users are an array [n, k],
-one row per user, best first; -1 marks a place without an item.
+The formulas of Llama4Rec's adaptive aggregation (arXiv 2401.13870, eq. 5-7) on NumPy arrays, vectorised over users, without
+Ray, files or HTTP. The lists of n users are an array [n, k], one row per user, best first; -1 marks a place without an item.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,9 @@ import numpy as np
 
 C = 1.0
 """Utility lost with each place (Llama4Rec: C = 1)."""
+
+BUCKETS = 5
+"""The number of sparsity buckets."""
 
 Utility = Literal["rank", "score"]
 """The utility of an item in a list: minus its place (`rank`, as in the paper), or score / largest score (`score`)."""
@@ -22,30 +25,41 @@ def long_tail_coefficient(interactions: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Trust:
-    """The weight alpha_u of the LLM's list for each user.
+class Sparsity:
+    """How sparse a user is among the training users.
 
-    alpha_u = alpha_1 * max((l_max - l_u) / (l_max - l_min), alpha_2), so it is within [alpha_1 * alpha_2, alpha_1].
-    With alpha_2 = 1 it is alpha_1 for every user. `shortest` and `longest`: the smallest and the largest number of
-    training interactions of a user, which give l_min and l_max.
+    shortest, longest: the smallest and the largest number of training interactions of a user, which give l_min and l_max.
+    edges: BUCKETS - 1 rising numbers of interactions, which cut the training users into buckets of about equal size.
     """
 
-    alpha_1: float
-    alpha_2: float
     shortest: int
     longest: int
+    edges: tuple[int, ...]
 
-    def alpha(self, interactions: np.ndarray) -> np.ndarray:
-        """alpha_u for N(u) interactions; any shape, float64 of the same shape, never rising in N(u).
+    @classmethod
+    def among(cls, lengths: np.ndarray) -> "Sparsity":
+        """From the number of training interactions of every user, int [users] with at least one user."""
+        cuts = np.quantile(lengths, np.arange(1, BUCKETS) / BUCKETS, method="inverted_cdf")
+        return cls(int(lengths.min()), int(lengths.max()), tuple(int(cut) for cut in cuts))
 
-        A user with fewer interactions than `shortest`, or more than `longest`, counts as one with that number. If both
-        are equal, the fraction would be 0 / 0. Then it is 1 for users with at most this number, and 0 for users with
-        more.
+    def of(self, interactions: np.ndarray) -> np.ndarray:
+        """(l_max - l_u) / (l_max - l_min) for N(u) interactions; any shape, float64 in 0..1 of the same shape.
+
+        It never rises in N(u). A user with fewer interactions than `shortest`, or more than `longest`, counts as one with
+        that number. If both are equal, the fraction would be 0 / 0. Then it is 1 for users with at most this number, and 0
+        for users with more.
         """
         low, high = long_tail_coefficient([self.shortest, self.longest])
         l_u = long_tail_coefficient(interactions)
         sparsity = (high - l_u) / (high - low) if high > low else np.where(l_u > high, 0.0, 1.0)
-        return self.alpha_1 * np.maximum(np.clip(sparsity, 0, 1), self.alpha_2)
+        return np.clip(sparsity, 0, 1)
+
+    def bucket(self, interactions: np.ndarray) -> np.ndarray:
+        """The number of edges below N(u): any shape, int64 of the same shape; 0 are the sparsest users.
+
+        If many users have the same number of interactions, edges are equal and some buckets have no user.
+        """
+        return np.searchsorted(self.edges, interactions, side="left")
 
 
 def rank_utility(places: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -108,23 +122,20 @@ class Union:
             llm_score=np.concatenate([_at(llm[1], there), llm[1]], axis=1).astype(np.float32),
         )
 
-    def utility(self, alpha: np.ndarray, of_list: Utility) -> np.ndarray:
-        """U = alpha * U_LLM + (1 - alpha) * U_Rec of every item: float64 [n, w], -inf if there is no item.
+    def utilities(self, of_list: Utility) -> tuple[np.ndarray, np.ndarray]:
+        """U_Rec and U_LLM of every item: float64 [n, w] each.
 
-        alpha float [n]. k' of `rank_utility` is the length of the longer list, so that a short list has no advantage.
+        k' of `rank_utility` is the length of the longer list, so that a short list has no advantage.
         """
-        if of_list == "rank":
-            lengths = np.maximum(
-                self.recommender_place.max(axis=1, initial=0), self.llm_place.max(axis=1, initial=0)
+        if of_list == "score":
+            return (
+                score_utility(self.recommender_score, self.recommender_place > 0),
+                score_utility(self.llm_score, self.llm_place > 0),
             )
-            u_rec, u_llm = (
-                rank_utility(places, lengths) for places in (self.recommender_place, self.llm_place)
-            )
-        else:
-            u_rec = score_utility(self.recommender_score, self.recommender_place > 0)
-            u_llm = score_utility(self.llm_score, self.llm_place > 0)
-        weight = np.asarray(alpha, np.float64)[:, None]
-        return np.where(self.items >= 0, weight * u_llm + (1 - weight) * u_rec, -np.inf)
+        lengths = np.maximum(
+            self.recommender_place.max(axis=1, initial=0), self.llm_place.max(axis=1, initial=0)
+        )
+        return rank_utility(self.recommender_place, lengths), rank_utility(self.llm_place, lengths)
 
     def best(self, utility: np.ndarray, k: int) -> np.ndarray:
         """The columns of the k items with the highest utility [n, w], best first: int64 [n, min(k, w)].
@@ -134,13 +145,21 @@ class Union:
         """
         return np.argsort(-utility, axis=1, kind="stable")[:, :k]
 
-    def places(self, utility: np.ndarray, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """The 1-based place, in the order of `best`, of items int [t] in rows int [t]: int64 [t], 0 if absent."""
+    def column_of(self, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """The column of items int [t] in rows int [t]: int64 [t], -1 if neither list has the item."""
         found = self.items[rows] == items[:, None]
-        column = found.argmax(axis=1)[:, None]
-        own, of_row = np.take_along_axis(utility[rows], column, axis=1), utility[rows]
-        before = (of_row > own) | ((of_row == own) & (np.arange(of_row.shape[1]) < column))
-        return np.where(found.any(axis=1), 1 + before.sum(axis=1), 0)
+        return np.where(found.any(axis=1), found.argmax(axis=1), -1)
+
+
+def places(utility: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The 1-based place, in the order of `Union.best`, of columns int [t] of rows int [t]: int64 [t], 0 if it is -1.
+
+    utility float64 [n, w]: that of each item of the union.
+    """
+    of_row, column = utility[rows], columns[:, None]
+    own = np.take_along_axis(of_row, np.maximum(column, 0), axis=1)
+    before = (of_row > own) | ((of_row == own) & (np.arange(of_row.shape[1]) < column))
+    return np.where(columns >= 0, 1 + before.sum(axis=1), 0)
 
 
 def _columns(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

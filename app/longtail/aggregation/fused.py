@@ -5,26 +5,12 @@ from functools import cached_property
 
 import numpy as np
 
-from longtail.aggregation.formulas import Trust, Union, Utility
+from longtail.aggregation.formulas import Sparsity, Union, places
+from longtail.aggregation.kinds import ALONE, Fusion
 from longtail.aggregation.llm_lists import LLMLists
 from longtail.arrays import offsets_of
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.recommender import Recommender
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How the two lists are fused: settings of the recipe's `serving`."""
-
-    alpha_1: float
-    alpha_2: float
-    utility: Utility
-
-
-ALONE = Choice(0.0, 1.0, "rank")
-"""The recommender's ranking; the list only fills places that it leaves free."""
-LIST = Choice(1.0, 1.0, "rank")
-"""The list; the recommender only fills places that it leaves free."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +30,11 @@ class Ranking:
 
     @classmethod
     def of(
-        cls, union: Union, alpha: np.ndarray, utility: Utility, k: int, interactions: np.ndarray
+        cls, union: Union, fusion: Fusion, alpha: np.ndarray, k: int, interactions: np.ndarray
     ) -> "Ranking":
-        """The k items of highest utility for each user."""
+        """The k items of highest utility for each user. alpha float [n]: see `Fusion.alpha`."""
         alpha = np.where((union.llm_place > 0).any(axis=1), alpha, 0.0)
-        found = union.utility(alpha, utility)
+        found = fusion.final_utility(union, alpha)
         return cls(union, found, union.best(found, k), alpha, interactions)
 
     def row(self, row: int) -> "Ranking":
@@ -74,14 +60,14 @@ class Fused:
 
     The first `candidates` items of the recommender's own ranking take part; with none of them it is the list alone. If
     `control` is given, its list of the same length replaces the LLM's list. N(u) is the length of the history given in a
-    call; l_min and l_max are those of the training users.
+    call; how sparse that is, the training users say.
     """
 
     model: Recommender
     lists: LLMLists
     control: Recommender | None
     candidates: int
-    choice: Choice = ALONE
+    fusion: Fusion = ALONE
 
     @property
     def name(self) -> str:
@@ -102,9 +88,9 @@ class Fused:
 
     def ranked(self, users: np.ndarray, k: int, since: Histories | None = None) -> Ranking:
         """The k best items for users int [n], from their training items and the items `since` [n]. Both are masked."""
-        union, asked = self.union(users, since), self.interactions(users, since)
-        alpha = self.trust(self.choice).alpha(asked)
-        return Ranking.of(union, alpha, self.choice.utility, k, asked)
+        asked = self.interactions(users, since)
+        alpha = self.fusion.alpha(asked, self.sparsity)
+        return Ranking.of(self.union(users, since), self.fusion, alpha, k, asked)
 
     def recommend(
         self, users: np.ndarray, k: int, *, since: Histories | None = None
@@ -118,14 +104,15 @@ class Fused:
         found = self.ranked(users, 0, _since(histories, self.trained[users]))
         union, utility = found.union, found.utility
         rows = np.repeat(np.arange(len(users)), candidates.shape[1])
-        places = union.places(utility, rows, candidates.ravel()).reshape(candidates.shape)
+        columns = union.column_of(rows, candidates.ravel())
+        place = places(utility, rows, columns).reshape(candidates.shape)
         alone = np.zeros(candidates.shape)
         if self.candidates:
             alone = self.model.score_pairs(histories, users, candidates)
         distinct, order = np.unique(alone, return_inverse=True)
-        fused = np.take_along_axis(np.sort(utility, axis=1)[:, ::-1], np.maximum(places - 1, 0), axis=1)
+        fused = np.take_along_axis(np.sort(utility, axis=1)[:, ::-1], np.maximum(place - 1, 0), axis=1)
         lowest = utility.min(axis=1, keepdims=True, where=union.items >= 0, initial=0)
-        return np.where(places > 0, fused - lowest + 1, order.reshape(alone.shape) / len(distinct))
+        return np.where(place > 0, fused - lowest + 1, order.reshape(alone.shape) / len(distinct))
 
     def union(self, users: np.ndarray, since: Histories | None) -> Union:
         """Both lists of users int [n], without the items `since` [n]."""
@@ -147,8 +134,9 @@ class Fused:
         """N(u), the length of the history, of users int [n]: int64 [n]."""
         return self.trained[users] + (0 if since is None else since.lengths)
 
-    def trust(self, choice: Choice) -> Trust:
-        return Trust(choice.alpha_1, choice.alpha_2, int(self.trained.min()), int(self.trained.max()))
+    @cached_property
+    def sparsity(self) -> Sparsity:
+        return Sparsity.among(self.trained)
 
 
 def _without(items: np.ndarray, since: Histories, n_items: int) -> np.ndarray:

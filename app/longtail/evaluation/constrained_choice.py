@@ -84,6 +84,10 @@ class Changes:
         both = self.of_slices.keys() & other.of_slices.keys()
         return Changes(found | {name: self.of_slices[name] + other.of_slices[name] for name in both})
 
+    def only(self, number: int) -> "Changes":
+        """Those of one candidate."""
+        return Changes({name: own.only(number) for name, own in self.of_slices.items()})
+
     def of_candidate(self, number: int) -> list[Change]:
         return [Change.of(name, own, number) for name, own in self.of_slices.items()]
 

@@ -48,6 +48,15 @@ class Crossed:
     def __add__(self, other: "Crossed") -> "Crossed":
         return Crossed(self.of_pairs + other.of_pairs, self.of_means + other.of_means)
 
+    def only(self, cell: int) -> "Crossed":
+        """Of values [users, pairs, n], those in one of the n cells."""
+        one = slice(cell, cell + 1)
+        pairs, means = self.of_pairs, self.of_means
+        return Crossed(
+            Moments(pairs.n, pairs.mean[:, one], pairs.deviations[:, one]),
+            Moments(means.n, means.mean[one], means.deviations[one]),
+        )
+
     @property
     def pairs(self) -> int:
         return len(self.of_pairs.mean)

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from longtail.aggregation.fused import LIST, Choice, Fused
+from longtail.aggregation.artefact import fit_evaluated
+from longtail.aggregation.fused import Fused
+from longtail.aggregation.kinds import LIST, Fusion
 from longtail.aggregation.llm_lists import LLMLists
 from longtail.aggregation.stand_in_lists import stand_in_lists
 from longtail.errors import InputError
@@ -51,7 +53,7 @@ def evaluate(recipe: Recipe, ws: Workspace) -> None:
     The first round measures validation and chooses how lists are fused; the last one ranks the test with that choice. The
     ranks allow any metric up to the largest k, so a recipe that only changes smaller ks ranks nothing again. The protocol
     is that of `longtail.evaluation.ranks`. Raises InputError if a recommender is not trained yet, or was trained on a
-    different catalogue.
+    different catalogue. At the end what is served is chosen, and written to `aggregator/`.
     """
     for round_ in rounds(recipe):
         units = [(run, _unit(recipe, ws, run)) for run in evaluated_in(recipe, round_)]
@@ -63,6 +65,7 @@ def evaluate(recipe: Recipe, ws: Workspace) -> None:
             calls = (partial(_publish, run, unit, ws, shared) for run, unit in units)
             side_by_side(calls, recipe.resources.parallel, "evaluate", "evaluations")
     publish_figures(recipe, ws)
+    fit_evaluated(recipe, ws)
 
 
 def _unit(recipe: Recipe, ws: Workspace, run: Run | ServedRun) -> Stage:
@@ -133,7 +136,7 @@ def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) 
             counts = read_manifest(ws / first_of(run))["counts"]
         else:
             tried = sum(_over_parts(attempt, shared.parts, recommender, unit.name), Tried.none())
-            counts = tried.counts(tried.best(shared.constraint) if isinstance(run, ServedRun) else None)
+            counts = tried.counts(shared.constraint if isinstance(run, ServedRun) else None)
         if run.round.tests:
             if isinstance(run, ServedRun):
                 rank = partial(_task(_rank_fused), *fused, LIST if run.alone else chosen_in(counts))
@@ -205,12 +208,12 @@ def _rank_fused(
     lists: LLMLists,
     control: Recommender | None,
     candidates: int,
-    choice: Choice,
+    fusion: Fusion,
     part: Part,
     to: Place,
     protocol: Protocol,
 ) -> Ranked:
-    return rank_part(Fused(model, lists, control, candidates, choice), part, to, protocol)
+    return rank_part(Fused(model, lists, control, candidates, fusion), part, to, protocol)
 
 
 def _answer(done: Any, recommender: Place) -> Ranked | Tried:

@@ -1,12 +1,12 @@
 """What is evaluated: the fits, the same fits fused with a list, and lists alone; with what settings, from what places."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from longtail.aggregation.fused import LIST
+from longtail.aggregation.kinds import LIST
+from longtail.evaluation.fusion_grid import GRID
 from longtail.evaluation.list_bias import EXPOSURE_K
 from longtail.evaluation.ranks import Protocol
-from longtail.evaluation.served_validation import GRID
 from longtail.recipe import Recipe
 from longtail.recommenders.training.fits import Run, ServedRun, list_runs, runs, served_runs
 from longtail.rounds import Round, first_round, rounds
@@ -70,7 +70,7 @@ def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
         settings["candidates"] = 0 if run.alone else recipe.serving.candidates
         if not run.alone:
             settings["constraint"] = recipe.constraint.model_dump()
-        settings["choices"] = fingerprint([asdict(choice) for choice in ([LIST] if run.alone else GRID)])
+        settings["choices"] = fingerprint([one.told() for one in ([LIST] if run.alone else GRID)])
     return settings
 
 

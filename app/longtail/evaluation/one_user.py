@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from longtail.aggregation.choice import FUSION, Figure
-from longtail.aggregation.fused import Choice, Fused
+from longtail.aggregation.choice import Figure
+from longtail.aggregation.fused import Fused
 from longtail.aggregation.llm_lists import LLMLists
 from longtail.data.histories import SPARSE
 from longtail.evaluation.ranks import catalogue_size
@@ -57,7 +57,7 @@ def _ranker(ws: Workspace, one: Figure) -> Recommender | Fused:
     if one.list is None:
         return model
     lists = LLMLists.read(ws / one.answers / "rankings", len(model.seen))
-    return Fused(model, lists, None, one.candidates, Choice(*(getattr(one, name) for name in FUSION)))
+    return Fused(model, lists, None, one.candidates, one.fusion)
 
 
 def _first_changed(

@@ -1,17 +1,22 @@
 """NDCG on validation of a fit: alone, fused with the LLM's list, and, as a control, fused with a recommender's list.
 
-The weight of the list is chosen on the validation items, for each fit, so that no slice of the recipe's constraint is lower
+How the list is fused is chosen on the validation items, for each fit, so that no slice of the recipe's constraint is lower
 than without the list. The test is then ranked once, with this choice.
 """
 
-from dataclasses import asdict, dataclass, field
-from itertools import product
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from longtail.aggregation.fused import ALONE, Choice, Fused
+from longtail.aggregation.choice import Kind
+from longtail.aggregation.formulas import BUCKETS, places
+from longtail.aggregation.fused import Fused
+from longtail.aggregation.kinds import ALONE, KINDS, Bucketed, Fusion, Weighted, read_fusion
+from longtail.evaluation.bucket_weights import FOLDS, fitted, out_of_fold
 from longtail.evaluation.constrained_choice import Changes, K, best_within, ndcg_by_slice, shortfall
+from longtail.evaluation.fusion_grid import GRID, UNTRIED, UTILITIES, WEIGHTS, uniform_columns
 from longtail.evaluation.ranks import rank_targets, ranks_table, ranks_writer
 from longtail.evaluation.slices import Membership
 from longtail.evaluation.targets import Part, read_targets
@@ -20,79 +25,109 @@ from longtail.recipe import Constraint
 from longtail.recommenders.recommender import Recommender
 from longtail.workspace.place import Place
 
-GRID = (
-    ALONE,
-    *(
-        Choice(alpha_1, alpha_2, utility)
-        for utility, alpha_2, alpha_1 in product(
-            ("rank", "score"), (1.0, 0.5, 0.1), (0.1, 0.3, 0.5, 0.7, 0.9)
-        )
-    ),
-)
-"""The choices that are tried: Llama4Rec's values of alpha_1 (arXiv 2401.13870); for alpha_2 two of its values and 1,
-which gives every user the same weight; and alpha_1 = 0, with which the list only fills places that the recommender
-leaves free."""
-UNTRIED = Choice(0.5, 0.5, "rank")
-"""The choice if no user has a validation item."""
+CELLS = FOLDS * BUCKETS
+"""The users are counted by fold and sparsity bucket: cell = fold * BUCKETS + bucket."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A fusion with its sum of NDCG@10 over the users, and its changes against the recommender without a list."""
+
+    fusion: Fusion
+    ndcg: float
+    changes: Changes
+
+    def shortfall(self, constraint: Constraint) -> float:
+        return shortfall(self.changes.of_candidate(0), constraint)
 
 
 @dataclass(frozen=True)
 class Tried:
-    """Sums of NDCG@10 over the users with a validation item; the sums of parts can be added.
+    """Sums over the users with a validation item, by cell; the sums of parts can be added.
 
-    ndcg float64 [len(GRID)]: the sum for each choice. alone: the sum for the recommender without a list. changes: those of
-    each choice, against the recommender without a list.
+    users int64 [CELLS]. alone float64 [CELLS]: NDCG@10 of the recommender without a list. ndcg, alpha float64 [CELLS, GRID]:
+    NDCG@10 and alpha_u with each fusion. changes: of each cell, those of each fusion against the recommender without a list.
     """
 
-    users: int
+    users: np.ndarray
+    alone: np.ndarray
     ndcg: np.ndarray
-    alone: float
-    changes: Changes = field(default_factory=Changes)
+    alpha: np.ndarray
+    changes: tuple[Changes, ...] = field(default=(Changes(),) * CELLS)
 
     def __add__(self, other: "Tried") -> "Tried":
-        return Tried(
-            self.users + other.users,
-            self.ndcg + other.ndcg,
-            self.alone + other.alone,
-            self.changes + other.changes,
-        )
+        sums = (getattr(self, name) + getattr(other, name) for name in ("users", "alone", "ndcg", "alpha"))
+        return Tried(*sums, tuple(one + more for one, more in zip(self.changes, other.changes, strict=True)))
 
     @classmethod
     def none(cls) -> "Tried":
-        return cls(0, np.zeros(len(GRID)), 0.0)
+        return cls(np.zeros(CELLS, np.int64), np.zeros(CELLS), *np.zeros((2, CELLS, len(GRID))))
 
-    def best(self, constraint: Constraint) -> Choice:
-        """The best choice on validation that meets the constraint, the first in GRID if several are equal; ALONE if none
-        meets it. UNTRIED without validation items.
+    @property
+    def n(self) -> int:
+        return int(self.users.sum())
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """Every fusion of GRID, then `bucketed` with each utility, as measured out of fold. Empty without users."""
+        if not self.n:
+            return []
+        whole, total = sum(self.changes, Changes()), self.ndcg.sum(axis=0)
+        tried = [Candidate(one, float(total[at]), whole.only(at)) for at, one in enumerate(GRID)]
+        sums = self.users, self.ndcg, self.alpha
+        by_fold = [one.reshape(FOLDS, BUCKETS, *one.shape[1:]) for one in sums]
+        for utility in UTILITIES:
+            columns = np.array(uniform_columns(utility))
+            of_cell = columns[out_of_fold(*by_fold, utility)].ravel()
+            weights = fitted(*(one.sum(axis=0) for one in by_fold), utility)
+            changes = (own.only(at) for own, at in zip(self.changes, of_cell, strict=True))
+            ndcg = float(self.ndcg[np.arange(CELLS), of_cell].sum())
+            fusion = Bucketed(tuple(WEIGHTS[at] for at in weights), utility)
+            tried.append(Candidate(fusion, ndcg, sum(changes, Changes())))
+        return tried
+
+    def best(self, constraint: Constraint, kind: str | None = None) -> Kind:
+        """The best candidate that meets the constraint, of one kind or of all, the first if several are equal.
+
+        If none meets it, ALONE. Without validation items, UNTRIED.
         """
-        if not self.users:
-            return UNTRIED
-        short = [shortfall(self.changes.of_candidate(number), constraint) for number in range(len(GRID))]
-        found = best_within(self.ndcg, short)
-        return ALONE if found is None else GRID[found]
+        if not self.n:
+            return Kind(UNTRIED, None)
+        of_kind = [one for one in self.candidates if kind in (None, one.fusion.kind)]
+        found = best_within([one.ndcg for one in of_kind], [one.shortfall(constraint) for one in of_kind])
+        chosen = self.candidates[GRID.index(ALONE)] if found is None else of_kind[found]
+        return Kind(chosen.fusion, chosen.ndcg / self.n)
 
-    def counts(self, chosen: Choice | None = None) -> dict[str, Any]:
+    def kinds(self, constraint: Constraint) -> dict[str, Kind]:
+        """The best of each kind; see `best`. Without validation items, UNTRIED alone."""
+        return {kind: self.best(constraint, kind) for kind in (KINDS if self.n else [UNTRIED.kind])}
+
+    def counts(self, constraint: Constraint | None = None) -> dict[str, Any]:
         """The validation entries of the manifest.
 
-        `validation`: the number of users, and the mean NDCG@10 of the `chosen` choice or else of the recommender alone.
-        `serving`, only with a choice: the choice, its NDCG@10, that of the recommender alone, and that of the best choice
-        without a constraint (`free`).
+        `validation`: the number of users, and the mean NDCG@10 of the best fusion that meets the constraint; without a
+        constraint that of the recommender alone. `serving`, only with one: the fusion, its NDCG@10, that of the recommender
+        alone, and that of the best fusion without a constraint (`free`); and the best of each kind.
         """
-        total = self.alone if chosen is None else self.ndcg[GRID.index(chosen)]
-        ndcg, alone = (float(value) / self.users if self.users else None for value in (total, self.alone))
-        found: dict[str, Any] = {"validation": {"users": self.users, "ndcg": ndcg}}
-        if chosen is not None:
-            found["serving"] = asdict(chosen) | {"validation_users": self.users}
-            if self.users:
-                free = float(self.ndcg.max()) / self.users
-                found["serving"] |= {"validation_ndcg": ndcg, "validation_ndcg_alone": alone}
-                found["serving"]["validation_ndcg_free"] = free
-        return found
+        alone = float(self.alone.sum()) / self.n if self.n else None
+        if constraint is None:
+            return {"validation": {"users": self.n, "ndcg": alone}}
+        chosen, kinds = self.best(constraint), self.kinds(constraint)
+        found = {"fusion": chosen.fusion.told(), "validation_users": self.n}
+        if self.n:
+            free = max(one.ndcg for one in self.candidates) / self.n
+            found |= {
+                "validation_ndcg": chosen.ndcg,
+                "validation_ndcg_alone": alone,
+                "validation_ndcg_free": free,
+            }
+        found["kinds"] = {name: own.told() for name, own in kinds.items()}
+        return {"validation": {"users": self.n, "ndcg": chosen.ndcg}, "serving": found}
 
 
-def chosen_in(counts: dict[str, Any]) -> Choice:
-    """The choice that `Tried.counts` wrote to a manifest."""
-    return Choice(**{name: counts["serving"][name] for name in asdict(UNTRIED)})
+def chosen_in(counts: dict[str, Any]) -> Fusion:
+    """The fusion that `Tried.counts` wrote to a manifest."""
+    return read_fusion(counts["serving"]["fusion"])
 
 
 def try_fit(model: Recommender, part: Part, to: Place) -> Tried:
@@ -106,38 +141,61 @@ def try_fit(model: Recommender, part: Part, to: Place) -> Tried:
             lists, _ = model.recommend(users, min(K, model.n_items))
             ranks = rank_targets(lists, rows, targets)
             writer.write_table(ranks_table(users[rows], targets, ranks))
-            total += Tried(len(users), np.zeros(len(GRID)), _ndcg(rows, ranks))
+            total.users[0] += len(users)
+            _, values = per_user(rows, ranks, [K])
+            total.alone[0] += float(values[:, METRICS.index("ndcg"), 0].sum())
     return total
 
 
 def try_fused(fused: Fused, slices: Membership, part: Part) -> Tried:
-    """The sums of every choice of GRID and of the recommender alone, for the users of `part`; see `try_fit`.
+    """The sums of every fusion of GRID and of the recommender alone, for the users of `part`; see `try_fit`.
 
     slices: those of the constraint.
     """
     total = Tried.none()
     for users, rows, targets in read_targets(part, "valid"):
         union, asked = fused.union(users, None), fused.interactions(users, None)
-        places = np.zeros((len(targets), len(GRID) + 1), np.int64)
-        for number, choice in enumerate(GRID):
-            utility = union.utility(fused.trust(choice).alpha(asked), choice.utility)
-            places[:, number] = union.places(utility, rows, targets)
-        own = union.recommender_place[rows] * (union.items[rows] == targets[:, None])
-        places[:, -1] = own.max(axis=1)
-        *ndcg, alone = (_ndcg(rows, one) for one in places.T)
-        by_slice = ndcg_by_slice(rows, slices.of(users[rows], targets), places)
-        changes = {
-            name: (values[:, :-1] - values[:, -1:])[:, None]
-            for name, values in zip(slices.names, by_slice, strict=True)
-        }
-        total += Tried(len(users), np.array(ndcg), alone, Changes.of(changes))
+        columns = union.column_of(rows, targets)
+        alpha = np.stack([one.alpha(asked, fused.sparsity) for one in GRID], axis=1)
+        place = np.zeros((len(targets), len(GRID) + 1), np.int64)
+        parts = {utility: union.utilities(utility) for utility in UTILITIES}
+        for number, one in enumerate(GRID):
+            of_lists = parts[one.utility] if isinstance(one, Weighted) else one.parts(union)
+            joined = np.where(union.items >= 0, one.joined(alpha[:, number], *of_lists), -np.inf)
+            place[:, number] = places(joined, rows, columns)
+        place[:, -1] = np.where(columns >= 0, union.recommender_place[rows, columns], 0)
+        cells = users % FOLDS * BUCKETS + fused.sparsity.bucket(asked)
+        total += _summed(cells, rows, place, alpha, slices, slices.of(users[rows], targets))
     return total
 
 
-def _ndcg(rows: np.ndarray, places: np.ndarray) -> float:
-    """The sum over users of NDCG@10.
+def _summed(
+    cells: np.ndarray,
+    rows: np.ndarray,
+    place: np.ndarray,
+    alpha: np.ndarray,
+    slices: Membership,
+    inside: np.ndarray,
+) -> Tried:
+    """Of users in these cells int [n], from the places int [targets, GRID + 1] of their targets.
 
-    rows int [targets]: the user of each target; places int [targets]: its 1-based place, 0 if it was not found.
+    rows int [targets]: the user of each target, each user at least once. alpha float64 [n, GRID]. inside bool [targets,
+    slices].
     """
-    _, values = per_user(rows, places, [K])
-    return float(values[:, METRICS.index("ndcg"), 0].sum())
+    everywhere = np.ones((len(rows), 1), bool)
+    whole, *by_slice = ndcg_by_slice(rows, np.concatenate([everywhere, inside], axis=1), place)
+    in_cell = (cells == np.arange(CELLS)[:, None]).astype(np.float64)
+    changes = [{} for _ in range(CELLS)]
+    for name, own, values in zip(slices.names, inside.T, by_slice, strict=True):
+        of_users = cells[np.unique(rows[own])]
+        for cell in np.unique(of_users):
+            moved = values[of_users == cell]
+            changes[cell][name] = (moved[:, :-1] - moved[:, -1:])[:, None]
+    sums = in_cell @ whole
+    return Tried(
+        np.bincount(cells, minlength=CELLS),
+        sums[:, -1],
+        sums[:, :-1],
+        in_cell @ alpha,
+        tuple(Changes.of(own) for own in changes),
+    )

@@ -1,6 +1,7 @@
 """Validation figures of all fits, alone and fused with a list: from these `aggregation.choice` chooses what is served."""
 
-from longtail.aggregation.choice import FIGURES, Figure, write_figures
+from longtail.aggregation.choice import FIGURES, Figure, Kind, write_figures
+from longtail.aggregation.kinds import read_fusion
 from longtail.evaluation.evaluated_runs import evaluated, first_of, inputs_of, is_alone
 from longtail.evaluation.lost_slices import Lost, lost_slices
 from longtail.recipe import Recipe
@@ -10,7 +11,7 @@ from longtail.variants import CONTROLS, VARIANTS
 from longtail.workspace import Workspace, read_manifest
 from longtail.workspace.place import Place
 
-MEANING = 3
+MEANING = 4
 """The version of the figures. Raise it if equal evaluations give other figures."""
 VALIDATION = "validation"
 """The folder, in the evaluation of a fit in the round that chooses, with the ranks of its validation items."""
@@ -58,7 +59,8 @@ def _figure(ws: Workspace, run: Run | ServedRun, lost: dict[str, dict[str, Lost]
         seed_index=run.seed_index,
         control=run.variant in CONTROLS,
         list=run.strategy if served else None,
-        **{name: chosen.get(name) for name in ("alpha_1", "alpha_2", "utility")},
+        fusion=read_fusion(chosen["fusion"]) if served else None,
+        kinds={name: Kind.read(own) for name, own in chosen.get("kinds", {}).items()},
         candidates=max(settings.get("candidates", 0), settings["depth"]),
         **counts["validation"],
         free=chosen.get("validation_ndcg_free", counts["validation"]["ndcg"]),

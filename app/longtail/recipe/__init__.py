@@ -11,7 +11,7 @@ from longtail.recipe.judging import ItemSlice, Judge, Slice, Sweep
 from longtail.recipe.llm import LLM, Discriminator, Generator, Negative, Role, Task, Tuning
 from longtail.recipe.loading import check_recipe, dump_recipe, load_recipe
 from longtail.recipe.prices import Price, Prices
-from longtail.recipe.recipe import NO_LIST, Evaluation, Recipe, Resources, Serving
+from longtail.recipe.recipe import NO_LIST, Evaluation, FusionKind, Recipe, Resources, Serving
 from longtail.recipe.recommender_section import RecommenderSection
 from longtail.recipe.section import Count, Positive, Section, Share
 from longtail.recipe.strategy_section import StrategySection
@@ -25,6 +25,7 @@ __all__ = [
     "Dataset",
     "Discriminator",
     "Evaluation",
+    "FusionKind",
     "Generator",
     "GridPoint",
     "ItemSlice",

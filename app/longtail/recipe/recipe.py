@@ -39,6 +39,7 @@ class Evaluation(Section):
     of that recommender."""
 
 
+FusionKind = Literal["paper", "uniform", "bucketed", "inject"]
 NO_LIST = "none"
 """The value of `serving.list` that serves the recommender alone."""
 
@@ -46,8 +47,8 @@ NO_LIST = "none"
 class Serving(Section):
     """What is served: the recommender, the variant it was fitted on, and the list of the LLM that is fused in, if any.
 
-    Validation chooses every value that is null, which is the default. A value that is given here is used instead. The
-    fusion is the adaptive aggregation of Llama4Rec (arXiv 2401.13870, equations 5 to 7).
+    Validation chooses every value that is null, which is the default. A value that is given here is used instead.
+    `longtail evaluate` and `longtail fit-aggregator` write down what was chosen; `longtail serve` reads that.
     """
 
     recommender: str | None = None
@@ -55,13 +56,39 @@ class Serving(Section):
     list: str | None = None
     """The strategy whose list is fused in, or `none` for the recommender alone. A list of `ranking` has one recommender's
     items and is fused only with it."""
+    kind: FusionKind | None = None
+    """How the list is fused. `paper`: by the adaptive aggregation of Llama4Rec (arXiv 2401.13870, equations 5 to 7), with a
+    weight that is the higher the shorter the user's history. `uniform`: with the same weight for every user. `bucketed`:
+    with a weight for each of five groups of users with histories of about the same length. `inject`: the items of the list
+    take fixed places. The numbers of a kind are chosen on validation."""
     alpha_1: Share | None = None
+    """Of kind `paper`, as is alpha_2: the weight of the list is between alpha_1 * alpha_2 and alpha_1."""
     alpha_2: Share | None = None
     utility: Literal["rank", "score"] | None = None
-    """The utility of an item in a list. `rank`: minus its position, as in the paper. `score`: its score divided by the
-    largest in the list."""
+    """Of kind `paper`: the utility of an item in a list. `rank`: minus its position, as in the paper. `score`: its score
+    divided by the largest in the list."""
     candidates: Positive = 50
     """k' of the paper: how many of the recommender's best items are ranked again, when serving and in the evaluation."""
+
+    @property
+    def numbers(self) -> dict[str, float | str]:
+        """The numbers of kind `paper` that are given."""
+        given = {"alpha_1": self.alpha_1, "alpha_2": self.alpha_2, "utility": self.utility}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def named(self) -> dict[str, float | str]:
+        """Everything that is given and not left to validation."""
+        given = {name: getattr(self, name) for name in ("recommender", "variant", "list", "kind")}
+        return {name: value for name, value in given.items() if value is not None} | self.numbers
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> "Serving":
+        if self.numbers and self.kind not in (None, "paper"):
+            raise ValueError(
+                f"{next(iter(self.numbers))} is a number of kind 'paper', but kind is {self.kind!r}. Leave one out"
+            )
+        return self
 
 
 class Resources(Section):
@@ -302,7 +329,7 @@ class Recipe(Section):
                 f"serving.list: ranking holds the best items of {ranked.recommender}, serving.recommender is"
                 f" {asked.recommender}: serve {ranked.recommender}, or name another list"
             )
-        fusion = [name for name in ("alpha_1", "alpha_2", "utility") if getattr(asked, name) is not None]
+        fusion = [name for name in ("kind", *asked.numbers) if getattr(asked, name) is not None]
         if asked.list == NO_LIST and fusion:
             raise ValueError(
                 f"serving.{fusion[0]}: serving.list = 'none' fuses no list. Leave one of the two out"

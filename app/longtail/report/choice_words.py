@@ -87,7 +87,21 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _described(one: Mapping[str, Any]) -> str:
     if not one["list"]:
         return _fitted(one)
-    return f"{_fitted(one)} (α₁ {one['alpha_1']:g}, α₂ {one['alpha_2']:g}, utility {one['utility']})"
+    return f"{_fitted(one)} ({fusion_in_words(one['fusion'])})"
+
+
+def fusion_in_words(fusion: Mapping[str, Any]) -> str:
+    """The kind of a fusion and its numbers, as `Fusion.told` gives them."""
+    match fusion["kind"]:
+        case "paper":
+            numbers = f"α₁ {fusion['alpha_1']:g}, α₂ {fusion['alpha_2']:g}"
+        case "uniform":
+            numbers = f"weight {fusion['weight']:g}"
+        case "bucketed":
+            numbers = f"weights {', '.join(f'{weight:g}' for weight in fusion['weights'])}, the sparsest users first"
+        case _:
+            return f"{fusion['kind']}, from place {fusion['first']}, every {fusion['every']}"
+    return f"{fusion['kind']}, {numbers}, utility {fusion['utility']}"
 
 
 def _fitted(one: Mapping[str, Any]) -> str:

@@ -60,6 +60,7 @@ def render(metrics: Mapping[str, Any]) -> str:
         "recommender": title,
         "figure": _figure,
         "lift": _per_unit,
+        "fusion": choice_words.fusion_in_words,
     }
     k = nearest_ten(metrics["recipe"]["evaluation"]["ks"])
     found = compare(metrics["rows"], "recall", k)

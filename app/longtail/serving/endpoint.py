@@ -20,7 +20,7 @@ from longtail.serving.messages import (
     Version,
 )
 from longtail.serving.recommendation import Ranked, Recommendations
-from longtail.workspace import Workspace, fingerprint
+from longtail.workspace import Workspace
 
 
 class Endpoint:
@@ -40,11 +40,11 @@ class Endpoint:
 
     def version(self) -> Version:
         health = self.here.health
-        fusion = health.model_dump(include={"alpha_1", "alpha_2", "utility"}) if health.list else None
         arm = ServedArm(
             arm="default",
-            fusion=fusion,
-            **health.model_dump(include={"recommender", "variant", "seed_index", "list", "history"}),
+            **health.model_dump(
+                include={"recommender", "variant", "seed_index", "list", "fusion", "history"}
+            ),
         )
         return Version(
             longtail=__version__,
@@ -60,7 +60,7 @@ class Endpoint:
 
     @property
     def model_version(self) -> str:
-        return fingerprint(self.here.chosen.made_of)[:12]
+        return self.here.chosen.version
 
     def _answer(self, request: RecommendRequest) -> Recommendation:
         began, here, missing = time.perf_counter(), self.here, list[Missing]()
@@ -92,7 +92,7 @@ class Endpoint:
     ) -> Recommendation:
         here, ranking = self.here, ranked.ranking
         union, alpha = ranking.union, float(ranking.alpha[0])
-        rec, llm = (union.utility(np.array([weight]), self.here.utility)[0] for weight in (0.0, 1.0))
+        rec, llm = (utility[0] for utility in here.fusion.parts(union))
         columns = ranking.columns[0]
         columns = columns[union.items[0, columns] >= 0][: request.k]
         return Recommendation(
@@ -103,8 +103,8 @@ class Endpoint:
                     score=ranking.utility[0, column],
                     recommender_rank=union.recommender_place[0, column] or None,
                     llm_rank=union.llm_place[0, column] or None,
-                    recommender_utility=rec[column],
-                    llm_utility=llm[column],
+                    recommender_utility=_finite(rec[column]),
+                    llm_utility=_finite(llm[column]),
                 )
                 for column in columns
             ],
@@ -121,3 +121,8 @@ class Endpoint:
             took_ms=round(1000 * (time.perf_counter() - began), 3),
             degraded=Degraded(parts=missing) if missing else None,
         )
+
+
+def _finite(utility: float) -> float | None:
+    """None if the list gives the item none."""
+    return float(utility) if np.isfinite(utility) else None

@@ -42,7 +42,7 @@ def serve(recipe: Recipe, ws: Workspace, port: int = 8000, block: bool = True) -
     some_item = (ws / "data/items.parquet").read_table(["item_id"])["item_id"][0].as_py()
     example = shlex.quote(json.dumps({"history": [some_item], "k": 5}))
     fusion = f" fused with the LLM's list of {chosen.list}" if chosen.list else ""
-    log.info("Serving %s of %s%s, from %s", chosen.recommender, chosen.trained_on, fusion, ws)
+    log.info("Serving %s of %s%s, from %s", chosen.recommender, chosen.variant, fusion, ws)
     log.info("on http://%s:%d (description: /docs); Ctrl-C ends it.", HOST, port)
     log.info(
         "curl -s http://%s:%d/v1/recommend -H 'content-type: application/json' -d %s", HOST, port, example

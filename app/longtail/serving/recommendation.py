@@ -1,15 +1,16 @@
 """Recommendations from a finished workspace; without Ray and HTTP."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, Field, ValidationError
 
-from longtail.aggregation.choice import FUSION, Figure, check_measured, choose, read_figures
-from longtail.aggregation.formulas import Union, Utility
-from longtail.aggregation.fused import ALONE, Choice, Fused, Ranking
+from longtail.aggregation.artefact import Artefact, read_artefact
+from longtail.aggregation.formulas import Union
+from longtail.aggregation.fused import Fused, Ranking
+from longtail.aggregation.kinds import ALONE, Fusion
 from longtail.aggregation.llm_lists import LLMLists
 from longtail.errors import InputError
 from longtail.recipe import Recipe, Serving
@@ -70,9 +71,7 @@ class Health(BaseModel):
     variant: str = Field(description="The training set of the recommender.")
     seed_index: int
     list: str | None = Field(description="The strategy whose list is fused in; null: the recommender alone.")
-    alpha_1: float | None
-    alpha_2: float | None
-    utility: Literal["rank", "score"] | None
+    fusion: dict[str, Any] | None = Field(description="The kind of fusion and its numbers.")
     validation_ndcg: float | None = Field(
         description="NDCG@10 on validation, from the evaluation: with the fusion that validation chose, even if the"
         " recipe names another one."
@@ -128,22 +127,21 @@ class Recommendations:
             load(ws.require(self.chosen.fit)),
             _lists(ws, self.chosen, len(self.users)),
             None,
-            max(self.chosen.candidates, serving.candidates),  # `choose` refuses more if a list is fused
-            _fusion(self.chosen),
+            self.chosen.candidates,
+            self.chosen.fusion,
         )
 
     @property
     def health(self) -> Health:
         chosen = self.chosen
-        named = self.serving.model_dump(exclude={"candidates"}, exclude_none=True)
         return Health(
             recommender=chosen.recommender,
-            variant=chosen.trained_on,
+            variant=chosen.variant,
             seed_index=chosen.seed_index,
             list=chosen.list,
-            **{name: getattr(chosen, name) for name in FUSION},
+            fusion=chosen.fusion.told() if chosen.list else None,
             validation_ndcg=chosen.ndcg,
-            chosen_by="recipe" if named else "validation",
+            chosen_by=chosen.chosen_by,
             history="masked" if recommender_spec(self._fused.model.name).keeps_users else "asked",
             users=len(self.users),
             items=len(self.items),
@@ -151,16 +149,15 @@ class Recommendations:
         )
 
     @property
-    def utility(self) -> Utility:
-        """That of the fusion."""
-        return self._fused.choice.utility
+    def fusion(self) -> Fusion:
+        return self._fused.fusion
 
     def title(self, item: int) -> str | None:
         return self._titles[item].as_py()
 
     def sparsity(self, interactions: np.ndarray) -> np.ndarray:
         """1 for the shortest history of the training set, 0 for the longest: float64 [n]."""
-        return self._fused.trust(Choice(1.0, 0.0, "rank")).alpha(interactions)
+        return self._fused.sparsity.of(interactions)
 
     def user(self, user_id: str) -> int | None:
         """The code of a user; None if the workspace has no such user."""
@@ -268,12 +265,12 @@ class Recommendations:
         )
 
 
-def to_serve(ws: Workspace, serving: Serving) -> Figure:
-    """What is served; see `choose`. Raises InputError if `evaluate` has not run, or not since the last training."""
+def to_serve(ws: Workspace, serving: Serving) -> Artefact:
+    """What is served; see `read_artefact`. Raises InputError if it is not there, or not what was fitted."""
     ws.require("data")
-    chosen = choose(read_figures(ws), serving)
-    check_measured(ws, chosen)
-    return chosen
+    found = read_artefact(ws)
+    found.check_named(serving)
+    return found
 
 
 def read_recipe(ws: Workspace) -> Recipe:
@@ -293,20 +290,16 @@ def read_recipe(ws: Workspace) -> Recipe:
         ) from None
 
 
-def _lists(ws: Workspace, chosen: Figure, n_users: int) -> LLMLists:
+def _lists(ws: Workspace, chosen: Artefact, n_users: int) -> LLMLists:
     if chosen.list is None:
         return LLMLists.none(n_users)
     return LLMLists.read(ws.require(chosen.answers) / "rankings", n_users)
 
 
-def _fusion(chosen: Figure) -> Choice:
-    return Choice(*(getattr(chosen, name) for name in FUSION)) if chosen.list else ALONE
-
-
 def _alone(items: np.ndarray, scores: np.ndarray, asked: int) -> Ranking:
     """The ranking of a recommender without an LLM's list: items int32 [n], scores float32 [n], best first."""
     union = Union.of((items[None], scores[None]), _NOTHING)
-    return Ranking.of(union, np.zeros(1), ALONE.utility, len(items), np.array([asked]))
+    return Ranking.of(union, ALONE, np.zeros(1), len(items), np.array([asked]))
 
 
 def _score_of(places: np.ndarray, scores: np.ndarray, column: int) -> float | None:

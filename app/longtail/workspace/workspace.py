@@ -320,6 +320,7 @@ STAGES = {
     "sweep": "sweep",
     "recommenders": "train",
     "evaluation": "evaluate",
+    "aggregator": "evaluate",
     "report": "report",
     "reports": "report",
     "ablation": "ablate",
