@@ -18,9 +18,12 @@ import pytest
 import ray
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import ServeDeploySchema
 
 from longtail.recipe import load_recipe
+from longtail.serving import replicas
+from longtail.serving.edge.keys import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTERS = ROOT / "clusters"
@@ -136,16 +139,45 @@ def test_rayjob_runs_a_job_that_exists_with_a_recipe_that_loads() -> None:
     assert load_recipe(recipe, changes).resources.accelerator == "gpu"
 
 
-def test_rayservice_serves_the_application_of_this_repository() -> None:
-    config = ServeDeploySchema.model_validate(
-        yaml.safe_load(load("kuberay/rayservice.yaml")["spec"]["serveConfigV2"])
-    )
-    (application,) = config.applications
+def test_rayservice_deploys_the_serve_file() -> None:
+    assert yaml.safe_load(load("kuberay/rayservice.yaml")["spec"]["serveConfigV2"]) == load("serve.yaml")
+
+
+def test_the_serve_file_deploys_the_application_of_this_repository() -> None:
+    (application,) = ServeDeploySchema.model_validate(load("serve.yaml")).applications
     module, _, name = application.import_path.partition(":")
     serving = import_module(module)
     assert callable(getattr(serving, name))
     assert serving.Arguments.model_validate(application.args).workspace
-    assert [deployment.name for deployment in application.deployments] == [serving.Longtail.name]
+
+
+def test_the_serve_file_sets_what_the_deployments_set() -> None:
+    """A value that is in the file alone, or in the code alone, or different, would hold in one of both ways only."""
+    from longtail.serving.application import Longtail
+
+    (application,) = load("serve.yaml")["applications"]
+    told = {one.pop("name"): one for one in application["deployments"]}
+    assert set(told) == {Longtail.name}
+    for deployment in (Longtail,):
+        scaling = told[deployment.name].pop("autoscaling_config")
+        assert told[deployment.name] == replicas.DEPLOYMENT
+        AutoscalingConfig.model_validate(scaling)
+        assert set(scaling) <= set(AutoscalingConfig.model_fields)
+        assert scaling["target_ongoing_requests"] < deployment.max_ongoing_requests
+        assert deployment.max_ongoing_requests == replicas.DEPLOYMENT["max_ongoing_requests"]
+        assert deployment.max_queued_requests == replicas.DEPLOYMENT["max_queued_requests"]
+
+
+def test_everybody_who_reaches_the_port_needs_a_key() -> None:
+    """The replicas refuse to start without keys on such a host; every container that may run one has them."""
+    assert load("serve.yaml")["http_options"]["host"] == "0.0.0.0"
+    spec = cluster_spec("rayservice.yaml")
+    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        (key,) = (one for one in container["env"] if one["name"] == ENVIRONMENT)
+        assert key["valueFrom"]["secretKeyRef"]["name"] == "longtail-api-keys", "never in the file itself"
+        # Serve's proxies drain for 30 s, HAProxy ends its old process after 120 s.
+        assert group["template"]["spec"]["terminationGracePeriodSeconds"] >= 150
 
 
 def test_dockerfile_copies_and_installs_what_exists() -> None:

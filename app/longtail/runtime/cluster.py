@@ -37,6 +37,8 @@ WORKER_ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    # What Ray Serve puts around its HTTP servers; every node of a cluster that serves has it in its environment.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "longtail.serving.edge.front.front",
 }
 ENGINE_APART = "VLLM_ENABLE_V1_MULTIPROCESSING"
 CPU_ENVIRONMENT = {

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shlex
 import socket
 import threading
@@ -10,6 +11,7 @@ from contextlib import suppress
 from longtail.errors import InputError
 from longtail.recipe import Recipe
 from longtail.runtime.cluster import connect
+from longtail.serving.edge.keys import needed_keys
 from longtail.workspace import Workspace
 
 log = logging.getLogger("longtail")
@@ -25,6 +27,7 @@ def serve(recipe: Recipe, ws: Workspace, port: int = 8000, block: bool = True) -
     from longtail.serving.recommendation import to_serve
 
     chosen = to_serve(ws, recipe.serving)
+    needed_keys(HOST, os.environ)
     _require_free(port)
 
     from ray import serve as ray_serve

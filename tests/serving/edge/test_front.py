@@ -15,10 +15,12 @@ from ray.serve._private.http_util import (
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from longtail.serving.edge.front import FRONT, ServesAnswers, front
+from longtail.serving.edge.front import ServesAnswers, front
 from longtail.serving.edge.load import Pace
 from longtail.serving.problems import problem
 from tests.serving.edge.protected import ask
+
+VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 
 
 async def serve_reads(scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +105,11 @@ def test_a_full_queue_of_serve_says_when_it_will_be_empty() -> None:
 
 def test_ray_finds_the_front_where_the_variable_says() -> None:
     from ray._common.utils import import_attr
-    from ray.serve._private.constants import RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH as found
+    from ray.serve._private import constants
 
-    assert FRONT[0] == "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH" and found in (None, FRONT[1])
-    assert import_attr(FRONT[1]) is front
+    from longtail.runtime.cluster import WORKER_ENVIRONMENT
+    from tests.conftest import ROOT
+
+    assert hasattr(constants, VARIABLE)
+    assert import_attr(WORKER_ENVIRONMENT[VARIABLE]) is front
+    assert f"ENV {VARIABLE}={WORKER_ENVIRONMENT[VARIABLE]}" in (ROOT / "clusters/Dockerfile").read_text()

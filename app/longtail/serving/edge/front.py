@@ -2,11 +2,9 @@
 
 Serve's proxy, and in HAProxy mode the server inside each replica, obeys two headers of the client: one sets or switches
 off the timeout, the other the notice that the client has left. Both are read before any code of the application runs, so
-only a layer around Serve's server takes their effect away. Ray puts one there if an environment variable names it, see
-`FRONT`. Every node needs that variable when Ray starts there (clusters/Dockerfile sets it).
+only a layer around Serve's server takes their effect away. Ray puts `front` there because the environment variable
+RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names it: in `longtail.runtime.cluster` and in clusters/Dockerfile.
 """
-
-import os
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,8 +14,6 @@ from longtail.serving.edge.load import Pace
 from longtail.serving.edge.plain_errors import ProblemResponses
 from longtail.serving.edge.request_record import REQUEST_ID, accepted_id
 from longtail.serving.problems import MEDIA_TYPE
-
-FRONT = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "longtail.serving.edge.front.front")
 
 SERVES_OWN = frozenset(
     {
@@ -38,12 +34,6 @@ def front() -> list[Middleware]:
         Middleware(ProblemResponses),
         Middleware(OwnHeaders),
     ]
-
-
-def stand_in_front() -> None:
-    """Let a Ray that is started by this process have the front on its HTTP servers."""
-    name, place = FRONT
-    os.environ[name] = place
 
 
 class OwnHeaders:

@@ -6,8 +6,9 @@ their union. prometheus_client's own mode for several processes needs one folder
 library too, would write into it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
+from fastapi import FastAPI, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -80,6 +81,17 @@ def exposition(replicas: Iterable[list[Metric]]) -> bytes:
     registry = CollectorRegistry()
     registry.register(union)
     return generate_latest(registry)
+
+
+def add_metrics(app: FastAPI, gather: Callable[[], Awaitable[list[list[Metric]]]]) -> None:
+    """Add /metrics: what `gather` finds, the families of every replica."""
+
+    async def metrics() -> Response:
+        """Prometheus' text format."""
+        return Response(exposition(await gather()), media_type=CONTENT_TYPE)
+
+    about = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+    app.add_api_route("/metrics", metrics, response_class=Response, responses=about)
 
 
 class _Union(Collector):
