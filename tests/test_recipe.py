@@ -115,6 +115,17 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
             "name: x\nserving: {list: none, alpha_1: 0}",
             "serving.alpha_1: serving.list = 'none' fuses no list",
         ),
+        ("name: x\nserving: {list: none, live: true}", "serving.live: serving.list = 'none' fuses no list"),
+        ("name: x\nvariants: [observed]\nserving: {live: true}", "serving.live: no list is fused here"),
+        (
+            "name: x\nllm: {items: title}\nserving: {live: true}",
+            "serving.live: with llm.items = 'title' the LLM writes a list word by word",
+        ),
+        (
+            "name: x\naugment: [{strategy: next_item}, {strategy: ranking}]\ngenerator: {tasks: {next_item: 1, ranking: 1}}"
+            "\nvariants: [observed, discriminated]\nserving: {list: ranking, live: true}",
+            "serving.live: what ranking asks depends on more than one history",
+        ),
         ("name: x\nprices: {hour: -1}", "prices.hour"),
         ("name: x\nvariants: [observed]\nserving: {alpha_1: 0}", "serving.alpha_1: no list is fused here"),
         (

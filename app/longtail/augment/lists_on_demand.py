@@ -15,7 +15,7 @@ from longtail.arrays import views_of
 from longtail.augment.judge import rankings, with_agreement
 from longtail.augment.outcomes import BY_LIKELIHOOD, settling_judge
 from longtail.augment.strategies.item_tokens import rare_items
-from longtail.augment.strategies.spec import StrategySpec, Tools
+from longtail.augment.strategies.spec import Tools
 from longtail.augment.strategies.strategy import Strategy, requests
 from longtail.data import Prepared
 from longtail.errors import InputError
@@ -56,7 +56,11 @@ class ListsOnDemand:
         """
         manifest = read_manifest(ws.require(answers))
         recipe, name = _recipe(ws, answers, manifest["recipe"]), answers.rsplit("/", 1)[-1]
-        spec, section = _able(recipe, name), recipe.strategies[name]
+        if why := recipe.not_live(name):
+            raise InputError(
+                f"serving.live: {why}. Set serving.live to false: the lists made by augment are served."
+            )
+        section, spec = recipe.strategies[name], strategy_spec(name)
         role = spec.role_of(section)
         of_data, *of_llms = manifest["inputs"]
         published = {one["fingerprint"]: place for place, one in ws.manifests().items()}
@@ -112,21 +116,3 @@ def _recipe(ws: Workspace, answers: str, saved: object) -> Recipe:
             f"{ws}/{answers}: made by a recipe that this version cannot read ({key}: {fault['msg']}). Run longtail augment"
             " again."
         ) from None
-
-
-def _able(recipe: Recipe, name: str) -> StrategySpec:
-    """What a strategy declares. Raises InputError if its list cannot be asked for while a request waits."""
-    spec = strategy_spec(name)
-    why = None
-    if not (spec.ranks and spec.on_demand):
-        why = f"what {name} asks depends on more than one history, so its lists are made by augment alone"
-    elif recipe.llm.items != "token":
-        why = (
-            f"with llm.items = {recipe.llm.items!r} the LLM writes a list word by word, which takes too long while a request"
-            " waits; llm.items = 'token' needs one step"
-        )
-    if why:
-        raise InputError(
-            f"serving.live: {why}. Set serving.live to false: the lists made by augment are served."
-        )
-    return spec

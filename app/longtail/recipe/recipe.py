@@ -69,6 +69,9 @@ class Serving(Section):
     divided by the largest in the list."""
     candidates: Positive = 50
     """k' of the paper: how many of the recommender's best items are ranked again, when serving and in the evaluation."""
+    live: bool = False
+    """Whether an LLM makes the list of a history for which there is none, while the request waits. Needs llm.items: token
+    and a list of `next_item`. It takes a vLLM engine per replica of its own: a GPU, or a CPU."""
 
     @property
     def numbers(self) -> dict[str, float | str]:
@@ -196,6 +199,17 @@ class Recipe(Section):
         section = self.recommenders[recommender]
         own = section.controls.get(variant, {})
         return Judge.model_validate(self.judge.model_dump() | section.judge | own)
+
+    def not_live(self, strategy: str) -> str | None:
+        """Why an LLM cannot make the list of this strategy while a request waits; None if it can."""
+        if not strategy_spec(strategy).on_demand:
+            return f"what {strategy} asks depends on more than one history, so its lists are made by augment alone"
+        if self.llm.items != "token":
+            return (
+                f"with llm.items = {self.llm.items!r} the LLM writes a list word by word, which takes too long while a"
+                " request waits; llm.items = 'token' needs one step"
+            )
+        return None
 
     def _tasks_needed(self) -> list[tuple[str, Role, Task]]:
         """Rows of strategy, LLM and task: the strategy asks this LLM, which must have learned this task."""
@@ -330,6 +344,7 @@ class Recipe(Section):
                 f" {asked.recommender}: serve {ranked.recommender}, or name another list"
             )
         fusion = [name for name in ("kind", *asked.numbers) if getattr(asked, name) is not None]
+        fusion += ["live"] if asked.live else []
         if asked.list == NO_LIST and fusion:
             raise ValueError(
                 f"serving.{fusion[0]}: serving.list = 'none' fuses no list. Leave one of the two out"
@@ -339,6 +354,11 @@ class Recipe(Section):
             raise ValueError(
                 f"serving.{named[0]}: no list is fused here. That needs evaluation.served, a strategy that ranks for"
                 f" users, and a variant that is not 'observed'. Add these, or leave serving.{named[0]} out"
+            )
+        lists = [asked.list] if asked.list else self.ranking_strategies
+        if asked.live and all(reasons := [self.not_live(name) for name in lists]):
+            raise ValueError(
+                f"serving.live: {reasons[0]}. Leave serving.live out: the lists made by augment are served"
             )
 
 

@@ -71,8 +71,7 @@ def connect(resources: Resources) -> None:
 
     if ray.is_initialized():
         return
-    environment = WORKER_ENVIRONMENT | {DRIVER: str(os.getpid())}
-    environment |= CPU_ENVIRONMENT if resources.accelerator == "cpu" else {}
+    environment = worker_environment(resources) | {DRIVER: str(os.getpid())}
     # Two Python environments with one folder for the extensions of DeepSpeed would rebuild them again and again.
     environment |= {BUILDS: os.environ.get(BUILDS, f"{sys.prefix}/torch_extensions")}
     # `local` starts a new Ray even if the Ray of another run, or of a killed one, is still up.
@@ -104,6 +103,11 @@ def connect(resources: Resources) -> None:
     context.wait_for_min_actors_s = -1
     context.max_consecutive_actor_init_deaths = ENGINE_STARTS  # by default the first loss ends the run
     context.use_datasource_v2 = False  # the new Parquet reader takes seconds for four small files
+
+
+def worker_environment(resources: Resources) -> dict[str, str]:
+    """The environment variables of processes that run an LLM, train one, or rank."""
+    return WORKER_ENVIRONMENT | (CPU_ENVIRONMENT if resources.accelerator == "cpu" else {})
 
 
 def side_by_side(calls: Iterable[Callable[[], None]], at_once: int, about: str = "", unit: str = "") -> None:
