@@ -20,12 +20,24 @@ ROOMS = (
         "registry",
         "variants",
     ),
-    *("workspace", "recipe", "rounds", "runtime", "data", "recommenders", "llm", "augment", "fusion"),
+    *(
+        "workspace",
+        "event_log",
+        "recipe",
+        "rounds",
+        "runtime",
+        "data",
+        "recommenders",
+        "llm",
+        "augment",
+        "fusion",
+    ),
     *(
         "aggregation",
         "evaluation",
         "report",
         "search",
+        "ab",
         "serving",
         "stages",
         "api",
@@ -35,7 +47,13 @@ ROOMS = (
     ),
 )
 """A room imports itself and those that stand before it, never one that stands after it."""
-APART = {("search", "report"), ("serving", "search"), ("serving", "report"), ("serving", "evaluation")}
+APART = {
+    ("search", "report"),
+    ("serving", "search"),
+    ("serving", "report"),
+    ("serving", "evaluation"),
+    ("serving", "ab"),
+}
 """Not even downwards: (importer, imported)."""
 
 
