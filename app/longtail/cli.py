@@ -253,4 +253,9 @@ _stage(
     "aggregation.artefact",
     "Choose what is served, from the figures of validation and the recipe's serving. evaluate does it too, at its end.",
 )
+_stage(
+    "refit",
+    "aggregation.refit",
+    "Fit what is served again on the whole log, with nothing held out. serve then prefers it.",
+)
 _stage("report", "report", "Write report/index.html and report/metrics.json.")

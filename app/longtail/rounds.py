@@ -6,13 +6,15 @@ too: the LLMs are asked again, every recommender is fitted again for as many epo
 the targets. Published leave-one-out tables are made in this way. Protocol `train-only` has one round: the test is two steps
 ahead of what is known.
 
+`longtail refit` makes one more round, of what is served: the whole log is known, and nothing is measured.
+
 With several seeds everything random is repeated: the i-th fits learn from what the i-th generator proposed.
 """
 
 from dataclasses import dataclass
 
 from longtail.recipe import Recipe, Role
-from longtail.schema import FINAL
+from longtail.schema import FINAL, PRODUCTION
 
 
 @dataclass(frozen=True)
@@ -20,18 +22,20 @@ class Round:
     """One round of one seed.
 
     final: whether the validation items are known. tests: whether the test items are ranked in this round. retuned: whether
-    its LLMs were tuned with the validation items too.
+    its LLMs were tuned with the validation items too. whole: whether the test items are known too; its LLMs are those of
+    the round that ranked the test.
     """
 
     seed_index: int = 0
     final: bool = False
     tests: bool = True
     retuned: bool = False
+    whole: bool = False
 
     @property
     def folder(self) -> str:
         """The folder of its places, relative to the workspace: empty, or with a slash at the end."""
-        return self._of_seed + (FINAL if self.final else "")
+        return self._of_seed + self._of_known
 
     def at(self, name: str) -> str:
         """A place of this round, relative to the workspace."""
@@ -40,11 +44,15 @@ class Round:
     @property
     def data(self) -> str:
         """The histories as they are known in this round. All seeds have the same."""
-        return f"{FINAL}data" if self.final else "data"
+        return f"{self._of_known}data"
 
     def llm(self, role: Role) -> str:
         """The LLM that is asked in this round."""
-        return f"{self.folder if self.retuned else self._of_seed}llm/{role}"
+        return f"{self._of_seed}{FINAL if self.retuned else ''}llm/{role}"
+
+    @property
+    def _of_known(self) -> str:
+        return PRODUCTION if self.whole else FINAL if self.final else ""
 
     @property
     def _of_seed(self) -> str:
@@ -69,6 +77,12 @@ def rounds(recipe: Recipe) -> list[Round]:
 def last_round(recipe: Recipe, seed_index: int = 0) -> Round:
     """The round of a seed that ranks the test items, and from which is served."""
     return _of_seed(recipe, seed_index)[-1]
+
+
+def production_round(recipe: Recipe, seed_index: int = 0) -> Round:
+    """The round of a seed in which the whole log is known."""
+    retuned = last_round(recipe, seed_index).retuned
+    return Round(seed_index, final=True, tests=False, retuned=retuned, whole=True)
 
 
 def first_round(round_: Round) -> Round:

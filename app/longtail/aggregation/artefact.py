@@ -135,7 +135,7 @@ def read_artefact(ws: Workspace) -> Artefact:
     """
     place = PRODUCTION + AGGREGATOR
     if read_manifest(ws / place) is None:
-        return _checked(ws, Artefact.read(ws.require(AGGREGATOR)))
+        return read_evaluated(ws)
     found = Artefact.read(ws / place)
     evaluated = read_manifest(ws / AGGREGATOR)
     if evaluated is not None and evaluated["fingerprint"] != found.refitted:
@@ -144,6 +144,11 @@ def read_artefact(ws: Workspace) -> Artefact:
             f" remove {ws}/{PRODUCTION.strip('/')} to serve what was evaluated."
         )
     return _checked(ws, found)
+
+
+def read_evaluated(ws: Workspace) -> Artefact:
+    """What was evaluated, whether it was fitted again or not. Raises InputError as `read_artefact` does."""
+    return _checked(ws, Artefact.read(ws.require(AGGREGATOR)))
 
 
 def _checked(ws: Workspace, found: Artefact) -> Artefact:

@@ -47,10 +47,11 @@ def augment(recipe: Recipe, ws: Workspace) -> None:
         return
     for round_ in rounds(recipe):
         for section in recipe.augment:
-            _augment(round_.seeded(recipe), ws, round_, section)
+            augment_strategy(round_.seeded(recipe), ws, round_, section)
 
 
-def _augment(recipe: Recipe, ws: Workspace, round_: Round, section: StrategySection) -> None:
+def augment_strategy(recipe: Recipe, ws: Workspace, round_: Round, section: StrategySection) -> None:
+    """As `augment`, for one strategy in one round. recipe: see `Round.seeded`."""
     roles = {role: ws / round_.llm(role) for role in recipe.roles}
     tunings = {role: getattr(recipe, role) for role in roles}
     settings = {

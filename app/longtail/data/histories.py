@@ -97,10 +97,14 @@ def split(
     return histories if strengths is None else histories.append_column(STRENGTHS, strengths)
 
 
-def with_validation_known(histories: pa.Table, dataset: Dataset) -> pa.Table:
-    """Rows of schema.HISTORIES whose validation items are training items now, the latest ones; and the slices by that."""
-    known = histories["valid_end"]
-    for name, column in (("train_end", known), ("slice", user_slices(known.to_numpy(), dataset))):
+def with_more_known(histories: pa.Table, dataset: Dataset, whole: bool) -> pa.Table:
+    """Rows of schema.HISTORIES whose validation items are training items now, the latest ones; and the slices by that.
+
+    whole: the test items too.
+    """
+    ends = lengths_of(histories["items"]) if whole else histories["valid_end"].to_numpy()
+    known = pa.array(ends, pa.int32())
+    for name, column in (("train_end", known), ("valid_end", known), ("slice", user_slices(ends, dataset))):
         histories = histories.set_column(histories.column_names.index(name), name, column)
     return histories
 

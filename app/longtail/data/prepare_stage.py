@@ -23,7 +23,7 @@ from longtail.data.histories import (
     recode,
     split,
     split_counts,
-    with_validation_known,
+    with_more_known,
 )
 from longtail.data.prepared import Prepared
 from longtail.data.source import CATALOGUE, Source
@@ -32,7 +32,7 @@ from longtail.data.sparsity import shorten, smallest_numbers, thin, thresholds
 from longtail.data.timeline import clash_message, clashes
 from longtail.errors import InputError
 from longtail.recipe import Dataset, Recipe
-from longtail.rounds import last_round
+from longtail.rounds import Round, last_round
 from longtail.runtime.cluster import connect
 from longtail.workspace import Workspace
 from longtail.workspace.place import Place
@@ -56,7 +56,7 @@ def prepare(recipe: Recipe, ws: Workspace) -> None:
     """
     _prepare_first(recipe, ws)
     if last_round(recipe).final:
-        _prepare_final(recipe, ws)
+        prepare_known(recipe, ws, last_round(recipe))
 
 
 def _prepare_first(recipe: Recipe, ws: Workspace) -> None:
@@ -109,9 +109,13 @@ def _prepare_first(recipe: Recipe, ws: Workspace) -> None:
         _write_truth(recipe, coded, draft)
 
 
-def _prepare_final(recipe: Recipe, ws: Workspace) -> None:
-    """Publish `final/data/`: the same histories and catalogue, but the validation items belong to the training part."""
-    dataset, place = recipe.dataset, last_round(recipe).data
+def prepare_known(recipe: Recipe, ws: Workspace, round_: Round) -> None:
+    """Publish the data of a later round from those of the first one: the same histories and catalogue, but the validation
+    items belong to the training part; if the whole log is known in this round, the test items too.
+
+    Raises InputError if `prepare` has not run.
+    """
+    dataset, place = recipe.dataset, round_.data
     edges = {name: getattr(dataset, name) for name in ("tail_max", "head_share", "sparse_max", "active_min")}
     limits = {name: getattr(dataset, name) for name in SPARSITY if getattr(dataset, name)}
     stage = ws.stage(place, edges | limits, [ws / "data"], MEANING)
@@ -120,7 +124,7 @@ def _prepare_final(recipe: Recipe, ws: Workspace) -> None:
     ws.claim()
     connect(recipe.resources)
     first = Prepared(ws)
-    histories = _map(first.histories(), with_validation_known, dataset)
+    histories = _map(first.histories(), with_more_known, dataset, round_.whole)
     with stage.publishing() as draft:
         totals = _totals(histories, split_counts, first.n_items)
         histories, totals, thinned = _thinned(histories, totals, dataset, recipe.seed)

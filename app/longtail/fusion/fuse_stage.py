@@ -8,6 +8,7 @@ What is added comes from the known history alone, for a variant of an LLM and fo
 is a right guess and stays: to remove it would use the answer key. Only `without_hits` does that, to show the difference.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -40,14 +41,19 @@ MEANING = 3
 def fuse(recipe: Recipe, ws: Workspace) -> None:
     """Write every training set of the recipe that is not up to date."""
     for round_ in rounds(recipe):
-        _fuse(round_.seeded(recipe), ws, round_)
+        fuse_sets(round_.seeded(recipe), ws, round_, recipe.variants, list(recipe.training_sets))
 
 
-def _fuse(recipe: Recipe, ws: Workspace, round_: Round) -> None:
-    """First the sets that copy the log, on which the stand-ins of controls are fitted, then the others."""
-    made_of_answers = {name: bool(VARIANTS[one].sources) for name, (one, _) in recipe.training_sets.items()}
+def fuse_sets(
+    recipe: Recipe, ws: Workspace, round_: Round, variants: Sequence[str], names: Sequence[str]
+) -> None:
+    """As `fuse`, for some variants in one round: their training sets, by `names`. recipe: see `Round.seeded`.
+
+    First the sets that copy the log, on which the stand-ins of controls are fitted, then the others.
+    """
+    made_of_answers = {name: bool(VARIANTS[recipe.training_sets[name][0]].sources) for name in names}
     _write(recipe, ws, round_, [name for name, answers in made_of_answers.items() if not answers])
-    fits = [stand_in_fit(recipe, round_, name) for name in stand_ins(recipe.variants)]
+    fits = [stand_in_fit(recipe, round_, name) for name in stand_ins(variants)]
     fit_runs(recipe, ws, [fit for fit in fits if fit.round == round_])
     _write(recipe, ws, round_, [name for name, answers in made_of_answers.items() if answers])
 

@@ -23,6 +23,7 @@ import yaml
 
 from longtail import __version__
 from longtail.errors import InputError
+from longtail.schema import PRODUCTION
 from longtail.workspace import swap
 from longtail.workspace.lease import Lease, held, keep
 from longtail.workspace.place import Place
@@ -205,7 +206,8 @@ class Workspace:
             manifest = read_manifest(source)
             if manifest is None:
                 raise InputError(
-                    f"{self}: {self._relative(source)} is missing. Run the stage that makes it: {_maker(source)}."
+                    f"{self}: {self._relative(source)} is missing. Run the stage that makes it:"
+                    f" {_maker(self._relative(source))}."
                 )
             hashes.append(manifest["fingerprint"])
         return Stage(self, place, settings, hashes, meaning)
@@ -213,9 +215,7 @@ class Workspace:
     def require(self, place: str) -> Place:
         """A published place. Raises InputError if it is not published, naming the stage to run."""
         if read_manifest(self / place) is None:
-            raise InputError(
-                f"{self}: {place} is missing. Run the stage that makes it: {_maker(self / place)}."
-            )
+            raise InputError(f"{self}: {place} is missing. Run the stage that makes it: {_maker(place)}.")
         return self / place
 
     def manifests(self) -> dict[str, dict[str, Any]]:
@@ -329,9 +329,12 @@ STAGES = {
 
 
 def stage_of(place: str) -> str | None:
-    """The stage that makes a place of a workspace. Folders of rounds and seeds may come before its own."""
-    return next((STAGES[part] for part in reversed(place.split("/")) if part in STAGES), None)
+    """The stage that makes a place, relative to its workspace. Folders of rounds and seeds may come before its own."""
+    parts = place.split("/")
+    if PRODUCTION.strip("/") in parts:
+        return "refit"
+    return next((STAGES[part] for part in reversed(parts) if part in STAGES), None)
 
 
-def _maker(place: Place) -> str:
-    return f"longtail {stage_of(place.path) or 'run'}"
+def _maker(place: str) -> str:
+    return f"longtail {stage_of(place) or 'run'}"

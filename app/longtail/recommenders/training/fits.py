@@ -75,10 +75,10 @@ def stand_in_fit(recipe: Recipe, round_: Round, recommender: str) -> StandInFit:
 
 def runs(recipe: Recipe, round_: Round) -> list[Run]:
     """All fits that are made in a round."""
-    return [fit for fit in _fits(recipe, round_) if fit.round == round_]
+    return [fit for fit in fits_in(recipe, round_) if fit.round == round_]
 
 
-def _fits(recipe: Recipe, round_: Round) -> list[Run]:
+def fits_in(recipe: Recipe, round_: Round) -> list[Run]:
     """The fits that a round uses: its own, and those of the first seed that no seed changes.
 
     These are neither of a trained model, nor on what an LLM answered and a control copied.
@@ -160,7 +160,7 @@ def served_runs(recipe: Recipe, round_: Round) -> list[ServedRun]:
     if not recipe.served:
         return []
     found = []
-    for fit in _fits(recipe, round_):
+    for fit in fits_in(recipe, round_):
         for name in _served_variants(recipe, fit.recommender):
             if VARIANTS[name].fitted_on == fit.variant:
                 found.append(ServedRun(fit, name, round_, *_proposers(recipe, round_, name)))
