@@ -4,8 +4,10 @@ An unknown key is rejected, and the message names the nearest known key. `--set 
 recipe is saved with the results.
 """
 
+from longtail.recipe.arm_section import Arm
 from longtail.recipe.constraint import Constraint
 from longtail.recipe.dataset import Columns, Dataset, Repeats, Simulation, TimeUnit
+from longtail.recipe.event_settings import ReadEvents, ServedEvents
 from longtail.recipe.grid import GridPoint, load_grid
 from longtail.recipe.judging import ItemSlice, Judge, Slice, Sweep
 from longtail.recipe.llm import LLM, Discriminator, Generator, Negative, Role, Task, Tuning
@@ -19,6 +21,7 @@ from longtail.recipe.tuning import LogRange, Tune
 
 __all__ = [
     "NO_LIST",
+    "Arm",
     "Columns",
     "Constraint",
     "Count",
@@ -36,12 +39,14 @@ __all__ = [
     "Positive",
     "Price",
     "Prices",
+    "ReadEvents",
     "Recipe",
     "RecommenderSection",
     "Repeats",
     "Resources",
     "Role",
     "Section",
+    "ServedEvents",
     "Serving",
     "Share",
     "Simulation",

@@ -4,8 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from longtail.recipe.arm_section import Arm, ArmName
 from longtail.recipe.constraint import Constraint
 from longtail.recipe.dataset import Dataset
+from longtail.recipe.event_settings import ServedEvents
 from longtail.recipe.judging import Judge, Sweep
 from longtail.recipe.llm import LLM, Discriminator, Generator, Role, Task
 from longtail.recipe.prices import Prices
@@ -72,6 +74,39 @@ class Serving(Section):
     live: bool = False
     """Whether an LLM makes the list of a history for which there is none, while the request waits. Needs llm.items: token
     and a list of `next_item`. It takes a vLLM engine per replica of its own: a GPU, or a CPU."""
+    arms: dict[ArmName, Arm] = {}
+    """An A/B test: settings that are live at the same time, by name. The first one is the baseline. Users are split by a
+    hash; their shares add up to 1."""
+    salt: str = ""
+    """Part of the hash that splits users into arms. With another salt they are split anew."""
+    events: ServedEvents = ServedEvents()
+
+    def of_arm(self, name: str) -> "Serving":
+        """The settings of one arm, without arms; a name that is not in `arms` stands for what all have in common.
+
+        Raises ValidationError for a setting that is wrong.
+        """
+        common = self.model_dump(exclude={"arms", "salt", "events"}, exclude_unset=True)
+        own = self.arms[name].serving if name in self.arms else {}
+        return Serving.model_validate(common | own)
+
+    @model_validator(mode="after")
+    def _arms_are_whole(self) -> "Serving":
+        for name, arm in self.arms.items():
+            if kept := sorted({"arms", "salt", "events", "live"} & set(arm.serving)):
+                raise ValueError(
+                    f"arms.{name}.serving.{kept[0]}: all arms have the same. Set serving.{kept[0]}"
+                )
+            try:
+                self.of_arm(name)
+            except ValidationError as error:
+                fault = error.errors()[0]
+                key = ".".join(map(str, fault["loc"]))
+                raise ValueError(f"arms.{name}.serving.{key} = {fault['input']!r}: {fault['msg']}") from None
+        total = sum(arm.share for arm in self.arms.values())
+        if self.arms and abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares of arms add up to {total:g}: let them add up to 1")
+        return self
 
     @property
     def numbers(self) -> dict[str, float | str]:
@@ -305,7 +340,12 @@ class Recipe(Section):
                 )
             if section.variants is not None and "observed" not in section.variants:
                 raise ValueError(f"recommenders.{name}.variants must contain 'observed'")
-        self._check_serving()
+        self._check_serving(self.serving)
+        for name in self.serving.arms:
+            try:
+                self._check_serving(self.serving.of_arm(name))
+            except ValueError as error:
+                raise ValueError(f"serving.arms.{name}: {error}") from None
         if self.evaluation.retune and self.evaluation.protocol == "train-only":
             raise ValueError(
                 "evaluation.retune: protocol train-only has no second round. Set evaluation.protocol to standard, or leave"
@@ -313,9 +353,8 @@ class Recipe(Section):
             )
         return self
 
-    def _check_serving(self) -> None:
-        """Raise ValueError if `serving` names something that this recipe does not make."""
-        asked = self.serving
+    def _check_serving(self, asked: Serving) -> None:
+        """Raise ValueError if `serving`, or one of its arms, names something that this recipe does not make."""
         trained = {name: own.variants or self.variants for name, own in self.recommenders.items()}
         if asked.recommender and asked.recommender not in trained:
             raise ValueError(

@@ -8,6 +8,8 @@ import numpy as np
 
 from longtail import __version__
 from longtail.recipe import Serving
+from longtail.serving.arms import Arms
+from longtail.serving.events import open_log
 from longtail.serving.messages import (
     BatchAnswer,
     Degraded,
@@ -27,10 +29,15 @@ class Endpoint:
     """Answers requests; each route calls one method of it."""
 
     def __init__(self, workspace: str, serving: Serving) -> None:
-        self.here = Recommendations(Workspace(workspace), serving)
+        ws = Workspace(workspace)
+        self.here = Recommendations(ws, serving)
+        self.arms = Arms.of_serving(serving)
+        self.events = open_log(ws, serving)
 
     async def recommend(self, request: RecommendRequest) -> Recommendation:
-        return await asyncio.to_thread(self._answer, request)
+        answer = await asyncio.to_thread(self._answer, request)
+        self.events.served(answer)
+        return answer
 
     async def recommend_batch(self, requests: list[RecommendRequest]) -> BatchAnswer:
         return BatchAnswer(answers=[await self.recommend(request) for request in requests])
@@ -117,7 +124,7 @@ class Endpoint:
             list=here.chosen.list if (union.llm_place > 0).any() else None,
             recommendation_id=uuid.uuid4().hex,
             model_version=self.model_version,
-            arm="default",
+            arm=self.arms.of(request.user_id),
             took_ms=round(1000 * (time.perf_counter() - began), 3),
             degraded=Degraded(parts=missing) if missing else None,
         )

@@ -20,6 +20,8 @@ MAX_TITLES = 50
 MAX_ID = 512
 """Characters of an id, of an attribute and of its value."""
 MAX_DEADLINE_MS = 60_000
+LATEST_TIMESTAMP = 4_102_444_800
+"""Unix seconds of the year 2100: a larger number is in another unit."""
 
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID)]
 Ids = Annotated[list[Id], Field(max_length=MAX_HISTORY)]
@@ -226,12 +228,21 @@ class Event(Message):
     """A user took an item."""
 
     event_id: Id = Field(
-        description="Idempotency key: an event with an id that is known is not counted again."
+        description="An id of yours that no other event has: it makes it safe to send an event again if no answer came."
+        " However often it is sent, it counts once."
     )
     user_id: Id
-    item_id: Id
-    timestamp: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
-        None, description="Nanoseconds since 1970 in UTC; by default the time of arrival."
+    item_id: Id = Field(description="It may be an item that the catalogue lacks: the log keeps it.")
+    timestamp: Annotated[float, Field(ge=0, le=LATEST_TIMESTAMP)] | None = Field(
+        None,
+        description="When it happened, in Unix seconds, with a fraction if you have it. By default, and if it is later,"
+        " the time of arrival.",
+    )
+    kind: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,32}$")] = Field(
+        "interaction", description="What the user did, in a word of yours, such as click or purchase."
+    )
+    weight: Annotated[float, Field(ge=0, le=1e6)] | None = Field(
+        None, description="How strong it is, such as a rating."
     )
     recommendation_id: Id | None = Field(None, description="That of the answer which showed the item.")
 
@@ -246,6 +257,7 @@ class EventsRequest(Message):
                             "event_id": "order-91-1",
                             "user_id": "u42",
                             "item_id": "i19",
+                            "kind": "purchase",
                             "recommendation_id": "0192f1c0b7c87d3a8e5f0f4f6a1b2c3d",
                         }
                     ]
@@ -258,10 +270,13 @@ class EventsRequest(Message):
 
 
 class EventsAnswer(BaseModel):
-    """Written to the log when this answer is sent."""
+    """All events of the request are in the log, on the disk, when this answer is sent."""
 
-    accepted: int
-    duplicates: int = Field(description="Events whose event_id was known.")
+    accepted: int = Field(description="How many events the request had.")
+    duplicates: int = Field(
+        description="How many of them were known here before. The log counts every event_id once, even if this does not"
+        " know it."
+    )
 
 
 class NamedItem(BaseModel):

@@ -13,6 +13,8 @@ from longtail.serving.messages import (
     Alive,
     BatchAnswer,
     BatchRequest,
+    EventsAnswer,
+    EventsRequest,
     Problem,
     Ready,
     Recommendation,
@@ -67,6 +69,11 @@ def build(endpoint: Endpoint) -> FastAPI:
     async def recommend_batch(request: BatchRequest) -> Response:
         """Answer several requests at once, all from one version."""
         return as_json(await endpoint.recommend_batch(request.requests))
+
+    @http.post("/v1/events", responses=WITH_BODY, response_model=EventsAnswer, tags=["events"])
+    async def events(request: EventsRequest) -> Response:
+        """Tell what users did. It is in the log when the answer comes, and the next answer for these users knows it."""
+        return as_json(await endpoint.events.tell(request.events))
 
     def get(path: str, answer: Callable[..., Response], model: type[BaseModel], *statuses: int) -> None:
         """Add a route for GET and HEAD; the description is the docstring of `answer`."""
