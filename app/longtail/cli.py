@@ -21,6 +21,7 @@ from longtail.command.export import (
 from longtail.command.group import Commands
 from longtail.command.init import DataArgument, RecipeFileOption, run_init
 from longtail.command.log import Form, LogOption, results, speaking
+from longtail.command.show_ab import EventsArgument, JsonOption, KindOption, OfOption, SmallestOption, run_ab
 from longtail.command.show_ablation import VaryOption, run_ablation
 from longtail.command.show_sweep import SweptOption, run_sweep
 from longtail.command.show_tuning import RecommenderOption, SamplesOption, run_tuning
@@ -200,6 +201,23 @@ def compare(
     writes every row of both reports.
     """
     run_compare(first, second, to, form)
+
+
+@main.command(rich_help_panel=LOOK, epilog="Example: longtail ab runs/demo --kind purchase")
+def ab(
+    events: EventsArgument,
+    of: OfOption = "users",
+    smallest: SmallestOption = 0.1,
+    kinds: KindOption = None,
+    as_json: JsonOption = False,
+    form: LogOption = Form.text,
+) -> None:
+    """Say which arm of an A/B test wins, from the event log, and how many users are still missing to tell.
+
+    A recommendation is successful if an event quotes its recommendation_id and names one of its items. The baseline is the
+    first arm of serving.arms. Read the verdict once, when the sample is complete.
+    """
+    run_ab(events, of, smallest, kinds, as_json, form)
 
 
 @main.command(rich_help_panel=LOOK, epilog="Example: longtail doctor")
