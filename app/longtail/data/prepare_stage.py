@@ -65,7 +65,7 @@ def _prepare_first(recipe: Recipe, ws: Workspace) -> None:
     simulated = dataset.source == "simulated"
     source = open_source(recipe)
     # Data that were prepared before a setting was there must not be prepared again for its default.
-    later: dict[str, Any] = {name: True for name in SPARSITY if getattr(dataset, name) is None}
+    later: dict[str, Any] = {name: True for name in (*SPARSITY, "events") if getattr(dataset, name) is None}
     if not simulated:
         later["simulation"] = {"title_signal"}
     settings = {"dataset": dataset.model_dump(mode="json", exclude=later), "files": source.files}

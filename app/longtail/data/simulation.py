@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from longtail.arrays import lists_of, offsets_of
 from longtail.data.simulated_items import START, YEAR, Store, item_ids, make_store
@@ -93,6 +94,17 @@ def simulate_histories(simulation: Simulation, seed: int, block: int) -> pa.Tabl
         },
         schema=INTERACTIONS,
     )
+
+
+def of_store(rows: pa.Table, simulation: Simulation) -> pa.Table:
+    """The rows, with columns user_id and item_id, without users and items that the store does not have: it has no true
+    taste of them.
+    """
+    known = pc.is_in(rows["item_id"], item_ids(np.arange(simulation.items)))
+    numbered = pc.match_substring_regex(rows["user_id"], r"^u(0|[1-9]\d{0,8})$")
+    rows = rows.filter(pc.and_(known, numbered))
+    numbers = pc.utf8_slice_codeunits(rows["user_id"], 1).cast(pa.int64())
+    return rows.filter(pc.less(numbers, simulation.users))
 
 
 def _lengths(simulation: Simulation, n: int, rng: np.random.Generator) -> np.ndarray:

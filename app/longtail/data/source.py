@@ -32,6 +32,9 @@ READ = pa.schema(
 )
 """`row` gives the order of the raw files. If `fault` is not null, the other columns have no meaning."""
 
+KEYED = READ.append(pa.field("key", pa.string()))
+"""Rows with an equal `key` are one interaction that was written more than once."""
+
 CATALOGUE = pa.schema(
     [("item_id", pa.string()), ("title", pa.string()), ("attributes", pa.map_(pa.string(), pa.string()))]
 )
@@ -59,7 +62,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class Source:
-    """Everything that is known before the first interaction is read."""
+    """Everything that is known before the first interaction is read.
+
+    The pieces from `keyed_from` on give rows of KEYED, of which `interactions` keeps one for each key.
+    """
 
     pieces: list[Piece]
     read: Callable[[Piece], Iterator[pa.Table]]
@@ -72,16 +78,28 @@ class Source:
     """State of the raw files, part of the fingerprint of `data/`."""
     listing: str = "items"
     """The name of the catalogue in a message."""
+    keyed_from: int | None = None
 
     def interactions(self) -> "Dataset":
         """All interactions, rows of READ in no order."""
+        end = len(self.pieces)
+        first = end if self.keyed_from is None else self.keyed_from
+        parts = [self._rows(0, first, READ)] if first else []
+        if first < end:
+            # A shuffle by key gives one block per partition, so a block has all rows of its keys.
+            keyed = self._rows(first, end, KEYED).repartition(end - first, keys=["key"])
+            parts.append(keyed.map_batches(one_of_each_key, batch_size=None, batch_format="pyarrow"))
+        return parts[0].union(*parts[1:]) if parts[1:] else parts[0]
+
+    def _rows(self, first: int, end: int, schema: pa.Schema) -> "Dataset":
+        """The rows of the pieces from `first` on and before `end`."""
         import ray
 
         read = self.read
         pieces = ray.put(self.pieces)
 
         def read_pieces(batch: dict[str, np.ndarray]) -> Iterator[pa.Table]:
-            for number in batch["id"].tolist():
+            for number in (batch["id"] + first).tolist():
                 start = number * _ROWS_PER_PIECE
                 piece = ray.get(pieces)[number]
                 try:
@@ -89,9 +107,9 @@ class Source:
                         row = pc.add(table["row"], start)
                         yield table.set_column(READ.get_field_index("row"), READ.field("row"), row)
                 except InputError as error:
-                    yield _fault(str(error), start)
+                    yield _fault(str(error), start, schema)
 
-        numbers = ray.data.range(len(self.pieces), override_num_blocks=len(self.pieces))
+        numbers = ray.data.range(end - first, override_num_blocks=end - first)
         return numbers.map_batches(read_pieces, batch_size=1, batch_format="numpy")
 
     def where(self, row: int) -> str:
@@ -132,6 +150,12 @@ def _digest(file: Place) -> str:
     return found.hexdigest()
 
 
-def _fault(fault: str, row: int) -> pa.Table:
-    """One row of READ with the message about bad input."""
-    return pa.table({name: [None] for name in READ.names} | {"row": [row], "fault": [fault]}, schema=READ)
+def one_of_each_key(block: pa.Table) -> pa.Table:
+    """Rows of READ from those of KEYED: the first of each key."""
+    first = block.group_by("key").aggregate([("row", "min")])["row_min"]
+    return block.filter(pc.is_in(block["row"], first)).select(READ.names)
+
+
+def _fault(fault: str, row: int, schema: pa.Schema) -> pa.Table:
+    """One row of the schema with the message about bad input."""
+    return pa.table({name: [None] for name in schema.names} | {"row": [row], "fault": [fault]}, schema=schema)

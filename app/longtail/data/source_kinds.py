@@ -6,6 +6,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from longtail.data.event_source import open_events, with_events
 from longtail.data.files import locate, readable
 from longtail.data.movielens import open_movielens
 from longtail.data.number_files import open_lightgcn, open_sasrec
@@ -24,6 +25,7 @@ OPENERS: dict[str, tuple[Callable[[Place, Dataset], Source], str]] = {
     "recbole": (open_tables, "inter"),
     "lightgcn": (open_lightgcn, "txt"),
     "sasrec": (open_sasrec, "txt"),
+    "events": (open_events, ""),
 }
 """By the name of a source in a recipe: what opens its folder, and the suffix of a log, which may be a folder of parts."""
 SPLIT_BY_PUBLISHER = (*TABLES, "lightgcn")
@@ -49,6 +51,8 @@ def open_source(recipe: Recipe) -> Source:
         folder, dataset = locate(dataset, suffix)
         source = _guarded(opener(folder, dataset))
         _check_pieces(source)
+    if dataset.events is not None and dataset.source != "events":
+        source = _guarded(with_events(source, dataset))
     if dataset.min_rating is not None and not source.has_ratings:
         raise InputError(
             f"dataset.min_rating = {dataset.min_rating}, but the source '{dataset.source}' has no ratings. "

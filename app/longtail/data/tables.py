@@ -41,18 +41,28 @@ def open_tables(folder: Place, dataset: Dataset) -> Source:
         if not cut:
             raise InputError(f"{found[0]}: the table is empty. Give a table with at least one interaction.")
         pieces, files = pieces + cut, files + found
-    items = _items(folder, dataset)
-    for file in items:
-        _require(file, form, {"item": columns.item, "title": columns.title, "attributes": columns.attributes})
+    items, catalogue = open_catalogue(folder, dataset)
     return Source(
         pieces=pieces,
         read=_reader(form, columns, dataset.time_unit),
-        catalogue=lambda: _catalogue(items, form, columns),
+        catalogue=catalogue,
         has_times=time is not None,
         has_ratings=columns.rating is not None,
         files=file_states(files + items),
         listing=str(items[0] if len(items) == 1 else items[0].parent if items else folder),
     )
+
+
+def open_catalogue(folder: Place, dataset: Dataset) -> tuple[list[Place], Callable[[], pa.Table]]:
+    """The files of the catalogue, [] if there is none, and what reads them: rows of CATALOGUE.
+
+    Raises InputError if one lacks a column.
+    """
+    columns, form = dataset.columns, format_of(dataset)
+    items = _items(folder, dataset)
+    for file in items:
+        _require(file, form, {"item": columns.item, "title": columns.title, "attributes": columns.attributes})
+    return items, lambda: _catalogue(items, form, columns)
 
 
 def _interactions(folder: Place, dataset: Dataset, key: str) -> list[Place]:

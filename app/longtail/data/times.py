@@ -71,6 +71,11 @@ def numbered(times: np.ndarray) -> pa.Table:
     return _table(np.asarray(times, np.int64), np.zeros(len(times), np.int32))
 
 
+def dated(times: np.ndarray) -> pa.Table:
+    """Rows of TIMES from nanoseconds since 1970 int64 [n]."""
+    return _table(np.asarray(times, np.int64), dated=True)
+
+
 class _Reading:
     """One column. Messages quote its `values`."""
 

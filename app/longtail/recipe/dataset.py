@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from longtail.recipe.event_settings import ReadEvents
 from longtail.recipe.section import Count, Positive, Section, Share
 
 TimeUnit = Literal["s", "ms", "us", "ns"]
@@ -73,8 +74,11 @@ class Columns(Section):
 
 
 class Dataset(Section):
-    source: Literal["simulated", "movielens", "parquet", "csv", "recbole", "lightgcn", "sasrec"] = "simulated"
-    """`recbole`: atomic files (.inter, .item). `lightgcn`: train.txt and test.txt with one line `user item item …` per user.
+    source: Literal["simulated", "movielens", "parquet", "csv", "recbole", "lightgcn", "sasrec", "events"] = (
+        "simulated"
+    )
+    """`events`: the log of the endpoint, whose folder is `path` (docs/serving.md); items.parquet there may be the catalogue.
+    `recbole`: atomic files (.inter, .item). `lightgcn`: train.txt and test.txt with one line `user item item …` per user.
     `sasrec`: one line `user item` per interaction, in order of time."""
     path: str | None = None
     """Folder with the raw files, or the file of interactions with the other files beside it; null if simulated."""
@@ -97,6 +101,8 @@ class Dataset(Section):
     encoding: Encoding = "utf-8"
     """CSV and RecBole: the text encoding, by its name in Python, such as utf-16, latin-1 or cp1252."""
     simulation: Simulation = Simulation()
+    events: ReadEvents | None = None
+    """Interactions from the endpoint's log, in addition to the source; with source `events`, what is read of it."""
     time_unit: TimeUnit | None = None
     """The unit of times that are numbers. null: they only give the order; if one of them has a fraction, the unit is the
     second."""
