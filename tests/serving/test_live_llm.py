@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +15,22 @@ from ray.serve.exceptions import BackPressureError
 
 from longtail.augment.lists_on_demand import ListsOnDemand
 from longtail.augment.strategies.item_tokens import rare_items
+from longtail.errors import InputError
+from longtail.serving import live_llm
 from longtail.serving.live_client import IN_A_ROW, PAUSE_SECONDS, QUESTIONS, LiveLLMClient
-from longtail.serving.live_llm import FAILED, LATE, MOVED_ON, NONSENSE, LiveList, Question, Ranking, in_time
+from longtail.serving.live_llm import (
+    FAILED,
+    LATE,
+    MOVED_ON,
+    NONSENSE,
+    LiveList,
+    LiveLLM,
+    Question,
+    Ranking,
+    in_time,
+)
 from longtail.serving.parts import NoList
+from longtail.workspace import Workspace
 from tests.augment.strategies.conftest import answered, options, store, strategy_of
 from tests.augment.test_lists_on_demand import SECTION, engine, first
 
@@ -255,3 +270,45 @@ def test_once_it_was_ready_a_dead_llm_is_no_reason_to_refuse_requests() -> None:
     asyncio.run(client.check())
     client._handle.does = killed
     asyncio.run(client.check())
+
+
+@pytest.fixture
+def replica(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A replica with a made-up engine. `served`: the fingerprint of the lists that are served, or what reading it raises."""
+    made = object.__new__(LiveLLM.func_or_class)
+    made.ws, made.ranking, made.made_of, made.served = None, Ranking(LISTS, engine), "lists", "lists"
+
+    def served(ws: None) -> SimpleNamespace:
+        if isinstance(made.served, Exception):
+            raise made.served
+        return SimpleNamespace(recommender="bpr", answers="a", made_of={"a": made.served})
+
+    monkeypatch.setattr(live_llm, "read_artefact", served)
+    return made
+
+
+def test_a_replica_answers_only_for_the_lists_that_it_can_make(replica: Any) -> None:
+    assert asyncio.run(replica.rank(Question(HISTORY, "others", 60.0))) is MOVED_ON
+
+
+def test_a_replica_is_replaced_if_it_is_stuck_or_other_lists_are_served(
+    replica: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(replica.check_health())
+    for served in (InputError("a run writes here"), OSError("the bucket is away")):
+        replica.served = served
+        asyncio.run(replica.check_health())
+    replica.served = "others"
+    with pytest.raises(RuntimeError, match="were made again"):
+        asyncio.run(replica.check_health())
+    replica.served = "lists"
+    monkeypatch.setattr(Ranking, "working", live_llm.STUCK_SECONDS + 1)
+    with pytest.raises(RuntimeError, match="more than 60 s"):
+        asyncio.run(replica.check_health())
+
+
+def test_without_a_list_there_is_nothing_to_make_live(replica: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = SimpleNamespace(recommender="bpr", answers=None)
+    monkeypatch.setattr(live_llm, "read_artefact", lambda ws: alone)
+    with pytest.raises(InputError, match="serving.live.*serves bpr without a list"):
+        live_llm.with_list(Workspace("/nowhere"))

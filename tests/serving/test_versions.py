@@ -4,16 +4,19 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from longtail.aggregation.artefact import AGGREGATOR, FILE, fit_aggregator
 from longtail.errors import InputError
 from longtail.serving import versions as module
-from longtail.serving.versions import Versions, check_parts
-from longtail.workspace import Workspace, read_manifest
+from longtail.serving.versions import Versions, marks
+from longtail.workspace import Workspace
+from tests.aggregation.test_artefact import PLACES, RECIPE, published, refitted, ws
+
+__all__ = ["ws"]
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,7 @@ def test_what_is_written_to_while_it_is_loaded_is_not_served(
     assert versions.current == Numbers("2", 2, 2)
 
 
+@settings(max_examples=40)
 @given(tries=st.lists(st.sampled_from(["", "missing", "unsound", "unreadable"]), max_size=8))
 def test_the_last_sound_version_is_always_served(tries: list[str]) -> None:
     store, before = Store(), told()
@@ -205,26 +209,22 @@ def wait_for(happened: Callable[[], object]) -> None:
         time.sleep(0.001)
 
 
-def publish(ws: Workspace, place: str, settings: str, content: bytes = b"content") -> str:
-    with ws.stage(place, settings).publishing() as draft:
-        (draft / "part.bin").write_bytes(content)
-    return read_manifest(ws / place)["fingerprint"]
-
-
-def test_files_are_checked_by_fingerprint_and_size(tmp_path: Path) -> None:
-    ws = Workspace(str(tmp_path))
-    made_of = {place: publish(ws, place, "one") for place in ("data", "recommenders/observed/bpr-0")}
-    check_parts(ws, made_of)
-    part = ws / "recommenders/observed/bpr-0/part.bin"
-    part.write_bytes(b"cut")
-    with pytest.raises(InputError, match="bpr-0/part.bin is missing or truncated"):
-        check_parts(ws, made_of)
-    part.delete()
-    with pytest.raises(InputError, match="bpr-0/part.bin is missing or truncated"):
-        check_parts(ws, made_of)
-    publish(ws, "data", "two")
-    with pytest.raises(InputError, match="data was published again"):
-        check_parts(ws, made_of)
-    (ws / "data").delete()
-    with pytest.raises(InputError, match="data is missing.*longtail prepare"):
-        check_parts(ws, made_of)
+def test_what_is_published_changes_the_marks_and_nothing_else_does(ws: Workspace) -> None:
+    """The artefact, what it was made of, and the choice fitted again on the whole log."""
+    absent = marks(ws)
+    fit_aggregator(RECIPE, ws)
+    first = marks(ws)
+    published(ws, "report")
+    assert marks(ws) == first != absent
+    published(ws, PLACES["fit"], "trained again")
+    again = marks(ws)
+    published(ws, PLACES["fit"])
+    assert marks(ws) == first != again, "what was there before is there again"
+    (ws / PLACES["answers"]).delete()
+    gone = marks(ws)
+    published(ws, PLACES["answers"])
+    refitted(ws)
+    fitted = marks(ws)
+    assert len({absent, first, again, gone, fitted}) == 5
+    (ws / AGGREGATOR / FILE).write_bytes(b"{")
+    assert marks(ws) != fitted, "whatever is written there"

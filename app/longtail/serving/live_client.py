@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -72,16 +73,26 @@ class LiveLLMClient:
         return False
 
     async def _ask(self, question: Question) -> LiveList:
-        response = self._handle.rank.remote(question)
+        waiting = None
         try:
             async with asyncio.timeout(question.left):
-                return await response
-        except (TimeoutError, BackPressureError):
-            response.cancel()
+                waiting = self._handle.rank.remote(question)
+                return await waiting
+        except TimeoutError:
+            _take_back(waiting)
             return LATE
         except asyncio.CancelledError:
-            response.cancel()
+            _take_back(waiting)
             raise
+        except BackPressureError:
+            return LATE
         except Exception as error:
             log.warning("live LLM: %s", type(error).__name__)
             return FAILED
+
+
+def _take_back(waiting: Any) -> None:
+    """Cancel a question. If no batch has begun with it, the LLM never sees it."""
+    with suppress(Exception):
+        if waiting is not None:
+            waiting.cancel()

@@ -20,7 +20,7 @@ from longtail.aggregation.artefact import AGGREGATOR, FILE, read_artefact
 from longtail.errors import InputError
 from longtail.schema import PRODUCTION
 from longtail.serving.edge.request_metrics import REGISTRY
-from longtail.workspace import Workspace, lost_files, read_manifest
+from longtail.workspace import Workspace
 
 POLL_SECONDS = 5.0
 RETRY_SECONDS = 60.0
@@ -148,16 +148,3 @@ def marks(ws: Workspace) -> Hashable:
     except Exception as error:
         return (*written, str(error))
     return tuple(written)
-
-
-def check_parts(ws: Workspace, made_of: dict[str, str]) -> None:
-    """Raise InputError if a place is not published with its fingerprint, or if a file of it is missing or cut.
-
-    made_of: the fingerprint of each place, relative to the workspace.
-    """
-    for place, fingerprint in made_of.items():
-        manifest = read_manifest(ws.require(place))
-        if manifest is None or manifest["fingerprint"] != fingerprint:
-            raise InputError(f"{ws}: {place} was published again since. Run longtail evaluate again.")
-        if lost := lost_files(ws / place, manifest):
-            raise InputError(f"{ws}: {place}/{lost[0]} is missing or truncated. Run longtail run again.")
