@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from longtail.recipe import Serving
 from longtail.serving.arms import Arms
 
-USERS = [f"u{number}" for number in range(4000)]
+USERS = [f"u{number}" for number in range(2000)]
 SIGMAS = 5.5  # one in 25 million
 
 
@@ -20,7 +20,7 @@ SHARES = st.lists(st.integers(1, 9), min_size=1, max_size=5).map(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(SHARES, st.text(max_size=8))
 def test_the_shares_hold_for_every_salt(shares: dict[str, float], salt: str) -> None:
     arms = Arms(shares, salt)
@@ -28,7 +28,7 @@ def test_the_shares_hold_for_every_salt(shares: dict[str, float], salt: str) -> 
     assert all(off(found.count(arm), share) < SIGMAS for arm, share in shares.items())
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(SHARES, st.integers(1, 9))
 def test_a_new_arm_takes_its_share_and_moves_nobody_else(shares: dict[str, float], part: int) -> None:
     new = part / 20
@@ -39,7 +39,7 @@ def test_a_new_arm_takes_its_share_and_moves_nobody_else(shares: dict[str, float
     assert off(sum(was != to for was, to in moved), new) < SIGMAS
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(SHARES, SHARES)
 def test_users_move_only_to_arms_that_grew_in_proportion(
     old: dict[str, float], new: dict[str, float]
@@ -51,7 +51,7 @@ def test_users_move_only_to_arms_that_grew_in_proportion(
         assert was == to or new[to] / old[to] > new[was] / old[was]
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(SHARES, SHARES)
 def test_not_many_more_move_than_must(old: dict[str, float], new: dict[str, float]) -> None:
     """Exponential clocks move at most 2 TV / (1 + TV) of the users, where TV must move: the best without a memory (Bavarian
@@ -64,6 +64,7 @@ def test_not_many_more_move_than_must(old: dict[str, float], new: dict[str, floa
     assert moved <= len(USERS) * bound + SIGMAS * (len(USERS) * 0.25) ** 0.5
 
 
+@settings(max_examples=15)
 @given(SHARES, st.randoms())
 def test_the_order_of_the_arms_is_of_no_account(shares: dict[str, float], random: object) -> None:
     mixed = list(shares.items())

@@ -143,15 +143,15 @@ def read_artefact(ws: Workspace) -> Artefact:
             f"{ws}: {place} was fitted again from an older choice than {AGGREGATOR} has now. Run longtail refit again, or"
             f" remove {ws}/{PRODUCTION.strip('/')} to serve what was evaluated."
         )
-    return _checked(ws, found)
+    return checked(ws, found)
 
 
 def read_evaluated(ws: Workspace) -> Artefact:
     """What was evaluated, whether it was fitted again or not. Raises InputError as `read_artefact` does."""
-    return _checked(ws, Artefact.read(ws.require(AGGREGATOR)))
+    return checked(ws, Artefact.read(ws.require(AGGREGATOR)))
 
 
-def _checked(ws: Workspace, found: Artefact) -> Artefact:
+def checked(ws: Workspace, found: Artefact) -> Artefact:
     """The artefact. Raises InputError if one of its places is not the one that it was made of."""
     again = "longtail refit" if found.refitted else "longtail evaluate"
     for place, wanted in found.made_of.items():

@@ -127,7 +127,7 @@ def choose(figures: list[Figure], serving: Serving) -> Figure:
         )
     chosen = best(one.of_kind(kind) if kind else one for one in fitting)
     if serving.numbers:
-        chosen = replace(chosen, fusion=_numbered(chosen.fusion, serving.numbers))
+        chosen = replace(chosen, fusion=with_numbers(chosen.fusion, serving.numbers))
     if chosen.list and serving.candidates > chosen.candidates:
         raise InputError(
             f"serving.candidates = {serving.candidates}: lists were fused with {chosen.candidates} candidates when they"
@@ -136,7 +136,7 @@ def choose(figures: list[Figure], serving: Serving) -> Figure:
     return chosen
 
 
-def _numbered(fusion: Fusion | None, numbers: dict[str, float | str]) -> Fusion:
+def with_numbers(fusion: Fusion | None, numbers: dict[str, float | str]) -> Fusion:
     """The fusion of kind `paper` with these numbers. One that was left alone on validation has the weight 0 for the rest."""
     own = fusion if isinstance(fusion, Paper) else Paper(0.0, 1.0)
     return replace(own, **numbers)

@@ -4,7 +4,7 @@ An unknown key is rejected, and the message names the nearest known key. `--set 
 recipe is saved with the results.
 """
 
-from longtail.recipe.arm_section import Arm
+from longtail.recipe.arm_section import DEFAULT_ARM, Arm
 from longtail.recipe.constraint import Constraint
 from longtail.recipe.dataset import Columns, Dataset, Repeats, Simulation, TimeUnit
 from longtail.recipe.event_settings import ReadEvents, ServedEvents
@@ -20,6 +20,7 @@ from longtail.recipe.strategy_section import StrategySection
 from longtail.recipe.tuning import LogRange, Tune
 
 __all__ = [
+    "DEFAULT_ARM",
     "NO_LIST",
     "Arm",
     "Columns",

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from longtail.recipe.section import Section
 
+DEFAULT_ARM = "default"
+"""The name of the only arm if no test is running."""
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")]
 
 

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from math import log
 
-from longtail.recipe import Serving
-
-DEFAULT = "default"
+from longtail.recipe import DEFAULT_ARM, Serving
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,9 @@ class Arms:
 
     @classmethod
     def of_serving(cls, serving: Serving) -> "Arms":
-        """Those of the recipe; one arm, `default`, if it has none."""
+        """Those of the recipe; one arm if it has none."""
         shares = {name: arm.share for name, arm in serving.arms.items()}
-        return cls(shares or {DEFAULT: 1.0}, serving.salt)
+        return cls(shares or {DEFAULT_ARM: 1.0}, serving.salt)
 
     def of(self, user_id: str | None) -> str:
         """The arm of a user. Somebody without an id cannot be recognised, gets the baseline, and is no part of the test."""
