@@ -1,6 +1,6 @@
 """An endpoint of its own Ray whose answers take as long as they are asked to, with our edge, front and replicas around it.
 
-    python -m tests.stack.slow_endpoint PORT [--replicas 2] [--mode proxy|haproxy] [--without-front] [--keys web=…]
+    python -m tests.stack.slow_endpoint PORT [--replicas 2] [--mode proxy|haproxy] [--without-front]
 
 Prints `up` and serves until its standard input ends.
 """
@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -59,7 +59,7 @@ def deployment(replicas_wanted: int):
         def __serve_build_asgi_app__(self) -> FastAPI:
             replicas.bound_threads()
             app = routes()
-            add_metrics(app, lambda: replicas.all_metrics("metrics"))
+            add_metrics(app, lambda: replicas.all_metrics("metrics"), {})
             return protect(app, needed_keys(replicas.host(), os.environ), 60.0, LONGEST_S)
 
         async def check_health(self) -> None:
@@ -77,13 +77,11 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, default=1)
     parser.add_argument("--mode", choices=["proxy", "haproxy"], default="proxy")
     parser.add_argument("--without-front", action="store_true")
-    parser.add_argument("--keys")
     parser.add_argument("--host", default="127.0.0.1")
     asked = parser.parse_args()
+    place = TemporaryDirectory(prefix="haproxy")
     if asked.mode == "haproxy":
-        os.environ |= haproxy()
-    if asked.keys:
-        os.environ["LONGTAIL_API_KEYS"] = asked.keys
+        os.environ |= haproxy(Path(place.name))
     if asked.without_front:
         del cluster.WORKER_ENVIRONMENT[FRONT]
 
@@ -99,13 +97,15 @@ def main() -> None:
     print("up", flush=True)
     sys.stdin.read()
     serve.shutdown()
+    place.cleanup()
 
 
-def haproxy() -> dict[str, str]:
+def haproxy(place: Path) -> dict[str, str]:
     """HAProxy mode, with ports and places of its own: another Serve may run on this machine."""
-    first, place = free_port(), Path(mkdtemp(prefix="hap"))
+    first = free_port()
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + 50),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),

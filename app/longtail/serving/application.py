@@ -19,7 +19,7 @@ from longtail.serving.edge.protection import protect
 from longtail.serving.edge.request_metrics import add_metrics
 from longtail.serving.endpoint import Endpoint
 from longtail.serving.recommendation import read_recipe, to_serve
-from longtail.serving.routes import build
+from longtail.serving.routes import EVERYWHERE, build
 from longtail.workspace import Workspace
 
 DEADLINE_S = 1.0
@@ -52,7 +52,7 @@ class Longtail:
         """The routes, and around them what stands at the edge (`serving/edge/`)."""
         replicas.bound_threads()
         http = build(self.endpoint)
-        add_metrics(http, lambda: replicas.all_metrics("metrics"))
+        add_metrics(http, lambda: replicas.all_metrics("metrics"), EVERYWHERE)
         return protect(http, self.keys, DEADLINE_S, LONGEST_S)
 
     async def check_health(self) -> None:

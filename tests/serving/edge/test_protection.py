@@ -37,6 +37,7 @@ def test_the_description_says_where_a_key_is_needed() -> None:
     assert described["paths"]["/livez"]["get"]["security"] == []
     without = ask(protected(), "GET", "/openapi.json").json()
     assert "securitySchemes" not in without["components"] and "security" not in str(without["paths"])
+    assert {"pointer", "message"} == set(without["components"]["schemas"]["Fault"]["properties"])
 
 
 def test_an_error_is_as_it_is_described() -> None:

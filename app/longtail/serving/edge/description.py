@@ -1,8 +1,10 @@
-"""What the OpenAPI description says of the key."""
+"""What the OpenAPI description says of the key, and the parts of a problem document that every route refers to."""
 
 from typing import Any
 
 from fastapi import FastAPI
+
+from longtail.serving.messages import Fault
 
 SCHEMES = {
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -10,16 +12,19 @@ SCHEMES = {
 }
 
 
-def describe_keys(app: FastAPI, open_paths: frozenset[str]) -> None:
-    """Make the OpenAPI description of `app` say that every route needs a key, but for the open paths."""
+def describe(app: FastAPI, keyed: bool, open_paths: frozenset[str]) -> None:
+    """Complete the OpenAPI description of `app`. keyed: whether every route but the open paths needs a key."""
     described = app.openapi
 
     def openapi() -> dict[str, Any]:
         schema = described()
-        schema["components"]["securitySchemes"] = SCHEMES
-        for path, operations in schema["paths"].items():
-            for operation in operations.values():
-                operation["security"] = [] if path in open_paths else [{name: []} for name in SCHEMES]
+        parts = schema.setdefault("components", {})
+        parts.setdefault("schemas", {})["Fault"] = Fault.model_json_schema()
+        if keyed:
+            parts["securitySchemes"] = SCHEMES
+            for path, operations in schema["paths"].items():
+                for operation in operations.values():
+                    operation["security"] = [] if path in open_paths else [{name: []} for name in SCHEMES]
         return schema
 
     app.openapi = openapi

@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from longtail.serving.edge.bodies import BodyLimit
-from longtail.serving.edge.description import describe_keys
+from longtail.serving.edge.description import describe
 from longtail.serving.edge.keys import KeyCheck, Keys
 from longtail.serving.edge.load import Gate, Pace
 from longtail.serving.edge.plain_errors import ProblemResponses
@@ -15,8 +15,8 @@ from longtail.serving.explorer import PATHS
 
 ALIVE = frozenset({"/livez", "/readyz"})
 """Probes ask these without a key, also when the server is overloaded."""
-PAGES = PATHS | {"/openapi.json"}
-"""Pages for people: they hold no data, and what they ask for needs the key that the reader types."""
+OPEN = ALIVE | PATHS | {"/openapi.json"}
+"""The pages for people hold no data: what they ask for needs the key that the reader types."""
 
 
 def protect(app: FastAPI, keys: Keys | None, deadline: float, longest: float) -> FastAPI:
@@ -27,13 +27,12 @@ def protect(app: FastAPI, keys: Keys | None, deadline: float, longest: float) ->
     pace = Pace()
     watch(pace)
     log_to_standard_error()
-    if keys is not None:
-        describe_keys(app, ALIVE | PAGES)
+    describe(app, keyed=keys is not None, open_paths=OPEN)
     # Starlette puts what is added last outermost.
     app.add_middleware(Gate, pace=pace, deadline=deadline, longest=longest, open_paths=ALIVE)
     app.add_middleware(BodyLimit)
     app.add_middleware(Methods, routes=app.routes)
-    app.add_middleware(KeyCheck, keys=keys, open_paths=ALIVE | PAGES)
+    app.add_middleware(KeyCheck, keys=keys, open_paths=OPEN)
     app.add_middleware(ProblemResponses)
     app.add_middleware(Recorder, readers=(count, write_line))
     return app

@@ -7,6 +7,7 @@ library too, would write into it.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from fastapi import FastAPI, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -83,15 +84,17 @@ def exposition(replicas: Iterable[list[Metric]]) -> bytes:
     return generate_latest(registry)
 
 
-def add_metrics(app: FastAPI, gather: Callable[[], Awaitable[list[list[Metric]]]]) -> None:
-    """Add /metrics: what `gather` finds, the families of every replica."""
+def add_metrics(
+    app: FastAPI, gather: Callable[[], Awaitable[list[list[Metric]]]], refusals: dict[int | str, Any]
+) -> None:
+    """Add /metrics: what `gather` finds, the families of every replica. refusals: its errors in the description."""
 
     async def metrics() -> Response:
         """Prometheus' text format."""
         return Response(exposition(await gather()), media_type=CONTENT_TYPE)
 
-    about = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
-    app.add_api_route("/metrics", metrics, response_class=Response, responses=about)
+    page = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+    app.add_api_route("/metrics", metrics, response_class=Response, responses=page | refusals)
 
 
 class _Union(Collector):
