@@ -1,5 +1,6 @@
 """The routes over HTTP, in this process: no Ray."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -55,3 +56,10 @@ def test_the_description(http: TestClient) -> None:
         described["paths"]
     )
     assert described["components"]["schemas"]["RecommendRequest"]["examples"]
+
+
+def test_the_description_refers_to_nothing_that_is_not_there(http: TestClient) -> None:
+    found = http.get("/openapi.json")
+    referred = set(re.findall(r'"\$ref":"#/components/schemas/(\w+)"', found.text.replace(" ", "")))
+    assert referred and referred <= set(found.json()["components"]["schemas"])
+    assert found.text.count("$ref") == found.text.count('"$ref":"#/components/schemas/')

@@ -42,8 +42,9 @@ MEANING = {
 
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI declaration of problem documents with these statuses."""
-    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs")
+    schema = Problem.model_json_schema()
+    # FastAPI adds no component for what stands here, so nothing here may refer to one.
+    schema["properties"]["faults"]["items"] = schema.pop("$defs")["Fault"]
     return {
         status: {"description": MEANING[status], "content": {MEDIA_TYPE: {"schema": schema}}}
         for status in statuses

@@ -12,6 +12,7 @@ import longtail.serving.explorer
 from longtail.serving.edge.keys import Keys
 from longtail.serving.edge.protection import protect
 from longtail.serving.explorer import PATHS, add_pages
+from longtail.serving.messages import MAX_K
 
 STATIC = Path(longtail.serving.explorer.__file__).with_name("static")
 OURS = sorted(STATIC.iterdir())
@@ -23,7 +24,7 @@ def http() -> Iterator[TestClient]:
     """Behind the edge, of a server that asks for keys."""
     app = FastAPI(docs_url=None, redoc_url=None)
     add_pages(app)
-    with TestClient(protect(app, Keys([]), deadline=1.0, longest=2.0)) as client:
+    with TestClient(protect(app, Keys([]), deadline=300.0, longest=600.0)) as client:
         yield client
 
 
@@ -72,6 +73,11 @@ def test_a_file_loads_nothing_from_elsewhere(file: Path) -> None:
             assert f"/explorer/{name}" in PATHS or address in ("docs", "./", "openapi.json"), address
     remote = set(re.findall(r"\w+://[^\s\"')]+", file.read_text()))
     assert remote <= {"http://www.w3.org/2000/svg"}, "the name of a namespace is never fetched"
+
+
+def test_the_explorer_asks_for_as_many_items_as_there_can_be() -> None:
+    """Its three lists are made from one answer, so it must be as whole as the service allows."""
+    assert f"const MOST = {MAX_K};" in (STATIC / "explorer.js").read_text()
 
 
 @pytest.mark.parametrize(

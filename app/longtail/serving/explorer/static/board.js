@@ -1,18 +1,18 @@
 // The board: the three lists of one answer at one weight, the lines between them, and the sentence above them.
 
 import { byId } from "./dom.js";
-import { changes, fused, ranked } from "./fusion.js";
+import { changes, ranked } from "./fusion.js";
 import { draw, markLines } from "./lines.js";
 import { markItem, markPressed, show } from "./lists.js";
 import { headline, movements } from "./words.js";
 
 const NOTHING = { kind: "", text: "", spoken: "" };
 
-/** Show the first `n` of each list of `items`, fused with weight `alpha`; `chosen` is the id of a marked item or null. */
-export function render(items, alpha, n, chosen) {
+/** Show the first `n` of each list of `items`, with their `fused` order; `chosen` is the id of a marked item or null. */
+export function render(items, fused, n, chosen) {
   const lists = {
     recommender: ranked(items, "recommender_rank"),
-    fused: fused(items, alpha),
+    fused,
     llm: ranked(items, "llm_rank"),
   };
   const has = { recommender: lists.recommender.length > 0, llm: lists.llm.length > 0 };

@@ -1,14 +1,17 @@
-// The fused order of one answer for any weight: Llama4Rec's U = alpha * U_LLM + (1 - alpha) * U_Rec, as the server
-// computes it (longtail/aggregation/formulas.py). Numbers only, no page.
+// The fused order of one answer for any weight, as the server makes it (longtail/aggregation/kinds.py). Numbers only.
 
-/** U of one item. The same two products and one sum as on the server, so that equal weights give equal numbers. */
-export function utility(item, alpha) {
+/** The kind of fusion in which the LLM's items take fixed places; all other kinds weight both utilities by alpha. */
+export const INJECT = "inject";
+
+/** U of one item. The same products and sum as on the server, so that equal weights give equal numbers. */
+export function utility(item, alpha, kind) {
+  if (kind === INJECT) return Math.max(item.recommender_utility ?? -Infinity, item.llm_utility ?? -Infinity);
   return alpha * item.llm_utility + (1 - alpha) * item.recommender_utility;
 }
 
 /** The items of the answer, best first. Equal utilities stay in the order of the union: see `byUnion`. */
-export function fused(items, alpha) {
-  const worth = new Map(items.map((item) => [item, utility(item, alpha)]));
+export function fused(items, alpha, kind) {
+  const worth = new Map(items.map((item) => [item, utility(item, alpha, kind)]));
   return byUnion(items).sort((one, other) => worth.get(other) - worth.get(one));
 }
 

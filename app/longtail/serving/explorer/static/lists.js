@@ -4,10 +4,9 @@ import { byId, element } from "./dom.js";
 import { name } from "./words.js";
 
 export const LISTS = ["recommender", "fused", "llm"];
-export const RANKS = { recommender: "recommender_rank", llm: "llm_rank" };
 const KINDS = ["came", "away"];
 const CALM = matchMedia("(prefers-reduced-motion: reduce)");
-export const MOVE = 220; // milliseconds, as the lines in explorer.css
+const MOVE = 220; // milliseconds, as the lines in explorer.css
 
 /** The rows of one list, by item id. */
 const rows = new Map(LISTS.map((list) => [list, new Map()]));

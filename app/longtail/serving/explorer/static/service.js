@@ -26,8 +26,8 @@ export function titles(prefix, signal) {
   return called(`v1/titles?${new URLSearchParams({ prefix })}`, { signal });
 }
 
-export function version() {
-  return called("version", {});
+export function version(signal) {
+  return called("version", { signal });
 }
 
 async function called(path, options) {

@@ -35,6 +35,11 @@ export class Picker {
     return this.#picked.map((item) => item.item_id);
   }
 
+  /** From the ids to the titles. */
+  get titles() {
+    return Object.fromEntries(this.#picked.map((item) => [item.item_id, item.title]));
+  }
+
   /** Take these items instead; nobody is told. */
   replace(items) {
     this.#picked = items;

@@ -1,26 +1,27 @@
 // Why an item is where it is: its two utilities weighed, and which of the user's items it leans on.
 
 import { byId, element } from "./dom.js";
-import { utility } from "./fusion.js";
+import { INJECT, utility } from "./fusion.js";
 import { counted, leaning, name, number } from "./words.js";
 
-/** Explain one item at this weight of the LLM; null shows the legend instead. */
-export function explain(item, alpha) {
-  byId("legend").hidden = item !== null;
-  byId("why").hidden = item === null;
-  byId("side").classList.toggle("open", item !== null);
-  if (item === null) return byId("why").replaceChildren();
+/** Explain one item at this weight of the LLM, for this kind of fusion; no item shows the legend instead. */
+export function explain(item, alpha, kind) {
+  byId("legend").hidden = item !== undefined;
+  byId("why").hidden = item === undefined;
+  byId("side").classList.toggle("open", item !== undefined);
+  if (item === undefined) return byId("why").replaceChildren();
   byId("why").replaceChildren(
     element("button", { type: "button", class: "close", "aria-label": "Close" }, "×"),
     element("h2", {}, name(item)),
     element("p", { class: "id" }, item.item_id),
-    weighed(item, alpha),
+    weighed(item, alpha, kind),
     ...(item.why ? evidence(item.why) : []),
   );
 }
 
-/** The sum that places the item, one line for each list. */
-function weighed(item, alpha) {
+/** What places the item, one line for each list: a weighted sum, or the better of both. */
+function weighed(item, alpha, kind) {
+  const better = kind === INJECT;
   const line = (list, rank, weight, worth) =>
     element(
       "tr",
@@ -31,19 +32,19 @@ function weighed(item, alpha) {
         list === "llm" ? "LLM" : "recommender",
         element("span", {}, rank === null ? "not in its list" : `place ${rank}`),
       ),
-      element("td", {}, `${number(weight)} × ${number(worth)}`),
-      element("td", {}, number(weight * worth)),
+      element("td", {}, better ? null : `${number(weight)} × ${number(worth)}`),
+      element("td", {}, number(better ? worth : weight * worth)),
     );
   const sum = element(
     "tr",
     {},
     element("th", { scope: "row", colspan: 2 }, "fused"),
-    element("td", {}, number(utility(item, alpha))),
+    element("td", {}, number(utility(item, alpha, kind))),
   );
   return element(
     "table",
     {},
-    element("caption", {}, "weight × utility of each list"),
+    element("caption", {}, better ? "the better of both utilities" : "weight × utility of each list"),
     element(
       "tbody",
       {},

@@ -1,7 +1,8 @@
 // The sentences of the page.
 
-/** A weight or a utility with two decimals and a real minus sign. */
+/** A weight or a utility with two decimals and a real minus sign; null is none. */
 export function number(value) {
+  if (value === null) return "none";
   const shown = Number.isInteger(value) ? String(value) : value.toFixed(2);
   return shown.replace("-", "−");
 }
@@ -36,6 +37,18 @@ export function movements({ rose, fell, stayed, left }) {
   return `Of the recommender’s own: ${parts.filter((part) => part !== null).join(", ")}.`;
 }
 
+/** How the lists are fused, from the `fusion` of an arm. */
+export function fusing({ kind, ...numbers }) {
+  if (kind === "inject") return `The LLM’s items take place ${numbers.first} and every ${ordinal(numbers.every)} after it.`;
+  const told = Object.entries(numbers).map(([name, value]) => `${GREEK[name] ?? name} = ${[value].flat().join(", ")}`);
+  return `Fusion: ${kind}, ${told.join("; ")}.`;
+}
+
+function ordinal(count) {
+  const ending = { one: "st", two: "nd", few: "rd", other: "th" }[ORDINALS.select(count)];
+  return count === 1 ? "one" : `${count}${ending}`;
+}
+
 /** What the rows of the evidence are, by the `how` of the service. */
 export function leaning(how, rows) {
   if (how === "neighbours" && rows) return "Shares of the recommender’s score";
@@ -45,6 +58,8 @@ export function leaning(how, rows) {
   return "It leans on no item of the user.";
 }
 
+const GREEK = { alpha_1: "α₁", alpha_2: "α₂" };
+const ORDINALS = new Intl.PluralRules("en", { type: "ordinal" });
 const PARTS = { retriever: "The recommender", llm: "The LLM", user: "The user", history: "The history", filter: "The filter" };
 const REASONS = {
   late: "was not ready in time",
