@@ -1,10 +1,12 @@
 """What holds for every recommender."""
 
+import json
+
 import numpy as np
 import pytest
 
 from longtail.errors import InputError
-from longtail.recommenders import build, load
+from longtail.recommenders import assemble, build, load
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.popularity import PopularitySection
 from longtail.registry import recommender_spec
@@ -26,6 +28,26 @@ def test_a_saved_model_answers_as_the_fitted_one(name: str, tmp_path) -> None:
     np.testing.assert_array_equal(
         again.recommend_history(histories, 7), model.recommend_history(histories, 7)
     )
+
+
+def test_a_model_of_read_only_parts_answers_as_the_fitted_one(name: str) -> None:
+    """Serving memory-maps them. None of the answers may depend on it, and none may write to them."""
+    train = clusters()
+    model = build(name, SECTIONS[name], seed=3).fit(train)
+    parts = {part: array.copy() for part, array in model.parts().items()}
+    for array in parts.values():
+        array.flags.writeable = False
+    again = assemble(json.loads(json.dumps(model.meta)), parts)
+    users, histories = np.arange(train.n_users), [np.array([1, 2], np.int32), np.array([], np.int32)]
+    np.testing.assert_array_equal(again.recommend(users, 7), model.recommend(users, 7))
+    np.testing.assert_array_equal(
+        again.recommend_history(histories, 7), model.recommend_history(histories, 7)
+    )
+    asked = Histories.of(histories)
+    np.testing.assert_array_equal(again.score(asked, None), model.score(asked, None))
+    if model.item_vectors is not None:
+        assert len(again.item_vectors) == train.n_items
+        np.testing.assert_array_equal(again.item_vectors, model.item_vectors)
 
 
 def test_fitting_is_deterministic_by_seed(name: str) -> None:

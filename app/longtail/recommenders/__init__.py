@@ -1,19 +1,21 @@
 """Recommenders: `build` one by its name, `load` a saved one, `train` all recommenders of a recipe."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from longtail.errors import InputError
 from longtail.recipe import Recipe, RecommenderSection
 from longtail.registry import recommender_spec, recommenders
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from longtail.recommenders.recommender import Recommender
     from longtail.recommenders.training.compute import Compute
     from longtail.workspace import Workspace
     from longtail.workspace.place import Place
 
-__all__ = ["build", "load", "train"]
+__all__ = ["assemble", "build", "load", "train"]
 
 
 def build(
@@ -42,10 +44,20 @@ def load(place: "Place") -> "Recommender":
 
     meta = (place / "model.json").read_json()
     check_version(meta, place)  # before its settings are read: another version may have other settings
+    return _described(meta).load(place)
+
+
+def assemble(meta: dict[str, Any], parts: "dict[str, np.ndarray]") -> "Recommender":
+    """The fitted recommender with this `Recommender.meta` and these `Recommender.parts`."""
+    return _described(meta).assembled(meta["n_items"], parts)
+
+
+def _described(meta: dict[str, Any]) -> "Recommender":
+    """An unfitted recommender with the settings of `meta`."""
     name = meta["model"]
     _check_known(name)
     section = recommender_spec(name).settings.model_validate(meta["section"])
-    return build(name, section, meta["seed"]).load(place)
+    return build(name, section, meta["seed"])
 
 
 def _check_known(name: str) -> None:

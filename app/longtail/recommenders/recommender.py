@@ -136,29 +136,46 @@ class Recommender(ABC):
         step = self.rows_at_once
         return (np.arange(start, min(start + step, rows)) for start in range(0, rows, step))
 
-    def save(self, place: Place) -> None:
-        """Write safetensors and JSON to `place`, never a pickle."""
-        arrays = {"seen_indptr": self.seen.indptr, "seen_items": self.seen.items} | self.arrays()
-        tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        (place / "model.safetensors").write_bytes(safetensors.numpy.save(tensors))
-        meta = {
+    @property
+    def item_vectors(self) -> np.ndarray | None:
+        """float32 [n_items, d]: near vectors belong to similar items. None if the model has none."""
+        return None
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What `model.json` says: the name, the settings, the size of the catalogue and the version."""
+        return {
             "model": self.name,
             "section": self.section.model_dump(mode="json"),
             "seed": self.seed,
             "n_items": self.n_items,
             "version": __version__,
         }
-        (place / "model.json").write_json(meta)
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """All arrays of the fitted model, by name; `assembled` makes the same model of them."""
+        return {"seen_indptr": self.seen.indptr, "seen_items": self.seen.items} | self.arrays()
+
+    def assembled(self, n_items: int, parts: dict[str, np.ndarray]) -> Self:
+        """Set this model to the one whose `parts` these are. They may be read-only, such as memory-mapped ones."""
+        parts = dict(parts)
+        self.n_items = n_items
+        self.seen = Histories(parts.pop("seen_indptr"), parts.pop("seen_items"))
+        self.restore(parts)
+        return self
+
+    def save(self, place: Place) -> None:
+        """Write safetensors and JSON to `place`, never a pickle."""
+        tensors = {name: np.ascontiguousarray(array) for name, array in Recommender.parts(self).items()}
+        (place / "model.safetensors").write_bytes(safetensors.numpy.save(tensors))
+        (place / "model.json").write_json(self.meta)
 
     def load(self, place: Place) -> Self:
         """Set this model to the one that `save` wrote to `place`. Raises InputError if another version wrote it."""
         meta = (place / "model.json").read_json()
         check_version(meta, place)
         arrays = safetensors.numpy.load((place / "model.safetensors").read_bytes())
-        self.n_items = meta["n_items"]
-        self.seen = Histories(arrays.pop("seen_indptr"), arrays.pop("seen_items"))
-        self.restore(arrays)
-        return self
+        return Recommender.assembled(self, meta["n_items"], arrays)
 
 
 def check_version(meta: dict[str, Any], place: Place) -> None:

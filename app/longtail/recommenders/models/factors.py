@@ -8,6 +8,7 @@ gradients of its columns from that sum without more communication. So W workers 
 rounding.
 """
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -190,14 +191,20 @@ class Factors(TrainedRecommender, DotRecommender):
         ones = np.ones(len(histories.items), np.float32)
         found = histories.matrix(ones, self.n_items) @ self.folds
         norms = np.linalg.norm(found, axis=1, keepdims=True)
+        return found / np.maximum(norms, 1e-12) * self.user_norm
+
+    @cached_property
+    def user_norm(self) -> np.float32:
+        """The mean norm of the vectors of users with observed items; 1 if there are none."""
         known = np.linalg.norm(self.users[self.seen.lengths > 0], axis=1)
-        return found / np.maximum(norms, 1e-12) * np.float32(known.mean() if len(known) else 1)
+        return np.float32(known.mean() if len(known) else 1)
 
     def arrays(self) -> Arrays:
         return {"users": self.users, "items": self.items, "folds": self.folds, "warm": self.warm}
 
     def restore(self, arrays: Arrays) -> None:
         self.users, self.items, self.folds = arrays["users"], arrays["items"], arrays["folds"]
+        self.__dict__.pop("user_norm", None)
         if "warm" in arrays:
             self.warm = arrays["warm"]
 

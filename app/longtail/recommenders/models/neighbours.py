@@ -90,6 +90,36 @@ class Neighbours(Recommender):
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         return
 
+    def contributions(self, history: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """What each item of a history int [h], oldest first, adds to the score of each of `items` int [m]: float32 [h, m].
+
+        The sum over the history is the score. Of an item that occurs more than once only the latest occurrence adds.
+        """
+        asked = Histories.of([history])
+        weights = self.section.recency ** asked.steps_back.astype(np.float32)
+        latest_first = asked.items[::-1]
+        _, latest = np.unique(latest_first, return_index=True)
+        counted = np.zeros(len(history), np.float32)
+        counted[len(history) - 1 - latest] = 1
+        near = self.similarity[asked.items][:, np.asarray(items)].toarray()
+        return near * (weights * counted)[:, None]
+
+    def parts(self) -> dict[str, np.ndarray]:
+        near = self.similarity
+        index = np.int32 if near.nnz < 2**31 else np.int64
+        return super().parts() | {
+            "similarity_indptr": near.indptr.astype(index),
+            "similarity_indices": near.indices.astype(index),
+            "similarity_data": near.data,
+        }
+
+    def assembled(self, n_items: int, parts: dict[str, np.ndarray]) -> Self:
+        parts = dict(parts)
+        names = ("similarity_data", "similarity_indices", "similarity_indptr")
+        near = tuple(parts.pop(name) for name in names)
+        self.similarity = csr_matrix(near, shape=(n_items, n_items))
+        return super().assembled(n_items, parts)
+
     def save(self, place: Place) -> None:
         super().save(place)
         columns = {

@@ -171,6 +171,10 @@ class NeuMF(TrainedRecommender):
         scores[histories.lengths == 0] = -np.inf
         return scores
 
+    @property
+    def item_vectors(self) -> np.ndarray:
+        return self.network.items.weight.detach().numpy()
+
     def _vectors(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
         """float32 [rows, width]."""
         kept = self.network.users.weight.detach().numpy()

@@ -39,6 +39,10 @@ class DotRecommender(Recommender):
     """bool [n_items]: whether an interaction or a preference trained the item."""
     rows_at_once = USERS_AT_ONCE
 
+    @property
+    def item_vectors(self) -> np.ndarray:
+        return self.items
+
     @abstractmethod
     def queries(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
         """The queries, float32 [rows, d]. `users` int [rows] are the codes of the users, or None if they are not in the
