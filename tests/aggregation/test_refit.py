@@ -13,7 +13,10 @@ from longtail.recommenders.interactions import Interactions
 from longtail.report import report
 from longtail.rounds import production_round, rounds
 from longtail.schema import PRODUCTION
-from longtail.serving.recommendation import Recommendations
+from longtail.serving.answer import answered
+from longtail.serving.messages import RecommendRequest
+from longtail.serving.served_run import sources_of
+from longtail.serving.snapshot import Snapshot
 from longtail.stages import run
 from longtail.workspace import Workspace, read_manifest
 
@@ -89,12 +92,14 @@ def test_the_chosen_fit_is_trained_again_as_long_as_was_chosen(ws: Workspace):
 
 
 def test_it_is_served_and_knows_every_interaction(ws: Workspace):
-    here = Recommendations(ws, Serving())
-    assert here.health.recommender == "bpr" and here.chosen == read_artefact(ws)
+    here = Snapshot.read(ws, sources_of(ws, Serving()))
+    assert here.default.chosen == read_artefact(ws) and here.default.retriever.model.name == "bpr"
     rows = read_histories(ws / "data").to_pylist()
-    for user, ranked in enumerate(here.rank_users(list(range(len(rows))))):
-        assert ranked.ranking.interactions[0] == len(rows[user]["items"])
-        assert not set(ranked.ranking.items[0].tolist()) & set(rows[user]["items"])
+    ranking = here.of_users(np.arange(len(rows)))
+    for row, interactions, items in zip(rows, ranking.interactions, ranking.items, strict=True):
+        assert interactions == len(row["items"]) and not set(items.tolist()) & set(row["items"])
+        answer = answered(RecommendRequest(user_id=row["user_id"]), here)
+        assert answer.degraded is None and answer.interactions == interactions, "no list is older"
 
 
 def test_a_refit_that_is_up_to_date_does_nothing_and_a_part_that_is_lost_is_made_again(ws: Workspace):

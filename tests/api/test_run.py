@@ -10,7 +10,10 @@ import pytest
 import longtail
 from longtail.errors import InputError
 from longtail.recommenders import load
-from longtail.serving.recommendation import Recommendations
+from longtail.serving.answer import answered
+from longtail.serving.messages import RecommendRequest
+from longtail.serving.served_run import sources_of
+from longtail.serving.snapshot import Snapshot
 
 
 def test_metrics_are_the_rows_of_the_report(small_run: longtail.Run) -> None:
@@ -22,13 +25,14 @@ def test_metrics_are_the_rows_of_the_report(small_run: longtail.Run) -> None:
 
 
 def test_it_recommends_what_serving_answers(small_run: longtail.Run, tmp_path: Path) -> None:
-    here = Recommendations(small_run.workspace, small_run.recipe.serving)
+    sources = sources_of(small_run.workspace, small_run.recipe.serving)
+    here = Snapshot.read(small_run.workspace, sources)
     total = small_run.recommend_all(7, to=tmp_path / "recs.parquet")
     every = pd.read_parquet(tmp_path / "recs.parquet")
     assert len(every) == total and every["user_id"].nunique() == len(here.users)
     for user in range(len(here.users)):
-        name = here.users[user]
-        served = here.for_user(name, here.rank_users([user])[0], 7, known=True)
+        name = here.users.ids[user]
+        served = answered(RecommendRequest(user_id=name, k=7), here)
         asked = small_run.recommend(name, 7)
         assert asked["item_id"].tolist() == [item.item_id for item in served.items]
         assert asked["title"].tolist() == [item.title for item in served.items]

@@ -10,6 +10,7 @@ import pytest
 
 from longtail.aggregation.artefact import fit_aggregator
 from longtail.aggregation.choice import choose, read_figures
+from longtail.aggregation.fused import Fused
 from longtail.evaluation import evaluate
 from longtail.evaluation.ranks import rank_targets
 from longtail.recipe import Recipe, Serving
@@ -17,8 +18,11 @@ from longtail.recommenders import build
 from longtail.recommenders.interactions import Interactions
 from longtail.recommenders.training.fits import runs
 from longtail.rounds import rounds
-from longtail.schema import FUSED, RANKINGS
-from longtail.serving.recommendation import Recommendations
+from longtail.schema import FUSED, NOTHING, RANKINGS
+from longtail.serving.answer import answered
+from longtail.serving.messages import RecommendRequest
+from longtail.serving.served_run import sources_of
+from longtail.serving.snapshot import Snapshot
 from longtail.workspace import Workspace
 
 N_USERS, N_ITEMS, DEPTH = 60, 30, 10
@@ -86,10 +90,20 @@ def named(**changes) -> Serving:
     return RECIPE.serving.model_copy(update=changes)
 
 
-def recommendations(ws: Workspace, **changes) -> Recommendations:
+def served(ws: Workspace, **changes) -> Snapshot:
     """What is served if the recipe names this."""
     fit_aggregator(RECIPE.model_copy(update={"serving": named(**changes)}), ws)
-    return Recommendations(ws, named(**changes))
+    return Snapshot.read(ws, sources_of(ws, named(**changes)))
+
+
+def as_evaluated(here: Snapshot, user: int) -> list[int]:
+    """What the endpoint answers to a user with exactly the training items. [] if popularity stood in."""
+    known = here.items.ids.take(here.users.known(user))
+    found = answered(RecommendRequest(user_id=f"u{user}", history=known, k=DEPTH), here)
+    assert found.degraded is None and found.interactions == len(known)
+    if found.recommender == "popularity":
+        return []
+    return here.items.ids.look_up([item.item_id for item in found.items]).tolist()
 
 
 @pytest.mark.parametrize(
@@ -102,13 +116,16 @@ def recommendations(ws: Workspace, **changes) -> Recommendations:
     ids=lambda changes: "-".join(changes.values()) or "best",
 )
 def test_every_target_is_served_where_the_report_has_it(ws: Workspace, changes: dict) -> None:
-    here = recommendations(ws, **changes)
+    here = served(ws, **changes)
     chosen = choose(read_figures(ws), named(**changes))
     folder = f"seed-{chosen.seed_index}/" if chosen.seed_index else ""
     place = f"{folder}evaluation/{chosen.variant}/{chosen.recommender}-{chosen.seed_index}"
     ranks = (ws / place / "ranks").read_table()
     users, items = ranks["user"].to_numpy(), ranks["item"].to_numpy()
-    lists = here.rank(users).items[:, :DEPTH]
+    lists = np.full((len(users), DEPTH), NOTHING)
+    for row, user in enumerate(users):
+        answer = as_evaluated(here, user)
+        lists[row, : len(answer)] = answer
     found = rank_targets(lists, np.arange(len(users)), items)
     assert found.tolist() == ranks["rank"].to_pylist()
     assert (found > 0).any() and len(users) == N_USERS
@@ -127,17 +144,27 @@ def test_the_best_on_validation_is_served_and_controls_are_not(ws: Workspace) ->
 
 def test_at_the_endpoint_nothing_is_offered_that_the_user_has(ws: Workspace) -> None:
     """Of those asked with the training items many were offered an item that they took since."""
-    everybody, taken = (
-        np.arange(N_USERS),
-        (ws / "data/histories").read_table(["user", "items"]).sort_by("user"),
-    )
+    taken = (ws / "data/histories").read_table(["user", "items"]).sort_by("user")
     own = taken["items"].to_pylist()
     for name in ("itemcf", "bpr", "sasrec"):
-        here = recommendations(ws, recommender=name)
-        before = here.rank(everybody).items[:, :DEPTH]
-        assert any(set(row) & set(items) for row, items in zip(before.tolist(), own, strict=True))
-        for user, ranked in zip(everybody, here.rank_users(everybody.tolist()), strict=True):
-            answer = here.for_user(f"u{user}", ranked, 8, known=True)
+        here = served(ws, recommender=name)
+        before = [as_evaluated(here, user) for user in range(N_USERS)]
+        assert any(set(row) & set(items) for row, items in zip(before, own, strict=True))
+        for user in range(N_USERS):
+            answer = answered(RecommendRequest(user_id=f"u{user}", k=8), here)
             assert answer.interactions == len(own[user])
             assert not {item.item_id for item in answer.items} & {f"i{item}" for item in own[user]}
             assert answer.items and answer.recommender == name
+
+
+@pytest.mark.parametrize("name", ["itemcf", "bpr", "sasrec"])
+def test_every_place_of_the_endpoint_is_that_of_the_evaluation(ws: Workspace, name: str) -> None:
+    """Item by item and utility by utility, against the class that the evaluation ranks with."""
+    here = served(ws, recommender=name, list="next_item")
+    arm = here.default
+    measured = Fused(arm.retriever.model, arm.lists, None, arm.chosen.candidates, arm.chosen.fusion)
+    ranking = measured.ranked(np.arange(N_USERS), DEPTH)
+    for user in range(N_USERS):
+        items = ranking.items[user]
+        if answer := as_evaluated(here, user):
+            assert answer == items[items >= 0].tolist()

@@ -9,6 +9,7 @@ import httpx
 import pyarrow as pa
 import pytest
 
+from longtail.aggregation.artefact import read_artefact
 from longtail.data import prepare
 from longtail.errors import InputError
 from longtail.evaluation import evaluate
@@ -17,7 +18,7 @@ from longtail.recipe import Recipe, dump_recipe
 from longtail.recommenders import train
 from longtail.schema import RANKINGS
 from longtail.serving import serve
-from longtail.workspace import Workspace, read_manifest
+from longtail.workspace import Workspace
 
 RECIPE = Recipe.model_validate(
     {
@@ -26,7 +27,7 @@ RECIPE = Recipe.model_validate(
         "variants": ["observed", "popular"],
         "recommenders": {"itemcf": {"variants": ["observed"]}},
         "evaluation": {"protocol": "train-only"},
-        "serving": {"candidates": 20},
+        "serving": {"candidates": 20, "deadline_ms": 60_000},
     }
 )
 
@@ -65,12 +66,24 @@ def http(ws: Workspace) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def histories(ws: Workspace) -> list[dict]:
-    """By user code: the user's id, the ids of the user's items, oldest first, and `listed`: whether the LLM has a list."""
+    """By user code: the user's id, the ids of the user's items, oldest first, `train_end`: how many of them are known, and
+    `listed`: whether the LLM has a list.
+    """
     ids = (ws / "data/items.parquet").read_table(["item_id"])["item_id"].to_pylist()
-    rows = (ws / "data/histories").read_table(["user", "user_id", "items"]).sort_by("user").to_pylist()
+    rows = (
+        (ws / "data/histories")
+        .read_table(["user", "user_id", "items", "train_end"])
+        .sort_by("user")
+        .to_pylist()
+    )
     ranked = set((ws / "augmentation/next_item/rankings").read_table(["user"])["user"].to_pylist())
     return [
-        {"id": row["user_id"], "items": [ids[item] for item in row["items"]], "listed": row["user"] in ranked}
+        {
+            "id": row["user_id"],
+            "items": [ids[item] for item in row["items"]],
+            "train_end": row["train_end"],
+            "listed": row["user"] in ranked,
+        }
         for row in rows
     ]
 
@@ -81,29 +94,50 @@ def items(ws: Workspace) -> list[str]:
 
 
 def recommend(http: httpx.Client, **asked: object) -> dict:
-    return http.post("/recommend", json=asked).raise_for_status().json()
+    return http.post("/v1/recommend", json=asked).raise_for_status().json()
 
 
-def test_health_says_what_validation_chose(http: httpx.Client, ws: Workspace, histories: list[dict]) -> None:
+def missing(answer: dict) -> dict[str, str]:
+    parts = answer["degraded"]["parts"] if answer["degraded"] else []
+    return {part["part"]: part["reason"] for part in parts}
+
+
+def test_it_says_what_validation_chose(http: httpx.Client, ws: Workspace, histories: list[dict]) -> None:
     """The lists contain the validation items, so fusion with the lists is the best."""
-    chosen = read_manifest(ws / "evaluation/served/itemcf-0")["counts"]["serving"]
-    assert http.get("/healthz").json() == {
-        "status": "ok",
+    artefact = read_artefact(ws)
+    version = http.get("/version").json()
+    (arm,) = version["arms"]
+    assert arm == {
+        "arm": "default",
         "recommender": "itemcf",
         "variant": "observed",
         "seed_index": 0,
         "list": "next_item",
-        "fusion": chosen["fusion"],
-        "validation_ndcg": chosen["validation_ndcg"],
-        "chosen_by": "validation",
+        "fusion": json.loads(json.dumps(artefact.fusion.told())),
         "history": "asked",
-        "users": 200,
-        "items": 100,
-        "users_with_llm_ranking": sum(user["listed"] for user in histories),
     }
+    assert (version["model_version"], version["refused"]) == (artefact.version, None)
+    assert (version["users"], version["items"], version["deadline_ms"]) == (200, 100, 60_000)
+    assert version["users_with_llm_list"] == sum(user["listed"] for user in histories)
+    assert http.get("/readyz").json() == {"status": "ready", "model_version": artefact.version}
+    assert http.get("/livez").status_code == 200
     described = http.get("/openapi.json").json()
-    assert set(described["paths"]) == {"/recommend", "/healthz"}
-    assert described["components"]["schemas"]["RecommendRequest"]["examples"]
+    assert {"/v1/recommend", "/v1/recommend:batch", "/v1/events", "/version"} <= set(described["paths"])
+
+
+def test_it_answers_what_the_evaluation_measured(
+    http: httpx.Client, ws: Workspace, histories: list[dict], items: list[str]
+) -> None:
+    """Asked with the history that the evaluation used, every test item stands where the report says."""
+    ranks = (ws / "evaluation/served/itemcf-0/ranks").read_table().to_pylist()
+    assert len(ranks) > 100
+    for row in ranks:
+        user = histories[row["user"]]
+        found = recommend(http, user_id=user["id"], history=user["items"][: user["train_end"]], k=100)
+        places = {one["item_id"]: place for place, one in enumerate(found["items"], start=1)}
+        place = places.get(items[row["item"]], 0)
+        assert (place if place <= max(RECIPE.evaluation.ks) else 0) == row["rank"]
+        assert found["degraded"] is None and bool(found["list"]) == user["listed"]
 
 
 def test_nobody_is_offered_what_the_whole_history_has(http: httpx.Client, histories: list[dict]) -> None:
@@ -112,78 +146,77 @@ def test_nobody_is_offered_what_the_whole_history_has(http: httpx.Client, histor
         found = recommend(http, user_id=user["id"], k=20)
         assert (found["user"], found["user_known"]) == (user["id"], True)
         assert found["interactions"] == len(user["items"])
+        assert missing(found) == ({"llm": "moved_on"} if user["listed"] else {})
         assert found["items"] and not {one["item_id"] for one in found["items"]} & set(user["items"])
 
 
 def test_a_user_gets_both_lists(http: httpx.Client, histories: list[dict], items: list[str]) -> None:
     user = next(user for user in histories if user["listed"])
-    found = recommend(http, user_id=user["id"], k=20)
-    assert found["llm"] == "ranking" and 0 < found["alpha"] <= 1
+    found = recommend(http, user_id=user["id"], k=20, explain=True)
+    assert found["list"] == "next_item" and 0 < found["alpha"] <= 1
     ranked = {item["item_id"]: item for item in found["items"]}
     assert ranked[items[99]]["llm_rank"] == 1, "the two before it were taken since"
     assert all(item["title"] for item in found["items"])
     assert sum(item["recommender_rank"] is not None for item in found["items"]) >= 18
+    for item in found["items"]:
+        leaning = {one["item_id"] for one in item["why"]["leans_on"]}
+        assert leaning <= set(user["items"]) and bool(leaning) == (item["recommender_rank"] is not None)
 
 
-def test_a_user_without_llm_list_and_a_history_get_the_recommender(
-    http: httpx.Client, histories: list[dict], items: list[str]
-) -> None:
-    alone = recommend(http, user_id=next(user["id"] for user in histories if not user["listed"]))
-    assert alone["llm"] == "none" and alone["alpha"] == 0 and len(alone["items"]) == 10
+def test_a_history_and_somebody_unknown(http: httpx.Client, ws: Workspace, items: list[str]) -> None:
     adhoc = recommend(http, history=[items[0], "no such item", items[1]], k=5)
     assert adhoc["user"] is adhoc["user_known"] is None
-    assert adhoc["llm"] == "none" and adhoc["unknown_items"] == ["no such item"]
+    assert missing(adhoc) == {"history": "unknown_items", "llm": "not_live"}
     assert [item["recommender_rank"] for item in adhoc["items"]] == [1, 2, 3, 4, 5]
     assert not {items[0], items[1]} & {item["item_id"] for item in adhoc["items"]}
-
-
-def test_somebody_unknown_gets_the_popular_list_and_is_told_so(http: httpx.Client, ws: Workspace) -> None:
     table = (ws / "data/items.parquet").read_table(["item_id", "train_count"])
     counts = dict(zip(*(table[name].to_pylist() for name in ("item_id", "train_count")), strict=True))
     found = recommend(http, user_id="nobody", k=5)
-    assert (found["user"], found["user_known"]) == ("nobody", False)
-    assert (found["recommender"], found["llm"], found["interactions"]) == ("popularity", "none", 0)
+    assert (found["recommender"], found["interactions"]) == ("popularity", 0)
+    assert missing(found) == {"user": "unknown_user"}
     assert [counts[one["item_id"]] for one in found["items"]] == sorted(counts.values(), reverse=True)[:5]
 
 
 def test_many_at_once_are_answered_as_one_by_one(
     http: httpx.Client, histories: list[dict], items: list[str]
 ) -> None:
-    """Requests are ranked in batches, and each user gets their own answer."""
+    """Histories are ranked in one pass, and each gets its own answer; so do those of a batch."""
     users = [user["id"] for user in histories[:40]]
     asked = [{"user_id": user, "k": 7} for user in users]
     asked += [{"history": [item], "k": 7} for item in items[:40]]
-    one_by_one = [http.post("/recommend", json=request).json() for request in asked]
+    one_by_one = [recommend(http, **request)["items"] for request in asked]
     with ThreadPoolExecutor(16) as pool:
-        at_once = list(pool.map(lambda request: http.post("/recommend", json=request).json(), asked))
-    assert at_once == one_by_one
+        at_once = list(pool.map(lambda request: recommend(http, **request), asked))
+    assert [answer["items"] for answer in at_once] == one_by_one
     assert [answer["user"] for answer in at_once[:40]] == users
+    batch = http.post("/v1/recommend:batch", json={"requests": asked}).raise_for_status().json()
+    assert [answer["items"] for answer in batch["answers"]] == one_by_one
 
 
 @pytest.mark.parametrize(
-    ("status", "request_body", "says"),
+    ("status", "request_body", "pointer"),
     [
-        (422, {"user_id": ""}, "user_id"),
-        (422, {}, "either user_id or history"),
-        (422, {"user_id": "a", "history": ["b"]}, "either user_id or history"),
-        (422, {"history": []}, "history"),
-        (422, {"history": ["no", "such"]}, "none of these items"),
-        (422, {"history": ["a"] * 1001}, "history"),
-        (422, {"history": [1]}, "history.0"),
-        (422, {"user_id": 7}, "user_id"),
-        (422, {"user_id": "a", "k": 0}, "k"),
-        (422, {"user_id": "a", "k": 21}, "at most 20"),
-        (422, {"user_id": "a", "k": 2.5}, "k"),
-        (422, {"user_id": "a", "size": 3}, "size"),
-        (422, [1, 2], "body"),
+        (422, {"user_id": ""}, "/user_id"),
+        (422, {}, ""),
+        (422, {"history": ["a"] * 5001}, "/history"),
+        (422, {"history": [1]}, "/history/0"),
+        (422, {"user_id": 7}, "/user_id"),
+        (422, {"user_id": "a", "k": 0}, "/k"),
+        (422, {"user_id": "a", "k": 101}, "/k"),
+        (422, {"user_id": "a", "k": 2.5}, "/k"),
+        (422, {"user_id": "a", "deadline_ms": 0}, "/deadline_ms"),
+        (422, {"user_id": "a", "size": 3}, "/size"),
+        (409, {"user_id": "a", "filter": {"categories": ["x"]}}, "/filter/categories"),
+        (422, [1, 2], ""),
     ],
 )
 def test_bad_requests_say_what_is_wrong(
-    http: httpx.Client, status: int, request_body: object, says: str
+    http: httpx.Client, status: int, request_body: object, pointer: str
 ) -> None:
-    answer = http.post("/recommend", json=request_body)
+    answer = http.post("/v1/recommend", json=request_body)
     assert answer.status_code == status, answer.text
-    assert says in answer.json()["detail"]
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert pointer in [fault["pointer"] for fault in answer.json()["faults"]]
 
 
 @pytest.mark.parametrize(
@@ -203,9 +236,9 @@ def test_bad_requests_say_what_is_wrong(
     ],
 )
 def test_no_body_breaks_the_server(http: httpx.Client, body: bytes) -> None:
-    answer = http.post("/recommend", content=body, headers={"content-type": "application/json"})
+    answer = http.post("/v1/recommend", content=body, headers={"content-type": "application/json"})
     assert 400 <= answer.status_code < 500, answer.text
-    assert http.get("/healthz").status_code == 200
+    assert http.get("/livez").status_code == 200
 
 
 def test_faults_before_serving(ws: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -232,7 +265,9 @@ def test_the_config_file_route(ws: Workspace) -> None:
     built = call_user_app_builder_with_args_if_necessary(application, {"workspace": str(ws)})
     assert isinstance(built, Application)
     alone = {"workspace": str(ws), "serving": {"recommender": "itemcf", "variant": "popular"}}
-    with pytest.raises(InputError, match="'popular': nothing of the kind was evaluated"):
+    with pytest.raises(
+        InputError, match="serving.variant = 'popular': the aggregator was fitted with 'observed'"
+    ):
         call_user_app_builder_with_args_if_necessary(application, alone)
     with pytest.raises(InputError, match="there is no run here"):
         call_user_app_builder_with_args_if_necessary(application, {"workspace": str(ws / "nothing")})

@@ -122,7 +122,7 @@ class Fused:
             items, scores = self.control.recommend(users, length, since=since)
             llm = np.where(np.arange(length) < self.lists.lengths[users][:, None], items, -1), scores
         if since is not None:
-            llm = _without(llm[0], since, self.n_items), llm[1]
+            llm = without(llm[0], since, self.n_items), llm[1]
         return Union.of(self._own(users, since), llm)
 
     def _own(self, users: np.ndarray, since: Histories | None) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +139,7 @@ class Fused:
         return Sparsity.among(self.trained)
 
 
-def _without(items: np.ndarray, since: Histories, n_items: int) -> np.ndarray:
+def without(items: np.ndarray, since: Histories, n_items: int) -> np.ndarray:
     """The items [n, m], with -1 in place of items that are in the same row of `since` [n]."""
     rows = np.arange(len(items))[:, None]
     taken = np.isin(rows * n_items + items, since.rows * n_items + since.items)

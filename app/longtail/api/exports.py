@@ -21,7 +21,9 @@ from longtail.progress import progress, tell
 from longtail.recipe import Dataset, Recipe, Serving
 from longtail.rounds import FIRST_ROUND, Round
 from longtail.runtime.cluster import connect
-from longtail.serving.recommendation import Recommendations, to_serve
+from longtail.serving.messages import MAX_K
+from longtail.serving.served_run import sources_of
+from longtail.serving.snapshot import Snapshot
 from longtail.workspace import Workspace, read_manifest
 from longtail.workspace.place import Place
 
@@ -67,7 +69,7 @@ def write_recommendations(ws: Workspace, recipe: Recipe, k: int, to: Place) -> i
     served, or if k is less than 1 or more than `serving.candidates`.
     """
     check_k(recipe.serving, k)
-    to_serve(ws, recipe.serving)
+    sources_of(ws, recipe.serving)
     connect(recipe.resources)
     prepared = Prepared(ws)
     ranked = (
@@ -92,10 +94,9 @@ def write_recommendations(ws: Workspace, recipe: Recipe, k: int, to: Place) -> i
 
 
 def check_k(serving: Serving, k: int) -> None:
-    if not 1 <= k <= serving.candidates:
-        raise InputError(
-            f"k = {k}: ask for 1 to {serving.candidates} items (serving.candidates of the recipe)."
-        )
+    most = min(serving.candidates, MAX_K)
+    if not 1 <= k <= most:
+        raise InputError(f"k = {k}: ask for 1 to {most} items (serving.candidates of the recipe).")
 
 
 class RankedUsers:
@@ -103,17 +104,17 @@ class RankedUsers:
 
     def __init__(self, workspace: str, serving: Serving, k: int) -> None:
         ws = Workspace(workspace)
-        self.k, self.here = k, Recommendations(ws, serving)
-        self.item_ids = Prepared(ws).items["item_id"].combine_chunks()
+        self.k, self.here = k, Snapshot.read(ws, sources_of(ws, serving))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Takes the columns user and user_id. Returns rows of RECOMMENDATIONS."""
-        items, scores = self.here.best(batch["user"].to_numpy().astype(np.int64), self.k)
+        ranking = self.here.of_users(batch["user"].to_numpy().astype(np.int64))
+        items, scores = ranking.items[:, : self.k], ranking.scores[:, : self.k]
         rows, places = np.nonzero(items >= 0)
         columns = [
             batch["user_id"].take(pa.array(rows)),
             pa.array(places + 1, pa.int32()),
-            self.item_ids.take(pa.array(items[rows, places])),
+            self.here.items.ids.texts.take(pa.array(items[rows, places])).cast(pa.string()),
             pa.array(scores[rows, places], pa.float32()),
         ]
         return pa.table(columns, schema=RECOMMENDATIONS)

@@ -13,7 +13,7 @@ from longtail.workspace.lease import session
 if TYPE_CHECKING:
     import pandas as pd
 
-    from longtail.serving.recommendation import Recommendations
+    from longtail.serving.snapshot import Snapshot
 
 Name = str | os.PathLike[str]
 
@@ -39,7 +39,7 @@ def run(recipe: Name, workspace: Name | None = None, changes: list[str] | None =
 
 def open(workspace: Name) -> "Run":
     """Open the workspace of an earlier run, a folder or URI. Raises InputError if there is no run."""
-    from longtail.serving.recommendation import read_recipe
+    from longtail.serving.served_run import read_recipe
 
     ws = Workspace(os.fspath(workspace))
     return Run(ws, read_recipe(ws))
@@ -65,21 +65,20 @@ class Run:
     def recommend(self, user_id: object, k: int = 10) -> "pd.DataFrame":
         """What serving would answer: at most k items, best first, with item_id, title, score and the source of each.
 
-        user_id: the id in the raw log. An unknown user gets the most popular items. `attrs` of the frame has user_known,
-        recommender, alpha, llm and interactions. Raises InputError if nothing can be served, or if k is less than 1 or more
-        than `serving.candidates`.
+        user_id: the id in the raw log. An unknown user gets the most popular items. `attrs` of the frame has the other
+        fields of the answer, such as user_known, recommender, alpha and interactions. Raises InputError if nothing can be
+        served, or if k is less than 1 or more than `serving.candidates` or 100.
         """
         import pandas as pd
 
         from longtail.api.exports import check_k
-        from longtail.serving.recommendation import RecommendedItem
+        from longtail.serving.answer import answered
+        from longtail.serving.messages import RecommendedItem, RecommendRequest
 
         check_k(self.recipe.serving, k)
-        here, name = self._recommendations, str(user_id)
-        user = here.user(name)
-        ranked = here.popular() if user is None else here.rank_users([user])[0]
-        answer = here.for_user(name, ranked, k, known=user is not None).model_dump()
-        found = pd.DataFrame(answer.pop("items"), columns=list(RecommendedItem.model_fields))
+        answer = answered(RecommendRequest(user_id=str(user_id), k=k), self._snapshot).model_dump()
+        columns = [name for name in RecommendedItem.model_fields if name != "why"]
+        found = pd.DataFrame(answer.pop("items"), columns=columns)
         found.attrs = answer
         return found
 
@@ -124,7 +123,8 @@ class Run:
         return f"<longtail run of recipe {self.recipe.name!r} in {self.workspace}>"
 
     @cached_property
-    def _recommendations(self) -> "Recommendations":
-        from longtail.serving.recommendation import Recommendations
+    def _snapshot(self) -> "Snapshot":
+        from longtail.serving.served_run import sources_of
+        from longtail.serving.snapshot import Snapshot
 
-        return Recommendations(self.workspace, self.recipe.serving)
+        return Snapshot.read(self.workspace, sources_of(self.workspace, self.recipe.serving))

@@ -71,6 +71,9 @@ class Serving(Section):
     divided by the largest in the list."""
     candidates: Positive = 50
     """k' of the paper: how many of the recommender's best items are ranked again, when serving and in the evaluation."""
+    deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 1000
+    """Milliseconds in which a request is answered. What is not there by then is left out, and the answer says so. A request
+    may set a shorter time."""
     live: bool = False
     """Whether an LLM makes the list of a history for which there is none, while the request waits. Needs llm.items: token
     and a list of `next_item`. It takes a vLLM engine per replica of its own: a GPU, or a CPU."""

@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client.metrics_core import Metric
 from pydantic import BaseModel, ConfigDict
 from ray import serve
+from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from longtail.recipe import Serving
@@ -18,12 +19,15 @@ from longtail.serving.edge.keys import needed_keys
 from longtail.serving.edge.protection import protect
 from longtail.serving.edge.request_metrics import add_metrics
 from longtail.serving.endpoint import Endpoint
-from longtail.serving.recommendation import read_recipe, to_serve
+from longtail.serving.events import open_log
+from longtail.serving.live_client import LiveLLMClient
+from longtail.serving.live_llm import live_llm
 from longtail.serving.routes import EVERYWHERE, build
+from longtail.serving.served_run import read_recipe, sources_of
+from longtail.serving.snapshot import Snapshot
+from longtail.serving.versions import Versions, marks
 from longtail.workspace import Workspace
 
-DEADLINE_S = 1.0
-"""A request is taken on only if what is here already will be answered in this time."""
 LONGEST_S = 10.0
 """After so long a request ends, whatever it waits for."""
 
@@ -44,16 +48,22 @@ class Arguments(BaseModel):
 class Longtail:
     """One replica: it loads one version and answers many requests at a time."""
 
-    def __init__(self, workspace: str, serving: Serving) -> None:
+    def __init__(self, workspace: str, serving: Serving, live: DeploymentHandle | None = None) -> None:
+        """live: the deployment of the live LLM. Raises InputError if the first version cannot be loaded."""
         self.keys = needed_keys(replicas.host(), os.environ)
-        self.endpoint = Endpoint(workspace, serving)
+        ws = Workspace(workspace)
+        versions = Versions(lambda: Snapshot.load(ws, sources_of(ws, serving)), lambda: marks(ws))
+        versions.start()
+        asked = None if live is None else LiveLLMClient(live)
+        self.endpoint = Endpoint(versions, serving, open_log(ws, serving), asked)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """The routes, and around them what stands at the edge (`serving/edge/`)."""
         replicas.bound_threads()
         http = build(self.endpoint)
         add_metrics(http, lambda: replicas.all_metrics("metrics"), EVERYWHERE)
-        return protect(http, self.keys, DEADLINE_S, LONGEST_S)
+        deadline = self.endpoint.deadline_ms / 1000
+        return protect(http, self.keys, deadline, max(LONGEST_S, 2 * deadline))
 
     async def check_health(self) -> None:
         await replicas.check_threads()
@@ -66,6 +76,8 @@ class Longtail:
 def application(arguments: Arguments) -> Any:
     """The application of a Serve config, `args: {workspace: …}`. Raises InputError if the run is not finished."""
     ws = Workspace(arguments.workspace)
-    serving = arguments.serving or read_recipe(ws).serving
-    to_serve(ws, serving)
-    return Longtail.bind(arguments.workspace, serving)
+    recipe = read_recipe(ws)
+    serving = arguments.serving or recipe.serving
+    sources_of(ws, serving)
+    live = live_llm(ws, recipe.resources) if serving.live else None
+    return Longtail.bind(arguments.workspace, serving, live)

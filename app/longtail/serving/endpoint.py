@@ -1,135 +1,203 @@
-"""What the endpoint answers, without HTTP and without Ray: one process, one version at a time."""
+"""What the endpoint answers, without HTTP and without Ray: one process, one version at a time.
+
+A known user whose history is that of the workspace is answered by look-ups. Other histories ask the model, and the live LLM
+if there is one, side by side until the deadline. What is late or fails is left out, and the answer says so.
+"""
 
 import asyncio
+import logging
 import time
-import uuid
+from datetime import UTC, datetime
 
 import numpy as np
 
 from longtail import __version__
 from longtail.recipe import Serving
+from longtail.serving.answer import written
 from longtail.serving.arms import Arms
-from longtail.serving.events import open_log
+from longtail.serving.events.recorder import EventRecorder
+from longtail.serving.explaining import similar_to
 from longtail.serving.messages import (
+    MAX_TITLES,
     BatchAnswer,
-    Degraded,
-    Missing,
+    NamedItem,
     Ready,
     Recommendation,
-    RecommendedItem,
     RecommendRequest,
     ServedArm,
+    SimilarItem,
+    SimilarItems,
+    Titles,
     Version,
 )
-from longtail.serving.recommendation import Ranked, Recommendations
-from longtail.workspace import Workspace
+from longtail.serving.parts import LiveLLM, NoList
+from longtail.serving.problems import Refused
+from longtail.serving.question import POPULAR, Question
+from longtail.serving.ranker import Ranker
+from longtail.serving.retriever import List
+from longtail.serving.served_arm import NO_LIST, Arm
+from longtail.serving.snapshot import Snapshot
+from longtail.serving.versions import Versions
+
+log = logging.getLogger("longtail")
+RESERVED = 0.002
+"""Seconds of a deadline that are kept for fusing and writing the answer."""
 
 
 class Endpoint:
     """Answers requests; each route calls one method of it."""
 
-    def __init__(self, workspace: str, serving: Serving) -> None:
-        ws = Workspace(workspace)
-        self.here = Recommendations(ws, serving)
-        self.arms = Arms.of_serving(serving)
-        self.events = open_log(ws, serving)
+    def __init__(
+        self,
+        versions: Versions[Snapshot],
+        serving: Serving,
+        events: EventRecorder,
+        live: LiveLLM | None = None,
+    ) -> None:
+        """serving: the deadline, and how users are split into arms. live: None if there is none."""
+        self.versions, self.deadline_ms, self.events = versions, serving.deadline_ms, events
+        self._live, self._arms, self._ranker = live, Arms.of_serving(serving), Ranker()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """That of the served version. A request takes it once."""
+        return self.versions.current
 
     async def recommend(self, request: RecommendRequest) -> Recommendation:
-        answer = await asyncio.to_thread(self._answer, request)
+        """Raises Refused if a filter names an attribute that the catalogue lacks."""
+        return await self._answer(request, self.snapshot, time.perf_counter())
+
+    async def recommend_batch(self, requests: list[RecommendRequest]) -> BatchAnswer:
+        """All from one snapshot. Raises Refused as `recommend`."""
+        snapshot, began = self.snapshot, time.perf_counter()
+
+        async def one(place: int, request: RecommendRequest) -> Recommendation:
+            await asyncio.sleep(0)  # other requests of this process go on between those of a batch
+            try:
+                return await self._answer(request, snapshot, began)
+            except Refused as refused:
+                raise refused.within("requests", place) from None
+
+        answers = await asyncio.gather(*(one(place, request) for place, request in enumerate(requests)))
+        return BatchAnswer.model_construct(answers=answers)
+
+    async def similar(self, item_id: str, k: int) -> SimilarItems:
+        """At most k items. Raises Refused if the catalogue has no such item."""
+        here = self.snapshot
+        item = here.items.ids.code(item_id)
+        if item is None:
+            raise Refused(404, "The catalogue has no such item.")
+        model = here.default.retriever.model
+        items, scores = await asyncio.to_thread(similar_to, model, item, k)
+        named = zip(here.items.ids.take(items), here.items.titles_of(items), scores.tolist(), strict=True)
+        return SimilarItems(
+            item=NamedItem(item_id=item_id, title=here.items.title(item)),
+            recommender=model.name,
+            items=[SimilarItem(item_id=one, title=title, similarity=score) for one, title, score in named],
+            model_version=here.version,
+        )
+
+    def titles(self, prefix: str) -> Titles:
+        """The first items whose title begins with this text."""
+        items = self.snapshot.items
+        found = items.beginning_with(prefix, MAX_TITLES)
+        named = zip(items.ids.take(found), items.titles_of(found), strict=True)
+        return Titles(items=[NamedItem(item_id=one, title=title) for one, title in named])
+
+    async def ready(self) -> Ready:
+        """Raises Refused with 503 if something that is configured is not ready, and names it."""
+        if self._live is not None:
+            try:
+                await self._live.check()
+            except Exception as error:
+                raise Refused(503, f"The live LLM is not ready: {error}") from None
+        return Ready(model_version=self.snapshot.version)
+
+    def version(self) -> Version:
+        """What is served, and why something newer is not."""
+        here, state = self.snapshot, self.versions.state
+        lists = here.default.lists
+        return Version(
+            longtail=__version__,
+            model_version=here.version,
+            since=datetime.fromtimestamp(state.since, UTC),
+            refused=state.refused,
+            arms=[_described(arm) for arm in here.arms.values()],
+            users=len(here.users),
+            items=len(here.items),
+            users_with_llm_list=0 if lists is None else int(np.count_nonzero(lists.lengths)),
+            attributes=here.items.names,
+            live_llm=self._live is not None,
+            deadline_ms=self.deadline_ms,
+        )
+
+    async def _answer(self, request: RecommendRequest, here: Snapshot, began: float) -> Recommendation:
+        question = Question.of(request, here, here.arms[self._arms.of(request.user_id)], self.events)
+        ends = began + min(request.deadline_ms or self.deadline_ms, self.deadline_ms) / 1000 - RESERVED
+        own, llm = question.look_up(), question.llm
+        if own is None and question.of_nobody:
+            own = NO_LIST
+        asks_live = question.wants_live and self._live is not None
+        if not asks_live:
+            question.note_not_live()
+        if own is None and asks_live:
+            own, llm = await asyncio.gather(
+                self._ranked(question, ends), self._ranked_live(question, here, ends)
+            )
+        elif own is None:
+            own = await self._ranked(question, ends)
+        elif asks_live:
+            llm = await self._ranked_live(question, here, ends)
+        if request.explain:  # it counts pairs of users, which takes longer than all the rest
+            answer = await asyncio.to_thread(written, question, here, own, llm, began)
+        else:
+            answer = written(question, here, own, llm, began)
         self.events.served(answer)
         return answer
 
-    async def recommend_batch(self, requests: list[RecommendRequest]) -> BatchAnswer:
-        return BatchAnswer(answers=[await self.recommend(request) for request in requests])
+    async def _ranked(self, question: Question, ends: float) -> List:
+        """The list by the model, or what stands in for it."""
+        try:
+            async with asyncio.timeout(max(ends - time.perf_counter(), 0)):
+                return await self._ranker.rank(question.arm.retriever, question.asked)
+        except TimeoutError:
+            reason = "late"
+        except Exception:
+            log.exception("%s cannot rank", question.arm.retriever.model.name)
+            reason = "failed"
+        found = question.looked_up_instead()
+        if found is None:
+            question.lacks("retriever", reason, f"the LLM's list, or {POPULAR} if there is none")
+            return NO_LIST
+        question.lacks("retriever", reason, "the recommender's list for the history in the workspace")
+        return found
 
-    def ready(self) -> Ready:
-        return Ready(model_version=self.model_version)
-
-    def version(self) -> Version:
-        health = self.here.health
-        arm = ServedArm(
-            arm="default",
-            **health.model_dump(
-                include={"recommender", "variant", "seed_index", "list", "fusion", "history"}
-            ),
-        )
-        return Version(
-            longtail=__version__,
-            model_version=self.model_version,
-            arms=[arm],
-            users=health.users,
-            items=health.items,
-            users_with_llm_list=health.users_with_llm_ranking,
-            attributes=[],
-            live_llm=False,
-            deadline_ms=0,
-        )
-
-    @property
-    def model_version(self) -> str:
-        return self.here.chosen.version
-
-    def _answer(self, request: RecommendRequest) -> Recommendation:
-        began, here, missing = time.perf_counter(), self.here, list[Missing]()
-        user = None if request.user_id is None else here.user(request.user_id)
-        if request.history is not None:
-            codes = [here.items.code(one) for one in request.history]
-            unknown = [one for one, code in zip(request.history, codes, strict=True) if code is None]
-            known = [code for code in codes if code is not None]
-            if unknown:
-                left = "the items that the catalogue has" if known else "popular items"
-                missing.append(
-                    Missing(part="history", reason="unknown_items", stood_in=left, items=unknown[:100])
-                )
-            ranked = here.rank_histories([known])[0] if known else here.popular()
-        elif user is None:
-            missing.append(Missing(part="user", reason="unknown_user", stood_in="popular items"))
-            ranked = here.popular()
-        else:
-            ranked = here.rank_users([user])[0]
-        return self._written(request, ranked, user, missing, began)
-
-    def _written(
-        self,
-        request: RecommendRequest,
-        ranked: Ranked,
-        user: int | None,
-        missing: list[Missing],
-        began: float,
-    ) -> Recommendation:
-        here, ranking = self.here, ranked.ranking
-        union, alpha = ranking.union, float(ranking.alpha[0])
-        rec, llm = (utility[0] for utility in here.fusion.parts(union))
-        columns = ranking.columns[0]
-        columns = columns[union.items[0, columns] >= 0][: request.k]
-        return Recommendation(
-            items=[
-                RecommendedItem(
-                    item_id=here.items[int(union.items[0, column])],
-                    title=here.title(int(union.items[0, column])),
-                    score=ranking.utility[0, column],
-                    recommender_rank=union.recommender_place[0, column] or None,
-                    llm_rank=union.llm_place[0, column] or None,
-                    recommender_utility=_finite(rec[column]),
-                    llm_utility=_finite(llm[column]),
-                )
-                for column in columns
-            ],
-            user=request.user_id,
-            user_known=None if request.user_id is None else user is not None,
-            interactions=int(ranking.interactions[0]),
-            alpha=alpha,
-            sparsity=here.sparsity(ranking.interactions)[0],
-            recommender=ranked.recommender,
-            list=here.chosen.list if (union.llm_place > 0).any() else None,
-            recommendation_id=uuid.uuid4().hex,
-            model_version=self.model_version,
-            arm=self.arms.of(request.user_id),
-            took_ms=round(1000 * (time.perf_counter() - began), 3),
-            degraded=Degraded(parts=missing) if missing else None,
-        )
+    async def _ranked_live(self, question: Question, here: Snapshot, ends: float) -> List:
+        """The list by the live LLM, or what stands in for it."""
+        history, k = question.asked.history, question.arm.list_length
+        made_of = here.sources.made_of[question.arm.chosen.answers]
+        left = max(ends - time.perf_counter(), 0)
+        try:
+            async with asyncio.timeout(left):
+                found = await self._live.rank(history, k, made_of, left)
+            return question.checked(*found)
+        except TimeoutError:
+            return question.without_live("late")
+        except NoList as none:
+            return question.without_live(none.reason)
+        except Exception:
+            log.exception("the live LLM's answer cannot be used")
+            return question.without_live("failed")
 
 
-def _finite(utility: float) -> float | None:
-    """None if the list gives the item none."""
-    return float(utility) if np.isfinite(utility) else None
+def _described(arm: Arm) -> ServedArm:
+    chosen = arm.chosen
+    return ServedArm(
+        arm=arm.name,
+        recommender=chosen.recommender,
+        variant=chosen.variant,
+        seed_index=chosen.seed_index,
+        list=chosen.list,
+        fusion=chosen.fusion.told() if chosen.list else None,
+        history="masked" if arm.keeps_users else "asked",
+    )

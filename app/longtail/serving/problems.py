@@ -19,6 +19,12 @@ class Refused(Exception):
         super().__init__(detail)
         self.status, self.detail, self.faults = status, detail, faults or []
 
+    def within(self, *keys: int | str) -> "Refused":
+        """The same for a request that is a part of another one, at these keys."""
+        outer = pointer_to(*keys)
+        faults = [Fault(pointer=outer + one.pointer, message=one.message) for one in self.faults]
+        return Refused(self.status, self.detail, faults)
+
 
 def problem(
     status: int, detail: str, faults: list[Fault] | None = None, headers: Mapping[str, str] | None = None
@@ -36,7 +42,7 @@ def add_problems(http: FastAPI) -> None:
         kinds = {fault["type"] for fault in error.errors()}
         if "json_invalid" in kinds:
             return problem(400, "The body is not JSON.")
-        faults = [Fault(pointer=_pointer(one["loc"]), message=one["msg"]) for one in error.errors()]
+        faults = [Fault(pointer=_place(one["loc"]), message=one["msg"]) for one in error.errors()]
         named = "; ".join(f"{one.pointer or 'body'}: {one.message}" for one in faults[:5])
         return problem(422, f"The request does not fit the schema: {named}", faults)
 
@@ -49,8 +55,12 @@ def add_problems(http: FastAPI) -> None:
         return problem(error.status_code, str(error.detail), headers=error.headers)
 
 
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """The JSON pointer (RFC 6901) of a place in the body, or of a parameter in the address."""
-    inside = location[1:] if location[:1] == ("body",) else location
-    parts = (str(one).encode(errors="replace").decode() for one in inside)
+def pointer_to(*keys: int | str) -> str:
+    """The JSON pointer (RFC 6901) of a value, from the keys that lead to it."""
+    parts = (str(one).encode(errors="replace").decode() for one in keys)
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """The pointer to a place in the body, or to a parameter in the address."""
+    return pointer_to(*(location[1:] if location[:1] == ("body",) else location))

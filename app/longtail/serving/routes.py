@@ -1,24 +1,28 @@
 """The routes of the HTTP endpoint, as a plain FastAPI application over one `Endpoint`; it knows nothing of Ray."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Path, Query, Response
 from pydantic import BaseModel
 
 from longtail import __version__
 from longtail.serving.endpoint import Endpoint
 from longtail.serving.explorer import add_pages
 from longtail.serving.messages import (
+    DEFAULT_K,
+    MAX_ID,
     Alive,
     BatchAnswer,
     BatchRequest,
     EventsAnswer,
     EventsRequest,
+    ListLength,
     Problem,
     Ready,
     Recommendation,
     RecommendRequest,
+    SimilarItems,
+    Titles,
     Version,
 )
 from longtail.serving.problems import MEDIA_TYPE, add_problems
@@ -53,6 +57,7 @@ def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 EVERYWHERE = declared(401, 405, 429, 503)
 WITH_BODY = EVERYWHERE | declared(400, 408, 409, 413, 415, 422)
+OF_AN_ITEM = EVERYWHERE | declared(404, 422)
 
 
 def build(endpoint: Endpoint) -> FastAPI:
@@ -76,27 +81,35 @@ def build(endpoint: Endpoint) -> FastAPI:
         """Tell what users did. It is in the log when the answer comes, and the next answer for these users knows it."""
         return as_json(await endpoint.events.tell(request.events))
 
-    def get(path: str, answer: Callable[..., Response], model: type[BaseModel], *statuses: int) -> None:
-        """Add a route for GET and HEAD; the description is the docstring of `answer`."""
-        about = {"response_model": model, "responses": declared(*statuses)}
-        http.add_api_route(path, answer, methods=["GET"], **about)
-        http.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
+    @http.get(
+        "/v1/items/{item_id}/similar", responses=OF_AN_ITEM, response_model=SimilarItems, tags=["items"]
+    )
+    async def similar(
+        item_id: Annotated[str, Path(min_length=1, max_length=MAX_ID)], k: ListLength = DEFAULT_K
+    ) -> Response:
+        """The items that are most similar to one item, by the recommender that is served."""
+        return as_json(await endpoint.similar(item_id, k))
 
+    @http.get("/v1/titles", responses=EVERYWHERE | declared(422), response_model=Titles, tags=["items"])
+    async def titles(prefix: Annotated[str, Query(max_length=MAX_ID)] = "") -> Response:
+        """Items whose title begins with a text."""
+        return as_json(endpoint.titles(prefix))
+
+    @http.get("/livez", responses=declared(405), response_model=Alive, tags=["operation"])
     async def livez() -> Response:
         """Whether the process lives. Always 200."""
         return as_json(Alive())
 
+    @http.get("/readyz", responses=declared(405, 503), response_model=Ready, tags=["operation"])
     async def readyz() -> Response:
         """Whether everything configured is loaded."""
-        return as_json(endpoint.ready())
+        return as_json(await endpoint.ready())
 
+    @http.get("/version", responses=EVERYWHERE, response_model=Version, tags=["operation"])
     async def version() -> Response:
         """What is served."""
         return as_json(endpoint.version())
 
-    get("/livez", livez, Alive, 405)
-    get("/readyz", readyz, Ready, 405, 503)
-    get("/version", version, Version, 401, 405, 429, 503)
     return http
 
 

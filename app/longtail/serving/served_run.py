@@ -1,0 +1,34 @@
+"""What a workspace has to serve: the recipe of its run, and what every arm of the aggregator is made of."""
+
+from pydantic import ValidationError
+
+from longtail.aggregation.arm_artefacts import read_arms
+from longtail.errors import InputError
+from longtail.recipe import Recipe, Serving
+from longtail.serving.version_arrays import Sources
+from longtail.workspace import Workspace
+
+
+def sources_of(ws: Workspace, serving: Serving) -> Sources:
+    """What all arms are made of. Raises InputError if the workspace lacks what is served, a file of it, or what `serving`
+    names.
+    """
+    ws.require("data")
+    return Sources.of(ws, read_arms(ws, serving))
+
+
+def read_recipe(ws: Workspace) -> Recipe:
+    """The resolved recipe that the run saved. Raises InputError if there is no run, or one of another version."""
+    saved = ws.saved_recipe()
+    if saved is None:
+        raise InputError(
+            f"{ws}: no recipe.yaml, so there is no run here. Start one: longtail run RECIPE --workspace {ws}."
+        )
+    try:
+        return Recipe.model_validate(saved)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"])) or "recipe"
+        raise InputError(
+            f"{ws}/recipe.yaml: {key}: {fault['msg']}. Run it again: longtail run RECIPE."
+        ) from None
