@@ -14,6 +14,7 @@ from longtail.event_log.arms_record import latest_arms
 from longtail.event_log.log_files import log_files, read_log_file
 from longtail.event_log.records import INTERACTION, INTERACTIONS, RECOMMENDATION, RECOMMENDATIONS
 from longtail.recipe import Serving
+from longtail.serving.edge.request_metrics import REGISTRY
 from longtail.serving.events import EventRecorder, open_log, recorder
 from longtail.serving.messages import Event, Recommendation, RecommendedItem
 from longtail.serving.problems import Refused
@@ -124,8 +125,21 @@ def test_too_many_events_are_refused_and_too_many_recommendations_counted(
         monkeypatch.setattr(commits, "_most", 10)
     with pytest.raises(Refused, match="as fast as events come"):
         tell(here, event(1))
+    before = REGISTRY.get_sample_value("longtail_recommendations_not_written_total")
     here.served(answer())
-    assert here.skipped == 1
+    assert REGISTRY.get_sample_value("longtail_recommendations_not_written_total") == before + 1
+
+
+def test_events_are_counted_by_outcome(replica: Open) -> None:
+    def counted() -> list[float]:
+        labels = ({"outcome": name} for name in ("written", "duplicate"))
+        found = (REGISTRY.get_sample_value("longtail_events_total", one) for one in labels)
+        return [one or 0.0 for one in found]
+
+    here, before = replica(), counted()
+    tell(here, event(1), event(1), event(2))
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [2, 1]
+    assert REGISTRY.get_sample_value("longtail_events_in_memory") == 2
 
 
 @pytest.mark.parametrize("at", ["folder", "bucket"])

@@ -10,6 +10,8 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from prometheus_client import Counter, Gauge
+
 from longtail.errors import InputError
 from longtail.event_log.arms_record import write_arms
 from longtail.event_log.log_follower import LogFollower
@@ -17,6 +19,7 @@ from longtail.event_log.log_writer import log_writer
 from longtail.event_log.records import INTERACTIONS, RECOMMENDATIONS, line
 from longtail.recipe import Serving
 from longtail.serving.arms import Arms
+from longtail.serving.edge.request_metrics import REGISTRY
 from longtail.serving.events.commits import Commits, LogFull
 from longtail.serving.events.known_ids import KnownIds
 from longtail.serving.events.recent_items import RecentItems, Taken
@@ -26,6 +29,24 @@ from longtail.workspace import Workspace
 from longtail.workspace.place import Place
 
 log = logging.getLogger("longtail")
+
+EVENTS = Counter("longtail_events", "Events by outcome.", ["outcome"], registry=REGISTRY)
+NOT_WRITTEN = Counter(
+    "longtail_recommendations_not_written",
+    "Recommendations that are not in the event log, because it could not be written as fast.",
+    registry=REGISTRY,
+)
+IN_MEMORY = Gauge("longtail_events_in_memory", "Pairs of user and item that answers know.", registry=REGISTRY)
+FORGOTTEN = Gauge(
+    "longtail_events_forgotten",
+    "Pairs that answers know no more, because there is no room.",
+    registry=REGISTRY,
+)
+UNREADABLE = Gauge(
+    "longtail_event_log_unreadable",
+    "1 while the log cannot be read, so that the events of other replicas are not known.",
+    registry=REGISTRY,
+)
 LOOK_S, LOOK_IN_A_BUCKET_S = 0.1, 1.0
 """How often a replica looks for the events of the others; and how often it writes to a bucket, one object each time."""
 MOST_IDS = 200_000
@@ -56,8 +77,8 @@ class EventRecorder:
         Raises InputError if the log cannot be written.
         """
         self.place, self.recent = place, RecentItems(remembered)
-        self.skipped = 0
-        """Recommendations that were not written, because the log could not keep up."""
+        IN_MEMORY.set_function(lambda: self.recent.kept)
+        FORGOTTEN.set_function(lambda: self.recent.forgotten)
         self._kinds = None if kinds is None else frozenset(kinds)
         self._ids = KnownIds(MOST_IDS)
         _require_writable(place)
@@ -114,6 +135,8 @@ class EventRecorder:
             raise Refused(
                 503, f"The event log cannot be written: {error.strerror}. Send the events again."
             ) from None
+        EVENTS.labels("written").inc(len(events) - duplicates)
+        EVENTS.labels("duplicate").inc(duplicates)
         return EventsAnswer(accepted=len(events), duplicates=duplicates)
 
     def served(self, answer: Recommendation) -> None:
@@ -129,7 +152,7 @@ class EventRecorder:
         try:
             self._recommendations.add(line(record))
         except LogFull:
-            self.skipped += 1
+            NOT_WRITTEN.inc()
 
     def close(self) -> None:
         """Write what waits, and stop following."""
@@ -153,7 +176,9 @@ class EventRecorder:
                 for lines in self._follower.new():
                     self._know(self._read(lines))
                 well = True
+                UNREADABLE.set(0)
             except OSError as error:
+                UNREADABLE.set(1)
                 if well:
                     log.error(
                         "%s cannot be read, so events of other replicas are not known: %s", self.place, error
