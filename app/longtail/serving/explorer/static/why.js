@@ -73,6 +73,7 @@ function evidence({ how, leans_on }) {
 }
 
 function pairs(observed, generated) {
+  if (observed === null) return ""; // the training set is no longer in the workspace
   const more = generated ? `, ${generated.toLocaleString("en")} more if the LLM’s are counted` : "";
   return ` · ${counted(observed, "user")} took both${more}`;
 }

@@ -55,6 +55,7 @@ export function leaning(how, rows) {
   if (how === "nearest" && rows) return "Nearest of the user’s items, by cosine";
   if (how === "popularity") return "It is here because it is popular.";
   if (how === "llm") return "Only the LLM’s list has it.";
+  if (how === "unknown") return "The recommender cannot say what it leans on.";
   return "It leans on no item of the user.";
 }
 
