@@ -36,7 +36,13 @@ RECIPE = Recipe.model_validate(
         "variants": ["observed", "popular"],
         "recommenders": {"itemcf": {"variants": ["observed"]}},
         "evaluation": {"protocol": "train-only"},
-        "serving": {"candidates": 30, "kind": "paper", "alpha_1": 0.6, "alpha_2": 0.2, "utility": "rank"},
+        "serving": {
+            "kind": "paper",
+            "alpha_1": 0.6,
+            "alpha_2": 0.2,
+            "utility": "rank",
+            "deadline_ms": 60_000,
+        },
     }
 )
 MOST = 100
