@@ -220,7 +220,7 @@ def test_the_question_says_what_is_asked_for_and_how_long_it_may_take() -> None:
 
     ask(LiveLLMClient(Handle(keep)), left=3.0)
     (question,) = asked
-    assert (question.made_of, question.left) == ("lists", 3.0)
+    assert question.made_of == "lists" and 2.9 < question.left < 3.0
     np.testing.assert_array_equal(question.history, HISTORY)
 
 
@@ -237,6 +237,23 @@ def test_a_request_that_is_cancelled_takes_its_question_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(leave())
     assert handle.responses[0].left
+
+
+def test_a_question_that_its_caller_ends_at_the_deadline_is_late() -> None:
+    """The event loop was busy, so the caller's time and that of the question ended together."""
+    now, before = [100.0], counted()
+
+    async def end() -> None:
+        client = LiveLLMClient(Handle(stalled), clock=lambda: now[0])
+        task = asyncio.create_task(client.rank(HISTORY, 10, "lists", 60.0))
+        await asyncio.sleep(0)
+        now[0] += 60.0
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(end())
+    assert counted()["late"] == before.get("late", 0) + 1
 
 
 def test_an_llm_that_does_not_answer_is_left_alone_and_found_again() -> None:
