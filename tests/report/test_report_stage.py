@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import sem
 
 from longtail.aggregation.fused import Fused
-from longtail.aggregation.kinds import ALONE, read_fusion
+from longtail.aggregation.kinds import ALONE, KINDS, read_fusion
 from longtail.aggregation.llm_lists import LLMLists
 from longtail.data import read_histories
 from longtail.errors import InputError
@@ -29,6 +29,7 @@ from longtail.rounds import FIRST_ROUND
 from longtail.schema import ANSWERS, FUSED, OUTCOMES, RANKINGS
 from longtail.variants import VARIANTS, label
 from longtail.workspace import Workspace, read_manifest
+from longtail.workspace.place import Place
 from tests.recommenders.conftest import SECTIONS, clusters
 
 RECIPE = Recipe.model_validate(
@@ -743,3 +744,53 @@ def test_a_recipe_of_recommenders_alone_speaks_of_them(metrics):
         "not the best on test"
     )
     assert "Lift in" not in page and "Cost of asking" not in page and "<details open>" in page
+
+
+def ndcg_of(place: Place) -> np.ndarray:
+    """NDCG@10 of each user; each has one target."""
+    rank = (place / "ranks").read_table().sort_by("user")["rank"].to_numpy()
+    return np.where((rank > 0) & (rank <= 10), 1 / np.log2(np.maximum(rank, 1) + 1), 0.0)
+
+
+def test_kinds_of_fusion_are_compared_only_if_the_recipe_asks(finished, metrics, tmp_path):
+    page = (finished / "report/index.html").read_bytes().decode()
+    assert "kinds" not in metrics and "Kinds of fusion" not in page
+    again, recipe = copy_of(finished, tmp_path / "again"), with_evaluation(kinds=True)
+    evaluate(recipe, again)
+    report(recipe, again)
+    new = {
+        place
+        for place, manifest in again.manifests().items()
+        if manifest["finished"] != (read_manifest(finished / place) or {}).get("finished")
+    }
+    served = [run for run in served_runs(RECIPE, FIRST_ROUND) if not run.stand_in]
+    evaluated_again = {run.evaluation for run in served}
+    assert new - {"aggregator", "evaluation/validation", "report"} - evaluated_again == {"reports/1"}
+    found = (again / "report/metrics.json").read_json()
+    assert [row["value"] for row in found["rows"]] == [row["value"] for row in metrics["rows"]]
+    for run in served:
+        own = [
+            row
+            for row in found["kinds"]
+            if (row["recommender"], row["variant"]) == (run.recommender, run.variant)
+        ]
+        assert list(dict.fromkeys(row["kind"] for row in own)) == ["recommender", "list", *KINDS]
+        counts = read_manifest(again / run.evaluation)["counts"]["serving"]
+        places = {kind: again / run.evaluation / f"kinds/{kind}" for kind in KINDS}
+        for kind, place in places.items():
+            if counts["kinds"][kind]["fusion"] == counts["fusion"]:
+                assert ndcg_of(place).tolist() == ndcg_of(again / run.evaluation).tolist()
+        places |= {"recommender": again / run.fit.evaluation, "list": again / "evaluation/list/popularity-0"}
+        ndcg = {kind: ndcg_of(place) for kind, place in places.items()}
+        assert any(not np.array_equal(ndcg[kind], ndcg["recommender"]) for kind in KINDS)
+        for row in own:
+            if (row["metric"], row["k"], row["slice"]) == ("ndcg", 10, "all"):
+                assert row["value"] == pytest.approx(ndcg[row["kind"]].mean()) and row["n"] == N_USERS
+                for base, over in row["over"].items():
+                    difference = ndcg[row["kind"]] - ndcg[base]
+                    assert over["value"] == pytest.approx(difference.mean()) and over["base"] == base
+                    assert (over["t"] is None) == (np.ptp(difference) == 0)
+                better = max(("recommender", "list"), key=lambda part, ndcg=ndcg: ndcg[part].mean())
+                assert row["better"] == better
+    page = (again / "report/index.html").read_bytes().decode()
+    assert "Kinds of fusion, NDCG@10" in page and "recommender alone" in page and "over list alone" in page

@@ -13,20 +13,22 @@ from typing import Any
 
 from longtail.aggregation.artefact import fit_evaluated
 from longtail.aggregation.fused import Fused
-from longtail.aggregation.kinds import LIST, Fusion
+from longtail.aggregation.kinds import ALONE, LIST, Fusion
 from longtail.aggregation.llm_lists import LLMLists
 from longtail.aggregation.stand_in_lists import stand_in_lists
 from longtail.errors import InputError
 from longtail.evaluation.evaluated_runs import (
     evaluated_in,
     first_of,
+    has_kinds,
     inputs_of,
     is_alone,
     protocol_of,
     ranking_settings,
 )
+from longtail.evaluation.kind_ranks import rank_kinds
 from longtail.evaluation.ranks import Protocol, Ranked, catalogue_size, check_catalogue, rank_part
-from longtail.evaluation.served_validation import Tried, chosen_in, try_fit, try_fused
+from longtail.evaluation.served_validation import Tried, chosen_in, kinds_in, try_fit, try_fused
 from longtail.evaluation.slices import Membership
 from longtail.evaluation.targets import Part, split_parts
 from longtail.evaluation.validation_figures import VALIDATION, publish_figures
@@ -88,6 +90,8 @@ class _Shared:
     constraint: Constraint
     slices: Any
     """The `Membership` of the slices of the constraint."""
+    kinds: bool
+    """Whether the test is ranked with every kind of fusion too."""
 
     @classmethod
     def of(cls, recipe: Recipe, ws: Workspace, round_: Round, due: list[Run | ServedRun]) -> "_Shared":
@@ -110,6 +114,7 @@ class _Shared:
             candidates=max(recipe.serving.candidates, protocol.depth),
             constraint=recipe.constraint,
             slices=_task(_read_slices)(recipe.constraint.slices, data) if served else None,
+            kinds=recipe.evaluation.kinds,
         )
 
 
@@ -129,7 +134,7 @@ def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) 
             candidates = 0 if run.alone else shared.candidates
             listed = run.proposer.place if run.proposer else run.strategy
             fused = (model, shared.lists[listed], control, candidates)
-            attempt = partial(_task(_try_fused), *fused, shared.slices)
+            attempt = partial(_task(_of_fused), try_fused, *fused, shared.slices)
         if is_alone(run):
             counts = {}
         elif run.round.final:
@@ -139,11 +144,18 @@ def _publish(run: Run | ServedRun, unit: Stage, ws: Workspace, shared: _Shared) 
             counts = tried.counts(shared.constraint if isinstance(run, ServedRun) else None)
         if run.round.tests:
             if isinstance(run, ServedRun):
-                rank = partial(_task(_rank_fused), *fused, LIST if run.alone else chosen_in(counts))
+                fusion = LIST if run.alone else chosen_in(counts)
+                rank = partial(_task(_of_fused), rank_part, *fused, fusion=fusion)
             rank = partial(rank, to=draft, protocol=shared.protocol)
             total = sum(_over_parts(rank, shared.parts, recommender, unit.name), Ranked.none(shared.n_items))
             total.write_exposure(draft)
             counts |= total.counts
+            if shared.kinds and has_kinds(run):
+                kinds = {name: own.fusion for name, own in kinds_in(counts).items()}
+                rank = partial(
+                    _task(_of_fused), rank_kinds, *fused, kinds, to=draft, protocol=shared.protocol
+                )
+                deque(_over_parts(rank, shared.parts, recommender, unit.name), maxlen=0)
         unit.counts = counts
 
 
@@ -192,28 +204,18 @@ def _read_slices(names: list[Slice], data: Place) -> Membership:
     return Membership.read(names, data)
 
 
-def _try_fused(
+def _of_fused(
+    function: Callable[..., Any],
     model: Recommender,
     lists: LLMLists,
     control: Recommender | None,
     candidates: int,
-    slices: Membership,
-    part: Part,
-) -> Tried:
-    return try_fused(Fused(model, lists, control, candidates), slices, part)
-
-
-def _rank_fused(
-    model: Recommender,
-    lists: LLMLists,
-    control: Recommender | None,
-    candidates: int,
-    fusion: Fusion,
-    part: Part,
-    to: Place,
-    protocol: Protocol,
-) -> Ranked:
-    return rank_part(Fused(model, lists, control, candidates, fusion), part, to, protocol)
+    *rest: Any,
+    fusion: Fusion = ALONE,
+    **named: Any,
+) -> Any:
+    """`function(fused, *rest, **named)`. The parts of `fused` are arguments of their own, so Ray fetches them."""
+    return function(Fused(model, lists, control, candidates, fusion), *rest, **named)
 
 
 def _answer(done: Any, recommender: Place) -> Ranked | Tried:

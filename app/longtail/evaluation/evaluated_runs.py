@@ -10,6 +10,7 @@ from longtail.evaluation.ranks import Protocol
 from longtail.recipe import Recipe
 from longtail.recommenders.training.fits import Run, ServedRun, list_runs, runs, served_runs
 from longtail.rounds import Round, first_round, rounds
+from longtail.variants import VARIANTS
 from longtail.workspace import Workspace, fingerprint
 from longtail.workspace.place import Place
 
@@ -43,6 +44,11 @@ def is_alone(run: Run | ServedRun) -> bool:
     return isinstance(run, ServedRun) and run.alone
 
 
+def has_kinds(run: Run | ServedRun) -> bool:
+    """Whether it has a list of the LLM that may be fused in different kinds."""
+    return isinstance(run, ServedRun) and VARIANTS[run.variant].kind == "served"
+
+
 def inputs_of(run: Run | ServedRun) -> list[str]:
     """The places that it reads: the histories and the fitted recommender, then those of a list."""
     found = [run.round.data, run.place]
@@ -70,6 +76,8 @@ def ranking_settings(recipe: Recipe, run: Run | ServedRun) -> dict[str, Any]:
         settings["candidates"] = 0 if run.alone else recipe.serving.candidates
         if not run.alone:
             settings["constraint"] = recipe.constraint.model_dump()
+        if recipe.evaluation.kinds and run.round.tests and has_kinds(run):
+            settings["kinds"] = True
         settings["choices"] = fingerprint([one.told() for one in ([LIST] if run.alone else GRID)])
     return settings
 

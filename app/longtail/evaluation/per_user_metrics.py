@@ -1,6 +1,6 @@
 """Per-user values of all variants of one recommender on one slice, read part by part from the ranks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ class Compared:
     """The metrics of each variant on one slice; the parts of a slice can be added.
 
     targets: their number. values, by variant: Moments over users of their means over the pairs [metrics, ks].
-    differences, by (variant, base) in the order of `contrasts`: Crossed of [metrics, ks]. moved float64 [users, contrasts,
+    differences, by (variant, base) in the order of the contrasts: Crossed of [metrics, ks]. moved float64 [users, contrasts,
     metrics, ks]: the differences of the users who have one that is not 0, for the contrasts `of_one_pair` alone.
     """
 
@@ -33,7 +33,7 @@ class Compared:
 
     @property
     def n(self) -> int:
-        return self.values["observed"].n
+        return next(iter(self.values.values())).n
 
     @property
     def of_one_pair(self) -> list[tuple[str, str]]:
@@ -49,15 +49,20 @@ class Compared:
         )
 
     @classmethod
-    def of(cls, values: Mapping[str, np.ndarray], targets: int) -> "Compared":
-        """From values [users, pairs, metrics, ks] of each variant; those of one pair stand beside every pair."""
+    def of(
+        cls, values: Mapping[str, np.ndarray], targets: int, compared: Sequence[tuple[str, str]]
+    ) -> "Compared":
+        """From values [users, pairs, metrics, ks] of each variant; those of one pair stand beside every pair.
+
+        compared: the contrasts, as (variant, base).
+        """
         differences, single = {}, []
-        for variant, base in contrasts(values):
+        for variant, base in compared:
             difference = values[variant] - values[base]
             differences[variant, base] = Crossed.of(difference)
             if difference.shape[1] == 1:
                 single.append(difference)
-        users, _, *cells = values["observed"].shape
+        users, _, *cells = next(iter(values.values())).shape
         stacked = np.concatenate(single, axis=1) if single else np.empty((users, 0, *cells))
         return cls(
             targets,
@@ -68,17 +73,23 @@ class Compared:
 
 
 def compare_slice(
-    name: str, variants: dict[str, list[Place]], data: Place, settings: Evaluation
+    name: str,
+    variants: dict[str, list[Place]],
+    data: Place,
+    settings: Evaluation,
+    compared: Sequence[tuple[str, str]] | None = None,
 ) -> Compared | None:
     """The metrics of each variant on slice `name`. None if no user is in it.
 
-    `variants` maps each variant, `observed` among them, to its evaluation places: the i-th is that of pair i, and a single
-    one serves all pairs. Raises ValueError if the evaluations have different targets, or their numbers do not fit.
+    `variants` maps each variant to its evaluation places: the i-th is that of pair i, and a single one serves all pairs.
+    compared: the contrasts, as (variant, base); by default those of `variants.contrasts`. Raises ValueError if the
+    evaluations have different targets, or their numbers do not fit.
     """
     _check_pairs(variants)
+    compared = contrasts(variants) if compared is None else compared
     is_member, found = members(name, data), None
     for tables in _parts(variants):
-        base = tables["observed"][0]
+        base = next(iter(tables.values()))[0]
         users = base["user"].to_numpy()
         chosen = is_member(users, base["item"].to_numpy())
         blocks = -(-len(users) // TARGETS_AT_ONCE)
@@ -86,7 +97,7 @@ def compare_slice(
             own = chosen & (users % blocks == block)
             if own.any():
                 values = {variant: _of_pairs(pairs, own, settings) for variant, pairs in tables.items()}
-                part = Compared.of(values, int(np.count_nonzero(own)))
+                part = Compared.of(values, int(np.count_nonzero(own)), compared)
                 found = part if found is None else found + part
     return found
 
@@ -107,16 +118,17 @@ def _parts(variants: dict[str, list[Place]]) -> Iterator[dict[str, list[pa.Table
         variant: [(place / "ranks").files(".parquet") for place in places]
         for variant, places in variants.items()
     }
-    names = [file.name for file in files["observed"][0]]
+    first = next(iter(files))
+    names = [file.name for file in files[first][0]]
     for variant, pairs in files.items():
         if any([file.name for file in own] != names for own in pairs):
-            raise ValueError(f"{variant} and observed were evaluated on different parts of the data")
+            raise ValueError(f"{variant} and {first} were evaluated on different parts of the data")
     for number, name in enumerate(names):
         tables = {variant: [own[number].read_table() for own in pairs] for variant, pairs in files.items()}
-        base = tables["observed"][0].select(["user", "item"])
+        base = tables[first][0].select(["user", "item"])
         for variant, pairs in tables.items():
             if not all(table.select(["user", "item"]).equals(base) for table in pairs):
-                raise ValueError(f"{variant} and observed were evaluated on different targets, in {name}")
+                raise ValueError(f"{variant} and {first} were evaluated on different targets, in {name}")
         yield tables
 
 

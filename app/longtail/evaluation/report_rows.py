@@ -110,11 +110,11 @@ def _slice_rows(
     recommender: str, name: str, found: Compared, settings: Evaluation, rng: np.random.Generator
 ) -> list[Row]:
     """All metrics of one slice."""
-    differences = _differences(found, settings, rng)
+    compared = differences(found, settings, rng)
     metrics = METRICS + (SAMPLED_METRICS if settings.sampled_negatives else ())
     rows = []
     for variant, values in found.values.items():
-        own = {base: cells for (of, base), cells in differences.items() if of == variant}
+        own = {base: cells for (of, base), cells in compared.items() if of == variant}
         claimed = VARIANTS[variant].by_llm and not VARIANTS[variant].hits_removed
         cells = zip(np.ndindex(values.mean.shape), product(metrics, settings.ks), strict=True)
         for cell, (metric, k) in cells:
@@ -133,7 +133,7 @@ def _slice_rows(
     return rows
 
 
-def _differences(
+def differences(
     found: Compared, settings: Evaluation, rng: np.random.Generator
 ) -> dict[tuple[str, str], dict[tuple[int, ...], Difference]]:
     """By (variant, base), the `Difference` in every cell of [metrics, ks]. All use the same resamples of users."""

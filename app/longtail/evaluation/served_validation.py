@@ -130,6 +130,11 @@ def chosen_in(counts: dict[str, Any]) -> Fusion:
     return read_fusion(counts["serving"]["fusion"])
 
 
+def kinds_in(counts: dict[str, Any]) -> dict[str, Kind]:
+    """The best of each kind that `Tried.counts` wrote to a manifest."""
+    return {name: Kind.read(own) for name, own in counts["serving"]["kinds"].items()}
+
+
 def try_fit(model: Recommender, part: Part, to: Place) -> Tried:
     """The sums of the recommender alone, for the users of `part`. Their training items are masked.
 

@@ -1,9 +1,9 @@
 """Validation figures of all fits, alone and fused with a list: from these `aggregation.choice` chooses what is served."""
 
-from longtail.aggregation.choice import FIGURES, Figure, Kind, write_figures
-from longtail.aggregation.kinds import read_fusion
+from longtail.aggregation.choice import FIGURES, Figure, write_figures
 from longtail.evaluation.evaluated_runs import evaluated, first_of, inputs_of, is_alone
 from longtail.evaluation.lost_slices import Lost, lost_slices
+from longtail.evaluation.served_validation import chosen_in, kinds_in
 from longtail.recipe import Recipe
 from longtail.recommenders.training.fits import Run, ServedRun
 from longtail.runtime.cluster import connect
@@ -59,8 +59,8 @@ def _figure(ws: Workspace, run: Run | ServedRun, lost: dict[str, dict[str, Lost]
         seed_index=run.seed_index,
         control=run.variant in CONTROLS,
         list=run.strategy if served else None,
-        fusion=read_fusion(chosen["fusion"]) if served else None,
-        kinds={name: Kind.read(own) for name, own in chosen.get("kinds", {}).items()},
+        fusion=chosen_in(counts) if served else None,
+        kinds=kinds_in(counts) if served else {},
         candidates=max(settings.get("candidates", 0), settings["depth"]),
         **counts["validation"],
         free=chosen.get("validation_ndcg_free", counts["validation"]["ndcg"]),

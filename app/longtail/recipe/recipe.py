@@ -39,6 +39,9 @@ class Evaluation(Section):
     ItemCF's list as a control. The weight of the list is chosen on validation. Both lists are evaluated alone too. The list
     of `ranking` is fused only with the recommender whose items it ranks again; its control has the same items in the order
     of that recommender."""
+    kinds: bool = False
+    """Rank the test with every kind of fusion too (`serving.kind`), each with the numbers that validation chose for it. The
+    report then compares them with one another, and with the recommender and the list alone."""
 
 
 FusionKind = Literal["paper", "uniform", "bucketed", "inject"]

@@ -15,6 +15,7 @@ from longtail.report import choice_words
 from longtail.report.augmentation_page import augmentation
 from longtail.report.augmentation_words import interval
 from longtail.report.glossary import GLOSSARY, words_in
+from longtail.report.kind_tables import kind_tables, over_in_words
 from longtail.report.llm_words import lines, sentences
 from longtail.report.plots import Estimate, Group, forest, loss_curve, reliability_diagram
 from longtail.report.summary import (
@@ -60,6 +61,7 @@ def render(metrics: Mapping[str, Any]) -> str:
         "recommender": title,
         "figure": _figure,
         "lift": _per_unit,
+        "over": over_in_words,
         "fusion": choice_words.fusion_in_words,
     }
     k = nearest_ten(metrics["recipe"]["evaluation"]["ks"])
@@ -97,6 +99,7 @@ def render(metrics: Mapping[str, Any]) -> str:
         by_chance=sum(_drawn(one) for one in found) / 20,
         values=_values(metrics["rows"], k),
         reranked=_reranked(rows),
+        kinds=kind_tables(metrics.get("kinds", []), k),
         sampled=_sampled(metrics["rows"], k),
         bias=_bias(metrics["rows"]),
         added=augmentation(metrics),

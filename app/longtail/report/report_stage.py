@@ -13,6 +13,7 @@ from longtail.evaluation.answer_agreement import agreement
 from longtail.evaluation.categories import read_categories
 from longtail.evaluation.evaluated_runs import evaluated, evaluations, ranking_settings
 from longtail.evaluation.family import corrected
+from longtail.evaluation.kind_rows import compared_kinds, measure_kinds
 from longtail.evaluation.llm_cost import Tally, cost, lift_per_cost, tally
 from longtail.evaluation.one_user import before_and_after
 from longtail.evaluation.report_rows import measure
@@ -92,6 +93,10 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
         for variant in recipe.variants
         if simulated and variant != "observed" and variant in recipe.training_sets
     }
+    kinds = [
+        ray.remote(num_cpus=1)(measure_kinds).remote(*fit, places, data, recipe.evaluation, recipe.seed)
+        for fit, places in compared_kinds(recipe, ws).items()
+    ]
     totals = {name: reduce(add, ray.get(tasks), Tally()) for name, tasks in tallies.items()}
     seconds = {
         name: sum(read_manifest(place)["seconds"] for place in places)
@@ -120,6 +125,8 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     metrics["example"] = example(ws, said.shown)
     if served := choices(recipe, ws):
         metrics["serving"] = served
+    if kinds:
+        metrics["kinds"] = [asdict(row) for some in ray.get(kinds) for row in some]
     if llms:
         base = {"base": recipe.llm.base}
         metrics["llms"] = {role: base | ray.get(task) for role, task in llms.items()}
