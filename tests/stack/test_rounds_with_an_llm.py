@@ -1,14 +1,20 @@
-"""Two rounds with a real LLM: it is asked again with the validation items, and here also tuned again with them."""
+"""Two rounds with a real LLM: it is asked again with the validation items, and here also tuned again with them. In the round
+of production the same LLM is asked again with whole histories.
+"""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from longtail.aggregation.artefact import read_artefact, read_evaluated
+from longtail.aggregation.refit import refit
 from longtail.augment import augment
 from longtail.data import prepare, read_histories
+from longtail.evaluation import evaluate
 from longtail.fusion import fuse
 from longtail.llm.finetune.finetune_stage import finetune
-from longtail.recipe import Recipe
+from longtail.recipe import Recipe, Serving
+from longtail.recommenders import train
 from longtail.workspace import Workspace, read_manifest
 
 pytestmark = pytest.mark.timeout(1800)
@@ -77,3 +83,37 @@ def test_each_round_trains_on_its_own_history_and_answers(ws: Workspace) -> None
         assert before["items"][: before["observed"]] == own["items"][: own["train_end"]]
         assert after["items"][: after["observed"]] == own["items"][: own["valid_end"]]
         assert not set(after["items"][after["observed"] :]) & set(own["items"][: own["valid_end"]])
+
+
+@pytest.fixture(scope="module")
+def production(ws: Workspace) -> Workspace:
+    """What is served, fitted again on the whole log: ItemCF of the judged log, fused with the LLM's list."""
+    named = Serving(recommender="itemcf", variant="discriminated", list="next_item")
+    for stage in (train, evaluate, refit):
+        stage(RECIPE.model_copy(update={"serving": named}), ws)
+    return ws
+
+
+def test_for_production_the_evaluated_llm_is_asked_again_with_whole_histories(production: Workspace) -> None:
+    histories = {row["user"]: row["items"] for row in read_histories(production / "data").to_pylist()}
+    answers = rows_of(production, "production/augmentation/next_item/answers")
+    assert [row["user"] for row in answers] == sorted(user for user, items in histories.items() if items)
+    asked = {row["request_id"] for row in rows_of(production, "final/augmentation/next_item/answers")}
+    assert not asked & {row["request_id"] for row in answers if len(histories[row["user"]]) >= 3}
+    lists = rows_of(production, "production/augmentation/next_item/rankings")
+    assert lists and not any(set(row["items"]) & set(histories[row["user"]]) for row in lists)
+    llm = read_manifest(production / "final/llm/generator")["fingerprint"]
+    assert llm in read_manifest(production / "production/augmentation/next_item")["inputs"]
+
+
+def test_for_production_the_training_set_is_the_whole_log_with_the_new_answers(production: Workspace) -> None:
+    histories = read_histories(production / "data").to_pylist()
+    for row, own in zip(
+        rows_of(production, "production/fused/discriminated/interactions"), histories, strict=True
+    ):
+        assert row["items"][: row["observed"]] == own["items"]
+        assert not set(row["items"][row["observed"] :]) & set(own["items"])
+    found = read_artefact(production)
+    assert found.fit == "production/recommenders/discriminated/itemcf-0"
+    assert found.answers == "production/augmentation/next_item"
+    assert found.fusion == read_evaluated(production).fusion and found.list == "next_item"
