@@ -15,8 +15,8 @@ from longtail.evaluation.fusion_grid import WEIGHTS, paper_columns, uniform_colu
 
 FOLDS = 5
 SHRINKAGE = 500
-"""The prior counts as much as so many users. NDCG@10 of one user changes by about 0.1 from weight to weight, so 500 users
-tell a difference of 0.005 with t = 1."""
+"""The prior counts as much as so many users. If NDCG@10 of one user changes by 0.1 from weight to weight (one standard
+deviation), so many users tell a difference of 0.005 with t = 1."""
 
 
 def fitted(users: np.ndarray, ndcg: np.ndarray, alpha: np.ndarray, utility: Utility) -> np.ndarray:
