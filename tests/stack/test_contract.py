@@ -20,9 +20,9 @@ SEED = 20261130
 
 
 @pytest.fixture(scope="module")
-def endpoint(small_run: longtail.Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def endpoint(small_run: longtail.Run) -> Iterator[Served]:
     folder = Path(str(small_run.workspace))
-    with served(folder.parent / "tiny.yaml", folder) as endpoint:
+    with served(folder / "recipe.yaml", folder) as endpoint:
         yield endpoint
 
 

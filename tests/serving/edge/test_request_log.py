@@ -8,6 +8,7 @@ import pytest
 
 from longtail.serving.edge.request_log import line
 from longtail.serving.edge.request_record import RequestRecord, accepted_id, current_record
+from longtail.serving.messages import Degraded, Missing, Recommendation
 from tests.serving.edge.protected import KEY, KEYS, ask, protected
 
 
@@ -70,6 +71,18 @@ def test_the_time_is_utc() -> None:
 def test_a_request_id_that_could_break_a_log_is_replaced(given: bytes | None) -> None:
     made = accepted_id(given)
     assert re.fullmatch(rb"[0-9a-f]{32}", made) and made != accepted_id(given)
+
+
+def test_what_an_answer_was_made_from_is_noted() -> None:
+    example = Recommendation.model_config["json_schema_extra"]["examples"][0]
+    whole = Recommendation.model_validate(example)
+    late = Missing(part="llm", reason="late", stood_in="nothing")
+    partly = whole.model_copy(update={"arm": "b", "degraded": Degraded(parts=[late, late])})
+    record = RequestRecord("i", "POST")
+    record.note([whole])
+    assert (record.arm, record.model_version, record.degraded) == (whole.arm, whole.model_version, ())
+    record.note([partly, whole])
+    assert (record.arm, record.degraded) == ("several", (("llm", "late"), ("llm", "late")))
 
 
 def test_outside_of_a_request_nothing_is_kept() -> None:

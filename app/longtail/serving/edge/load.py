@@ -56,17 +56,17 @@ class Gate:
 
     deadline: seconds in which answers are promised. longest: seconds after which a request that is still here ends with
     503, or with 408 if the client has not even sent all of it; whatever the client or the code inside wants.
-    `open_paths` always pass: an overloaded server lives.
+    The paths `always` pass.
     """
 
     def __init__(
-        self, app: ASGIApp, pace: Pace, deadline: float, longest: float, open_paths: frozenset[str]
+        self, app: ASGIApp, pace: Pace, deadline: float, longest: float, always: frozenset[str]
     ) -> None:
-        self.app, self.pace, self.open_paths = app, pace, open_paths
+        self.app, self.pace, self.always = app, pace, always
         self.deadline, self.longest = deadline, longest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self.open_paths:
+        if scope["type"] != "http" or scope["path"] in self.always:
             return await self.app(scope, receive, send)
         pace = self.pace
         if pace.wait > self.deadline:

@@ -15,6 +15,8 @@ from longtail.serving.explorer import PATHS
 
 ALIVE = frozenset({"/livez", "/readyz"})
 """Probes ask these without a key, also when the server is overloaded."""
+NEVER_REFUSED = ALIVE | {"/metrics", "/version"}
+"""Whoever looks after an overloaded server must see what it does."""
 OPEN = ALIVE | PATHS | {"/openapi.json"}
 """The pages for people hold no data: what they ask for needs the key that the reader types."""
 
@@ -29,7 +31,7 @@ def protect(app: FastAPI, keys: Keys | None, deadline: float, longest: float) ->
     log_to_standard_error()
     describe(app, keyed=keys is not None, open_paths=OPEN)
     # Starlette puts what is added last outermost.
-    app.add_middleware(Gate, pace=pace, deadline=deadline, longest=longest, open_paths=ALIVE)
+    app.add_middleware(Gate, pace=pace, deadline=deadline, longest=longest, always=NEVER_REFUSED)
     app.add_middleware(BodyLimit)
     app.add_middleware(Methods, routes=app.routes)
     app.add_middleware(KeyCheck, keys=keys, open_paths=OPEN)

@@ -4,11 +4,13 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from longtail.serving.messages import Recommendation
 
 REQUEST_ID = b"x-request-id"
 CLIENT_LEFT = 499
@@ -34,6 +36,18 @@ class RequestRecord:
     model_version: str = "none"
     degraded: tuple[tuple[str, str], ...] = ()
     """Part and reason of everything that the answer went without."""
+
+    def note(self, answers: Sequence[Recommendation]) -> None:
+        """Note what the answers were made from. They are all from one version."""
+        arms = {answer.arm for answer in answers}
+        self.arm = arms.pop() if len(arms) == 1 else "several"
+        self.model_version = answers[0].model_version
+        self.degraded = tuple(
+            (missing.part, missing.reason)
+            for answer in answers
+            if answer.degraded
+            for missing in answer.degraded.parts
+        )
 
     @property
     def elapsed(self) -> float:
