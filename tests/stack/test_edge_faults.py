@@ -50,7 +50,10 @@ def test_four_times_too_much_is_refused_and_the_rest_answered(one_replica: Serve
     accepted = [answer for answer in answers if answer.status == 200]
     refused = [answer for answer in answers if answer.status != 200]
     assert {answer.status for answer in refused} == {429}
-    assert all(1 <= int(answer.retry_after) <= 10 for answer in refused)
+    waits = [int(answer.retry_after) for answer in refused]
+    here = DEPLOYMENT["max_ongoing_requests"] + DEPLOYMENT["max_queued_requests"]
+    # The first ones know the pace of the calm time only. What is here takes two rounds of work.
+    assert min(waits) >= 1 and np.median(waits) <= 2 * here / CAPACITY
     assert len(accepted) >= 0.7 * CAPACITY * OVERLOAD_S, "the overload costs little of what could be answered"
     # Whoever is taken on waits for one round of others at most, however large the excess is.
     assert slowest(accepted) < 3 * slowest(calm)

@@ -90,12 +90,21 @@ def gate(pace: Pace, deadline: float = 1.0, longest: float = 5.0) -> Gate:
 
 def test_what_could_not_be_answered_in_time_is_refused_at_once() -> None:
     pace = Pace()
-    pace.in_flight, pace.interval = 12, 0.3
+    pace.in_flight, pace.interval = 20, 0.2
     answer = ask(gate(pace), "GET", "/v1/ask")
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "4")
     assert ask(gate(pace), "GET", "/livez").status_code == 200, "who is overloaded lives"
     assert ask(gate(pace, deadline=4.0), "GET", "/v1/ask").status_code == 200
-    assert pace.in_flight == 12
+    assert pace.in_flight == 20
+
+
+def test_one_slow_answer_does_not_make_it_refuse() -> None:
+    """The first answer of a process takes seconds, and sixteen clients wait already."""
+    pace = Pace()
+    pace.in_flight, pace.interval = load.ALWAYS_TAKEN - 1, 100.0
+    assert ask(gate(pace), "GET", "/v1/ask").status_code == 200
+    pace.in_flight += 1
+    assert ask(gate(pace), "GET", "/v1/ask").status_code == 429
 
 
 def test_a_server_that_was_never_asked_refuses_nobody() -> None:

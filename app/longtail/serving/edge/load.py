@@ -13,6 +13,11 @@ SMOOTHING = 0.1
 """Weight of the newest answer in the running mean of the service time."""
 
 
+ALWAYS_TAKEN = 16
+"""So many at a time are taken on however slow the last answers were: one slow answer, such as the first of a new
+process, must not make it refuse what it could answer by now."""
+
+
 class Pace:
     """How fast requests are answered here: seconds between two answers while there is something to answer.
 
@@ -69,7 +74,7 @@ class Gate:
         if scope["type"] != "http" or scope["path"] in self.always:
             return await self.app(scope, receive, send)
         pace = self.pace
-        if pace.wait > self.deadline:
+        if pace.in_flight >= ALWAYS_TAKEN and pace.wait > self.deadline:
             return await _too_busy(pace)(scope, receive, send)
         reading, received, status = False, False, 0
 
