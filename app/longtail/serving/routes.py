@@ -6,6 +6,7 @@ from fastapi import FastAPI, Path, Query, Response
 from pydantic import BaseModel
 
 from longtail import __version__
+from longtail.serving.edge.request_record import current_record
 from longtail.serving.endpoint import Endpoint
 from longtail.serving.explorer import add_pages
 from longtail.serving.messages import (
@@ -69,12 +70,16 @@ def build(endpoint: Endpoint) -> FastAPI:
     @http.post("/v1/recommend", responses=WITH_BODY, response_model=Recommendation, tags=["recommend"])
     async def recommend(request: RecommendRequest) -> Response:
         """Rank the catalogue for a user, for a history, or for a user with exactly this history."""
-        return as_json(await endpoint.recommend(request))
+        answer = await endpoint.recommend(request)
+        current_record().note([answer])
+        return as_json(answer)
 
     @http.post("/v1/recommend:batch", responses=WITH_BODY, response_model=BatchAnswer, tags=["recommend"])
     async def recommend_batch(request: BatchRequest) -> Response:
         """Answer several requests at once, all from one version."""
-        return as_json(await endpoint.recommend_batch(request.requests))
+        answer = await endpoint.recommend_batch(request.requests)
+        current_record().note(answer.answers)
+        return as_json(answer)
 
     @http.post("/v1/events", responses=WITH_BODY, response_model=EventsAnswer, tags=["events"])
     async def events(request: EventsRequest) -> Response:
