@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from longtail.aggregation.artefact import AGGREGATOR, FILE, fit_aggregator
 from longtail.errors import InputError
+from longtail.recipe import Serving
+from longtail.schema import PRODUCTION
 from longtail.serving import versions as module
 from longtail.serving.versions import Versions, marks
 from longtail.workspace import Workspace
@@ -211,20 +213,20 @@ def wait_for(happened: Callable[[], object]) -> None:
 
 def test_what_is_published_changes_the_marks_and_nothing_else_does(ws: Workspace) -> None:
     """The artefact, what it was made of, and the choice fitted again on the whole log."""
-    absent = marks(ws)
+    absent = marks(ws, Serving())
     fit_aggregator(RECIPE, ws)
-    first = marks(ws)
+    first = marks(ws, Serving())
     published(ws, "report")
-    assert marks(ws) == first != absent
+    assert marks(ws, Serving()) == first != absent
     published(ws, PLACES["fit"], "trained again")
-    again = marks(ws)
+    again = marks(ws, Serving())
     published(ws, PLACES["fit"])
-    assert marks(ws) == first != again, "what was there before is there again"
+    assert marks(ws, Serving()) == first != again, "what was there before is there again"
     (ws / PLACES["answers"]).delete()
-    gone = marks(ws)
+    gone = marks(ws, Serving())
     published(ws, PLACES["answers"])
     refitted(ws)
-    fitted = marks(ws)
+    fitted = marks(ws, Serving())
     assert len({absent, first, again, gone, fitted}) == 5
-    (ws / AGGREGATOR / FILE).write_bytes(b"{")
-    assert marks(ws) != fitted, "whatever is written there"
+    (ws / f"{PRODUCTION}{AGGREGATOR}/{FILE}").write_bytes(b"{")
+    assert marks(ws, Serving()) != fitted, "whatever is written there"

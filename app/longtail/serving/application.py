@@ -52,7 +52,7 @@ class Longtail:
         """live: the deployment of the live LLM. Raises InputError if the first version cannot be loaded."""
         self.keys = needed_keys(replicas.host(), os.environ)
         ws = Workspace(workspace)
-        versions = Versions(lambda: Snapshot.load(ws, sources_of(ws, serving)), lambda: marks(ws))
+        versions = Versions(lambda: Snapshot.load(ws, sources_of(ws, serving)), lambda: marks(ws, serving))
         versions.start()
         asked = None if live is None else LiveLLMClient(live)
         self.endpoint = Endpoint(versions, serving, open_log(ws, serving), asked)

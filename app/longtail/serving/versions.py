@@ -16,10 +16,10 @@ from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import Counter, Gauge
 
-from longtail.aggregation.artefact import AGGREGATOR, FILE, read_artefact
 from longtail.errors import InputError
-from longtail.schema import PRODUCTION
+from longtail.recipe import Serving
 from longtail.serving.edge.request_metrics import REGISTRY
+from longtail.serving.served_run import sources_of
 from longtail.workspace import Workspace
 
 POLL_SECONDS = 5.0
@@ -137,14 +137,12 @@ class Versions(Generic[S]):
             self.look()
 
 
-def marks(ws: Workspace) -> Hashable:
-    """What changes in a workspace if a version is published, or a part of one: the artefacts, and whether what they were
-    made of is still there. It reads a few small files.
+def marks(ws: Workspace, serving: Serving) -> Hashable:
+    """What changes in a workspace if a version is published, or a part of one: what all arms are made of, or why that
+    cannot be served. It reads some small files and lists the folders of the parts.
     """
-    artefacts = [ws / f"{place}/{FILE}" for place in (PRODUCTION + AGGREGATOR, AGGREGATOR)]
-    written = [one.read_bytes() for one in artefacts if one.exists()]
     try:
-        read_artefact(ws)
+        sources = sources_of(ws, serving)
     except Exception as error:
-        return (*written, str(error))
-    return tuple(written)
+        return str(error)
+    return sources.version, sources.arrays
