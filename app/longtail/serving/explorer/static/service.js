@@ -40,7 +40,6 @@ async function called(path, options) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, { detail: "The service does not answer. Is it still running?" });
   }
-  const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(answer.status, found);
-  return found;
+  if (answer.ok) return answer.json(); // may be aborted until its last byte
+  throw new Refused(answer.status, await answer.json().catch(() => ({})));
 }
