@@ -3,6 +3,7 @@
 python -m jobs.benchmark recommenders --data FOLDER/WITH/DATA/SETS --json figures.json
 python -m jobs.benchmark finetune --json figures.json
 python -m jobs.benchmark augment --json figures.json
+python -m jobs.benchmark serving --json figures.json
 """
 
 import json
@@ -34,6 +35,12 @@ AUGMENT = {
     "augment": (
         *("topk_over_engine", "title_over_engine", "judge_over_engine"),
         *("topk_over_title_proposals", "driver_memory_1m_over_10k"),
+    )
+}
+SERVING = {
+    "serving": (
+        *("throughput_over_noop", "p99_over_noop", "requests_per_core_second"),
+        *("inside_p99_ms", "memory_per_replica_over_first"),
     )
 }
 
@@ -82,6 +89,12 @@ def finetune(quick: Quick = False, to: Json = None) -> None:
 def augment(quick: Quick = False, to: Json = None) -> None:
     """Augmentation over the vLLM engine alone, item tokens over titles, the driver's memory. About half an hour."""
     _tell(AUGMENT, lambda _, module: module(quick=quick), to)
+
+
+@benchmark.command()
+def serving(quick: Quick = False, to: Json = None) -> None:
+    """The endpoint over HTTP against a deployment that does nothing; one answer; a second replica. Ten minutes."""
+    _tell(SERVING, lambda _, module: module(quick=quick), to)
 
 
 def _tell(

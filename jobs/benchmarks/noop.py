@@ -16,6 +16,11 @@ class Noop:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "lifespan":
+                for message in ("startup", "shutdown"):
+                    await receive()
+                    await send({"type": f"lifespan.{message}.complete"})
+                return
             while (await receive()).get("more_body"):
                 pass
             head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(self.body))]

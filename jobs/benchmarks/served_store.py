@@ -76,7 +76,11 @@ def write_store(folder: str, size: Size, seed: int = 7) -> tuple[Recipe, Workspa
         scores = np.tile(np.linspace(0.9, 0.1, LISTED, dtype=np.float32), size.users)
         for start in range(0, size.users, AT_ONCE):
             users = np.arange(start, min(start + AT_ONCE, size.users))
-            rows = {"user": users, "items": _rows(listed, users, LISTED), "scores": _rows(scores, users, LISTED)}
+            rows = {
+                "user": users,
+                "items": _rows(listed, users, LISTED),
+                "scores": _rows(scores, users, LISTED),
+            }
             (draft / f"rankings/{start}.parquet").write_table(pa.table(rows, RANKINGS))
     with ws.stage(FIT, {}, [ws / DATA]).publishing() as draft:
         model = build("lightgcn", LightGCNSection(dim=size.dim))

@@ -41,7 +41,7 @@ def measure(quick: bool = False) -> dict[str, float]:
         found |= in_fresh_process("jobs.benchmarks.serving_inside", f"{folder}/large", answers)
         many = Size(20_000, 10_000, 20) if quick else MANY
         write_store(f"{folder}/many", many)
-        found |= in_fresh_process("jobs.benchmarks.serving_memory", f"{folder}/many")
+        found |= in_fresh_process("jobs.benchmarks.serving_memory", f"{folder}/many", many.users)
     return found
 
 

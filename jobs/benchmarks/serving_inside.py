@@ -1,0 +1,40 @@
+"""One answer without HTTP: both look-ups, the fusion, the titles and the JSON. Its own process, so that nothing else runs.
+
+python -m jobs.benchmarks.serving_inside WORKSPACE ANSWERS
+"""
+
+import asyncio
+import json
+import sys
+import time
+
+import numpy as np
+
+from longtail.recipe import Serving
+from longtail.serving.endpoint import Endpoint
+from longtail.serving.events import open_log
+from longtail.serving.messages import RecommendRequest
+from longtail.serving.routes import as_json
+from longtail.serving.served_run import sources_of
+from longtail.serving.snapshot import Snapshot
+from longtail.serving.versions import Versions, marks
+from longtail.workspace import Workspace
+
+
+async def measure(workspace: str, answers: int) -> dict[str, float]:
+    """inside_p50_ms and inside_p99_ms over random users."""
+    ws, serving = Workspace(workspace), Serving()
+    versions = Versions(lambda: Snapshot.load(ws, sources_of(ws, serving)), lambda: marks(ws))
+    endpoint = Endpoint(versions, serving, open_log(ws, serving))
+    users = np.random.default_rng(7).integers(len(versions.current.users), size=answers)
+    seconds = np.empty(answers)
+    for number, user in enumerate(users):
+        request = RecommendRequest(user_id=f"user-{user}", k=10)
+        began = time.perf_counter()
+        as_json(await endpoint.recommend(request))
+        seconds[number] = time.perf_counter() - began
+    return {f"inside_p{q}_ms": 1000 * float(np.quantile(seconds, q / 100)) for q in (50, 99)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(measure(sys.argv[1], int(sys.argv[2])))))

@@ -1,0 +1,66 @@
+"""What a second replica costs over the first one on the same node.
+
+The first replica brings its own memory and the files that it maps; the second one maps the same files, so it brings its own
+memory only. A replica's own memory is what would be free if it alone ended (USS).
+
+python -m jobs.benchmarks.serving_memory WORKSPACE USERS
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import psutil
+
+from jobs.benchmarks.http_load import drive, post
+from longtail.recipe import Serving
+from longtail.runtime.cluster import connect
+from longtail.serving.node_files import NodeFiles
+from longtail.serving.served_run import read_recipe, sources_of
+from longtail.workspace import Workspace
+
+PORT = 8124
+
+
+def measure(workspace: str, users: int) -> dict[str, float]:
+    """memory_per_replica_over_first, the memory of the second replica in MiB, and that of the files that both map."""
+    from ray import serve
+
+    from longtail.serving.application import Longtail
+
+    ws = Workspace(workspace)
+    connect(read_recipe(ws).resources)
+    serve.start(http_options={"host": "127.0.0.1", "port": PORT}, logging_config={"enable_access_log": False})
+    requests = [
+        post("/v1/recommend", json.dumps({"user_id": f"user-{user}"}).encode())
+        for user in range(0, users, max(1, users // 5_000))
+    ]
+    own: dict[int, int] = {}
+    for replicas in (1, 2):
+        options = {"num_replicas": replicas, "ray_actor_options": {"num_cpus": 0.5}}
+        serve.run(Longtail.options(**options).bind(workspace, Serving()), name="longtail")
+        drive(PORT, requests, 8, 10)
+        own = own | {process: size for process, size in _replicas().items() if process not in own}
+    serve.shutdown()
+    first, second = own.values()
+    folder = NodeFiles.of(ws, sources_of(ws, Serving())).folder
+    mapped = sum(file.stat().st_size for file in Path(folder).rglob("*.npy"))
+    return {
+        "memory_per_replica_over_first": second / (first + mapped),
+        "second_replica_mib": second / 2**20,
+        "mapped_mib": mapped / 2**20,
+    }
+
+
+def _replicas() -> dict[int, int]:
+    """The own memory, in bytes, of each replica of the endpoint, by process."""
+    found = [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"]]
+    return {
+        one.pid: one.memory_full_info().uss
+        for one in found
+        if one.info["cmdline"][0].startswith("ray::ServeReplica:longtail:Longtail")
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
