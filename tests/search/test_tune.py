@@ -61,10 +61,13 @@ def test_the_saved_recipe_is_as_good_as_the_search_says(tuned: Workspace, name: 
     own = next(row for row in rows if row["trial"] == 0)
     assert rows[0]["ndcg"] == max(row["ndcg"] for row in rows if not row["lost"]) >= own["ndcg"]
 
-    best = load_recipe(f"{tuned}/tuning/{name}.yaml")
+    best = load_recipe(f"{tuned}/tuning/recipe.yaml")
     section = best.recommenders[name]
-    assert json.loads(rows[0]["settings"]).items() <= section.model_dump().items()
-    others = best.recommenders | {name: recipe().recommenders[name]}
+    settings = json.loads(rows[0]["settings"])
+    assert settings.items() <= section.model_dump().items()
+    assert best.tune.found[name].trials == 6 and best.tune.found[name].settings == settings
+    assert list(best.tune.found) == ["itemcf", "bpr"], "popularity has nothing to tune"
+    others = best.recommenders | {one: recipe().recommenders[one] for one in best.tune.found}
     assert others == recipe().recommenders, "nothing else of the recipe has changed"
     targets = read_validation(tuned / "data")
     model = build(name, section, best.seed).fit(read_observed(tuned / "data"), None, targets)
@@ -107,8 +110,8 @@ def test_nothing_is_searched_twice_and_the_saved_recipe_follows_the_rest(tuned: 
     changed = recipe(evaluation={"ks": [7]})
     tune(changed, tuned, "itemcf")
     assert tuned.manifests() == before
-    assert load_recipe(f"{tuned}/tuning/itemcf.yaml").evaluation.ks == [7]
-    assert load_recipe(f"{tuned}/tuning/bpr.yaml").evaluation.ks != [7], "only itemcf was asked for"
+    saved = load_recipe(f"{tuned}/tuning/recipe.yaml")
+    assert saved.evaluation.ks == [7] and list(saved.tune.found) == ["itemcf", "bpr"]
     assert not [file.path for file in tuned.root.files() if ".draft-" in file.path]
 
 

@@ -47,23 +47,27 @@ def run_tuning(
 ) -> None:
     """Tune, then show the trials and the path of the best recipe."""
     found: dict[str, Place] = {}
+    saved: list[Place] = []
 
     def stage(recipe: Recipe, ws: Workspace) -> None:
         # Imported here, because every command imports this module and torch takes seconds.
-        from longtail.search.tune import tune
+        from longtail.search.tune import best_recipe, tune
 
         found.update(tune(recipe, ws, recommender))
+        saved.append(best_recipe(ws))
 
     more = [f"tune.samples={samples}"] if samples is not None else []
     execute([stage], recipe, workspace, [*(changes or []), *more], form)
     for name, place in found.items():
         show(name, place)
+    for file in saved:
+        results().print(f"Best: {file}", soft_wrap=True)
+        results().print(f"Next: longtail run {shlex.quote(str(file))} --workspace NEW", soft_wrap=True)
 
 
 def show(name: str, place: Place) -> None:
     """Print a table of the best trials in a published `tuning/<name>`."""
     from longtail.evaluation.constrained_choice import cost_in_words
-    from longtail.search.tune import best_recipe
 
     about = read_manifest(place)
     constraint, counts = Constraint.model_validate(about["settings"]["constraint"]), about["counts"]
@@ -86,10 +90,6 @@ def show(name: str, place: Place) -> None:
         console.print(words, soft_wrap=True)
     if (place / "frontier.png").exists():
         console.print(f"All users against the slices: {place}/frontier.png", soft_wrap=True)
-    console.print(f"Best: {best_recipe(place)}", soft_wrap=True)
-    console.print(
-        f"Next: longtail run {shlex.quote(str(best_recipe(place)))} --workspace NEW", soft_wrap=True
-    )
 
 
 def main(

@@ -28,12 +28,25 @@ Space = dict[str, Axis]
 """From the name of a setting to the values it may take."""
 
 
+class Found(Section):
+    """What a search found for one recommender."""
+
+    trials: Positive
+    """The number of trials, that with the settings of before included."""
+    settings: dict[str, Any]
+    """The settings that were searched, with their best values."""
+
+
 class Tune(Section):
     samples: Positive = 20
-    """The largest number of trials of one recommender. The first trial has the recipe's own settings."""
+    """The largest number of trials of one recommender: the same budget for all. The first trial has the recipe's own
+    settings."""
     space: Space = {}
     """From `recommender.setting` to its values. They replace the values in the recommender's `SPEC`, or add a setting to
     them. A list of one value fixes a setting."""
+    found: dict[str, Found] = {}
+    """By recommender, what `longtail tune` found. It writes this into the recipe with the best settings, so that the report
+    can tell with how many trials the settings of each recommender were chosen."""
 
     @field_validator("space")
     @classmethod

@@ -44,6 +44,24 @@ def sentences(choice: Choice, rows: Sequence[Mapping[str, Any]], k: int) -> list
     return found
 
 
+def settings_words(recipe: Mapping[str, Any]) -> str:
+    """With how many trials the settings of each recommender of the recipe were chosen by `longtail tune`."""
+    groups: dict[str, list[str]] = {}
+    for name, section in recipe["recommenders"].items():
+        if section is None:  # not in the recipe
+            continue
+        found = recipe["tune"]["found"].get(name)
+        if not found:
+            how = "as the recipe has them, without a search"
+        elif any(section[key] != value for key, value in found["settings"].items()):
+            how = f"changed by hand after a search of {found['trials']} trials"
+        else:
+            how = f"the best of {found['trials']} trials on validation"
+        groups.setdefault(how, []).append(title(name))
+    words = [f"{how} ({', '.join(of)})" for how, of in groups.items()]
+    return f"Settings of the recommenders: {'; '.join(words)}."
+
+
 def _cost(free: Mapping[str, Any], best: Mapping[str, Any], slices: Sequence[str]) -> str:
     """What it cost on validation to choose nothing that loses one of the slices. free: the best if it did not matter."""
     rule = f"Nothing was chosen that loses {' or '.join(slices)} on validation"

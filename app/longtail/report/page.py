@@ -93,6 +93,7 @@ def render(metrics: Mapping[str, Any]) -> str:
             headline(found, f"Recall@{k}") if compared else choice_words.headline(choice, rows, k),
             *evidence(found, precision),
             *choice_words.sentences(choice, rows, k),
+            choice_words.settings_words(metrics["recipe"]),
         ],
         validation=choice_words.means(choice),
         plots=_lift_plots(found),

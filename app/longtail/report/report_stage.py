@@ -32,7 +32,7 @@ from longtail.variants import VARIANTS
 from longtail.workspace import Workspace, read_manifest
 from longtail.workspace.place import Place
 
-MEANING = 5
+MEANING = 6
 """The version of this stage's output. Raise it if equal settings and inputs give different figures or another page."""
 
 

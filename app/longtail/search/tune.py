@@ -5,6 +5,7 @@ of its validations, and ASHA stops the trials that are worse than the others at 
 the highest NDCG@10 among those that lose no slice of the recipe's constraint against the recipe's own settings.
 """
 
+import json
 import logging
 import os
 import tempfile
@@ -23,7 +24,7 @@ from longtail.search.frontier import WATCHED, FrontierPoint, draw_frontier
 from longtail.search.spaces import draw, space_of
 from longtail.search.trial_ranks import TrialRanks
 from longtail.search.trials import FAILED, TRIALS, describe, ranked, row_of, trainable
-from longtail.workspace import Workspace, read_manifest
+from longtail.workspace import Stage, Workspace, read_manifest
 from longtail.workspace.place import Place
 
 log = logging.getLogger("longtail")
@@ -43,9 +44,9 @@ _ENVIRONMENT = {
 def tune(recipe: Recipe, ws: Workspace, only: str | None = None) -> dict[str, Place]:
     """Publish `tuning/<recommender>` for each recommender of the recipe, or only for the one in `only`.
 
-    It has `trials.parquet` and `frontier.png`. Beside it is `<recommender>.yaml`, the recipe with the best
-    settings. Returns these places, by recommender. Raises InputError, before any work, if a recommender cannot be tuned or
-    a value of the space is bad, and also if no user has a validation item.
+    It has `trials.parquet` and `frontier.png`. Beside them is `tuning/recipe.yaml`, the recipe with the best settings of
+    every recommender that was searched so far. Returns the places, by recommender. Raises InputError, before any work, if a
+    recommender cannot be tuned or a value of the space is bad, and also if no user has a validation item.
     """
     plans = {name: draw(recipe, name) for name in _names(recipe, only)}
     from longtail.data import prepare
@@ -53,7 +54,11 @@ def tune(recipe: Recipe, ws: Workspace, only: str | None = None) -> dict[str, Pl
     prepare(recipe, ws)
     if not read_manifest(ws.require("data"))["counts"]["valid"]:
         raise InputError(f"{ws}: no user has a validation item to tune on. Set dataset.valid_share above 0.")
-    return {name: _tuned(recipe, ws, name, trials) for name, trials in plans.items()}
+    found = {}
+    for name, trials in plans.items():
+        found[name] = _tuned(recipe, ws, name, trials)
+        _save_best(recipe, ws)  # after each search, so that an interrupted command leaves what it found
+    return found
 
 
 def _names(recipe: Recipe, only: str | None) -> list[str]:
@@ -68,15 +73,13 @@ def _names(recipe: Recipe, only: str | None) -> list[str]:
 
 
 def _tuned(recipe: Recipe, ws: Workspace, name: str, trials: list[RecommenderSection]) -> Place:
-    """Search, if the published trials are not up to date. The recipe with the best settings is always written anew."""
-    space = space_of(recipe, name)
-    settings = {"trials": [trial.of_fit() for trial in trials], "constraint": recipe.constraint.model_dump()}
-    stage = ws.stage(f"tuning/{name}", settings | {"seed": recipe.seed}, [ws / "data"], MEANING)
+    """Search, if the published trials are not up to date."""
+    stage = _stage(recipe, ws, name, trials)
     if not stage.up_to_date:
         ws.claim()
         connect(recipe.resources)
         with stage.publishing() as draft:
-            rows = _search(recipe, name, trials, list(space), ws / "data")
+            rows = _search(recipe, name, trials, list(space_of(recipe, name)), ws / "data")
             if rows[0]["ndcg"] is None:
                 raise InputError(f"recommenders.{name}: every trial failed, the first: {rows[0]['fault']}")
             (draft / "trials.parquet").write_table(pa.Table.from_pylist(rows, TRIALS))
@@ -90,18 +93,37 @@ def _tuned(recipe: Recipe, ws: Workspace, name: str, trials: list[RecommenderSec
                 "NDCG@10 free": max(row["ndcg"] for row in rows if row["ndcg"] is not None),
                 "NDCG@10 as in the recipe": next(row["ndcg"] for row in rows if row["trial"] == 0),
             }
-    best = trials[(stage.place / "trials.parquet").read_table(["trial"])["trial"][0].as_py()]
-    text = dump_recipe(_with(recipe, name, best)).encode()
-    file = best_recipe(stage.place)
-    if not file.exists() or file.read_bytes() != text:
-        with ws.writing():
-            file.replace_bytes(text)
     return stage.place
 
 
-def best_recipe(place: Place) -> Place:
-    """The file of the recipe with the best settings: beside `tuning/<recommender>`, as it can change alone."""
-    return place.parent / f"{place.name}.yaml"
+def _stage(recipe: Recipe, ws: Workspace, name: str, trials: list[RecommenderSection]) -> Stage:
+    settings = {"trials": [trial.of_fit() for trial in trials], "constraint": recipe.constraint.model_dump()}
+    return ws.stage(f"tuning/{name}", settings | {"seed": recipe.seed}, [ws / "data"], MEANING)
+
+
+def best_recipe(ws: Workspace) -> Place:
+    """The file of the recipe with the best settings."""
+    return ws / "tuning/recipe.yaml"
+
+
+def _save_best(recipe: Recipe, ws: Workspace) -> None:
+    """Write the recipe with the best settings of each recommender whose published search is that of this recipe."""
+    values = recipe.model_dump(mode="json")
+    for name in recipe.recommenders:
+        if not space_of(recipe, name):
+            continue
+        trials = draw(recipe, name)
+        stage = _stage(recipe, ws, name, trials)
+        if not stage.up_to_date:
+            continue
+        first = (stage.place / "trials.parquet").read_table(["trial", "settings"]).slice(0, 1).to_pylist()[0]
+        values["recommenders"][name] = trials[first["trial"]].model_dump(mode="json")
+        found = {"trials": len(trials), "settings": json.loads(first["settings"])}
+        values["tune"]["found"][name] = found
+    text, file = dump_recipe(Recipe.model_validate(values)).encode(), best_recipe(ws)
+    if not file.exists() or file.read_bytes() != text:
+        with ws.writing():
+            file.replace_bytes(text)
 
 
 def _frontier(rows: list[dict[str, Any]], name: str, recipe: Recipe) -> bytes:
@@ -117,12 +139,6 @@ def _frontier(rows: list[dict[str, Any]], name: str, recipe: Recipe) -> bytes:
         if row["changes"]
     ]
     return draw_frontier(points, name, recipe.constraint)
-
-
-def _with(recipe: Recipe, name: str, section: RecommenderSection) -> Recipe:
-    values = recipe.model_dump(mode="json")
-    values["recommenders"][name] = section.model_dump(mode="json")
-    return Recipe.model_validate(values)
 
 
 def _search(
