@@ -24,7 +24,7 @@ from longtail.workspace import Workspace
 async def measure(workspace: str, answers: int) -> dict[str, float]:
     """inside_p50_ms and inside_p99_ms over random users."""
     ws, serving = Workspace(workspace), Serving()
-    versions = Versions(lambda: Snapshot.load(ws, sources_of(ws, serving)), lambda: marks(ws))
+    versions = Versions(lambda: Snapshot.load(ws, sources_of(ws, serving)), lambda: marks(ws, serving))
     endpoint = Endpoint(versions, serving, open_log(ws, serving))
     users = np.random.default_rng(7).integers(len(versions.current.users), size=answers)
     seconds = np.empty(answers)

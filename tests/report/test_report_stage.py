@@ -765,7 +765,7 @@ def test_kinds_of_fusion_are_compared_only_if_the_recipe_asks(finished, metrics,
     }
     served = [run for run in served_runs(RECIPE, FIRST_ROUND) if not run.stand_in]
     evaluated_again = {run.evaluation for run in served}
-    assert new - {"aggregator", "evaluation/validation", "report"} - evaluated_again == {"reports/1"}
+    assert new - {"aggregator", "evaluation/validation", "report"} - evaluated_again <= {"reports/1"}
     found = (again / "report/metrics.json").read_json()
     assert [row["value"] for row in found["rows"]] == [row["value"] for row in metrics["rows"]]
     for run in served:

@@ -136,7 +136,7 @@ class Told:
 
 def endpoint(ws: Workspace, serving: Serving = SERVING, events=None, live=None) -> Endpoint:
     """Over the mapped files, as a replica has it."""
-    versions = Versions(lambda: mapped(ws, serving), lambda: marks(ws))
+    versions = Versions(lambda: mapped(ws, serving), lambda: marks(ws, serving))
     return Endpoint(versions, serving, events or Told(), live)
 
 
