@@ -51,11 +51,17 @@ def ws(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     ws = Workspace(str(tmp_path_factory.mktemp("versions")), RECIPE.model_dump(mode="json"))
     (ws / "recipe.yaml").write_bytes(dump_recipe(RECIPE).encode())
     prepare(RECIPE, ws)
-    rng, counts = np.random.default_rng(5), read_manifest(ws / "data")["counts"]
+    rng, items = np.random.default_rng(5), np.arange(read_manifest(ws / "data")["counts"]["items"])
+    histories = (ws / "data/histories").read_table(["user", "items", "train_end"]).to_pylist()
     with ws.stage("augmentation/next_item", {}, [ws / "data"]).publishing() as draft:
+        # As every list of augment, without what the user had taken when it was made.
         ranked = [
-            {"user": user, "items": rng.permutation(counts["items"])[:5], "scores": [0.9, 0.7, 0.5, 0.3, 0.1]}
-            for user in range(counts["users"])
+            {
+                "user": row["user"],
+                "items": rng.permutation(np.setdiff1d(items, row["items"][: row["train_end"]]))[:5],
+                "scores": [0.9, 0.7, 0.5, 0.3, 0.1],
+            }
+            for row in histories
         ]
         (draft / "rankings/one.parquet").write_table(pa.Table.from_pylist(ranked, RANKINGS))
     for stage in (fuse, train, evaluate):
