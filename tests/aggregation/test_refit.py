@@ -133,7 +133,8 @@ def test_another_recipe_than_the_evaluated_one_is_refused(ws: Workspace):
     ):
         refit(Recipe.model_validate(changed), ws)
     with pytest.raises(InputError, match=r"dataset.k_core = 3, but it was evaluated with 0"):
-        refit(Recipe.model_validate(RECIPE.model_dump() | {"dataset": {"k_core": 3}}), ws)
+        dataset = RECIPE.model_dump()["dataset"] | {"k_core": 3}
+        refit(Recipe.model_validate(RECIPE.model_dump() | {"dataset": dataset}), ws)
     others = {"recommenders": {"itemcf": {}}}
     with pytest.raises(InputError, match="recommenders.bpr"):
         refit(Recipe.model_validate(RECIPE.model_dump(exclude={"recommenders"}) | others), ws)
