@@ -273,3 +273,17 @@ def test_trials_are_held_against_the_recipes_own_settings_user_by_user(tuned: Wo
             sem(difference)
         )
     assert kept.changes([2, 5]) == {}, "if the recipe's own settings failed there is nothing to hold against"
+
+
+def test_a_bad_value_of_another_recommender_is_refused_before_the_search(tmp_path: Path) -> None:
+    bad = recipe(tune={"samples": 2, "space": {"bpr.lr": [-1.0]}})
+    with pytest.raises(InputError, match=r"tune.space: bpr.lr = -1.0"):
+        tune(bad, Workspace(str(tmp_path)), "itemcf")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name, setting", [("itemfc", "recency"), ("itemcf", "recentcy")])
+def test_what_was_found_names_settings_that_there_are(name: str, setting: str) -> None:
+    found = {name: {"trials": 2, "settings": {setting: 0.5}}}
+    with pytest.raises(ValueError, match=f"unknown key '{name}.{setting}'"):
+        recipe(tune={"found": found})
