@@ -59,9 +59,8 @@ def tune(recipe: Recipe, ws: Workspace, only: str | None = None) -> dict[str, Pl
     found = {}
     for name in names:
         found[name] = _tuned(recipe, ws, name, plans[name])
-        _save_best(
-            recipe, ws, plans, best_recipe(found[name])
-        )  # after each search, so that an interrupted command leaves what it found
+        # After each search, so that an interrupted command leaves what it found.
+        _save_best(recipe, ws, plans, best_recipe(found[name]))
     return found
 
 
