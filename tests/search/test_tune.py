@@ -261,8 +261,9 @@ def test_trials_are_held_against_the_recipes_own_settings_user_by_user(tuned: Wo
         kept.keep(trial, own)
     found = kept.changes([0, 5])
     assert list(found) == [0, 5] and not any(one.difference or one.error for one in found[0])
-    gains = {
-        trial: np.where((own > 0) & (own <= 10), 1 / np.log2(own + 1.0), 0) for trial, own in ranks.items()
+    gains = {  # a rank of 0 is a miss: its place in the quotient is never looked at
+        trial: np.where((own > 0) & (own <= 10), 1 / np.log2(np.maximum(own, 1) + 1.0), 0)
+        for trial, own in ranks.items()
     }
     inside = {"tail": members("items:tail", data), "sparse": members("users:sparse", data)}
     for one in found[5]:
