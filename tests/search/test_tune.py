@@ -261,8 +261,9 @@ def test_trials_are_held_against_the_recipes_own_settings_user_by_user(tuned: Wo
         kept.keep(trial, own)
     found = kept.changes([0, 5])
     assert list(found) == [0, 5] and not any(one.difference or one.error for one in found[0])
-    gains = {
-        trial: np.where((own > 0) & (own <= 10), 1 / np.log2(own + 1.0), 0) for trial, own in ranks.items()
+    gains = {  # a rank of 0 is a miss: its place in the quotient is never looked at
+        trial: np.where((own > 0) & (own <= 10), 1 / np.log2(np.maximum(own, 1) + 1.0), 0)
+        for trial, own in ranks.items()
     }
     inside = {"tail": members("items:tail", data), "sparse": members("users:sparse", data)}
     for one in found[5]:
@@ -273,3 +274,17 @@ def test_trials_are_held_against_the_recipes_own_settings_user_by_user(tuned: Wo
             sem(difference)
         )
     assert kept.changes([2, 5]) == {}, "if the recipe's own settings failed there is nothing to hold against"
+
+
+def test_a_bad_value_of_another_recommender_is_refused_before_the_search(tmp_path: Path) -> None:
+    bad = recipe(tune={"samples": 2, "space": {"bpr.lr": [-1.0]}})
+    with pytest.raises(InputError, match=r"tune.space: bpr.lr = -1.0"):
+        tune(bad, Workspace(str(tmp_path)), "itemcf")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name, setting", [("itemfc", "recency"), ("itemcf", "recentcy")])
+def test_what_was_found_names_settings_that_there_are(name: str, setting: str) -> None:
+    found = {name: {"trials": 2, "settings": {setting: 0.5}}}
+    with pytest.raises(ValueError, match=f"unknown key '{name}.{setting}'"):
+        recipe(tune={"found": found})

@@ -47,22 +47,22 @@ def run_tuning(
 ) -> None:
     """Tune, then show the trials and the path of the best recipe."""
     found: dict[str, Place] = {}
-    saved: list[Place] = []
 
     def stage(recipe: Recipe, ws: Workspace) -> None:
         # Imported here, because every command imports this module and torch takes seconds.
-        from longtail.search.tune import best_recipe, tune
+        from longtail.search.tune import tune
 
         found.update(tune(recipe, ws, recommender))
-        saved.append(best_recipe(ws))
 
     more = [f"tune.samples={samples}"] if samples is not None else []
     execute([stage], recipe, workspace, [*(changes or []), *more], form)
     for name, place in found.items():
         show(name, place)
-    for file in saved:
-        results().print(f"Best: {file}", soft_wrap=True)
-        results().print(f"Next: longtail run {shlex.quote(str(file))} --workspace NEW", soft_wrap=True)
+    from longtail.search.tune import best_recipe
+
+    best = best_recipe(next(iter(found.values())))
+    results().print(f"Best: {best}", soft_wrap=True)
+    results().print(f"Next: longtail run {shlex.quote(str(best))} --workspace NEW", soft_wrap=True)
 
 
 def show(name: str, place: Place) -> None:

@@ -52,10 +52,23 @@ class Tune(Section):
     @classmethod
     def _known(cls, space: Space) -> Space:
         for key in space:
-            name, _, setting = key.partition(".")
-            if name not in recommenders() or setting not in _settings(name):
-                raise ValueError(f"unknown key '{key}': {_known_keys(key)}")
+            _check_known(key)
         return space
+
+    @field_validator("found")
+    @classmethod
+    def _known_too(cls, found: dict[str, Found]) -> dict[str, Found]:
+        for name, own in found.items():
+            for setting in own.settings:
+                _check_known(f"{name}.{setting}")
+        return found
+
+
+def _check_known(key: str) -> None:
+    """Raise ValueError unless `key` is `recommender.setting`, of a setting that can be tuned."""
+    name, _, setting = key.partition(".")
+    if name not in recommenders() or setting not in _settings(name):
+        raise ValueError(f"unknown key '{key}': {_known_keys(key)}")
 
 
 def _settings(recommender: str) -> list[str]:

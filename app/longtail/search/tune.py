@@ -45,19 +45,22 @@ def tune(recipe: Recipe, ws: Workspace, only: str | None = None) -> dict[str, Pl
     """Publish `tuning/<recommender>` for each recommender of the recipe, or only for the one in `only`.
 
     It has `trials.parquet` and `frontier.png`. Beside them is `tuning/recipe.yaml`, the recipe with the best settings of
-    every recommender that was searched so far. Returns the places, by recommender. Raises InputError, before any work, if a
-    recommender cannot be tuned or a value of the space is bad, and also if no user has a validation item.
+    every recommender that was searched so far with this recipe. Returns the places, by recommender. Raises InputError,
+    before any work, if a recommender cannot be tuned or a value of the space is bad, and also if no user has a validation
+    item.
     """
-    plans = {name: draw(recipe, name) for name in _names(recipe, only)}
+    names = _names(recipe, only)
+    plans = {name: draw(recipe, name) for name in recipe.recommenders if space_of(recipe, name)}
     from longtail.data import prepare
 
     prepare(recipe, ws)
     if not read_manifest(ws.require("data"))["counts"]["valid"]:
         raise InputError(f"{ws}: no user has a validation item to tune on. Set dataset.valid_share above 0.")
     found = {}
-    for name, trials in plans.items():
-        found[name] = _tuned(recipe, ws, name, trials)
-        _save_best(recipe, ws)  # after each search, so that an interrupted command leaves what it found
+    for name in names:
+        found[name] = _tuned(recipe, ws, name, plans[name])
+        # After each search, so that an interrupted command leaves what it found.
+        _save_best(recipe, ws, plans, best_recipe(found[name]))
     return found
 
 
@@ -101,18 +104,17 @@ def _stage(recipe: Recipe, ws: Workspace, name: str, trials: list[RecommenderSec
     return ws.stage(f"tuning/{name}", settings | {"seed": recipe.seed}, [ws / "data"], MEANING)
 
 
-def best_recipe(ws: Workspace) -> Place:
-    """The file of the recipe with the best settings."""
-    return ws / "tuning/recipe.yaml"
+def best_recipe(place: Place) -> Place:
+    """The file of the recipe with the best settings: beside each `tuning/<recommender>`."""
+    return place.parent / "recipe.yaml"
 
 
-def _save_best(recipe: Recipe, ws: Workspace) -> None:
-    """Write the recipe with the best settings of each recommender whose published search is that of this recipe."""
+def _save_best(
+    recipe: Recipe, ws: Workspace, plans: dict[str, list[RecommenderSection]], file: Place
+) -> None:
+    """Write the recipe with the best settings of each recommender whose published search has the trials of its plan."""
     values = recipe.model_dump(mode="json")
-    for name in recipe.recommenders:
-        if not space_of(recipe, name):
-            continue
-        trials = draw(recipe, name)
+    for name, trials in plans.items():
         stage = _stage(recipe, ws, name, trials)
         if not stage.up_to_date:
             continue
@@ -120,7 +122,7 @@ def _save_best(recipe: Recipe, ws: Workspace) -> None:
         values["recommenders"][name] = trials[first["trial"]].model_dump(mode="json")
         found = {"trials": len(trials), "settings": json.loads(first["settings"])}
         values["tune"]["found"][name] = found
-    text, file = dump_recipe(Recipe.model_validate(values)).encode(), best_recipe(ws)
+    text = dump_recipe(Recipe.model_validate(values)).encode()
     if not file.exists() or file.read_bytes() != text:
         with ws.writing():
             file.replace_bytes(text)
