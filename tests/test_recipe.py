@@ -59,6 +59,19 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
         ("name: x\nconstraint: {within_se: -1}", "constraint.within_se = -1"),
         ("name: x\nconstraint: {within_se: .inf}", "constraint.within_se"),
         ("name: x\nconstraint: {slice: [tail]}", "unknown key 'constraint.slice': did you mean 'slices'"),
+        (
+            "name: x\nserving: {arms: {a: {share: 0.5}}}",
+            "the shares of arms add up to 0.5: let them add up to 1",
+        ),
+        ("name: x\nserving: {arms: {a: {share: 1, serving: {knd: paper}}}}", "arms.a.serving.knd = 'paper'"),
+        ("name: x\nserving: {arms: {a: {share: 1, serving: {salt: x}}}}", "all arms have the same"),
+        (
+            "name: x\nserving: {arms: {a: {share: 1, serving: {recommender: bpr}}}}",
+            "serving.arms.a: serving.recommender = 'bpr': the recipe trains itemcf, swing",
+        ),
+        ("name: x\nserving: {arms: {a b: {share: 1}}}", "serving.arms"),
+        ("name: x\nserving: {events: {kinds: [Big Sale]}}", "serving.events.kinds.0 = 'Big Sale'"),
+        ("name: x\ndataset: {events: {until: soon}}", "dataset.events.until = 'soon'"),
         ("name: x\naugment: [{strategy: ranking, candidates: 65}]", "augment.0"),
         (
             "name: x\naugment: [{strategy: ranking, recommender: bpr}]",
