@@ -11,13 +11,13 @@ import time
 import numpy as np
 
 from longtail.recipe import Serving
-from longtail.serving.endpoint import Endpoint
+from longtail.serving.answering.endpoint import Endpoint
 from longtail.serving.events import open_log
-from longtail.serving.messages import RecommendRequest
+from longtail.serving.messages.request_messages import RecommendRequest
 from longtail.serving.routes import as_json
-from longtail.serving.served_run import sources_of
-from longtail.serving.snapshot import Snapshot
-from longtail.serving.versions import Versions, marks
+from longtail.serving.versions.served_run import sources_of
+from longtail.serving.versions.snapshot import Snapshot
+from longtail.serving.versions.version_watch import Versions, marks
 from longtail.workspace import Workspace
 
 

@@ -15,8 +15,8 @@ import psutil
 from jobs.benchmarks.http_load import drive, post
 from longtail.recipe import Serving
 from longtail.runtime.cluster import connect
-from longtail.serving.node_files import NodeFiles
-from longtail.serving.served_run import read_recipe, sources_of
+from longtail.serving.versions.node_files import NodeFiles
+from longtail.serving.versions.served_run import read_recipe, sources_of
 from longtail.workspace import Workspace
 
 PORT = 8124

@@ -13,10 +13,10 @@ from longtail.recommenders.interactions import Interactions
 from longtail.report import report
 from longtail.rounds import production_round, rounds
 from longtail.schema import PRODUCTION
-from longtail.serving.answer import answered
-from longtail.serving.messages import RecommendRequest
-from longtail.serving.served_run import sources_of
-from longtail.serving.snapshot import Snapshot
+from longtail.serving.answering.answer import answered
+from longtail.serving.messages.request_messages import RecommendRequest
+from longtail.serving.versions.served_run import sources_of
+from longtail.serving.versions.snapshot import Snapshot
 from longtail.stages import run
 from longtail.workspace import Workspace, read_manifest
 

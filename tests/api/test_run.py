@@ -10,10 +10,10 @@ import pytest
 import longtail
 from longtail.errors import InputError
 from longtail.recommenders import load
-from longtail.serving.answer import answered
-from longtail.serving.messages import RecommendRequest
-from longtail.serving.served_run import sources_of
-from longtail.serving.snapshot import Snapshot
+from longtail.serving.answering.answer import answered
+from longtail.serving.messages.request_messages import RecommendRequest
+from longtail.serving.versions.served_run import sources_of
+from longtail.serving.versions.snapshot import Snapshot
 
 
 def test_metrics_are_the_rows_of_the_report(small_run: longtail.Run) -> None:

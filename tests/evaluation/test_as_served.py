@@ -19,10 +19,10 @@ from longtail.recommenders.interactions import Interactions
 from longtail.recommenders.training.fits import runs
 from longtail.rounds import rounds
 from longtail.schema import FUSED, NOTHING, RANKINGS
-from longtail.serving.answer import answered
-from longtail.serving.messages import RecommendRequest
-from longtail.serving.served_run import sources_of
-from longtail.serving.snapshot import Snapshot
+from longtail.serving.answering.answer import answered
+from longtail.serving.messages.request_messages import RecommendRequest
+from longtail.serving.versions.served_run import sources_of
+from longtail.serving.versions.snapshot import Snapshot
 from longtail.workspace import Workspace
 
 N_USERS, N_ITEMS, DEPTH = 60, 30, 10

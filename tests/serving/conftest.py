@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from longtail.serving.endpoint import Endpoint
+from longtail.serving.answering.endpoint import Endpoint
 from longtail.workspace import Workspace
 from tests.serving.store import endpoint, write_store
 

@@ -14,11 +14,12 @@ from longtail.recommenders import build
 from longtail.recommenders.interactions import Interactions
 from longtail.registry import recommender_spec
 from longtail.schema import FUSED, HISTORIES, ITEMS, RANKINGS
-from longtail.serving.endpoint import Endpoint
-from longtail.serving.messages import Recommendation, RecommendRequest
-from longtail.serving.served_run import sources_of
-from longtail.serving.snapshot import Snapshot
-from longtail.serving.versions import Versions, marks
+from longtail.serving.answering.endpoint import Endpoint
+from longtail.serving.messages.answer_messages import Recommendation
+from longtail.serving.messages.request_messages import RecommendRequest
+from longtail.serving.versions.served_run import sources_of
+from longtail.serving.versions.snapshot import Snapshot
+from longtail.serving.versions.version_watch import Versions, marks
 from longtail.workspace import Workspace
 from tests.aggregation.test_choice import figure
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from longtail.serving.endpoint import Endpoint
+from longtail.serving.answering.endpoint import Endpoint
 from longtail.serving.routes import build
 
 

@@ -28,7 +28,7 @@ class Work(BaseModel):
 
 
 def routes() -> FastAPI:
-    from longtail.serving.problems import add_problems
+    from longtail.serving.messages.problems import add_problems
 
     app = FastAPI()
     add_problems(app)
@@ -51,7 +51,7 @@ def deployment(replicas_wanted: int):
     from longtail.serving import replicas
     from longtail.serving.edge.keys import needed_keys
     from longtail.serving.edge.protection import protect
-    from longtail.serving.edge.request_metrics import add_metrics
+    from longtail.serving.metrics import add_metrics
 
     @serve.deployment(num_replicas=replicas_wanted, **replicas.DEPLOYMENT)
     @serve.ingress()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from longtail.serving.problems import MEDIA_TYPE
+from longtail.serving.messages.problems import MEDIA_TYPE
 from tests.stack.endpoints import KEY, Served, slow_endpoint
 from tests.stack.slow_endpoint import LONGEST_S
 

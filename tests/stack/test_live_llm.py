@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from longtail.serving import serve
-from longtail.serving.live_client import LiveLLMClient
-from longtail.serving.parts import NoList
+from longtail.serving.answering.parts import NoList
+from longtail.serving.live.live_client import LiveLLMClient
 from longtail.workspace import Workspace, read_manifest
 from tests.stack.live_run import RECIPE, finished_run
 

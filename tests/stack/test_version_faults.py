@@ -23,8 +23,8 @@ from longtail.recommenders.models.itemcf import ItemCFSection
 from longtail.recommenders.training.reading import read_observed
 from longtail.schema import RANKINGS
 from longtail.serving import serve
-from longtail.serving.served_run import sources_of
-from longtail.serving.snapshot import Snapshot
+from longtail.serving.versions.served_run import sources_of
+from longtail.serving.versions.snapshot import Snapshot
 from longtail.workspace import Workspace, read_manifest
 from tests.stack.processes import wait_for
 

@@ -21,9 +21,9 @@ from longtail.progress import progress, tell
 from longtail.recipe import Dataset, Recipe, Serving
 from longtail.rounds import FIRST_ROUND, Round
 from longtail.runtime.cluster import connect
-from longtail.serving.messages import MAX_K
-from longtail.serving.served_run import sources_of
-from longtail.serving.snapshot import Snapshot
+from longtail.serving.messages.request_messages import MAX_K
+from longtail.serving.versions.served_run import sources_of
+from longtail.serving.versions.snapshot import Snapshot
 from longtail.workspace import Workspace, read_manifest
 from longtail.workspace.place import Place
 

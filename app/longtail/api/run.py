@@ -13,7 +13,7 @@ from longtail.workspace.lease import session
 if TYPE_CHECKING:
     import pandas as pd
 
-    from longtail.serving.snapshot import Snapshot
+    from longtail.serving.versions.snapshot import Snapshot
 
 Name = str | os.PathLike[str]
 
@@ -39,7 +39,7 @@ def run(recipe: Name, workspace: Name | None = None, changes: list[str] | None =
 
 def open(workspace: Name) -> "Run":
     """Open the workspace of an earlier run, a folder or URI. Raises InputError if there is no run."""
-    from longtail.serving.served_run import read_recipe
+    from longtail.serving.versions.served_run import read_recipe
 
     ws = Workspace(os.fspath(workspace))
     return Run(ws, read_recipe(ws))
@@ -72,8 +72,9 @@ class Run:
         import pandas as pd
 
         from longtail.api.exports import check_k
-        from longtail.serving.answer import answered
-        from longtail.serving.messages import RecommendedItem, RecommendRequest
+        from longtail.serving.answering.answer import answered
+        from longtail.serving.messages.answer_messages import RecommendedItem
+        from longtail.serving.messages.request_messages import RecommendRequest
 
         check_k(self.recipe.serving, k)
         answer = answered(RecommendRequest(user_id=str(user_id), k=k), self._snapshot).model_dump()
@@ -124,7 +125,7 @@ class Run:
 
     @cached_property
     def _snapshot(self) -> "Snapshot":
-        from longtail.serving.served_run import sources_of
-        from longtail.serving.snapshot import Snapshot
+        from longtail.serving.versions.served_run import sources_of
+        from longtail.serving.versions.snapshot import Snapshot
 
         return Snapshot.read(self.workspace, sources_of(self.workspace, self.recipe.serving))

@@ -15,17 +15,17 @@ from starlette.types import ASGIApp
 
 from longtail.recipe import Serving
 from longtail.serving import replicas
+from longtail.serving.answering.endpoint import Endpoint
 from longtail.serving.edge.keys import needed_keys
 from longtail.serving.edge.protection import protect
-from longtail.serving.edge.request_metrics import add_metrics
-from longtail.serving.endpoint import Endpoint
 from longtail.serving.events import open_log
-from longtail.serving.live_client import LiveLLMClient
-from longtail.serving.live_llm import live_llm
+from longtail.serving.live.live_client import LiveLLMClient
+from longtail.serving.live.live_llm import live_llm
+from longtail.serving.metrics import add_metrics
 from longtail.serving.routes import EVERYWHERE, build
-from longtail.serving.served_run import read_recipe, sources_of
-from longtail.serving.snapshot import Snapshot
-from longtail.serving.versions import Versions, marks
+from longtail.serving.versions.served_run import read_recipe, sources_of
+from longtail.serving.versions.snapshot import Snapshot
+from longtail.serving.versions.version_watch import Versions, marks
 from longtail.workspace import Workspace
 
 LONGEST_S = 10.0
@@ -67,6 +67,11 @@ class Longtail:
 
     async def check_health(self) -> None:
         await replicas.check_threads()
+
+    def __del__(self) -> None:
+        """Serve calls it when a replica ends in peace: what waits for the event log is written."""
+        if endpoint := getattr(self, "endpoint", None):
+            endpoint.events.close()
 
     def metrics(self) -> list[Metric]:
         """What this replica counted, for the replica that is asked for /metrics."""

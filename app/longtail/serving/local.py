@@ -24,7 +24,7 @@ def serve(recipe: Recipe, ws: Workspace, port: int = 8000, block: bool = True) -
     Only the `serving` of the recipe says what is served. Raises InputError, before Ray starts, if the workspace is not
     finished or the port is taken.
     """
-    from longtail.serving.served_run import sources_of
+    from longtail.serving.versions.served_run import sources_of
 
     chosen = next(iter(sources_of(ws, recipe.serving).arms.values()))
     needed_keys(HOST, os.environ)

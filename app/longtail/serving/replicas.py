@@ -7,7 +7,7 @@ from typing import Any
 from prometheus_client.metrics_core import Metric
 from ray import serve
 
-from longtail.serving.edge.request_metrics import families
+from longtail.serving.metrics import families
 
 DEPLOYMENT: dict[str, Any] = {
     # What a replica works on at a time, batches included. Everything beyond waits in Serve.

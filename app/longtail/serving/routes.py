@@ -6,27 +6,28 @@ from fastapi import FastAPI, Path, Query, Response
 from pydantic import BaseModel
 
 from longtail import __version__
+from longtail.serving.answering.endpoint import Endpoint
 from longtail.serving.edge.request_record import current_record
-from longtail.serving.endpoint import Endpoint
 from longtail.serving.explorer import add_pages
-from longtail.serving.messages import (
-    DEFAULT_K,
-    MAX_ID,
+from longtail.serving.messages.answer_messages import (
     Alive,
     BatchAnswer,
-    BatchRequest,
     EventsAnswer,
-    EventsRequest,
-    ListLength,
-    Problem,
     Ready,
     Recommendation,
-    RecommendRequest,
     SimilarItems,
     Titles,
     Version,
 )
-from longtail.serving.problems import MEDIA_TYPE, add_problems
+from longtail.serving.messages.problems import MEDIA_TYPE, Problem, add_problems
+from longtail.serving.messages.request_messages import (
+    DEFAULT_K,
+    MAX_ID,
+    BatchRequest,
+    EventsRequest,
+    ListLength,
+    RecommendRequest,
+)
 
 ABOUT = "Recommendations: the fewer interactions a user has, the more the LLM's ranking counts."
 MEANING = {

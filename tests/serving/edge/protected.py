@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from longtail.serving.edge.keys import Keys, read_keys
 from longtail.serving.edge.protection import protect
 from longtail.serving.edge.request_record import current_record
-from longtail.serving.problems import Refused, add_problems
+from longtail.serving.messages.problems import Refused, add_problems
 
 KEY = "a-key-of-the-web-shop"
 OTHER_KEY = "another-key-for-batches"

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from longtail.serving.edge.front import ServesAnswers, front
 from longtail.serving.edge.load import Pace
-from longtail.serving.problems import problem
+from longtail.serving.messages.problems import problem
 from tests.serving.edge.protected import ask
 
 VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from longtail.errors import InputError
 from longtail.serving.edge.keys import ENVIRONMENT, needed_keys, read_keys
-from longtail.serving.edge.request_metrics import exposition, families
+from longtail.serving.metrics import exposition, families
 from tests.serving.edge.protected import KEY, KEYS, OTHER_KEY, ask, protected
 
 QUESTION = {"history": ["i1"]}

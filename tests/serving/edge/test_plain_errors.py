@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from longtail.serving.edge.plain_errors import ProblemResponses
-from longtail.serving.problems import MEDIA_TYPE
+from longtail.serving.messages.problems import MEDIA_TYPE
 from tests.serving.edge.protected import ask, bare, protected
 
 

@@ -3,8 +3,8 @@
 import jsonschema
 import pytest
 
-from longtail.serving.edge.request_metrics import REGISTRY
-from longtail.serving.messages import Problem
+from longtail.serving.messages.problems import Problem
+from longtail.serving.metrics import REGISTRY
 from tests.serving.edge.protected import KEY, KEYS, ask, protected
 
 HUGE = {"content-length": str(1 << 30)}

@@ -8,7 +8,7 @@ import pytest
 
 from longtail.serving.edge.request_log import line
 from longtail.serving.edge.request_record import RequestRecord, accepted_id, current_record
-from longtail.serving.messages import Degraded, Missing, Recommendation
+from longtail.serving.messages.answer_messages import Degraded, Missing, Recommendation
 from tests.serving.edge.protected import KEY, KEYS, ask, protected
 
 

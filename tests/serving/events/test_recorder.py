@@ -14,10 +14,11 @@ from longtail.event_log.arms_record import latest_arms
 from longtail.event_log.log_files import log_files, read_log_file
 from longtail.event_log.records import INTERACTION, INTERACTIONS, RECOMMENDATION, RECOMMENDATIONS
 from longtail.recipe import Serving
-from longtail.serving.edge.request_metrics import REGISTRY
 from longtail.serving.events import EventRecorder, open_log, recorder
-from longtail.serving.messages import Event, Recommendation, RecommendedItem
-from longtail.serving.problems import Refused
+from longtail.serving.messages.answer_messages import Recommendation, RecommendedItem
+from longtail.serving.messages.problems import Refused
+from longtail.serving.messages.request_messages import Event
+from longtail.serving.metrics import REGISTRY
 from longtail.workspace import Workspace
 from longtail.workspace.place import Place
 from tests.event_log.test_log_writer import bucket

@@ -12,7 +12,7 @@ import longtail.serving.explorer
 from longtail.serving.edge.keys import Keys
 from longtail.serving.edge.protection import protect
 from longtail.serving.explorer import PATHS, add_pages
-from longtail.serving.messages import MAX_K
+from longtail.serving.messages.request_messages import MAX_K
 
 STATIC = Path(longtail.serving.explorer.__file__).with_name("static")
 OURS = sorted(STATIC.iterdir())

@@ -3,7 +3,7 @@
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from longtail.serving.problems import problem
+from longtail.serving.messages.problems import problem
 
 LARGEST_BODY = 1 << 20
 """Bytes. Ray Serve's proxy holds all of a body in memory, and leaked it above 10 MB (ray-project/ray #56361)."""

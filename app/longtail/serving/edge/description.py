@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from longtail.serving.messages import Fault
+from longtail.serving.messages.problems import Fault
 
 SCHEMES = {
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

@@ -13,7 +13,7 @@ from longtail.serving.edge.bodies import BodyLimit
 from longtail.serving.edge.load import Pace
 from longtail.serving.edge.plain_errors import ProblemResponses
 from longtail.serving.edge.request_record import REQUEST_ID, accepted_id
-from longtail.serving.problems import MEDIA_TYPE
+from longtail.serving.messages.problems import MEDIA_TYPE
 
 SERVES_OWN = frozenset(
     {

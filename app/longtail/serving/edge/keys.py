@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from longtail.errors import InputError
 from longtail.serving.edge.request_record import current_record
-from longtail.serving.problems import problem
+from longtail.serving.messages.problems import problem
 
 ENVIRONMENT = "LONGTAIL_API_KEYS"
 """`NAME=KEY,NAME=KEY`. A name may stand there twice, so that a key can be replaced while clients still use the old one."""

@@ -7,7 +7,7 @@ import time
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from longtail.serving.problems import problem
+from longtail.serving.messages.problems import problem
 
 SMOOTHING = 0.1
 """Weight of the newest answer in the running mean of the service time."""

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from longtail.serving.problems import MEDIA_TYPE, problem
+from longtail.serving.messages.problems import MEDIA_TYPE, problem
 
 LONGEST_DETAIL = 4096
 """Bytes of a plain-text error that are kept as the detail of its problem document."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from longtail.serving.messages import Recommendation
+from longtail.serving.messages.answer_messages import Recommendation
 
 REQUEST_ID = b"x-request-id"
 CLIENT_LEFT = 499

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from longtail.serving.edge.bodies import not_json
 from longtail.serving.edge.request_record import current_record
-from longtail.serving.problems import problem
+from longtail.serving.messages.problems import problem
 
 
 @dataclass

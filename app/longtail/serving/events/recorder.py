@@ -19,12 +19,13 @@ from longtail.event_log.log_writer import log_writer
 from longtail.event_log.records import INTERACTIONS, RECOMMENDATIONS, line
 from longtail.recipe import Serving
 from longtail.serving.arms import Arms
-from longtail.serving.edge.request_metrics import REGISTRY
 from longtail.serving.events.commits import Commits, LogFull
 from longtail.serving.events.known_ids import KnownIds
 from longtail.serving.events.recent_items import RecentItems, Taken
-from longtail.serving.messages import Event, EventsAnswer, Recommendation
-from longtail.serving.problems import Refused
+from longtail.serving.messages.answer_messages import EventsAnswer, Recommendation
+from longtail.serving.messages.problems import Refused
+from longtail.serving.messages.request_messages import Event
+from longtail.serving.metrics import REGISTRY
 from longtail.workspace import Workspace
 from longtail.workspace.place import Place
 

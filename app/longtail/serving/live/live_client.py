@@ -11,9 +11,9 @@ import numpy as np
 from prometheus_client import Counter
 from ray.serve.exceptions import BackPressureError
 
-from longtail.serving.edge.request_metrics import REGISTRY
-from longtail.serving.live_llm import FAILED, LATE, LiveList, Question
-from longtail.serving.parts import NoList
+from longtail.serving.answering.parts import NoList
+from longtail.serving.live.live_llm import FAILED, LATE, LiveList, Question
+from longtail.serving.metrics import REGISTRY
 
 log = logging.getLogger("longtail")
 IN_A_ROW = 3

@@ -13,31 +13,30 @@ import numpy as np
 
 from longtail import __version__
 from longtail.recipe import Serving
-from longtail.serving.answer import written
+from longtail.serving.answering.answer import written
+from longtail.serving.answering.explaining import similar_to
+from longtail.serving.answering.parts import LiveLLM, NoList
+from longtail.serving.answering.question import POPULAR, Question
+from longtail.serving.answering.ranker import Ranker
 from longtail.serving.arms import Arms
 from longtail.serving.events.recorder import EventRecorder
-from longtail.serving.explaining import similar_to
-from longtail.serving.messages import (
-    MAX_TITLES,
+from longtail.serving.messages.answer_messages import (
     BatchAnswer,
     NamedItem,
     Ready,
     Recommendation,
-    RecommendRequest,
     ServedArm,
     SimilarItem,
     SimilarItems,
     Titles,
     Version,
 )
-from longtail.serving.parts import LiveLLM, NoList
-from longtail.serving.problems import Refused
-from longtail.serving.question import POPULAR, Question
-from longtail.serving.ranker import Ranker
-from longtail.serving.retriever import List
-from longtail.serving.served_arm import NO_LIST, Arm
-from longtail.serving.snapshot import Snapshot
-from longtail.serving.versions import Versions
+from longtail.serving.messages.problems import Refused
+from longtail.serving.messages.request_messages import MAX_TITLES, RecommendRequest
+from longtail.serving.versions.retriever import List
+from longtail.serving.versions.served_arm import NO_LIST, Arm
+from longtail.serving.versions.snapshot import Snapshot
+from longtail.serving.versions.version_watch import Versions
 
 log = logging.getLogger("longtail")
 RESERVED = 0.002

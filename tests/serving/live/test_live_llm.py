@@ -16,9 +16,10 @@ from ray.serve.exceptions import BackPressureError
 from longtail.augment.lists_on_demand import ListsOnDemand
 from longtail.augment.strategies.item_tokens import rare_items
 from longtail.errors import InputError
-from longtail.serving import live_llm
-from longtail.serving.live_client import IN_A_ROW, PAUSE_SECONDS, QUESTIONS, LiveLLMClient
-from longtail.serving.live_llm import (
+from longtail.serving.answering.parts import NoList
+from longtail.serving.live import live_llm
+from longtail.serving.live.live_client import IN_A_ROW, PAUSE_SECONDS, QUESTIONS, LiveLLMClient
+from longtail.serving.live.live_llm import (
     FAILED,
     LATE,
     MOVED_ON,
@@ -29,7 +30,6 @@ from longtail.serving.live_llm import (
     Ranking,
     in_time,
 )
-from longtail.serving.parts import NoList
 from longtail.workspace import Workspace
 from tests.augment.strategies.conftest import answered, options, store, strategy_of
 from tests.augment.test_lists_on_demand import SECTION, engine, first

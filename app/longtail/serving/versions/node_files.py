@@ -18,10 +18,10 @@ import numpy as np
 
 from longtail.errors import InputError
 from longtail.recommenders import assemble
-from longtail.serving.mapped_arrays import below, map_arrays, write_array
-from longtail.serving.retriever import ranked_rows
-from longtail.serving.served_users import ServedUsers
-from longtail.serving.version_arrays import Sources, check_unchanged, fit_meta, read_arrays
+from longtail.serving.versions.mapped_arrays import below, map_arrays, write_array
+from longtail.serving.versions.retriever import ranked_rows
+from longtail.serving.versions.served_users import ServedUsers
+from longtail.serving.versions.version_arrays import Sources, check_unchanged, fit_meta, read_arrays
 from longtail.workspace import Workspace, fingerprint
 
 META, LOCK, DRAFT = "fits.json", ".lock", ".draft"

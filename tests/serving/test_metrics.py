@@ -4,7 +4,7 @@ import pickle
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from longtail.serving.edge.request_metrics import REGISTRY, exposition, families
+from longtail.serving.metrics import REGISTRY, exposition, families
 from tests.serving.edge.protected import KEY, KEYS, ask, protected
 
 

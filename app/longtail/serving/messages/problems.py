@@ -5,11 +5,41 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from longtail.serving.messages import Fault, Problem
-
 MEDIA_TYPE = "application/problem+json"
+
+
+class Fault(BaseModel):
+    pointer: str = Field(
+        description="JSON pointer (RFC 6901) to the value in the body; empty for the body itself."
+    )
+    message: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457), sent as application/problem+json."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Unprocessable Content",
+                    "status": 422,
+                    "detail": "The request has 1 fault.",
+                    "faults": [{"pointer": "/k", "message": "Input should be greater than or equal to 1"}],
+                }
+            ]
+        },
+    )
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    faults: list[Fault] = []
 
 
 class Refused(Exception):

@@ -7,7 +7,7 @@ import numpy as np
 
 from longtail.arrays import offsets_of, rows_of
 from longtail.recommenders.interactions import Interactions
-from longtail.serving.mapped_arrays import Array
+from longtail.serving.versions.mapped_arrays import Array
 
 
 @dataclass(frozen=True)

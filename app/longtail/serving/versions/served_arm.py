@@ -10,8 +10,8 @@ from longtail.aggregation.formulas import Sparsity, Union
 from longtail.aggregation.fused import Ranking
 from longtail.aggregation.llm_lists import LLMLists
 from longtail.registry import recommender_spec
-from longtail.serving.evidence import Evidence
-from longtail.serving.retriever import List, Retriever
+from longtail.serving.versions.evidence import Evidence
+from longtail.serving.versions.retriever import List, Retriever
 
 NO_LIST: List = np.zeros(0, np.int32), np.zeros(0, np.float32)
 

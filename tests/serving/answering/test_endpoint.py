@@ -9,11 +9,11 @@ from longtail.aggregation.artefact import AGGREGATOR
 from longtail.aggregation.kinds import Paper
 from longtail.errors import InputError
 from longtail.recipe import Serving
-from longtail.serving.endpoint import Endpoint
-from longtail.serving.messages import RecommendRequest
-from longtail.serving.parts import NoList
-from longtail.serving.problems import Refused
-from longtail.serving.served_run import read_recipe
+from longtail.serving.answering.endpoint import Endpoint
+from longtail.serving.answering.parts import NoList
+from longtail.serving.messages.problems import Refused
+from longtail.serving.messages.request_messages import RecommendRequest
+from longtail.serving.versions.served_run import read_recipe
 from longtail.workspace import Workspace
 from tests.aggregation.test_choice import figure
 from tests.serving.store import (

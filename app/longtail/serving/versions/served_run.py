@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from longtail.aggregation.arm_artefacts import read_arms
 from longtail.errors import InputError
 from longtail.recipe import Recipe, Serving
-from longtail.serving.version_arrays import Sources
+from longtail.serving.versions.version_arrays import Sources
 from longtail.workspace import Workspace
 
 

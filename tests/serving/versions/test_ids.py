@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtail.schema import NOTHING
-from longtail.serving import ids
-from longtail.serving.ids import Ids
+from longtail.serving.versions import ids
+from longtail.serving.versions.ids import Ids
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 

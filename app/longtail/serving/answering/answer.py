@@ -6,12 +6,13 @@ import uuid
 import numpy as np
 
 from longtail.aggregation.fused import Ranking
-from longtail.serving.explaining import explained
-from longtail.serving.messages import Degraded, Recommendation, RecommendedItem, RecommendRequest, Why
-from longtail.serving.question import Question
-from longtail.serving.retriever import List
-from longtail.serving.served_arm import NO_LIST
-from longtail.serving.snapshot import Snapshot
+from longtail.serving.answering.explaining import explained
+from longtail.serving.answering.question import Question
+from longtail.serving.messages.answer_messages import Degraded, Recommendation, RecommendedItem, Why
+from longtail.serving.messages.request_messages import RecommendRequest
+from longtail.serving.versions.retriever import List
+from longtail.serving.versions.served_arm import NO_LIST
+from longtail.serving.versions.snapshot import Snapshot
 
 POPULARITY = "popularity"
 

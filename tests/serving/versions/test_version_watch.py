@@ -13,8 +13,8 @@ from longtail.aggregation.artefact import AGGREGATOR, FILE, fit_aggregator
 from longtail.errors import InputError
 from longtail.recipe import Serving
 from longtail.schema import PRODUCTION
-from longtail.serving import versions as module
-from longtail.serving.versions import Versions, marks
+from longtail.serving.versions import version_watch as module
+from longtail.serving.versions.version_watch import Versions, marks
 from longtail.workspace import Workspace
 from tests.aggregation.test_artefact import PLACES, RECIPE, published, refitted, ws
 

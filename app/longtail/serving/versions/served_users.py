@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from longtail.arrays import lengths_of, offsets_of
 from longtail.recommenders.interactions import Histories
-from longtail.serving.ids import Ids
-from longtail.serving.mapped_arrays import Array, below
+from longtail.serving.versions.ids import Ids
+from longtail.serving.versions.mapped_arrays import Array, below
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from longtail.serving.retriever import Asked, List, Retriever
+from longtail.serving.versions.retriever import Asked, List, Retriever
 
 AT_ONCE = 32
 """The largest number of requests of one pass: a later one waits for the whole pass before it."""

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest
 
 from longtail.schema import NOTHING
-from longtail.serving.mapped_arrays import Array
+from longtail.serving.versions.mapped_arrays import Array
 
 
 @dataclass(frozen=True)

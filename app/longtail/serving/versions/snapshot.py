@@ -12,14 +12,14 @@ from longtail.aggregation.fused import Ranking, without
 from longtail.aggregation.llm_lists import LLMLists
 from longtail.errors import InputError
 from longtail.recommenders import assemble
-from longtail.serving.evidence import Evidence
-from longtail.serving.mapped_arrays import Array, below, map_arrays
-from longtail.serving.node_files import META, NodeFiles
-from longtail.serving.retriever import Asked, Retriever
-from longtail.serving.served_arm import NO_LIST, Arm
-from longtail.serving.served_items import ServedItems
-from longtail.serving.served_users import ServedUsers
-from longtail.serving.version_arrays import Sources, check_unchanged, fit_meta, read_arrays
+from longtail.serving.versions.evidence import Evidence
+from longtail.serving.versions.mapped_arrays import Array, below, map_arrays
+from longtail.serving.versions.node_files import META, NodeFiles
+from longtail.serving.versions.retriever import Asked, Retriever
+from longtail.serving.versions.served_arm import NO_LIST, Arm
+from longtail.serving.versions.served_items import ServedItems
+from longtail.serving.versions.served_users import ServedUsers
+from longtail.serving.versions.version_arrays import Sources, check_unchanged, fit_meta, read_arrays
 from longtail.workspace import Workspace
 
 

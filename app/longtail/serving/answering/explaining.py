@@ -5,10 +5,10 @@ import numpy as np
 from longtail.recommenders.models.neighbours import Neighbours
 from longtail.recommenders.models.popularity import Popularity
 from longtail.recommenders.recommender import Recommender
-from longtail.serving.messages import LeansOn, Why
-from longtail.serving.retriever import Asked
-from longtail.serving.served_arm import Arm
-from longtail.serving.served_items import ServedItems
+from longtail.serving.messages.answer_messages import LeansOn, Why
+from longtail.serving.versions.retriever import Asked
+from longtail.serving.versions.served_arm import Arm
+from longtail.serving.versions.served_items import ServedItems
 
 MOST = 5
 """Items of the user that an explanation names."""

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtail.schema import ITEMS
-from longtail.serving.mapped_arrays import map_arrays, write_array
-from longtail.serving.served_items import ServedItems, UnknownAttribute
+from longtail.serving.versions.mapped_arrays import map_arrays, write_array
+from longtail.serving.versions.served_items import ServedItems, UnknownAttribute
 
 titles = st.none() | st.text(st.sampled_from("aAbÄäß ."), max_size=3)
 values = st.lists(st.sampled_from(["x", "y", "zz"]), max_size=3).map("|".join)

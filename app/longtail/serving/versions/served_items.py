@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from longtail.arrays import lengths_of, offsets_of, rows_of
-from longtail.serving.ids import Ids
-from longtail.serving.mapped_arrays import Array, below
+from longtail.serving.versions.ids import Ids
+from longtail.serving.versions.mapped_arrays import Array, below
 
 SEVERAL = r"\s*[|;]\s*|,\s+"
 """What stands between the values of an attribute that has several, as in `Action|Drama`."""

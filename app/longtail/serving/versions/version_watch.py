@@ -18,8 +18,8 @@ from prometheus_client import Counter, Gauge
 
 from longtail.errors import InputError
 from longtail.recipe import Serving
-from longtail.serving.edge.request_metrics import REGISTRY
-from longtail.serving.served_run import sources_of
+from longtail.serving.metrics import REGISTRY
+from longtail.serving.versions.served_run import sources_of
 from longtail.workspace import Workspace
 
 POLL_SECONDS = 5.0

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from longtail.errors import InputError
-from longtail.serving import node_files
-from longtail.serving.node_files import UNUSED_SECONDS, NodeFiles
-from longtail.serving.served_run import sources_of
+from longtail.serving.versions import node_files
+from longtail.serving.versions.node_files import UNUSED_SECONDS, NodeFiles
+from longtail.serving.versions.served_run import sources_of
 from longtail.workspace import Workspace
 from tests.serving.store import SERVING, evaluated, fit, mapped
 

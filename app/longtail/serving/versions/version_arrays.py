@@ -12,10 +12,10 @@ from longtail.data import read_histories
 from longtail.errors import InputError
 from longtail.recommenders import load
 from longtail.recommenders.interactions import Interactions
-from longtail.serving.evidence import Evidence
-from longtail.serving.mapped_arrays import Array
-from longtail.serving.served_items import ServedItems
-from longtail.serving.served_users import ServedUsers
+from longtail.serving.versions.evidence import Evidence
+from longtail.serving.versions.mapped_arrays import Array
+from longtail.serving.versions.served_items import ServedItems
+from longtail.serving.versions.served_users import ServedUsers
 from longtail.workspace import Workspace, fingerprint, lost_files, read_manifest, stage_of
 from longtail.workspace.place import Place
 

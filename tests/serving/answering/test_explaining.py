@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from longtail.recommenders.interactions import Histories, Interactions
 from longtail.recommenders.models.itemcf import ItemCF, ItemCFSection
-from longtail.serving.endpoint import Endpoint
-from longtail.serving.evidence import Evidence
+from longtail.serving.answering.endpoint import Endpoint
+from longtail.serving.versions.evidence import Evidence
 from longtail.workspace import Workspace
 from tests.aggregation.test_choice import figure
 from tests.serving.store import GENERATED, TRAIN, ask, chosen_from, endpoint, fit

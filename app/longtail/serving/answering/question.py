@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from longtail.schema import NOTHING
-from longtail.serving.messages import Fault, Missing, Part, Reason, RecommendRequest
-from longtail.serving.parts import LaterItems
-from longtail.serving.problems import Refused, pointer_to
-from longtail.serving.retriever import Asked, List
-from longtail.serving.served_arm import NO_LIST, Arm
-from longtail.serving.served_items import UnknownAttribute
-from longtail.serving.snapshot import Snapshot
+from longtail.serving.answering.parts import LaterItems
+from longtail.serving.messages.answer_messages import Missing, Part, Reason
+from longtail.serving.messages.problems import Fault, Refused, pointer_to
+from longtail.serving.messages.request_messages import RecommendRequest
+from longtail.serving.versions.retriever import Asked, List
+from longtail.serving.versions.served_arm import NO_LIST, Arm
+from longtail.serving.versions.served_items import UnknownAttribute
+from longtail.serving.versions.snapshot import Snapshot
 
 NAMED = 100
 """Unknown ids that an answer repeats."""
