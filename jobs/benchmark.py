@@ -4,6 +4,7 @@ python -m jobs.benchmark recommenders --data FOLDER/WITH/DATA/SETS --json figure
 python -m jobs.benchmark finetune --json figures.json
 python -m jobs.benchmark augment --json figures.json
 python -m jobs.benchmark serving --json figures.json
+python -m jobs.benchmark soak --minutes 20 --json figures.json
 """
 
 import json
@@ -43,6 +44,8 @@ SERVING = {
         *("inside_p99_ms", "memory_per_replica_over_first"),
     )
 }
+
+SOAK = {"soak": ("soak_requests", "soak_requests_per_second", "soak_not_200", "soak_memory_growth")}
 
 Quick = Annotated[bool, typer.Option(help="Small sizes, one or two minutes: only to see that it works.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
@@ -95,6 +98,16 @@ def augment(quick: Quick = False, to: Json = None) -> None:
 def serving(quick: Quick = False, to: Json = None) -> None:
     """The endpoint over HTTP against a deployment that does nothing; one answer; a second replica. Ten minutes."""
     _tell(SERVING, lambda _, module: module(quick=quick), to)
+
+
+@benchmark.command()
+def soak(
+    minutes: Annotated[float, typer.Option(min=1, help="How long it is asked.")] = 20,
+    quick: Quick = False,
+    to: Json = None,
+) -> None:
+    """The endpoint under mixed requests for a long time: errors, and whether its memory grows."""
+    _tell(SOAK, lambda _, module: module(quick=quick, minutes=minutes), to)
 
 
 def _tell(
