@@ -30,6 +30,7 @@ def test_a_user_a_history_and_a_batch(http: TestClient) -> None:
 def test_items(http: TestClient) -> None:
     assert http.get("/v1/items/i0/similar", params={"k": 1}).json()["items"][0]["item_id"]
     assert http.get("/v1/items/none/similar").status_code == 404
+    assert http.get("/v1/items/a%2Fb/similar").json()["detail"] == "The catalogue has no such item."
     assert http.get("/v1/items/i0/similar", params={"k": 0}).status_code == 422
     assert http.get("/v1/titles", params={"prefix": "title 4"}).json()["items"][0]["item_id"] == "i4"
 

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-import longtail
+from longtail.recipe import dump_recipe
+from tests.serving.store import RECIPE, write_store
 from tests.stack.endpoints import KEY, Served, served
 
 SCHEMATHESIS = Path(sys.executable).with_name("st")
@@ -20,9 +21,10 @@ SEED = 20261130
 
 
 @pytest.fixture(scope="module")
-def endpoint(small_run: longtail.Run) -> Iterator[Served]:
-    folder = Path(str(small_run.workspace))
-    with served(folder / "recipe.yaml", folder) as endpoint:
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    ws = write_store(tmp_path_factory.mktemp("contract") / "ws")
+    (ws / "recipe.yaml").write_bytes(dump_recipe(RECIPE).encode())
+    with served(Path(str(ws / "recipe.yaml")), Path(str(ws))) as endpoint:
         yield endpoint
 
 

@@ -116,6 +116,7 @@ def test_one_scrape_tells_of_every_replica(slow: Served) -> None:
     assert sum(slow.metric("longtail_requests_total", route="/v1/work").values()) == before + 10
 
 
+@pytest.mark.faults
 def test_without_the_front_our_own_deadline_holds_all_the_same() -> None:
     """A cluster whose nodes lack the variable: Serve obeys the client, and the replica still does not."""
     with slow_endpoint("--without-front") as slow, slow.client() as http:

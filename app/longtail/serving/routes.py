@@ -88,8 +88,8 @@ def build(endpoint: Endpoint) -> FastAPI:
         return as_json(await endpoint.events.tell(request.events))
 
     @http.get(
-        "/v1/items/{item_id}/similar", responses=OF_AN_ITEM, response_model=SimilarItems, tags=["items"]
-    )
+        "/v1/items/{item_id:path}/similar", responses=OF_AN_ITEM, response_model=SimilarItems, tags=["items"]
+    )  # an id may have a slash
     async def similar(
         item_id: Annotated[str, Path(min_length=1, max_length=MAX_ID)], k: ListLength = DEFAULT_K
     ) -> Response:

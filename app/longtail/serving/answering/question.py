@@ -93,7 +93,8 @@ class Question:
         """The older list of the user, if there is one; notes that the live LLM is missing."""
         stood_in = "the recommender alone"
         if self.had_list:
-            stood_in = f"the list that was made before the latest {self.since} items"
+            latest = "item" if self.since == 1 else f"{self.since} items"
+            stood_in = f"the list that was made before the latest {latest}"
         self.lacks("llm", reason, stood_in)
         return self.llm
 

@@ -11,8 +11,6 @@ from longtail.serving.messages.problems import problem
 
 SMOOTHING = 0.1
 """Weight of the newest answer in the running mean of the service time."""
-
-
 ALWAYS_TAKEN = 16
 """So many at a time are taken on however slow the last answers were: one slow answer, such as the first of a new
 process, must not make it refuse what it could answer by now."""

@@ -27,7 +27,7 @@ def known_paths(routes: list[BaseRoute]) -> list[KnownPath]:
         if isinstance(route, Mount):
             found.setdefault(route.path, KnownPath(f"{route.path}/*", route.path_regex, set()))
         elif isinstance(route, Route):
-            path = found.setdefault(route.path, KnownPath(route.path, route.path_regex, set()))
+            path = found.setdefault(route.path, KnownPath(route.path_format, route.path_regex, set()))
             path.methods |= route.methods or set()
     for path in found.values():
         path.methods |= {"HEAD"} if "GET" in path.methods else set()
