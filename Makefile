@@ -30,7 +30,8 @@ benchmarks: setup  ## the benchmarks in small: that they run, and measure what t
 	@$(PYTEST) -m benchmarks
 
 faults: setup  ## engines, workers, drivers and nodes killed under a run (20 to 45 minutes)
-	@$(PYTEST) -m faults
+	@$(PYTEST) -m "faults and not alone"
+	@$(VENV)/bin/python -m pytest -m "faults and alone"
 
 doctor: setup  ## what this machine has, and how to mend what it lacks
 	@$(VENV)/bin/longtail doctor

@@ -63,7 +63,7 @@ def slow_endpoint(*arguments: object) -> Iterator[Served]:
 
 @contextmanager
 def served(recipe: Path, workspace: Path) -> Iterator[Served]:
-    """`longtail serve` of a finished run, with a key, until Ctrl-C."""
+    """`longtail serve` of a finished run, with a key, until it is told to end."""
     port = free_port()
     command = [*COMMAND, "serve", str(recipe), "--workspace", str(workspace), "--port", str(port)]
     process = _started(command, stderr=subprocess.PIPE, text=True)
@@ -74,7 +74,8 @@ def served(recipe: Path, workspace: Path) -> Iterator[Served]:
             time.sleep(0.5)
         yield endpoint
     finally:
-        process.send_signal(signal.SIGINT)
+        # Not SIGINT: what a shell started in the background ignores that, and so does all that it starts.
+        process.send_signal(signal.SIGTERM)
         process.communicate(timeout=120)
 
 

@@ -1,6 +1,6 @@
 """An endpoint of its own Ray whose answers take as long as they are asked to, with our edge, front and replicas around it.
 
-    python -m tests.stack.slow_endpoint PORT [--replicas 2] [--mode proxy|haproxy] [--without-front]
+    python -m tests.stack.slow_endpoint PORT [--replicas 2] [--mode proxy|haproxy] [--without-front] [--longest 3]
 
 Prints `up` and serves until its standard input ends.
 """
@@ -45,7 +45,7 @@ def routes() -> FastAPI:
     return app
 
 
-def deployment(replicas_wanted: int):
+def deployment(replicas_wanted: int, longest: float):
     from ray import serve
 
     from longtail.serving import replicas
@@ -60,7 +60,7 @@ def deployment(replicas_wanted: int):
             replicas.bound_threads()
             app = routes()
             add_metrics(app, lambda: replicas.all_metrics("metrics"), {})
-            return protect(app, needed_keys(replicas.host(), os.environ), 60.0, LONGEST_S)
+            return protect(app, needed_keys(replicas.host(), os.environ), 60.0, longest)
 
         async def check_health(self) -> None:
             await replicas.check_threads()
@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--mode", choices=["proxy", "haproxy"], default="proxy")
     parser.add_argument("--without-front", action="store_true")
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--longest", type=float, default=LONGEST_S)
     asked = parser.parse_args()
     place = TemporaryDirectory(prefix="haproxy")
     if asked.mode == "haproxy":
@@ -93,7 +94,7 @@ def main() -> None:
 
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     serve.start(http_options={"host": asked.host, "port": asked.port}, logging_config=quiet)
-    serve.run(deployment(asked.replicas).bind(), name="slow", logging_config=quiet)
+    serve.run(deployment(asked.replicas, asked.longest).bind(), name="slow", logging_config=quiet)
     print("up", flush=True)
     sys.stdin.read()
     serve.shutdown()

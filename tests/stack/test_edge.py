@@ -40,7 +40,7 @@ def ended_early(http: httpx.Client, slow: Served, headers: dict[str, str]) -> bo
     """Whether the server notices that the client has left before it gives up by itself."""
     before, began = left(slow), time.monotonic()
     with pytest.raises(httpx.ReadTimeout):
-        http.post("/v1/work", json={"seconds": 100}, headers=headers, timeout=0.3)
+        http.post("/v1/work", json={"seconds": 100}, headers=headers, timeout=LONGEST_S / 2)
     while left(slow) == before and time.monotonic() - began < LONGEST_S + 2:
         time.sleep(0.1)
     return left(slow) > before
@@ -54,7 +54,8 @@ def test_a_client_cannot_set_the_timeout(http: httpx.Client) -> None:
 
 
 def test_a_client_cannot_hide_that_it_has_left(http: httpx.Client, slow: Served) -> None:
-    assert ended_early(http, slow, FOR_EVER) == ended_early(http, slow, {})
+    """HAProxy keeps to itself who has left, so there the server never notices."""
+    assert ended_early(http, slow, FOR_EVER) or not ended_early(http, slow, {})
 
 
 def test_no_header_breaks_the_server(http: httpx.Client) -> None:

@@ -13,7 +13,7 @@ from tests.stack.endpoints import Served, slow_endpoint
 from tests.stack.load import Answer, storm
 from tests.stack.processes import wait_for
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.alone]
 
 WORK_S = 1.0
 CAPACITY = DEPLOYMENT["max_ongoing_requests"] / WORK_S
@@ -28,7 +28,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def one_replica(mode: str) -> Iterator[Served]:
-    with slow_endpoint("--mode", mode) as endpoint:
+    with slow_endpoint("--mode", mode, "--longest", 30) as endpoint:
         yield endpoint
 
 

@@ -6,7 +6,6 @@ import os
 import shlex
 import socket
 import threading
-from contextlib import suppress
 
 from longtail.errors import InputError
 from longtail.recipe import Recipe
@@ -50,9 +49,12 @@ def serve(recipe: Recipe, ws: Workspace, port: int = 8000, block: bool = True) -
     log.info(
         "curl -s http://%s:%d/v1/recommend -H 'content-type: application/json' -d %s", HOST, port, example
     )
-    with suppress(KeyboardInterrupt):
+    try:
         threading.Event().wait()
-    ray_serve.shutdown()
+    except KeyboardInterrupt:
+        pass
+    finally:  # a plain `kill` comes as SystemExit, by a handler of Ray's
+        ray_serve.shutdown()
 
 
 def _require_free(port: int) -> None:
