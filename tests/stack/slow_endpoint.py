@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from pydantic import BaseModel
 
 from longtail.runtime import cluster
@@ -37,6 +37,10 @@ def routes() -> FastAPI:
     async def work(work: Work) -> dict[str, int]:
         await asyncio.sleep(work.seconds)
         return {"pid": os.getpid()}
+
+    @app.get("/v1/headers")
+    async def headers(request: Request) -> list[str]:
+        return request.headers.keys()
 
     @app.get("/livez")
     async def livez() -> dict[str, int]:

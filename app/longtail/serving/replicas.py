@@ -16,6 +16,9 @@ DEPLOYMENT: dict[str, Any] = {
     # front (edge/front.py) says how long it will take instead of `retry_after_s`.
     "max_queued_requests": 32,
     "backpressure_config": {"status_code": 429, "retry_after_s": 1},
+    # What waits looks for a free place this often. Serve's own backoff grows to 0.5 s, and would leave half of an overloaded
+    # replica's places empty (tests/stack/test_edge_faults.py).
+    "request_router_config": {"initial_backoff_s": 0.01, "max_backoff_s": 0.05},
     # A new version of the code runs before the old one goes, also if there is one replica only.
     "max_surge_percent": 100,
     "graceful_shutdown_timeout_s": 20,

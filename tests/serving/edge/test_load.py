@@ -47,6 +47,18 @@ def test_side_by_side_answers_share_the_time(clock: Clock) -> None:
     assert pace.wait == pytest.approx(5.0) and pace.retry_after == "5"
 
 
+def test_a_burst_and_the_gap_before_it_are_one_pace(clock: Clock) -> None:
+    """Thirty-two at a time, each takes a second, so they end together: one answer in 1/32 s, whenever it is asked for."""
+    pace, seen = Pace(), []
+    for _ in range(20):
+        began = [pace.began() for _ in range(32)]
+        clock.now += 1
+        for moment in began:
+            pace.ended(moment, answered=True)
+            seen.append(pace.interval)
+    assert all(one == pytest.approx(1 / 32, rel=0.4) for one in seen[320:])
+
+
 def test_time_without_requests_does_not_count(clock: Clock) -> None:
     pace = Pace()
     for _ in range(5):
@@ -98,10 +110,13 @@ def test_what_could_not_be_answered_in_time_is_refused_at_once() -> None:
     assert pace.in_flight == 20
 
 
-def test_one_slow_answer_does_not_make_it_refuse() -> None:
+def test_one_slow_answer_does_not_make_it_refuse(clock: Clock) -> None:
     """The first answer of a process takes seconds, and sixteen clients wait already."""
     pace = Pace()
-    pace.in_flight, pace.interval = load.ALWAYS_TAKEN - 1, 100.0
+    began = pace.began()
+    clock.now += 100
+    pace.ended(began, answered=True)
+    pace.in_flight = load.ALWAYS_TAKEN - 1
     assert ask(gate(pace), "GET", "/v1/ask").status_code == 200
     pace.in_flight += 1
     assert ask(gate(pace), "GET", "/v1/ask").status_code == 429

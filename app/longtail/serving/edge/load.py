@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from longtail.serving.messages.problems import problem
 
-SMOOTHING = 0.1
-"""Weight of the newest answer in the running mean of the service time."""
+MEMORY_S = 5.0
+"""Seconds of work after which an answer counts e times less. Answers come in bursts: the latest gap alone tells little."""
 ALWAYS_TAKEN = 16
 """So many at a time are taken on however slow the last answers were: one slow answer, such as the first of a new
 process, must not make it refuse what it could answer by now."""
@@ -28,7 +28,7 @@ class Pace:
         self.in_flight = 0
         self.interval = 0.0
         """Seconds from one answer to the next; 0 before the first one."""
-        self._last = 0.0
+        self._seconds, self._answers, self._last = 0.0, 0.0, 0.0
 
     def began(self) -> float:
         self.in_flight += 1
@@ -39,9 +39,10 @@ class Pace:
         self.in_flight -= 1
         if answered:
             now = time.monotonic()
-            sample = now - max(self._last, began)
-            self.interval += (sample - self.interval) * (SMOOTHING if self.interval else 1.0)
-            self._last = now
+            gap = now - max(self._last, began)
+            kept = math.exp(-gap / MEMORY_S)
+            self._seconds, self._answers = kept * self._seconds + gap, kept * self._answers + 1
+            self.interval, self._last = self._seconds / self._answers, now
 
     @property
     def wait(self) -> float:
