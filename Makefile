@@ -23,7 +23,7 @@ setup: $(VENV)/.ready  ## an environment of its own in .venv (minutes, once)
 demo: setup  ## simulated store -> LLM augmentation -> retrained recommenders -> runs/demo/report/index.html
 	@$(VENV)/bin/longtail run demo --workspace runs/demo
 
-test: setup  ## the tests, the real engines included (about 22 minutes)
+test: setup  ## the tests, the real engines included (about 25 minutes)
 	@$(PYTEST) -m "not faults and not benchmarks"
 
 benchmarks: setup  ## the benchmarks in small: that they run, and measure what they say (5 minutes)
