@@ -39,12 +39,10 @@ AUGMENT = {
     )
 }
 SERVING = {
-    "serving": (
-        *("throughput_over_noop", "p99_over_noop", "requests_per_core_second"),
-        *("inside_p99_ms", "memory_per_replica_over_first"),
-    )
+    "serving": ("throughput_over_noop", "p99_over_noop", "requests_per_core_second"),
+    "serving_inside": ("inside_p99_ms",),
+    "serving_memory": ("memory_per_replica_over_first",),
 }
-
 SOAK = {"soak": ("soak_requests", "soak_requests_per_second", "soak_not_200", "soak_memory_growth")}
 
 Quick = Annotated[bool, typer.Option(help="Small sizes, one or two minutes: only to see that it works.")]

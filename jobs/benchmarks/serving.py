@@ -12,8 +12,7 @@ from statistics import median
 import psutil
 
 from jobs.benchmarks.http_load import Load, drive, post
-from jobs.benchmarks.memory import in_fresh_process
-from jobs.benchmarks.served_store import ML_1M, Size, write_store
+from jobs.benchmarks.served_store import ML_1M, write_store
 from longtail.errors import InputError
 from longtail.recipe import Recipe
 from longtail.serving.local import serve
@@ -22,27 +21,15 @@ from longtail.workspace import Workspace
 CLIENTS = 16
 K = 10
 PORT = 8123
-LARGE = Size(users=100_000, items=100_000, history=20)
-"""The catalogue in which one answer is timed without HTTP."""
-MANY = Size(users=2_000_000, items=100_000, history=20)
-"""The store whose replicas are weighed: it is far larger than a Python process."""
 
 
 def measure(quick: bool = False) -> dict[str, float]:
-    """throughput_over_noop and p99_over_noop with CLIENTS clients on a store as large as MovieLens 1M; requests a second
-    and for each second of processor time; inside_p99_ms of one answer without HTTP; memory_per_replica_over_first.
+    """throughput_over_noop and p99_over_noop with CLIENTS clients on a store as large as MovieLens 1M; requests a second,
+    and for each second of processor time.
     """
     with tempfile.TemporaryDirectory() as folder:
-        recipe, ws = write_store(f"{folder}/ml-1m", ML_1M)
-        found = _over_noop(recipe, ws, turns=2 if quick else 5, seconds=3 if quick else 15)
-        large = Size(5_000, 10_000, 20) if quick else LARGE
-        write_store(f"{folder}/large", large)
-        answers = 500 if quick else 20_000
-        found |= in_fresh_process("jobs.benchmarks.serving_inside", f"{folder}/large", answers)
-        many = Size(20_000, 10_000, 20) if quick else MANY
-        write_store(f"{folder}/many", many)
-        found |= in_fresh_process("jobs.benchmarks.serving_memory", f"{folder}/many", many.users)
-    return found
+        recipe, ws = write_store(folder, ML_1M)
+        return _over_noop(recipe, ws, turns=2 if quick else 5, seconds=3 if quick else 15)
 
 
 def _over_noop(recipe: Recipe, ws: Workspace, turns: int, seconds: float) -> dict[str, float]:

@@ -6,10 +6,13 @@ python -m jobs.benchmarks.serving_inside WORKSPACE ANSWERS
 import asyncio
 import json
 import sys
+import tempfile
 import time
 
 import numpy as np
 
+from jobs.benchmarks.memory import in_fresh_process
+from jobs.benchmarks.served_store import Size, write_store
 from longtail.recipe import Serving
 from longtail.serving.answering.endpoint import Endpoint
 from longtail.serving.events import open_log
@@ -20,8 +23,18 @@ from longtail.serving.versions.snapshot import Snapshot
 from longtail.serving.versions.version_watch import Versions, marks
 from longtail.workspace import Workspace
 
+LARGE = Size(users=100_000, items=100_000, history=20)
+SMALL = Size(users=5_000, items=10_000, history=20)
 
-async def measure(workspace: str, answers: int) -> dict[str, float]:
+
+def measure(quick: bool = False) -> dict[str, float]:
+    """inside_p50_ms and inside_p99_ms of one answer in a large catalogue."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_store(folder, SMALL if quick else LARGE)
+        return in_fresh_process("jobs.benchmarks.serving_inside", folder, 500 if quick else 20_000)
+
+
+async def timed(workspace: str, answers: int) -> dict[str, float]:
     """inside_p50_ms and inside_p99_ms over random users."""
     ws, serving = Workspace(workspace), Serving()
     versions = Versions(lambda: Snapshot.load(ws, sources_of(ws, serving)), lambda: marks(ws, serving))
@@ -37,4 +50,4 @@ async def measure(workspace: str, answers: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(measure(sys.argv[1], int(sys.argv[2])))))
+    print(json.dumps(asyncio.run(timed(sys.argv[1], int(sys.argv[2])))))

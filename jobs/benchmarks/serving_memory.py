@@ -8,11 +8,14 @@ python -m jobs.benchmarks.serving_memory WORKSPACE USERS
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
 
 from jobs.benchmarks.http_load import drive, post
+from jobs.benchmarks.memory import in_fresh_process
+from jobs.benchmarks.served_store import ML_1M, Size, write_store
 from longtail.recipe import Serving
 from longtail.runtime.cluster import connect
 from longtail.serving.versions.node_files import NodeFiles
@@ -22,7 +25,24 @@ from longtail.workspace import Workspace
 PORT = 8124
 
 
-def measure(workspace: str, users: int) -> dict[str, float]:
+MANY = Size(users=1_000_000, items=10_000, history=20)
+"""Its arrays are far larger than a Python process."""
+
+
+def measure(quick: bool = False) -> dict[str, float]:
+    """memory_per_replica_over_first in a large store, and in one as large as MovieLens 1M, which is smaller than Python."""
+    found = _of_store(Size(20_000, 10_000, 20) if quick else MANY)
+    small = _of_store(ML_1M)["memory_per_replica_over_first"]
+    return found | {"memory_per_replica_over_first_ml_1m": small}
+
+
+def _of_store(size: Size) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        write_store(folder, size)
+        return in_fresh_process("jobs.benchmarks.serving_memory", folder, size.users)
+
+
+def weighed(workspace: str, users: int) -> dict[str, float]:
     """memory_per_replica_over_first, the memory of the second replica in MiB, and that of the files that both map."""
     from ray import serve
 
@@ -63,4 +83,4 @@ def _replicas() -> dict[int, int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
+    print(json.dumps(weighed(sys.argv[1], int(sys.argv[2]))))
