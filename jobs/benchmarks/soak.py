@@ -44,7 +44,8 @@ def measure(quick: bool = False, minutes: float = 20) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         recipe, ws = write_store(folder, ML_1M)
         events = recipe.serving.events.model_copy(update={"remembered": REMEMBERED})
-        recipe.serving = recipe.serving.model_copy(update={"events": events})
+        serving = recipe.serving.model_copy(update={"events": events})
+        recipe = recipe.model_copy(update={"serving": serving})
         serve(recipe, ws, PORT, block=False)
         try:
             while time.monotonic() < ends:

@@ -29,6 +29,15 @@ DRIVER = "LONGTAIL_DRIVER"
 
 BUILDS = "TORCH_EXTENSIONS_DIR"
 
+SERVE_ENVIRONMENT = {
+    # What Ray Serve puts around its HTTP servers.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "longtail.serving.edge.front.front",
+    # An answer takes half a millisecond, and what takes longer runs in threads of its own. If the application had a thread
+    # beside Serve's, both would wait for the interpreter in turns.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+}
+"""What Ray Serve reads in its processes. Every node of a cluster that serves has it in its environment."""
+
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -37,9 +46,7 @@ WORKER_ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    # What Ray Serve puts around its HTTP servers; every node of a cluster that serves has it in its environment.
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "longtail.serving.edge.front.front",
-}
+} | SERVE_ENVIRONMENT
 ENGINE_APART = "VLLM_ENABLE_V1_MULTIPROCESSING"
 CPU_ENVIRONMENT = {
     # The engine runs in its actor: a process of its own answers no faster, and starts in 24 s instead of 13.

@@ -15,12 +15,12 @@ from ray.serve._private.http_util import (
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from longtail.runtime.cluster import SERVE_ENVIRONMENT
 from longtail.serving.edge.front import ServesAnswers, front
 from longtail.serving.edge.load import Pace
 from longtail.serving.messages.problems import problem
+from tests.conftest import ROOT
 from tests.serving.edge.protected import ask
-
-VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 
 
 async def serve_reads(scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,11 +105,13 @@ def test_a_full_queue_of_serve_says_when_it_will_be_empty() -> None:
 
 def test_ray_finds_the_front_where_the_variable_says() -> None:
     from ray._common.utils import import_attr
+
+    assert import_attr(SERVE_ENVIRONMENT["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"]) is front
+
+
+@pytest.mark.parametrize("variable", SERVE_ENVIRONMENT)
+def test_serve_reads_the_variable_and_the_image_has_it(variable: str) -> None:
     from ray.serve._private import constants
 
-    from longtail.runtime.cluster import WORKER_ENVIRONMENT
-    from tests.conftest import ROOT
-
-    assert hasattr(constants, VARIABLE)
-    assert import_attr(WORKER_ENVIRONMENT[VARIABLE]) is front
-    assert f"ENV {VARIABLE}={WORKER_ENVIRONMENT[VARIABLE]}" in (ROOT / "clusters/Dockerfile").read_text()
+    assert hasattr(constants, variable)
+    assert f"ENV {variable}={SERVE_ENVIRONMENT[variable]}\n" in (ROOT / "clusters/Dockerfile").read_text()

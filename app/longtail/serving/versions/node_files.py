@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from longtail.errors import InputError
 from longtail.recommenders import assemble
@@ -72,6 +73,8 @@ class NodeFiles:
                 draft = folder.with_suffix(DRAFT)
                 shutil.rmtree(draft, ignore_errors=True)
                 _make(ws, sources, draft)
+                # Arrow keeps what it has read with, gigabytes for a large store, and a replica lives for weeks.
+                pa.default_memory_pool().release_unused()
                 check_unchanged(ws, sources)
                 draft.rename(folder)
                 _delete_unused(root, family, folder)
