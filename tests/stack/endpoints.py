@@ -14,7 +14,10 @@ import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
+from longtail.recipe import Recipe
 from longtail.runtime.ray_start import free_port
+from longtail.serving import serve
+from longtail.workspace import Workspace
 from tests.stack.processes import COMMAND, found
 
 KEY = "a-key-of-the-test-0123456789"
@@ -43,6 +46,19 @@ class Served:
                     replica = sample.labels["replica"]
                     summed[replica] = summed.get(replica, 0.0) + sample.value
         return summed
+
+
+@contextmanager
+def served_here(recipe: Recipe, ws: Workspace) -> Iterator[str]:
+    """The address of an endpoint whose driver is this process."""
+    from ray import serve as ray_serve
+
+    port = free_port()
+    serve(recipe, ws, port=port, block=False)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        ray_serve.shutdown()
 
 
 @contextmanager

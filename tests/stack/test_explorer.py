@@ -6,7 +6,6 @@ Every test fails if a page logs an error, which includes what its Content-Securi
 import json
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 
 import httpx
@@ -26,8 +25,8 @@ from longtail.fusion import fuse
 from longtail.recipe import Recipe, dump_recipe
 from longtail.recommenders import train
 from longtail.schema import RANKINGS
-from longtail.serving import serve
 from longtail.workspace import Workspace
+from tests.stack.endpoints import served_here
 
 RECIPE = Recipe.model_validate(
     {
@@ -75,15 +74,8 @@ def ws(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def api(ws: Workspace) -> Iterator[httpx.Client]:
-    from ray import serve as ray_serve
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    serve(RECIPE, ws, port=port, block=False)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+    with served_here(RECIPE, ws) as address, httpx.Client(base_url=address, timeout=60) as client:
         yield client
-    ray_serve.shutdown()
 
 
 @pytest.fixture(scope="module")

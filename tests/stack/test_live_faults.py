@@ -6,19 +6,17 @@ A question is a history that nobody has, so only the live LLM can make its list.
 import os
 import shutil
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
-from longtail.serving import serve
 from longtail.workspace import Workspace
+from tests.stack.endpoints import served_here
 from tests.stack.live_run import RECIPE, finished_run, replicas
 from tests.stack.processes import wait_for
 from tests.stack.small_llm import write_llm
@@ -38,24 +36,9 @@ def ws(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return finished_run(str(tmp_path_factory.mktemp("live") / "run"))
 
 
-@contextmanager
-def served(ws: Workspace) -> Iterator[str]:
-    """The address of the endpoint."""
-    from ray import serve as ray_serve
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    serve(RECIPE, ws, port=port, block=False)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        ray_serve.shutdown()
-
-
 @pytest.fixture(scope="module")
 def address(ws: Workspace) -> Iterator[str]:
-    with served(ws) as address:
+    with served_here(RECIPE, ws) as address:
         yield address
 
 
@@ -173,7 +156,7 @@ def test_an_llm_that_answers_nonsense(ws: Workspace, histories: list[list[str]],
     shutil.copytree(str(ws), tmp_path / "run")
     broken = Workspace(str(tmp_path / "run"), ws.recipe)
     write_llm(broken, speechless=True)
-    with served(broken) as address:
+    with served_here(RECIPE, broken) as address:
         (replica,) = replicas("LiveLLM")
         with Load(address, histories) as load:
             wait_for(lambda: len(load.answers) > 100, lambda: True)

@@ -1,17 +1,16 @@
 """A real engine behind Serve: a live list equals the list that augment made for the same history."""
 
 import asyncio
-import socket
 from collections.abc import Iterator
 
 import httpx
 import numpy as np
 import pytest
 
-from longtail.serving import serve
 from longtail.serving.answering.parts import NoList
 from longtail.serving.live.live_client import LiveLLMClient
 from longtail.workspace import Workspace, read_manifest
+from tests.stack.endpoints import served_here
 from tests.stack.live_run import RECIPE, finished_run
 
 pytestmark = pytest.mark.timeout(1800)
@@ -26,15 +25,8 @@ def ws(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def http(ws: Workspace) -> Iterator[httpx.Client]:
-    from ray import serve as ray_serve
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    serve(RECIPE, ws, port=port, block=False)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ENOUGH) as client:
+    with served_here(RECIPE, ws) as address, httpx.Client(base_url=address, timeout=ENOUGH) as client:
         yield client
-    ray_serve.shutdown()
 
 
 @pytest.fixture(scope="module")

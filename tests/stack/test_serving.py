@@ -19,6 +19,7 @@ from longtail.recommenders import train
 from longtail.schema import RANKINGS
 from longtail.serving import serve
 from longtail.workspace import Workspace
+from tests.stack.endpoints import served_here
 
 RECIPE = Recipe.model_validate(
     {
@@ -53,15 +54,8 @@ def ws(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def http(ws: Workspace) -> Iterator[httpx.Client]:
-    from ray import serve as ray_serve
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    serve(RECIPE, ws, port=port, block=False)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+    with served_here(RECIPE, ws) as address, httpx.Client(base_url=address, timeout=60) as client:
         yield client
-    ray_serve.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 Each version has another fit, so most users get other items. What a version answers is computed here, from the workspace.
 """
 
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,10 +21,10 @@ from longtail.recommenders import build, train
 from longtail.recommenders.models.itemcf import ItemCFSection
 from longtail.recommenders.training.reading import read_observed
 from longtail.schema import RANKINGS
-from longtail.serving import serve
 from longtail.serving.versions.served_run import sources_of
 from longtail.serving.versions.snapshot import Snapshot
 from longtail.workspace import Workspace, read_manifest
+from tests.stack.endpoints import served_here
 from tests.stack.processes import wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
@@ -71,14 +70,8 @@ def ws(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def address(ws: Workspace) -> Iterator[str]:
-    from ray import serve as ray_serve
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    serve(RECIPE, ws, port=port, block=False)
-    yield f"http://127.0.0.1:{port}"
-    ray_serve.shutdown()
+    with served_here(RECIPE, ws) as address:
+        yield address
 
 
 class Expected:

@@ -9,7 +9,6 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import ValidationError
 
 from longtail.arrays import views_of
 from longtail.augment.judge import rankings, with_agreement
@@ -19,7 +18,7 @@ from longtail.augment.strategies.spec import Tools
 from longtail.augment.strategies.strategy import Strategy, requests
 from longtail.data import Prepared
 from longtail.errors import InputError
-from longtail.recipe import Judge, Recipe
+from longtail.recipe import Judge, check_saved
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.neighbours import Neighbours
 from longtail.recommenders.training.reading import observed_itemcf
@@ -55,7 +54,8 @@ class ListsOnDemand:
         cannot be made while a request waits, or if the workspace no longer has what these lists were made of.
         """
         manifest = read_manifest(ws.require(answers))
-        recipe, name = _recipe(ws, answers, manifest["recipe"]), answers.rsplit("/", 1)[-1]
+        recipe = check_saved(manifest["recipe"], f"{ws}/{answers}", "Run longtail augment again.")
+        name = answers.rsplit("/", 1)[-1]
         if why := recipe.not_live(name):
             raise InputError(
                 f"serving.live: {why}. Set serving.live to false: the lists made by augment are served."
@@ -104,15 +104,3 @@ class ListsOnDemand:
         for row, *own in zip(ranked["user"].to_pylist(), *columns, strict=True):
             found[row] = tuple(own)
         return found
-
-
-def _recipe(ws: Workspace, answers: str, saved: object) -> Recipe:
-    try:
-        return Recipe.model_validate(saved)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        key = ".".join(map(str, fault["loc"])) or "recipe"
-        raise InputError(
-            f"{ws}/{answers}: made by a recipe that this version cannot read ({key}: {fault['msg']}). Run longtail augment"
-            " again."
-        ) from None

@@ -11,7 +11,7 @@ from longtail.recipe.event_settings import ReadEvents, ServedEvents
 from longtail.recipe.grid import GridPoint, load_grid
 from longtail.recipe.judging import ItemSlice, Judge, Slice, Sweep
 from longtail.recipe.llm import LLM, Discriminator, Generator, Negative, Role, Task, Tuning
-from longtail.recipe.loading import check_recipe, dump_recipe, load_recipe
+from longtail.recipe.loading import check_recipe, check_saved, dump_recipe, load_recipe
 from longtail.recipe.prices import Price, Prices
 from longtail.recipe.recipe import NO_LIST, Evaluation, FusionKind, Recipe, Resources, Serving
 from longtail.recipe.recommender_section import RecommenderSection
@@ -59,6 +59,7 @@ __all__ = [
     "Tune",
     "Tuning",
     "check_recipe",
+    "check_saved",
     "dump_recipe",
     "load_grid",
     "load_recipe",

@@ -58,6 +58,14 @@ def check_recipe(values: dict[str, Any], where: str) -> Recipe:
         raise InputError("\n".join(f"{where}: {_explain(problem)}" for problem in error.errors())) from None
 
 
+def check_saved(values: dict[str, Any], where: str, mend: str) -> Recipe:
+    """As `check_recipe`, of what a run saved. Another version may have saved it, so its error says how to `mend` that."""
+    try:
+        return check_recipe(values, where)
+    except InputError as error:
+        raise InputError(f"{error}\nThis version cannot read the recipe of that run. {mend}") from None
+
+
 def find_recipe(path: str | Path) -> Path:
     """The file `path`, or the shipped recipe with this name. Raises InputError that lists those if there is neither."""
     path, shipped = Path(path), {file.stem: file for file in SHIPPED.glob("*.yaml")}

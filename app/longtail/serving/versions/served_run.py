@@ -1,10 +1,8 @@
 """What a workspace has to serve: the recipe of its run, and what every arm of the aggregator is made of."""
 
-from pydantic import ValidationError
-
 from longtail.aggregation.arm_artefacts import read_arms
 from longtail.errors import InputError
-from longtail.recipe import Recipe, Serving
+from longtail.recipe import Recipe, Serving, check_saved
 from longtail.serving.versions.version_arrays import Sources
 from longtail.workspace import Workspace
 
@@ -24,11 +22,4 @@ def read_recipe(ws: Workspace) -> Recipe:
         raise InputError(
             f"{ws}: no recipe.yaml, so there is no run here. Start one: longtail run RECIPE --workspace {ws}."
         )
-    try:
-        return Recipe.model_validate(saved)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        key = ".".join(map(str, fault["loc"])) or "recipe"
-        raise InputError(
-            f"{ws}/recipe.yaml: {key}: {fault['msg']}. Run it again: longtail run RECIPE."
-        ) from None
+    return check_saved(saved, f"{ws}/recipe.yaml", "Run it again: longtail run RECIPE.")
