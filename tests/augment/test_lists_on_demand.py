@@ -168,5 +168,5 @@ def test_lists_of_another_version_of_longtail_are_named(tmp_path: Path) -> None:
     ws.recipe = {"name": "live", "judge": {"mood": 3}}
     with ws.stage("augmentation/next_item", 2, [ws / "data", ws / "llm/generator"]).publishing() as draft:
         draft.make_folder()
-    with pytest.raises(InputError, match="judge.mood.*Run longtail augment"):
+    with pytest.raises(InputError, match="(?s)judge.mood.*Run longtail augment"):
         ListsOnDemand.open(ws, "data", "augmentation/next_item")

@@ -117,7 +117,7 @@ def test_an_unfinished_workspace_names_the_stage(ws: Workspace, tmp_path_factory
 def test_a_recipe_of_another_version_is_named(tmp_path) -> None:
     ws = Workspace(str(tmp_path))
     (ws / "recipe.yaml").write_bytes(b"name: old\nserving: {recommender: swing, size: 3}")
-    with pytest.raises(InputError, match="serving.size.*longtail run"):
+    with pytest.raises(InputError, match="(?s)serving.size.*longtail run"):
         read_recipe(ws)
 
 
