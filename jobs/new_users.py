@@ -22,8 +22,10 @@ import typer
 from rich.table import Table
 
 import longtail
+from longtail.arrays import places_of
 from longtail.command.log import results, speaking
 from longtail.data import read_histories
+from longtail.ranking_metrics import METRICS, Moments, per_user
 from longtail.recipe import Recipe, dump_recipe
 from longtail.recipe.dataset import Columns, Dataset
 from longtail.serving.versions.served_run import sources_of
@@ -78,28 +80,27 @@ def new_users(
 
 def draw(data: Place, many: int, seed: int) -> list[Drawn]:
     """At most `many` users of prepared data who have a known item and exactly one held-out item."""
-    ids = _item_ids(data)
+    ids = _ids((data / "items.parquet").read_table(["item", "item_id"]).sort_by("item"))
     rows = read_histories(data).select(["user_id", "items", "train_end"]).to_pylist()
     fitting = [row for row in rows if 0 < row["train_end"] == len(row["items"]) - 1]
     chosen = np.random.default_rng(seed).permutation(len(fitting))[:many]
-    return [
-        Drawn(fitting[place]["user_id"], items[:-1], items[-1])
-        for place in chosen
-        if (items := ids[fitting[place]["items"]].tolist())
-    ]
+    found = []
+    for place in chosen:
+        *history, target = ids[fitting[place]["items"]].tolist()
+        found.append(Drawn(fitting[place]["user_id"], history, target))
+    return found
 
 
 def write_log(data: Place, without: set[str], to: Path) -> None:
     """Write interactions.parquet and items.parquet of prepared data, without these users."""
-    items, ids = (data / "items.parquet").read_table().sort_by("item"), _item_ids(data)
+    items = (data / "items.parquet").read_table().sort_by("item")
+    ids = _ids(items)
     kept = [row for row in read_histories(data).to_pylist() if row["user_id"] not in without]
     lengths = [len(row["items"]) for row in kept]
     columns = {
         "user_id": np.repeat(np.array([row["user_id"] for row in kept], object), lengths),
         "item_id": ids[np.concatenate([row["items"] for row in kept])],
-        "timestamp": np.concatenate(
-            [np.arange(length) for length in lengths]
-        ),  # their order is all that counts
+        "timestamp": places_of(lengths),  # their order is all that counts
     }
     attributes = [dict(own) for own in items["attributes"].to_pylist()]
     catalogue = {"item_id": items["item_id"], "title": items["title"]}
@@ -128,13 +129,14 @@ def compared(ranks: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
 
     ranks int [n]: the place of the test item of each user, 0 if it is not among the first K.
     """
-    ndcg = {name: np.where(own > 0, 1 / np.log2(np.maximum(own, 1) + 1), 0) for name, own in ranks.items()}
+    of_ndcg = METRICS.index("ndcg")
+    ndcg = {name: per_user(np.arange(len(own)), own, [K])[1][:, of_ndcg, 0] for name, own in ranks.items()}
     found = {}
     for name, own in ndcg.items():
-        apart = own - ndcg[KNOWN]
-        mean, error = float(apart.mean()), float(apart.std(ddof=1) / np.sqrt(len(apart)))
+        apart = Moments.of(own - ndcg[KNOWN])
+        mean, error = float(apart.mean), float(np.sqrt(apart.variance / apart.n))
         found[name] = {
-            "users": len(apart),
+            "users": apart.n,
             "ndcg": float(own.mean()),
             "difference": mean,
             "low": mean - 1.96 * error,
@@ -144,9 +146,8 @@ def compared(ranks: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _item_ids(data: Place) -> np.ndarray:
-    """The ids by code."""
-    items = (data / "items.parquet").read_table(["item", "item_id"]).sort_by("item")
+def _ids(items: pa.Table) -> np.ndarray:
+    """The ids by code, of a catalogue sorted by item."""
     return np.array(items["item_id"].to_pylist(), object)
 
 
