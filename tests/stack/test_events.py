@@ -47,7 +47,6 @@ class Shopper(threading.Thread):
         super().__init__(daemon=True)
         self.number, self.endpoint = number, endpoint
         self.answered: list[str] = []
-        self.again = 0
         self.enough = threading.Event()
 
     def run(self) -> None:
@@ -60,7 +59,6 @@ class Shopper(threading.Thread):
                     "item_id": f"i{len(self.answered) % ITEMS}",
                 }
                 while not self._sent(http, event):
-                    self.again += 1
                     time.sleep(0.2)
                 self.answered.append(user)
 
