@@ -97,14 +97,15 @@ def test_a_terminal_shows_bars_and_a_link(folder, ran):
         "--set",
         "evaluation.ks=[5]",
         "--set",
-        "recommenders={bpr: {epochs: 400, validate_every: 200, patience: 9}}",
+        # A fit says how far it is once a second, so that it must take longer than that on any machine.
+        "recommenders={bpr: {epochs: 6000, validate_every: 3000, patience: 9}}",
     )
     code, drawn = at_a_terminal("run", "tiny.yaml", "-w", "run", *changes, cwd=folder, columns=160)
     text = without_codes(drawn)
     assert code == 0, text[-3000:]
     assert "stage 7 of 7: report" in text and re.search(r"\d:\d\d:\d\d", text)
     assert "\x1b]8;id=" in drawn and f"file://{folder}/run/report/index.html" in drawn
-    assert re.search(r"observed/bpr-0 .*\d+/400 epochs, [\d.e+]+/s, .* left", text), text[-3000:]
+    assert re.search(r"observed/bpr-0 .*[\d,]+/6,000 epochs, [\d.e+]+/s, .* left", text), text[-3000:]
 
 
 @pytest.fixture
