@@ -16,7 +16,7 @@ from longtail.data.simulated_items import make_store
 from longtail.data.simulation import user_tastes
 from longtail.recipe import Simulation
 from longtail.recommenders.interactions import Interactions
-from longtail.recommenders.models.neighbours import own_threads
+from longtail.recommenders.models.nearest import own_threads
 from longtail.recommenders.models.swing import capped, swing
 from longtail.recommenders.models.swing_log import Formula
 

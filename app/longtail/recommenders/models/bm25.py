@@ -3,26 +3,20 @@
 What we could read of the paper does not say how BM25 is applied to items. Here it weights the item x user matrix.
 """
 
-from typing import Annotated
-
 import numpy as np
 from implicit.nearest_neighbours import bm25_weight
-from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from longtail.recipe import RecommenderSection
-from longtail.recipe.section import Positive
 from longtail.recommenders.declaration import RecommenderSpec
-from longtail.recommenders.interactions import Interactions, Preferences, Targets
-from longtail.recommenders.models.itemcf import nearest_items
-from longtail.recommenders.models.neighbours import NEIGHBOURS, RECENCY, Neighbours
+from longtail.recommenders.interactions import Interactions
+from longtail.recommenders.models.nearest import nearest_items
+from longtail.recommenders.models.neighbours import NEIGHBOURS, RECENCY, Neighbours, NeighboursSection
 
 K1, B = 1.2, 0.75
 
 
-class BM25Section(RecommenderSection):
-    neighbours: Positive = 100
-    recency: Annotated[float, Field(gt=0, le=1)] = 1.0
+class BM25Section(NeighboursSection):
+    pass
 
 
 class BM25(Neighbours):
@@ -32,11 +26,11 @@ class BM25(Neighbours):
 
     section: BM25Section
 
-    def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+    def of_log(self, train: Interactions) -> csr_matrix:
         ratings = train.matrix.astype(np.float64)
         ratings.eliminate_zeros()
         weighted = csr_matrix(bm25_weight(ratings.T, K1=K1, B=B).T)
-        self.similarity = nearest_items(weighted, self.section.neighbours)
+        return nearest_items(weighted, self.section.neighbours)
 
 
 SPEC = RecommenderSpec(

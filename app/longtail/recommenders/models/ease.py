@@ -11,11 +11,11 @@ from scipy.sparse import csr_matrix
 
 from longtail.arrays import offsets_of
 from longtail.errors import InputError
-from longtail.recipe import LogRange, RecommenderSection
+from longtail.recipe import LogRange
 from longtail.recipe.section import Positive
 from longtail.recommenders.declaration import RecommenderSpec
-from longtail.recommenders.interactions import Interactions, Preferences, Targets
-from longtail.recommenders.models.neighbours import RECENCY, Neighbours
+from longtail.recommenders.interactions import Interactions
+from longtail.recommenders.models.neighbours import RECENCY, Neighbours, NeighboursSection
 from longtail.recommenders.recommender import SCORES_AT_ONCE
 from longtail.runtime.cgroups import memory_left
 
@@ -23,12 +23,11 @@ BYTES_OF_A_PAIR = 8
 """float64: with a small l2 the inverse would lose digits in float32."""
 
 
-class EASESection(RecommenderSection):
+class EASESection(NeighboursSection):
     l2: Annotated[float, Field(gt=0)] = 250.0
     """lambda in the paper. The best one grows with the number of interactions of an item."""
     neighbours: Positive = 500
     """The weights of each item that are kept, those with the largest magnitude. The paper keeps all of them."""
-    recency: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class EASE(Neighbours):
@@ -43,7 +42,7 @@ class EASE(Neighbours):
 
     section: EASESection
 
-    def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+    def of_log(self, train: Interactions) -> csr_matrix:
         ratings = train.matrix
         warm = np.flatnonzero(np.asarray(ratings.sum(axis=0)).ravel() > 0)
         check_room(len(warm))
@@ -61,7 +60,7 @@ class EASE(Neighbours):
         indices = np.concatenate([np.zeros(0, np.int64), *columns])
         data = np.concatenate([np.zeros(0, np.float32), *values])
         shape = (train.n_items, train.n_items)
-        self.similarity = csr_matrix((data, indices, offsets_of(lengths)), shape=shape)
+        return csr_matrix((data, indices, offsets_of(lengths)), shape=shape)
 
 
 def check_room(n_items: int) -> None:

@@ -3,25 +3,20 @@
 from typing import Annotated, Literal
 
 import numpy as np
-from implicit.nearest_neighbours import ItemItemRecommender
 from pydantic import Field
 from scipy.sparse import csr_matrix, diags
 
-from longtail.recipe import RecommenderSection
-from longtail.recipe.section import Positive
 from longtail.recommenders.declaration import RecommenderSpec
-from longtail.recommenders.interactions import Interactions, Preferences, Targets
-from longtail.recommenders.models.neighbours import NEIGHBOURS, RECENCY, Neighbours, nearest, own_threads
+from longtail.recommenders.interactions import Interactions
+from longtail.recommenders.models.nearest import nearest_items
+from longtail.recommenders.models.neighbours import NEIGHBOURS, RECENCY, Neighbours, NeighboursSection
 
 
-class ItemCFSection(RecommenderSection):
-    neighbours: Positive = 100
+class ItemCFSection(NeighboursSection):
     normalisation: Annotated[float, Field(ge=0, le=1)] = 0.5
     """The sum over common users is divided by (n_i n_j)^normalisation. A lower value gives more popular neighbours."""
     user_weight: Literal["none", "log"] = "none"
     """`log`: a user with n items has weight 1 / log(1 + n)."""
-    recency: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """An item of the history with k later items has weight recency^k."""
 
 
 class ItemCF(Neighbours):
@@ -39,18 +34,10 @@ class ItemCF(Neighbours):
 
     section: ItemCFSection
 
-    def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+    def of_log(self, train: Interactions) -> csr_matrix:
         ratings = train.matrix.astype(np.float64)
         ratings.eliminate_zeros()
-        self.similarity = nearest_items(_scaled(ratings, self.section), self.section.neighbours)
-
-
-def nearest_items(ratings: csr_matrix, k: int) -> csr_matrix:
-    """The k largest dot products of each column of users x items with the other columns: items x items, best first."""
-    # One more than is kept, because the item itself is one of them.
-    model = ItemItemRecommender(K=k + 1, num_threads=own_threads())
-    model.fit(ratings, show_progress=False)
-    return nearest(model.similarity, k)
+        return nearest_items(_scaled(ratings, self.section), self.section.neighbours)
 
 
 def _scaled(ratings: csr_matrix, section: ItemCFSection) -> csr_matrix:

@@ -4,20 +4,25 @@ The score of item i for a user is the sum of recency^steps_back(j) * s(j, i) ove
 i among their nearest neighbours. LLM-I2I (arXiv 2512.21595) also serves from lists of the nearest neighbours.
 """
 
-import os
-import sys
-from typing import Self
+from abc import abstractmethod
+from typing import Annotated, ClassVar, Self
 
 import numba
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 from scipy.sparse import csr_matrix
 
 from longtail.arrays import lengths_of, lists_of, offsets_of, rows_of
 from longtail.errors import InputError
+from longtail.recipe import RecommenderSection
+from longtail.recipe.section import Positive, Share
 from longtail.recipe.tuning import Axis
-from longtail.recommenders.interactions import Histories
+from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
+from longtail.recommenders.models.nearest import best_first, usual_best
+from longtail.recommenders.models.similar_texts import similar_texts
 from longtail.recommenders.recommender import Recommender
+from longtail.recommenders.scoring.exposure import PLACES, factor_for, some_users
 from longtail.workspace.place import Place
 
 NEIGHBOURS: Axis = [20, 50, 100, 200]
@@ -25,8 +30,30 @@ RECENCY: Axis = [0.6, 0.7, 0.8, 0.9, 1.0]
 """The default search space of `longtail tune` for these two settings."""
 
 
+class NeighboursSection(RecommenderSection):
+    """The settings that all item-to-item recommenders share."""
+
+    neighbours: Positive = 100
+    recency: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """An item of the history with k later items has weight recency^k."""
+    text: Annotated[float, Field(ge=0)] = 0.0
+    """How much the similarity of texts counts beside that of the log. 0: texts are not read."""
+    cold_share: Share = 0.05
+    """With texts: the share of users' first ten places that cold items take at most."""
+
+
 class Neighbours(Recommender):
     """Scores from an item x item CSR matrix; row j has the neighbours of item j, best first.
+
+    A model gives the similarities of the log. With `text` above 0 those of texts are added, so that a cold item, which
+    nobody took, is a neighbour too:
+
+        s(j, i) = l(j, i) + text f_i l / t t(j, i)
+
+    l(j, i), t(j, i): the similarities of the log and of texts (`similar_texts`). l, t: the mean over all items with
+    neighbours of the largest similarity of an item, so that `text` means the same for all data and models. f_i is 1 for warm
+    items. For cold items it is the factor at which they take `cold_share` of the first ten places of the users of the
+    training set, or as large a share as that of cold items in the catalogue if that is smaller.
 
     An item is a candidate only if its sum over the history is above 0. Similarities may be negative (EASE): they lower
     the sum, and such a neighbour is not one of the similar items. The similarities are saved in
@@ -34,7 +61,40 @@ class Neighbours(Recommender):
     serving systems can read this file. The section of such a model has `neighbours` and `recency`.
     """
 
+    section: NeighboursSection
+    needs_text: ClassVar[bool] = True
+    """Whether the fit fails if `text` is above 0 and no two items share a word."""
     similarity: csr_matrix
+
+    @abstractmethod
+    def of_log(self, train: Interactions) -> csr_matrix:
+        """The similarities of the log, float32 [items, items]; row j has the neighbours of item j, best first."""
+
+    def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+        self.similarity = self.of_log(train)
+        if self.section.text:
+            texts = similar_texts(train.words, self.section.neighbours)
+            if texts.nnz:
+                self._add(texts, np.asarray(train.matrix.sum(axis=0)).ravel() > 0)
+            elif self.needs_text:
+                raise InputError(
+                    "text: no two items share a word. Set text to 0, or name the columns with the titles of items"
+                    " (dataset.columns)."
+                )
+
+    def _add(self, texts: csr_matrix, warm: np.ndarray) -> None:
+        """Add the similarities of texts. warm bool [items]: which items somebody took."""
+        scaled = texts * (self.section.text * usual_best(self.similarity) / usual_best(texts))
+        cold = csr_matrix(scaled.multiply(~warm))
+        known = self.similarity = best_first(self.similarity + csr_matrix(scaled.multiply(warm)))
+        if cold.nnz:
+            users = some_users(self.seen)
+            best_warm = self.recommend(users, PLACES)[1]
+            self.similarity = best_first(cold)
+            best_cold = self.recommend(users, PLACES)[1]
+            factor = factor_for(best_warm, best_cold, min(self.section.cold_share, float(np.mean(~warm))))
+            self.similarity = best_first(known + cold * factor)
+            self.counts["factor of cold items"] = factor
 
     def similar_items(self, items: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The neighbours of `items` int [n], best first: items int32 [n, k] and their similarities float32 [n, k].
@@ -148,25 +208,6 @@ def neighbour_matrix(items: np.ndarray, scores: np.ndarray, n_items: int) -> csr
     kept = (items >= 0) & (scores > 0)
     indptr = offsets_of(kept.sum(axis=1))
     return csr_matrix((scores[kept], items[kept], indptr), shape=(len(items), n_items))
-
-
-def nearest(similarity: csr_matrix, k: int, first: int = 0) -> csr_matrix:
-    """The k largest positive entries of each row, best first, without the item itself. Row r is item first + r."""
-    rows = rows_of(np.diff(similarity.indptr))
-    other = (rows + first != similarity.indices) & (similarity.data > 0)
-    rows, columns, values = rows[other], similarity.indices[other], similarity.data[other]
-    order = np.lexsort((columns, -values, rows))
-    rows, columns, values = rows[order], columns[order], values[order]
-    near = np.arange(len(rows)) - np.searchsorted(rows, rows) < k
-    lengths = np.bincount(rows[near], minlength=similarity.shape[0])
-    indptr = offsets_of(lengths)
-    return csr_matrix((values[near].astype(np.float32), columns[near], indptr), shape=similarity.shape)
-
-
-def own_threads() -> int:
-    """The number of threads for a fit: one per core, or one if Ray is initialised, because Ray assigns the cores."""
-    ray = sys.modules.get("ray")
-    return 1 if ray and ray.is_initialized() else len(os.sched_getaffinity(0))
 
 
 @numba.njit(nogil=True, cache=True)

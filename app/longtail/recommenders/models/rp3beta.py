@@ -9,21 +9,18 @@ import numpy as np
 from pydantic import Field
 from scipy.sparse import csr_matrix, diags, vstack
 
-from longtail.recipe import RecommenderSection
-from longtail.recipe.section import Positive
 from longtail.recommenders.declaration import RecommenderSpec
-from longtail.recommenders.interactions import Interactions, Preferences, Targets
-from longtail.recommenders.models.neighbours import NEIGHBOURS, RECENCY, Neighbours, nearest
+from longtail.recommenders.interactions import Interactions
+from longtail.recommenders.models.nearest import nearest
+from longtail.recommenders.models.neighbours import NEIGHBOURS, RECENCY, Neighbours, NeighboursSection
 from longtail.recommenders.recommender import SCORES_AT_ONCE
 
 
-class RP3betaSection(RecommenderSection):
+class RP3betaSection(NeighboursSection):
     alpha: Annotated[float, Field(gt=0, le=2)] = 0.4
     """The exponent of each transition probability, as in P3alpha. 1: the walk as it is."""
     beta: Annotated[float, Field(ge=0, le=2)] = 0.2
     """A score is divided by (the interactions of the item)^beta. A higher value gives rarer items; 0: P3alpha."""
-    neighbours: Positive = 100
-    recency: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class RP3beta(Neighbours):
@@ -36,7 +33,7 @@ class RP3beta(Neighbours):
 
     section: RP3betaSection
 
-    def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+    def of_log(self, train: Interactions) -> csr_matrix:
         ratings = train.matrix.astype(np.float64)
         ratings.eliminate_zeros()
         alpha, degrees = self.section.alpha, np.asarray(ratings.sum(axis=0)).ravel()
@@ -49,7 +46,7 @@ class RP3beta(Neighbours):
             nearest(to_users[start : start + rows] @ to_items, self.section.neighbours, start)
             for start in range(0, train.n_items, rows)
         ]
-        self.similarity = csr_matrix(vstack(blocks))
+        return csr_matrix(vstack(blocks))
 
 
 def _steps(weights: csr_matrix, alpha: float) -> csr_matrix:

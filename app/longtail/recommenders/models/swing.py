@@ -10,17 +10,17 @@ from pydantic import Field
 from scipy.sparse import csr_matrix, vstack
 
 from longtail.arrays import offsets_of, rows_of
-from longtail.recipe import RecommenderSection
 from longtail.recipe.section import Positive
 from longtail.recommenders.declaration import RecommenderSpec
-from longtail.recommenders.interactions import Interactions, Preferences, Targets
+from longtail.recommenders.interactions import Interactions
+from longtail.recommenders.models.nearest import own_threads
 from longtail.recommenders.models.neighbours import (
     NEIGHBOURS,
     RECENCY,
     Neighbours,
+    NeighboursSection,
     insert,
     neighbour_matrix,
-    own_threads,
 )
 from longtail.recommenders.models.swing_kernel import compiled, fill_tables
 from longtail.recommenders.models.swing_log import Formula, Log, ordered
@@ -35,9 +35,8 @@ CHUNKS = 16
 """The number of pieces of about equal work per thread. With many pieces, all threads end at nearly the same time."""
 
 
-class SwingSection(RecommenderSection):
+class SwingSection(NeighboursSection):
     alpha: Annotated[float, Field(ge=0)] = 1.0
-    neighbours: Positive = 100
     user_weight: Annotated[float, Field(ge=0)] = 0.5
     """w_u = (user_offset + |I_u|)^-user_weight (arXiv 2010.05525: 0.5 is the weighted form, 0 the basic form)."""
     user_offset: Annotated[float, Field(ge=0)] = 0.0
@@ -47,20 +46,19 @@ class SwingSection(RecommenderSection):
     a large part of all users has interacted with the same item."""
     max_items: Positive | None = None
     """The most interactions per user; the latest are kept."""
-    recency: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class Swing(Neighbours):
     section: SwingSection
 
-    def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
+    def of_log(self, train: Interactions) -> csr_matrix:
         section = self.section
         ratings, left_out = capped(train, section.max_users, section.max_items, self.seed)
         if left_out:
             self.counts |= left_out
             self.compute.say("swing: " + ", ".join(f"{n:,} {what}" for what, n in left_out.items()))
         formula = Formula(section.alpha, section.user_weight, section.user_offset)
-        self.similarity = swing(ratings, formula, section.neighbours)
+        return swing(ratings, formula, section.neighbours)
 
 
 def capped(

@@ -4,26 +4,26 @@ It knows all that a small LLM is given, the order of the histories and the texts
 the control for lists and logs that an LLM makes of the same.
 """
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 from scipy.sparse import csr_matrix, diags
 
 from longtail.arrays import places_of, rows_of
-from longtail.data.item_words import tf_idf
 from longtail.recipe.section import Positive
 from longtail.recommenders.declaration import RecommenderSpec
-from longtail.recommenders.interactions import Interactions, Preferences, Targets
-from longtail.recommenders.models.itemcf import ItemCF, ItemCFSection, nearest_items
-from longtail.recommenders.models.neighbours import NEIGHBOURS, RECENCY, nearest
+from longtail.recommenders.interactions import Interactions
+from longtail.recommenders.models.itemcf import ItemCF, ItemCFSection
+from longtail.recommenders.models.nearest import nearest, usual_best
+from longtail.recommenders.models.neighbours import NEIGHBOURS, RECENCY
 
 NotNegative = Annotated[float, Field(ge=0)]
 
 
 class TextOrderSection(ItemCFSection):
+    meaning: ClassVar[int] = 2
     text: NotNegative = 0.5
-    """The weight of the similarity of texts; that of ItemCF is 1."""
     order: NotNegative = 0.5
     """The weight of what users take soon after an item; that of ItemCF is 1."""
     steps: Positive = 3
@@ -32,28 +32,24 @@ class TextOrderSection(ItemCFSection):
 
 
 class TextOrder(ItemCF):
-    """s(j, i) = c(j, i) / c + text t(j, i) / t + order o(j, i) / o.
+    """The similarities of the log are l(j, i) = c(j, i) / c + order o(j, i) / o, and those of texts are added to them.
 
-    c(j, i): the similarity of ItemCF with the same settings. t(j, i): the cosine of the TF-IDF vectors of title and
-    attributes. o(j, i) = sum over users with i at most `steps` after j of r_uj r_ui, divided by (n_j n_i)^normalisation
-    as in ItemCF. c, t, o: the mean over all items with neighbours of the largest similarity of an item, so that the
-    weights mean the same for all data. The parts keep their `neighbours` nearest items first, and so does the sum.
-
-    A text names also an item that nobody took, so such an item may be ranked. Without texts the second part is empty.
+    c(j, i): the similarity of ItemCF with the same settings. o(j, i) = sum over users with i at most `steps` after j of
+    r_uj r_ui, divided by (n_j n_i)^normalisation as in ItemCF. c, o: the mean over all items with neighbours of the largest
+    similarity of an item. Both parts keep their `neighbours` nearest items first, and so does the sum. Without texts the
+    blend is of the log alone.
     """
 
     section: TextOrderSection
+    needs_text = False
 
-    def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
-        super().learn(train, preferences, validation)
-        k, section = self.section.neighbours, self.section
-        total = _even(self.similarity)
-        if section.text and train.words is not None:
-            words = tf_idf(train.words()).astype(np.float64)
-            total = total + section.text * _even(nearest_items(csr_matrix(words.T), k))
+    def of_log(self, train: Interactions) -> csr_matrix:
+        section, found = self.section, super().of_log(train)
+        found = found / usual_best(found)
         if section.order:
-            total = total + section.order * _even(nearest(followers(train, section), k))
-        self.similarity = nearest(csr_matrix(total), k)
+            later = nearest(followers(train, section), section.neighbours)
+            found = found + later * (section.order / usual_best(later))
+        return nearest(csr_matrix(found), section.neighbours)
 
 
 def followers(train: Interactions, section: TextOrderSection) -> csr_matrix:
@@ -79,12 +75,6 @@ def followers(train: Interactions, section: TextOrderSection) -> csr_matrix:
         np.where(squares > 0, np.maximum(squares, np.finfo(float).tiny) ** -section.normalisation, 0)
     )
     return csr_matrix(scale @ found @ scale)
-
-
-def _even(similarity: csr_matrix) -> csr_matrix:
-    """The similarities, divided by the mean of the largest of each item; items without neighbours do not count."""
-    largest = similarity.max(axis=1).toarray().ravel()
-    return similarity / largest[largest > 0].mean() if (largest > 0).any() else similarity
 
 
 SPEC = RecommenderSpec(
