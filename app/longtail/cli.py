@@ -246,6 +246,9 @@ def _stage(name: str, room: str, what: str) -> None:
 
 _stage("prepare", "data", "Turn raw logs and a catalogue into histories, items, a split and slices.")
 _stage(
+    "embed", "text.embed_stage", "Make vectors of the items' texts, by each pretrained encoder of the recipe."
+)
+_stage(
     "finetune",
     "llm.finetune.finetune_stage",
     "Tune the generator and the discriminator under Ray Train and DeepSpeed.",

@@ -12,11 +12,13 @@ from longtail.progress import FIGURES
 from longtail.recipe import Recipe
 from longtail.recommenders import train
 from longtail.report import report
+from longtail.text.embed_stage import embed
 from longtail.workspace import Workspace
 
 log = logging.getLogger("longtail")
 STAGES = {
     "prepare": prepare,
+    "embed": embed,
     "finetune": finetune,
     "augment": augment,
     "fuse": fuse,
@@ -27,7 +29,7 @@ STAGES = {
 
 
 def run(recipe: Recipe, ws: Workspace) -> None:
-    """Run every stage that is not up to date: prepare, finetune, augment, fuse, train, evaluate, report."""
+    """Run every stage that is not up to date: prepare, embed, finetune, augment, fuse, train, evaluate, report."""
     _run(list(STAGES), recipe, ws)
 
 

@@ -20,6 +20,7 @@ from longtail.recommenders.models.sasrec import SASRecSection
 from longtail.recommenders.models.sgl import SGLSection
 from longtail.recommenders.models.swing import SwingSection
 from longtail.recommenders.models.text_order import TextOrderSection
+from longtail.text.item_texts import ItemTexts
 
 SECTIONS: dict[str, RecommenderSection] = {
     "popularity": PopularitySection(),
@@ -71,7 +72,7 @@ def with_texts(train: Interactions) -> Interactions:
     """The training set with words of the items: one that each half of the catalogue shares, and two of eight others."""
     rng, half = np.random.default_rng(0), train.n_items // 2
     texts = [f"half{item // half} {' '.join(rng.choice([*'abcdefgh'], 2))}" for item in range(train.n_items)]
-    return replace(train, words=lambda: texts)
+    return replace(train, texts=lambda: ItemTexts(texts))
 
 
 @pytest.fixture(params=list(SECTIONS))

@@ -17,6 +17,7 @@ from longtail.recipe.recipe import NO_LIST, Evaluation, FusionKind, Recipe, Reso
 from longtail.recipe.recommender_section import RecommenderSection
 from longtail.recipe.section import Count, Positive, Section, Share
 from longtail.recipe.strategy_section import StrategySection
+from longtail.recipe.text_section import TFIDF, Text
 from longtail.recipe.tuning import LogRange, Tune
 
 __all__ = [
@@ -54,7 +55,9 @@ __all__ = [
     "Slice",
     "StrategySection",
     "Sweep",
+    "TFIDF",
     "Task",
+    "Text",
     "TimeUnit",
     "Tune",
     "Tuning",

@@ -14,6 +14,7 @@ from longtail.recipe.prices import Prices
 from longtail.recipe.recommender_section import Recommenders, RecommenderSection
 from longtail.recipe.section import Count, Positive, Section, Share
 from longtail.recipe.strategy_section import Strategies, StrategySection
+from longtail.recipe.text_section import Text
 from longtail.recipe.tuning import Tune
 from longtail.registry import recommender_spec, strategies, strategy_spec
 from longtail.variants import CONTROLS, VARIANTS, TrainedVariant
@@ -157,6 +158,7 @@ class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seed: Count = 7
     dataset: Dataset = Dataset()
+    text: Text = Text()
     llm: LLM = LLM()
     generator: Generator = Generator()
     discriminator: Discriminator = Discriminator()

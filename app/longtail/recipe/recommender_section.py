@@ -32,6 +32,11 @@ class RecommenderSection(Section):
     """From a control that is judged to its own values: it copies the amounts of the LLM under this judge, and has this
     weight. By default it has those of `judge`. `longtail sweep` finds them with the same search."""
 
+    @property
+    def reads_texts(self) -> bool:
+        """Whether a fit reads the texts of items."""
+        return False
+
     def alone(self) -> Self:
         """The settings of the recommender, with the defaults of OF_TRAINING_SETS."""
         return self.model_copy(update={"variants": None, "judge": {}, "controls": {}})

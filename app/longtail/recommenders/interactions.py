@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 
 from longtail.arrays import latest, lengths_of, offsets_of, places_of, rows_of
 from longtail.errors import InputError
+from longtail.text.item_texts import ItemTexts
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Interactions:
 
     indptr int64 [users + 1], items int32 [n], weights float32 [n], observed int64 [users] (the number of observed
     entries of each user), n_items the size of the catalogue. sequence int64 [n]: the indices of the entries, user by
-    user, in the order in which a sequence model reads them; None if this is the order of the entries. words: returns
-    the text of every item, by code; None if the items have no texts. It is called only by models that read them.
+    user, in the order in which a sequence model reads them; None if this is the order of the entries. texts: returns
+    what is known of the texts of all items; None if there is nothing. It is called only by models that read them.
 
     Raises InputError if a weight is negative or not finite, or if an item is not in the catalogue.
     """
@@ -34,7 +35,7 @@ class Interactions:
     observed: np.ndarray
     n_items: int
     sequence: np.ndarray | None = None
-    words: Callable[[], list[str]] | None = None
+    texts: Callable[[], ItemTexts] | None = None
 
     def __post_init__(self) -> None:
         wrong = np.flatnonzero(~(np.isfinite(self.weights) & (self.weights >= 0)))
@@ -53,7 +54,7 @@ class Interactions:
 
     @classmethod
     def from_table(
-        cls, table: pa.Table, n_items: int, words: Callable[[], list[str]] | None = None
+        cls, table: pa.Table, n_items: int, texts: Callable[[], ItemTexts] | None = None
     ) -> "Interactions":
         """From rows of `schema.FUSED`, one for each user code: 0, 1, 2 and so on, in any order."""
         table = table.sort_by("user").combine_chunks()
@@ -71,7 +72,7 @@ class Interactions:
             observed=table["observed"].to_numpy().astype(np.int64),
             n_items=n_items,
             sequence=sequence,
-            words=words,
+            texts=texts,
         )
 
     @property

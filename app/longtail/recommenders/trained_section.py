@@ -31,8 +31,12 @@ class TextSection(TrainedSection):
     """The settings of a recommender that can read the texts of items."""
 
     text: bool = False
-    """The vector of an item is a free one plus a learnt linear map of its text: TF-IDF of title and attributes, reduced to
-    64 values, as the generator `small` reads it."""
+    """The vector of an item is a free one plus a learnt linear map of its text, as the encoders in the recipe's `text` read
+    it. Of `tfidf` these are 64 values, as the generator `small` reads them."""
+
+    @property
+    def reads_texts(self) -> bool:
+        return self.text
 
 
 LEARNING: Space = {"lr": LogRange(log=(3e-4, 1e-2)), "l2": LogRange(log=(1e-6, 1e-2))}

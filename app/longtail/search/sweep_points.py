@@ -35,6 +35,7 @@ from longtail.recommenders.training.fits import stand_in_fit
 from longtail.recommenders.training.reading import read_observed, read_validation
 from longtail.rounds import FIRST_ROUND
 from longtail.runtime.cluster import fetch, side_by_side
+from longtail.text.text_source import TextSource
 from longtail.variants import VARIANTS, TrainedVariant, stand_ins
 from longtail.workspace import Workspace, fingerprint, read_manifest
 from longtail.workspace.place import Place
@@ -84,6 +85,7 @@ class Fit:
     seed: int
     use_gpu: bool
     data: Place
+    texts: TextSource
     answers: Place
     slice: str
     rare: Any
@@ -104,6 +106,7 @@ class Points:
             control: [ws / place for place in stand_in_places(recipe, control)]
             for control in recipe.sweep.controls
         }
+        texts = TextSource.of(recipe.text, ws, prepared.place, [section])
         self.parallel, self.place = recipe.resources.parallel, ws / "sweep/points"
         self.fit = Fit(
             name=name,
@@ -111,6 +114,7 @@ class Points:
             seed=recipe.seed,
             use_gpu=isinstance(section, TrainedSection) and recipe.resources.accelerator == "gpu",
             data=prepared.place,
+            texts=texts,
             answers=ws / "augmentation/next_item/answers",
             slice=slice_named(recipe.sweep.slice),
             rare=ray.put(rare_items(prepared.items)),
@@ -121,6 +125,9 @@ class Points:
             },
         )
         fitted = [name, section.of_fit(), recipe.seed, prepared.fingerprint, recipe.sweep.slice]
+        fitted += (
+            [texts.told, *(read_manifest(one)["fingerprint"] for one in texts.vectors)] if texts.told else []
+        )
         judged = [*fitted, read_manifest(ws / "augmentation/next_item")["fingerprint"], MEANING]
         self.depends = {
             "observed": fitted,
@@ -258,7 +265,7 @@ def training_set(fit: Fit, setting: Setting) -> Interactions:
 
     A control adds the same number of items of each slice to each user as the judge of the setting accepts.
     """
-    observed = read_observed(fit.data)
+    observed = read_observed(fit.data, fit.texts)
     if setting.judge is None:
         return observed
     chosen = choose({"next_item": fit.answers}, "discriminated", setting.judge, fit.slices, observed.n_users)
@@ -267,7 +274,7 @@ def training_set(fit: Fit, setting: Setting) -> Interactions:
         control = replace(control, judge=setting.judge)
     histories = read_histories(fit.data)
     table = fused_rows(histories, setting.variant, setting.judge.weight, fit.seed, chosen, control)
-    return Interactions.from_table(table, observed.n_items, observed.words)
+    return Interactions.from_table(table, observed.n_items, observed.texts)
 
 
 def aimed(fit: Fit, targets: Targets) -> np.ndarray:

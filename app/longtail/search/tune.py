@@ -24,6 +24,8 @@ from longtail.search.frontier import WATCHED, FrontierPoint, draw_frontier
 from longtail.search.spaces import draw, space_of
 from longtail.search.trial_ranks import TrialRanks
 from longtail.search.trials import FAILED, TRIALS, describe, ranked, row_of, trainable
+from longtail.text.embed_stage import embed
+from longtail.text.text_source import TextSource
 from longtail.workspace import Stage, Workspace, read_manifest
 from longtail.workspace.place import Place
 
@@ -54,6 +56,7 @@ def tune(recipe: Recipe, ws: Workspace, only: str | None = None) -> dict[str, Pl
     from longtail.data import prepare
 
     prepare(recipe, ws)
+    embed(recipe, ws)
     if not read_manifest(ws.require("data"))["counts"]["valid"]:
         raise InputError(f"{ws}: no user has a validation item to tune on. Set dataset.valid_share above 0.")
     found = {}
@@ -82,7 +85,7 @@ def _tuned(recipe: Recipe, ws: Workspace, name: str, trials: list[RecommenderSec
         ws.claim()
         connect(recipe.resources)
         with stage.publishing() as draft:
-            rows = _search(recipe, name, trials, list(space_of(recipe, name)), ws / "data")
+            rows = _search(recipe, name, trials, list(space_of(recipe, name)), _texts(recipe, ws, trials))
             if rows[0]["ndcg"] is None:
                 raise InputError(f"recommenders.{name}: every trial failed, the first: {rows[0]['fault']}")
             (draft / "trials.parquet").write_table(pa.Table.from_pylist(rows, TRIALS))
@@ -101,7 +104,13 @@ def _tuned(recipe: Recipe, ws: Workspace, name: str, trials: list[RecommenderSec
 
 def _stage(recipe: Recipe, ws: Workspace, name: str, trials: list[RecommenderSection]) -> Stage:
     settings = {"trials": [trial.of_fit() for trial in trials], "constraint": recipe.constraint.model_dump()}
-    return ws.stage(f"tuning/{name}", settings | {"seed": recipe.seed}, [ws / "data"], MEANING)
+    texts = _texts(recipe, ws, trials)
+    settings |= {"seed": recipe.seed} | texts.told
+    return ws.stage(f"tuning/{name}", settings, [texts.data, *texts.vectors], MEANING)
+
+
+def _texts(recipe: Recipe, ws: Workspace, trials: list[RecommenderSection]) -> TextSource:
+    return TextSource.of(recipe.text, ws, ws / "data", trials)
 
 
 def best_recipe(place: Place) -> Place:
@@ -144,7 +153,7 @@ def _frontier(rows: list[dict[str, Any]], name: str, recipe: Recipe) -> bytes:
 
 
 def _search(
-    recipe: Recipe, name: str, trials: list[RecommenderSection], searched: list[str], data: Place
+    recipe: Recipe, name: str, trials: list[RecommenderSection], searched: list[str], texts: TextSource
 ) -> list[dict[str, Any]]:
     """Run all trials, `resources.parallel` at a time; rows of TRIALS, best first."""
     os.environ.update(_ENVIRONMENT)
@@ -153,7 +162,8 @@ def _search(
 
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     use_gpu = isinstance(trials[0], TrainedSection) and recipe.resources.accelerator == "gpu"
-    read = [ray.remote(reader).remote(data) for reader in (read_observed, read_validation)]
+    data = texts.data
+    read = [ray.remote(read_observed).remote(data, texts), ray.remote(read_validation).remote(data)]
     kept = ray.remote(num_cpus=0)(TrialRanks).remote(data, recipe.constraint.slices or WATCHED, recipe.seed)
     described = [
         {key: value for key, value in trial.model_dump(mode="json").items() if key in searched}

@@ -311,6 +311,7 @@ class Workspace:
 
 STAGES = {
     "data": "prepare",
+    "text": "embed",
     "examples": "finetune",
     "llm": "finetune",
     "augmentation": "augment",

@@ -12,6 +12,7 @@ from longtail.errors import InputError
 from longtail.recommenders import build
 from longtail.recommenders.models.neighbours import Neighbours
 from longtail.recommenders.models.similar_texts import similar_texts
+from longtail.text.item_texts import ItemTexts
 from tests.recommenders.conftest import SECTIONS, clusters, interactions, with_texts
 
 TEXTS = ["red soap", "blue soap", "red lip balm", "", "lip oil", "blue"]
@@ -28,7 +29,7 @@ def test_the_nearest_texts_are_those_of_the_formula(texts: list[str], k: int) ->
     weights = tf_idf(texts).toarray().astype(float)
     whole = (weights @ weights.T) ** 2
     np.fill_diagonal(whole, 0)
-    found = similar_texts(lambda: texts, k).toarray()
+    found = similar_texts(ItemTexts(texts), k).toarray()
     for row, expected in zip(found, whole, strict=True):
         best = np.sort(expected)[::-1][:k]
         np.testing.assert_allclose(np.sort(row)[::-1][:k], best, rtol=1e-5, atol=1e-7)
@@ -36,7 +37,7 @@ def test_the_nearest_texts_are_those_of_the_formula(texts: list[str], k: int) ->
 
 
 def test_without_texts_there_are_none() -> None:
-    assert similar_texts(None, 3).nnz == similar_texts(lambda: ["", "!"], 3).nnz == 0
+    assert similar_texts(None, 3).nnz == similar_texts(ItemTexts(["", "!"]), 3).nnz == 0
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -44,7 +45,7 @@ def test_texts_are_added_to_what_the_log_says(name: str) -> None:
     """Similarities of warm items are l + text l/t t, with the mean of the best similarities of each part as its unit."""
     log = fitted(name, text=0.0).similarity.toarray().astype(float)
     train = with_texts(clusters())
-    texts = similar_texts(train.words, SECTIONS[name].neighbours).toarray().astype(float)
+    texts = similar_texts(train.texts(), SECTIONS[name].neighbours).toarray().astype(float)
     found = fitted(name, text=0.7).similarity.toarray()
     usual = [part.max(axis=1)[part.max(axis=1) > 0].mean() for part in (log, texts)]
     warm = np.asarray(train.matrix.sum(axis=0)).ravel() > 0
@@ -76,7 +77,7 @@ def test_cold_items_take_their_share_and_no_more(name: str) -> None:
 
 
 def test_a_cold_item_is_found_by_its_words() -> None:
-    train = replace(interactions([[0, 1], [0, 1], [4, 5]], 6), words=lambda: TEXTS)
+    train = replace(interactions([[0, 1], [0, 1], [4, 5]], 6), texts=lambda: ItemTexts(TEXTS))
     model = fitted("itemcf", train, text=1.0, cold_share=1.0)
     items, _ = model.recommend_history([np.array([0], np.int32)], 5)
     assert 2 in items[0] and 3 not in items[0], "2 is red too, 3 has no words"

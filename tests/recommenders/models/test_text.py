@@ -1,6 +1,5 @@
 """Item vectors with texts: they are the sum that is trained, and what is kept needs no texts any more."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from longtail.data.item_words import word_vectors
 from longtail.errors import InputError
 from longtail.recommenders import build, load
 from longtail.recommenders.interactions import Interactions, Preferences, Targets
@@ -22,6 +20,7 @@ from longtail.recommenders.models.transformer import Layout, Transformer
 from longtail.recommenders.trained_section import TextSection
 from longtail.recommenders.training.compute import Compute
 from longtail.recommenders.training.epoch_checkpoints import Checkpoints
+from longtail.text.item_texts import ItemTexts
 from longtail.workspace import Workspace
 from tests.recommenders.conftest import SECTIONS, clusters, interactions, with_texts
 from tests.recommenders.learners import dense, every_layer
@@ -53,7 +52,7 @@ def test_a_step_of_factors_has_the_gradient_of_the_sum(layers: int) -> None:
         name, section = "lightgcn", LightGCNSection(dim=4, layers=layers, batch=40, l2=0.1, text=True)
     ours = learner(name, section, train)
     free, mapping = (tensor.clone().requires_grad_() for tensor in (ours.free, ours.map))
-    n_users, text = train.n_users, torch.from_numpy(word_vectors(train.words(), seed=0))
+    n_users, text = train.n_users, torch.from_numpy(train.texts().dense(seed=0))
     every = torch.cat([free[:n_users], free[n_users:] + text @ mapping])
     torch.testing.assert_close(ours.embeddings, every.detach())
     batch = next(iter(ours.batches.epoch(np.random.default_rng(0))))
@@ -90,7 +89,7 @@ def test_what_sasrec_keeps_is_a_network_without_texts(loss: str) -> None:
     plain = Transformer(train.n_items, section).eval()
     plain.load_state_dict({name: torch.tensor(array) for name, array in ours.weights().items()})
     everything = torch.arange(train.n_items)
-    text = torch.from_numpy(word_vectors(train.words(), seed=0))
+    text = torch.from_numpy(train.texts().dense(seed=0))
     expected = trained.items.weight + text @ trained.items.map.weight.T
     torch.testing.assert_close(plain.items(everything), expected)
     layout = Layout.of(np.array([5, 6]), 6, CPU)
@@ -142,7 +141,7 @@ def test_texts_tell_what_a_thin_log_does_not(name: str) -> None:
     rng = np.random.default_rng(0)
     rows = [(rng.permutation(100)[:4] + user % 2 * 100).tolist() for user in range(100)]
     texts = [f"{'upper' if item >= 100 else 'lower'} {'abcde'[item % 5]}" for item in range(200)]
-    train = replace(interactions(rows, 200), words=lambda: texts)
+    train = replace(interactions(rows, 200), texts=lambda: ItemTexts(texts))
     changes = {"dim": 16, "epochs": 15, "lr": 0.01, "l2": 1e-3, "batch": 32}
     users = np.arange(100)
     own = (np.arange(200) >= 100) == (users % 2 == 1)[:, None]
@@ -177,11 +176,12 @@ def test_a_cut_training_with_texts_reaches_the_weights_of_an_uncut_one(name: str
         np.testing.assert_allclose(resumed.arrays()[key], array, rtol=1e-4, atol=1e-6, err_msg=key)
 
 
-@pytest.mark.parametrize("words", [None, lambda: [""] * 24, lambda: [f"item{code}" for code in range(24)]])
-def test_texts_that_tell_nothing_are_an_input_error(words: Callable[[], list[str]] | None) -> None:
+@pytest.mark.parametrize("words", [None, [""] * 24, [f"item{code}" for code in range(24)]])
+def test_texts_that_tell_nothing_are_an_input_error(words: list[str] | None) -> None:
     """No catalogue, one without titles, and one whose titles share no word."""
     with pytest.raises(InputError, match="text: no two items share a word.*dataset.columns"):
-        build("bpr", section_of("bpr")).fit(replace(clusters(), words=words))
+        texts = None if words is None else lambda: ItemTexts(words)
+        build("bpr", section_of("bpr")).fit(replace(clusters(), texts=texts))
 
 
 def test_texts_need_an_engine_that_holds_all_weights() -> None:

@@ -10,6 +10,7 @@ from longtail.recommenders.interactions import Interactions
 from longtail.recommenders.models.itemcf import ItemCF, ItemCFSection
 from longtail.recommenders.models.text_order import TextOrder, followers
 from longtail.recommenders.models.text_order import TextOrderSection as Section
+from longtail.text.item_texts import ItemTexts
 from tests.recommenders.conftest import clusters, interactions
 
 N_ITEMS = 6
@@ -17,13 +18,9 @@ TEXTS = ["red soap", "blue soap", "red lip balm", "", "lip oil", "blue"]
 logs = st.lists(st.lists(st.integers(0, N_ITEMS - 2), max_size=5, unique=True), min_size=1, max_size=5)
 
 
-def texts() -> list[str]:
-    return TEXTS
-
-
 def told(train: Interactions) -> Interactions:
     """The same training set, with texts."""
-    return dataclasses.replace(train, words=texts)
+    return dataclasses.replace(train, texts=lambda: ItemTexts(TEXTS))
 
 
 def soon_after(train: Interactions, steps: int) -> np.ndarray:
@@ -78,7 +75,7 @@ def test_inserted_items_follow_and_are_followed_where_they_are():
 
 def test_without_texts_it_is_a_blend_of_the_log_alone():
     train, section = clusters(), Section()
-    silent = dataclasses.replace(train, words=lambda: [""] * train.n_items)
+    silent = dataclasses.replace(train, texts=lambda: ItemTexts([""] * train.n_items))
     with_none = TextOrder("text_order", section).fit(train).similarity
     assert (with_none != TextOrder("text_order", section).fit(silent).similarity).nnz == 0
 

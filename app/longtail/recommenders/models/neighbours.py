@@ -41,6 +41,10 @@ class NeighboursSection(RecommenderSection):
     cold_share: Share = 0.05
     """With texts: the share of users' first ten places that cold items take at most."""
 
+    @property
+    def reads_texts(self) -> bool:
+        return self.text > 0
+
 
 class Neighbours(Recommender):
     """Scores from an item x item CSR matrix; row j has the neighbours of item j, best first.
@@ -73,7 +77,7 @@ class Neighbours(Recommender):
     def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         self.similarity = self.of_log(train)
         if self.section.text:
-            texts = similar_texts(train.words, self.section.neighbours)
+            texts = similar_texts(train.texts and train.texts(), self.section.neighbours)
             if texts.nnz:
                 self._add(texts, np.asarray(train.matrix.sum(axis=0)).ravel() > 0)
             elif self.needs_text:

@@ -3,7 +3,6 @@
 Only for Ray tasks and trials: they may hold a table of all users, the driver may not.
 """
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,20 +11,21 @@ import pyarrow.parquet as pq
 
 from longtail.arrays import lengths_of, offsets_of, places_of, rows_of
 from longtail.data import read_histories
-from longtail.data.item_words import read_item_words
 from longtail.recipe import RecommenderSection
 from longtail.recommenders.interactions import Interactions, Targets
 from longtail.schema import STRENGTHS
+from longtail.text.text_source import TextSource
 from longtail.workspace.place import Place
 
 if TYPE_CHECKING:
     from longtail.recommenders.recommender import Recommender
 
 
-def read_observed(data: Place) -> Interactions:
+def read_observed(data: Place, texts: TextSource | None = None) -> Interactions:
     """The training part of the histories in `data` (a published place): the training set of the variant `observed`.
 
-    The weights are those in the column `schema.STRENGTHS`, or 1 if there is no such column.
+    The weights are those in the column `schema.STRENGTHS`, or 1 if there is no such column. texts: by default the words
+    alone.
     """
     histories = read_histories(data)
     items = data / "items.parquet"
@@ -38,7 +38,7 @@ def read_observed(data: Place) -> Interactions:
         weights=observed_weights(histories, trained),
         observed=train_end,
         n_items=pq.read_metadata(items.path, filesystem=items.fs).num_rows,
-        words=partial(read_item_words, data),
+        texts=texts or TextSource(data),
     )
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from longtail.data.item_words import read_item_words
 from longtail.errors import InputError
 from longtail.progress import called
 from longtail.recipe import Recipe, RecommenderSection
@@ -23,6 +22,7 @@ from longtail.recommenders.training.reading import read_validation
 from longtail.recommenders.training.schedule import Schedule
 from longtail.rounds import first_round, rounds
 from longtail.runtime.cluster import connect, relay, side_by_side
+from longtail.text.text_source import TextSource
 from longtail.variants import VARIANTS
 from longtail.workspace import Stage, Workspace, read_manifest
 from longtail.workspace.place import Place
@@ -59,7 +59,13 @@ def _unit(recipe: Recipe, ws: Workspace, run: Run) -> Stage:
     settings = run.section(recipe).of_fit() | {"seed": run.seed(recipe)}
     if schedule := _schedule(recipe, ws, run):
         settings["schedule"] = asdict(schedule)
-    return ws.stage(run.place, settings, [_training_set(recipe, ws, run), ws / run.round.data], MEANING)
+    texts = _texts(recipe, ws, run)
+    inputs = [_training_set(recipe, ws, run), ws / run.round.data, *texts.vectors]
+    return ws.stage(run.place, settings | texts.told, inputs, MEANING)
+
+
+def _texts(recipe: Recipe, ws: Workspace, run: Run) -> TextSource:
+    return TextSource.of(recipe.text, ws, ws / run.round.data, [run.section(recipe)])
 
 
 def _training_set(recipe: Recipe, ws: Workspace, run: Run) -> Place:
@@ -104,7 +110,8 @@ def _publish(recipe: Recipe, ws: Workspace, run: Run, unit: Stage, say: Callable
     with unit.publishing() as draft:
         fused, data = _training_set(recipe, ws, run), ws / run.round.data
         seed = run.seed(recipe)
-        answer = task.remote(run.recommender, section, seed, compute, fused, data, draft, schedule)
+        texts = _texts(recipe, ws, run)
+        answer = task.remote(run.recommender, section, seed, compute, fused, data, texts, draft, schedule)
         try:
             unit.counts = ray.get(answer)
         except RayTaskError as error:
@@ -125,6 +132,7 @@ def fit(
     compute: Compute,
     fused: Place,
     data: Place,
+    texts: TextSource,
     to: Place,
     schedule: Schedule | None = None,
 ) -> dict[str, Any]:
@@ -135,8 +143,7 @@ def fit(
 
     items = data / "items.parquet"
     n_items = pq.read_metadata(items.path, filesystem=items.fs).num_rows
-    words = partial(read_item_words, data)
-    train = Interactions.from_table((fused / "interactions").read_table(), n_items, words)
+    train = Interactions.from_table((fused / "interactions").read_table(), n_items, texts)
     preferences = fused / "preferences"
     pairs = Preferences.from_table(preferences.read_table()) if preferences.exists() else Preferences.none()
     validation = read_validation(data) if isinstance(section, TrainedSection) else None

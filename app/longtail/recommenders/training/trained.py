@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from longtail.data.item_words import word_vectors
 from longtail.errors import InputError
 from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
 from longtail.recommenders.recommender import Recommender
@@ -122,7 +121,7 @@ class TrainedRecommender(Recommender):
         """The text vectors of the items, if the section asks for them."""
         if not (isinstance(self.section, TextSection) and self.section.text):
             return {}
-        vectors = word_vectors(train.words(), seed=0) if train.words else np.zeros(0, np.float32)
+        vectors = train.texts().dense(seed=0) if train.texts else np.zeros(0, np.float32)
         if not vectors.any():
             raise InputError(
                 "text: no two items share a word. Set text to false, or name the columns with the titles of items"
