@@ -1,5 +1,6 @@
 """Folding, filtering and splitting of user blocks, against plain Python, interaction by interaction."""
 
+from collections import defaultdict
 from typing import get_args
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtail.data.histories import ENCODED, drop, fold, number, recode, split, split_counts
+from longtail.data.cold_items import part_of_items
+from longtail.data.histories import ENCODED, drop, fold, number, recode, split, split_counts, with_more_known
 from longtail.recipe import Dataset, Repeats
 from longtail.schema import HISTORIES
 
@@ -73,6 +75,56 @@ def test_leave_one_out_holds_back_the_last_two_of_three_or_more(log: Log) -> Non
     for row in split(fold(encoded(log)), Dataset(), None).to_pylist():
         n = len(row["items"])
         assert (row["train_end"], row["valid_end"]) == ((n - 2, n - 1) if n >= 3 else (n, n))
+
+
+@given(interactions, st.sampled_from([0.0, 0.2, 0.5, 1.0]), st.integers(0, 5))
+def test_cold_split_holds_back_all_of_the_cold_items(log: Log, share: float, seed: int) -> None:
+    """Against a loop: what is held out of a user's warm items, and that a cold item is in one part only."""
+    parts = part_of_items(np.arange(N_ITEMS), share, seed)
+    for row in split(fold(encoded(log)), Dataset(split="cold", cold_share=share), None, seed).to_pylist():
+        history = [item for _, item in expected(log)[row["user_id"]]]
+        warm = [item for item in history if parts[item] == 0]
+        kept = len(warm) - 2 if len(warm) >= 3 else len(warm)
+        train, validation, test = (
+            row["items"][: row["train_end"]],
+            row["items"][row["train_end"] : row["valid_end"]],
+            row["items"][row["valid_end"] :],
+        )
+        assert train == warm[:kept]
+        assert sorted(validation) == sorted(
+            warm[kept : kept + 1] + [one for one in history if parts[one] == 1]
+        )
+        assert sorted(test) == sorted(warm[kept + 1 :] + [one for one in history if parts[one] == 2])
+
+
+@given(interactions, st.integers(0, 5))
+def test_what_is_known_later_is_in_order_of_time_again(log: Log, seed: int) -> None:
+    dataset = Dataset(split="cold", cold_share=0.3)
+    first = number(split(fold(encoded(log)), dataset, None, seed), defaultdict(int))
+    later = with_more_known(first, dataset, whole=False)
+    for before, after in zip(first.to_pylist(), later.to_pylist(), strict=True):
+        known = before["valid_end"]
+        assert after["train_end"] == after["valid_end"] == known
+        pairs_of = [list(zip(row["timestamps"], row["items"], strict=True)) for row in (before, after)]
+        assert (
+            sorted(pairs_of[0][:known]) == sorted(pairs_of[1][:known])
+            and pairs_of[0][known:] == pairs_of[1][known:]
+        )
+        assert after["timestamps"][:known] == sorted(after["timestamps"][:known])
+    whole = with_more_known(first, dataset, whole=True)
+    assert pairs(whole) == expected(log) or any(
+        len(set(t for t, _ in own)) < len(own) for own in expected(log).values()
+    )
+
+
+def test_shares_of_cold_items_and_draws_are_as_asked() -> None:
+    items = np.arange(100_000)
+    first, second = (part_of_items(items, 0.1, seed) for seed in (1, 2))
+    for part, share in ((1, 0.05), (2, 0.1)):
+        assert abs((first == part).mean() - share) < 0.005
+        assert abs(((first == part) & (second == part)).mean() - share**2) < 0.002, "draws are independent"
+    more = part_of_items(items, 0.2, 1)
+    assert (more[first == 2] == 2).all(), "a larger share keeps what a smaller one draws"
 
 
 @given(interactions, st.integers(-4, 6), st.integers(0, 5))

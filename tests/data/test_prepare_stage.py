@@ -237,6 +237,11 @@ def test_equal_recipes_publish_equal_data_and_a_changed_file_is_read_again(tmp_p
             {"split": "published", "repeats": "all"},
             r"repeats = all, but a published split",
         ),
+        (
+            ["u,a,1", "u,b,2"],
+            {"split": "cold", "repeats": "weight"},
+            r"repeats = weight, but a cold split",
+        ),
     ],
 )
 def test_bad_input_is_one_error_and_publishes_nothing(

@@ -10,12 +10,15 @@ _NO_TEST = {
     "Give a longer log, or lower dataset.k_core or dataset.min_rating, or set dataset.split to temporal",
     "temporal": "no interaction is in the test part: the log has too few, or too many of them have the latest time. "
     "Raise dataset.test_share, or set dataset.split to leave-one-out",
+    "cold": "no user took an item that is cold in the test, or three different warm ones. Raise dataset.cold_share, or set "
+    "dataset.split to leave-one-out",
     "published": "the test file has no pair of user and item that is not in the training file too. "
     "Set dataset.test to the test file",
 }
 _NO_HISTORY = {
     "temporal": "Lower dataset.test_share and dataset.valid_share, or set dataset.split to leave-one-out",
     "published": "Give files with the same user ids, or set dataset.split to leave-one-out",
+    "cold": "Lower dataset.cold_share, or set dataset.split to leave-one-out",
 }
 
 

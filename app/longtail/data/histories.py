@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from longtail.arrays import entry_rows, lengths_of, lists_of, offsets_of, places_of
+from longtail.data.cold_items import held_out
 from longtail.data.source import TRAIN
 from longtail.recipe import Dataset, Repeats
 from longtail.schema import HISTORIES, STRENGTHS
@@ -72,7 +73,8 @@ def split(
     Leave-one-out: if a user has three or more items, the last is test and the one before it validation; if fewer, all are
     train. Temporal: `cuts` are two times; interactions before the first are train, from the second on they are test.
     Published: `valid_share` of a user's train items (rounded, but not all) are drawn with `seed` as validation. They are
-    moved to the end of train; the order is not changed in any other way.
+    moved to the end of train; the order is not changed in any other way. Cold: see `cold_items.held_out`; the parts come one
+    after the other, and the order within them is not changed.
     """
     strengths = None
     if dataset.repeats in ("all", "weight"):
@@ -85,6 +87,8 @@ def split(
         train_end, valid_end = (np.bincount(users[times < cut], minlength=len(lengths)) for cut in cuts)
     elif dataset.split == "published":
         histories, train_end, valid_end = _hold_out(histories, dataset.valid_share, seed)
+    elif dataset.split == "cold":
+        histories, train_end, valid_end = _hold_out_cold(histories, dataset.cold_share, seed)
     else:
         distinct = _distinct(histories)
         long = distinct >= 3
@@ -100,11 +104,25 @@ def split(
 def with_more_known(histories: pa.Table, dataset: Dataset, whole: bool) -> pa.Table:
     """Rows of schema.HISTORIES whose validation items are training items now, the latest ones; and the slices by that.
 
-    whole: the test items too.
+    whole: the test items too. After a cold split the known items are in order of time again.
     """
     ends = lengths_of(histories["items"]) if whole else histories["valid_end"].to_numpy()
+    if dataset.split == "cold":
+        histories = _in_time(histories, ends)
     known = pa.array(ends, pa.int32())
     for name, column in (("train_end", known), ("valid_end", known), ("slice", user_slices(ends, dataset))):
+        histories = histories.set_column(histories.column_names.index(name), name, column)
+    return histories
+
+
+def _in_time(histories: pa.Table, ends: np.ndarray) -> pa.Table:
+    """The first `ends` [users] items of each user in order of time, equal times in the order that they have."""
+    users, items, times = flat(histories)
+    later = places_of(lengths_of(histories["items"])) >= ends[users]
+    order = np.lexsort((np.where(later, 0, times), later, users))
+    offsets = offsets_of(lengths_of(histories["items"]))
+    for name, values, kind in (("items", items, pa.int32()), ("timestamps", times, pa.int64())):
+        column = lists_of(offsets, pa.array(values[order], kind))
         histories = histories.set_column(histories.column_names.index(name), name, column)
     return histories
 
@@ -180,6 +198,16 @@ def _hold_out(histories: pa.Table, share: float, seed: int) -> tuple[pa.Table, n
     lengths = np.bincount(users, minlength=n)
     ordered = _histories(histories["user_id"].combine_chunks(), lengths, items[order], times[order])
     return ordered, valid_end - held_out, valid_end
+
+
+def _hold_out_cold(histories: pa.Table, share: float, seed: int) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+    """As `_hold_out`, with cold items."""
+    users, items, times = flat(histories)
+    part, n = held_out(users, items, share, seed), histories.num_rows
+    order = np.lexsort((part, users))
+    lengths = np.bincount(users, minlength=n)
+    ordered = _histories(histories["user_id"].combine_chunks(), lengths, items[order], times[order])
+    return ordered, np.bincount(users[part == 0], minlength=n), np.bincount(users[part < 2], minlength=n)
 
 
 def random_numbers(user_ids: pa.ChunkedArray, users: np.ndarray, items: np.ndarray, seed: int) -> np.ndarray:

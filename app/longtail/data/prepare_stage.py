@@ -68,10 +68,12 @@ def _prepare_first(recipe: Recipe, ws: Workspace) -> None:
     later: dict[str, Any] = {name: True for name in (*SPARSITY, "events") if getattr(dataset, name) is None}
     if not simulated:
         later["simulation"] = {"title_signal"}
+    if dataset.split != "cold":
+        later["cold_share"] = True
     settings = {"dataset": dataset.model_dump(mode="json", exclude=later), "files": source.files}
     if simulated:
         settings["simulator"] = dataset.simulation.meaning
-    if simulated or dataset.split == "published" or dataset.item_max:
+    if simulated or dataset.split in ("published", "cold") or dataset.item_max:
         settings["seed"] = recipe.seed
     stage = ws.stage("data", settings, meaning=MEANING)
     if stage.up_to_date:

@@ -115,6 +115,11 @@ def _check_split(dataset: Dataset) -> None:
         raise InputError(
             f"dataset.repeats = {dataset.repeats}, but a published split has no times. Set repeats to first."
         )
+    if dataset.split == "cold" and dataset.repeats not in ("first", "last"):
+        raise InputError(
+            f"dataset.repeats = {dataset.repeats}, but a cold split has every item of a user once. Set repeats to first or"
+            " last."
+        )
     if dataset.time_unit and (dataset.split == "published" or dataset.source not in TABLES):
         raise InputError(
             f"dataset.time_unit = {dataset.time_unit}, but only the times of {', '.join(TABLES)} are read with it. "

@@ -117,8 +117,11 @@ class Dataset(Section):
     the same as with `first`. `weight`: keep the first, and make its weight their number in the training part."""
     k_core: Count = 0
     """Keep only users with at least this many items and items with at least this many users, until nothing changes."""
-    split: Literal["leave-one-out", "temporal", "published"] = "leave-one-out"
-    """`published`: train and test are two separate files, and no times are read."""
+    split: Literal["leave-one-out", "temporal", "published", "cold"] = "leave-one-out"
+    """`published`: train and test are two separate files, and no times are read. `cold`: as leave-one-out, and all
+    interactions with some items are held out too, which are drawn with `seed`: these items are cold."""
+    cold_share: Share = 0.1
+    """Cold split: this share of the items is cold in the test, and half as many others in validation."""
     valid_share: Share = 0.1
     """Temporal split: validation is this share of all interactions, the latest before those of the test. Published split:
     validation is this share of each user's training items, drawn with `seed`."""
