@@ -1,0 +1,122 @@
+"""Are items found that nobody took? Several draws of cold items, several settings on each, and t over the draws.
+
+    python -m jobs.cold_draws beauty --to runs/cold --set dataset.path=data/beauty --set augment=[] \
+        --option "words: recommenders.itemcf.text=1" \
+        --option "words and sentences: recommenders.itemcf.text=1; text.encoders=[tfidf, minilm]"
+
+Another draw of the users says nothing of another draw of the items. So the draws are what is counted here: a difference is
+sure if it is there in (nearly) every draw.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import pandas as pd
+import typer
+from rich.table import Table
+
+import longtail
+from longtail.command.log import results, speaking
+from longtail.errors import InputError
+
+AS_IT_IS = "as in the recipe"
+METRICS = (("recall", 10), ("recall", 50), ("ndcg", 10))
+COLD, WARM = "cold", "warm"
+WARM_SLICES = ("items:head", "items:mid", "items:tail")
+
+
+class Figure(NamedTuple):
+    """A mean over draws, and the mean difference from the reference with its t (degrees of freedom: draws - 1)."""
+
+    recommender: str
+    option: str
+    items: str
+    metric: str
+    value: float
+    over: float
+    t: float
+
+
+def cold_draws(
+    recipe: Annotated[str, typer.Argument(help="A recipe; its split becomes `cold`")],
+    to: Annotated[Path, typer.Option(help="Folder for the runs, and figures.json")],
+    draws: Annotated[int, typer.Option(min=2, help="How often the cold items are drawn")] = 6,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="A change to the recipe of every run")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help='What is compared, as "name: key=value; key=value"')
+    ] = None,
+    against: Annotated[str, typer.Option(help="The option that the others are held against")] = AS_IT_IS,
+) -> None:
+    """Print for each recommender and option how well cold and warm items are found."""
+    with speaking():
+        options = {AS_IT_IS: []} | dict(parsed(one) for one in option or [])
+        if against not in options:
+            raise InputError(f"--against {against}: the options are {', '.join(options)}.")
+        found = {}
+        for draw in range(draws):
+            for number, (name, changes) in enumerate(options.items()):
+                done = longtail.run(
+                    recipe,
+                    workspace=to / f"draw-{draw}" / f"option-{number}",
+                    changes=[
+                        *(change or []),
+                        "dataset.split=cold",
+                        "evaluation.ks=[10, 50]",
+                        *changes,
+                        f"seed={draw}",
+                    ],
+                )
+                found[draw, name] = figures_of(done.metrics)
+    told = compared(found, against)
+    (to / "figures.json").write_text(json.dumps([one._asdict() for one in told], indent=1))
+    table = Table("recommender", "option", "items", "metric", "mean", f"over {against!r}", "t")
+    for one in told:
+        table.add_row(*one[:4], f"{one.value:.4f}", f"{one.over:+.4f}", f"{one.t:.1f}")
+    results().print(table)
+
+
+def parsed(option: str) -> tuple[str, list[str]]:
+    """The name of an option and its changes to the recipe."""
+    name, colon, changes = option.partition(":")
+    if not colon or not name.strip():
+        raise InputError(f'--option {option!r}: write it as "name: key=value; key=value".')
+    return name.strip(), [one.strip() for one in changes.split(";") if one.strip()]
+
+
+def figures_of(metrics: pd.DataFrame) -> dict[tuple[str, str, str], float]:
+    """By recommender, kind of item and metric, the mean over users with a test item of that kind, of recommenders that were
+    fitted on the observed log. Of the slices of warm items, which share no target, it is the mean by their users.
+    """
+    rows = metrics[metrics.variant == "observed"]
+    found = {}
+    for recommender, own in rows.groupby("recommender"):
+        for metric, k in METRICS:
+            values = own[(own.metric == metric) & (own.k == k)].set_index("slice")
+            warm = values.loc[[name for name in WARM_SLICES if name in values.index]]
+            if warm.n.sum():
+                found[recommender, WARM, f"{metric}@{k}"] = float((warm.value * warm.n).sum() / warm.n.sum())
+            if "items:cold" in values.index:
+                found[recommender, COLD, f"{metric}@{k}"] = float(values.loc["items:cold"].value)
+    return found
+
+
+def compared(found: dict[tuple[int, str], dict[tuple[str, str, str], float]], against: str) -> list[Figure]:
+    """From the figures of every draw and option to their means, and t over the draws against one option."""
+    draws = sorted({draw for draw, _ in found})
+    told = []
+    for key in found[draws[0], against]:
+        for option in dict.fromkeys(option for _, option in found):
+            values = np.array([found[draw, option].get(key, np.nan) for draw in draws])
+            over = values - [found[draw, against][key] for draw in draws]
+            spread = over.std(ddof=1)
+            t = float(over.mean() / (spread / len(draws) ** 0.5)) if spread > 0 else 0.0
+            told.append(Figure(key[0], option, key[1], key[2], float(values.mean()), float(over.mean()), t))
+    return told
+
+
+if __name__ == "__main__":
+    typer.run(cold_draws)
