@@ -38,11 +38,12 @@ def own_threads() -> int:
 
 
 def best_first(similarity: csr_matrix) -> csr_matrix:
-    """The same entries; those of each row are in descending order, equal ones in that of their columns."""
+    """The same entries in float32; those of each row are in descending order, equal ones in that of their columns."""
     rows = rows_of(np.diff(similarity.indptr))
     order = np.lexsort((similarity.indices, -similarity.data, rows))
     return csr_matrix(
-        (similarity.data[order], similarity.indices[order], similarity.indptr), shape=similarity.shape
+        (similarity.data[order].astype(np.float32), similarity.indices[order], similarity.indptr),
+        shape=similarity.shape,
     )
 
 
