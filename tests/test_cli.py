@@ -12,7 +12,7 @@ from longtail.workspace import Workspace
 from tests.console import at_a_terminal, without_codes
 
 RECIPE = "name: tiny\ndataset: {simulation: {users: 60, items: 40, tastes: 4}}\n"
-STAGES = ("prepare", "finetune", "augment", "fuse", "train", "evaluate", "report")
+STAGES = ("prepare", "embed", "finetune", "augment", "fuse", "train", "evaluate", "report")
 COMMANDS = (
     "init",
     "run",

@@ -14,7 +14,8 @@ FILES = {"cpu": ("cpu.txt", "torch-cpu.txt"), "gpu": ("gpu.txt",)}
 @pytest.mark.parametrize("machine", FILES)
 def test_everything_that_the_package_asks_for_is_pinned(machine: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = [*project["dependencies"], *project["optional-dependencies"][machine]]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *extras[machine], *extras["pretrained"]]
     pinned = {}
     for name in FILES[machine]:
         for line in (ROOT / "requirements" / name).read_text().splitlines():

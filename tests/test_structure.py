@@ -27,6 +27,7 @@ ROOMS = (
         "rounds",
         "runtime",
         "data",
+        "text",
         "recommenders",
         "llm",
         "augment",
