@@ -17,9 +17,14 @@ import pandas as pd
 import typer
 from rich.table import Table
 
-import longtail
+from longtail.api.run import Run
 from longtail.command.log import results, speaking
 from longtail.errors import InputError
+from longtail.recipe import load_recipe
+from longtail.runtime.ray_start import ray_ended
+from longtail.stages import run as run_stages
+from longtail.workspace import Workspace
+from longtail.workspace.lease import session
 
 AS_IT_IS = "as in the recipe"
 METRICS = (("recall", 10), ("recall", 50), ("ndcg", 10))
@@ -56,21 +61,20 @@ def cold_draws(
         options = {AS_IT_IS: []} | dict(parsed(one) for one in option or [])
         if against not in options:
             raise InputError(f"--against {against}: the options are {', '.join(options)}.")
+        drawn = [*(change or []), "dataset.split=cold", "evaluation.ks=[10, 50]"]
         found = {}
-        for draw in range(draws):
-            for number, (name, changes) in enumerate(options.items()):
-                done = longtail.run(
-                    recipe,
-                    workspace=to / f"draw-{draw}" / f"option-{number}",
-                    changes=[
-                        *(change or []),
-                        "dataset.split=cold",
-                        "evaluation.ks=[10, 50]",
-                        *changes,
-                        f"seed={draw}",
-                    ],
-                )
-                found[draw, name] = figures_of(done.metrics)
+        ws = Workspace.of_run(str(to), load_recipe(recipe, drawn).model_dump(mode="json"))
+        with ray_ended(), session():
+            ws.claim()
+            # What another draw or option has made is taken over, such as the vectors of the texts.
+            lent = ws.lends()
+            for draw in range(draws):
+                for number, (name, changes) in enumerate(options.items()):
+                    own = load_recipe(recipe, [*drawn, *changes, f"seed={draw}"])
+                    inner = ws.point(f"draw-{draw}-option-{number}", own.model_dump(mode="json"), lent)
+                    run_stages(own, inner)
+                    lent |= inner.lends()
+                    found[draw, name] = figures_of(Run(inner, own).metrics)
     told = compared(found, against)
     (to / "figures.json").write_text(json.dumps([one._asdict() for one in told], indent=1))
     table = Table("recommender", "option", "items", "metric", "mean", f"over {against!r}", "t")
