@@ -77,7 +77,7 @@ def test_the_end_says_what_was_found_for_whom_what_it_cost_where_it_is_and_what_
 def test_as_json_every_line_is_an_object_and_the_result_stays_a_text(folder, ran):
     done = piped("run", "tiny.yaml", "-w", "run", "--log", "json", cwd=folder)
     said = [json.loads(line) for line in done.stderr.splitlines()]
-    assert [one["stage"] for one in said if "stage" in one] == list(range(1, 8))
+    assert [one["stage"] for one in said if "stage" in one] == list(range(1, 9))
     assert all({"time", "level", "source", "message"} <= one.keys() for one in said)
     assert done.stdout == ran.stdout
 
