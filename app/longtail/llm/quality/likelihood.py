@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from longtail.llm.prompts.item_text import ItemTokens
+from longtail.llm.quality.text_tree import ROOT, TextTree, text_trees
 from longtail.workspace.place import Place
 
 TOKENS_AT_ONCE = 2**13
@@ -26,6 +27,7 @@ class Likelihood:
     def __init__(self, model: Any) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device).eval()
+        self.catalogue_read: ItemTokens | None = None
         head = self.model.get_output_embeddings()
         self.vocabulary = head.weight.shape[0]
         if head.weight.dtype != torch.float32:
@@ -61,28 +63,44 @@ class Likelihood:
 
     @torch.inference_mode()
     def catalogue(self, prompt: np.ndarray, items: ItemTokens) -> np.ndarray:
-        """log P(text | prompt) of every item's text: float64 [items]. All items share the KV cache of the prompt."""
+        """log P(text | prompt) of every item's text: float64 [items].
+
+        All texts share the keys and values of the prompt. Texts are read as trees (Miao et al. 2024, SpecInfer, section
+        4.2): a token sees the prompt and its own text's tokens before it, so each shared start is read once.
+        """
         read = self.model(input_ids=self._ids([prompt]), use_cache=True, logits_to_keep=1)
-        lengths = np.diff(items.indptr)
-        after_prompt = torch.log_softmax(read.logits[0, -1].float(), -1).cpu().numpy()
-        found = after_prompt[items.tokens[items.indptr[:-1]]].astype(np.float64)
-        longer = np.flatnonzero(lengths > 1)
-        for chosen, _, longest in self._batches(lengths[longer] - 1, len(prompt)):
-            rows = longer[chosen]
-            texts = [items.of(item) for item in rows]
-            cache = copy.deepcopy(read.past_key_values)
-            cache.batch_repeat_interleave(len(rows))
-            mask = np.arange(len(prompt) + longest) < (len(prompt) + lengths[rows] - 1)[:, None]
-            logits = self.model(
-                input_ids=self._ids([text[:-1] for text in texts]),
-                attention_mask=torch.from_numpy(mask.astype(np.int64)).to(self.device),
-                past_key_values=cache,
-            ).logits
-            said = torch.log_softmax(logits.float(), -1)
-            wanted = self._ids([text[1:] for text in texts])
-            steps = said.gather(2, wanted[:, :, None])[:, :, 0].double().cpu().numpy()
-            found[rows] += np.where(mask[:, len(prompt) :], steps, 0).sum(1)
+        after_prompt = torch.log_softmax(read.logits[0, -1].float(), -1)
+        found = np.empty(len(items))
+        for tree, sees, depths in self._trees(items):
+            tokens, parents = (torch.from_numpy(one).to(self.device) for one in (tree.tokens, tree.parents))
+            said = after_prompt[None]
+            if len(tree.inner):
+                seen = torch.cat([sees.new_zeros(len(sees), len(prompt)), sees], 1)
+                logits = self.model(
+                    input_ids=tokens[tree.inner][None],
+                    position_ids=depths[None] + len(prompt),
+                    attention_mask=seen[None, None],
+                    past_key_values=copy.deepcopy(read.past_key_values),
+                ).logits
+                said = torch.cat([said, torch.log_softmax(logits[0].float(), -1)])
+            rows = torch.from_numpy(np.where(tree.parents == ROOT, 0, tree.rows_of(tree.parents) + 1))
+            found[tree.items] = tree.add_up(said[rows.to(self.device), tokens].cpu().numpy())
         return found
+
+    def _trees(self, items: ItemTokens) -> list[tuple[TextTree, torch.Tensor, torch.Tensor]]:
+        """The catalogue's texts as trees that fit in one pass each, with the mask to add to attention scores
+        [inner, inner] and the depths [inner] of their inner nodes. Built once per catalogue.
+        """
+        if self.catalogue_read is not items:
+            most = max(1, min(TOKENS_AT_ONCE // 4, LOGITS_AT_ONCE // self.vocabulary))
+            self.catalogue_read, self.catalogue_trees = items, []
+            for tree in text_trees(items, most):
+                sees = torch.from_numpy(tree.sees())
+                hidden = torch.zeros(sees.shape, dtype=self.model.dtype)
+                hidden.masked_fill_(~sees, torch.finfo(self.model.dtype).min)
+                depths = sees.sum(1) - 1
+                self.catalogue_trees.append((tree, hidden.to(self.device), depths.to(self.device)))
+        return self.catalogue_trees
 
     @torch.inference_mode()
     def _logits(
@@ -90,7 +108,7 @@ class Likelihood:
     ) -> Iterator[tuple[np.ndarray, int, torch.Tensor]]:
         """Blocks (rows, first, logits [rows, positions, vocabulary]); positions start at `first` <= min(starts[rows])."""
         lengths = np.array([len(sequence) for sequence in sequences], np.int64)
-        for rows, first, longest in self._batches(lengths, 0, starts):
+        for rows, first, longest in self._batches(lengths, starts):
             mask = np.arange(longest) < lengths[rows][:, None]
             logits = self.model(
                 input_ids=self._ids([sequences[row] for row in rows]),
@@ -100,21 +118,18 @@ class Likelihood:
             ).logits
             yield rows, first, logits.float()
 
-    def _batches(
-        self, lengths: np.ndarray, before: int, starts: np.ndarray | None = None
-    ) -> Iterator[tuple[np.ndarray, int, int]]:
+    def _batches(self, lengths: np.ndarray, starts: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
         """Rows of similar length that fit in one pass, the first position whose logits are kept, and the longest length.
 
-        before: tokens of a prefix that all rows share. starts: the first position to keep of each row; default 0.
+        starts: the first position to keep of each row.
         """
-        starts = np.zeros(len(lengths), np.int64) if starts is None else starts
         chosen: list[int] = []
         first = longest = 0
         for row in np.lexsort((starts, lengths)):
             head = min(first, int(starts[row])) if chosen else int(starts[row])
             rows, length = len(chosen) + 1, int(lengths[row])  # ascending: this one is the longest
             logits = rows * (length - head) * self.vocabulary
-            if chosen and (rows * (before + length) > TOKENS_AT_ONCE or logits > LOGITS_AT_ONCE):
+            if chosen and (rows * length > TOKENS_AT_ONCE or logits > LOGITS_AT_ONCE):
                 yield np.array(chosen), first, longest
                 chosen, head = [], int(starts[row])
             chosen.append(int(row))
