@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from longtail.aggregation.choice import FIGURES, Figure, best, best_free, choose, read_figures
+from longtail.augment.gate import gate_place
 from longtail.errors import InputError
 from longtail.evaluation.answer_agreement import agreement
 from longtail.evaluation.categories import read_categories
@@ -116,6 +117,7 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
         "category": ray.get(categories),
         "training_sets": {name: ray.get(task) for name, task in training_sets.items()},
         "labels": {name: found for name, task in labels.items() if (found := ray.get(task))},
+        "gates": gates(recipe, ws),
         "stages": stage_seconds(ws.manifests()),
         "choice": choice(recipe, read_figures(ws)),
     }
@@ -161,6 +163,16 @@ def asked_for(recipe: Recipe) -> dict[str, tuple[str, ...]]:
         one.name: one.sources for one in VARIANTS.values() if one.kind == "llm" and not one.hits_removed
     }
     return {name: sources for name, sources in trained.items() if name in recipe.variants} | served
+
+
+def gates(recipe: Recipe, ws: Workspace) -> dict[str, dict[str, Any]]:
+    """For each strategy with a gate, what the first seed's LLM showed there (`augment.gate_rule.Verdict`)."""
+    round_ = last_round(recipe)
+    return {
+        section.strategy: read_manifest(ws.require(gate_place(round_, section.strategy)))["counts"]
+        for section in (recipe.augment if recipe.augmented else ())
+        if getattr(section, "gate", False)
+    }
 
 
 def _over_files(task: Any, folder: Place) -> list[Any]:

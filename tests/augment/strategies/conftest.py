@@ -9,19 +9,25 @@ import pyarrow as pa
 from longtail.augment.strategies.item_tokens import Catalogue
 from longtail.augment.strategies.spec import Tools
 from longtail.augment.strategies.strategy import Strategy, requests
+from longtail.augment.takers import Takers, takers
+from longtail.data.item_words import item_words
 from longtail.llm.prompts.building import Prompts
 from longtail.llm.prompts.hints import Hints
 from longtail.llm.small_llama import build_tokenizer
 from longtail.recipe import Generator, StrategySection, Tuning
+from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.itemcf import ItemCF, ItemCFSection
 from longtail.registry import strategy_spec
 from longtail.schema import ANSWER, HISTORIES, ITEMS
+from longtail.text.item_texts import ItemTexts
+from longtail.text.text_similarity import TextSimilarity
 from tests.recommenders.conftest import interactions
 
 N_ITEMS, COLD = 30, 24
 """Items from code COLD on are cold, those before them warm."""
 RENDERINGS = ("token", "title", "id")
 NAMES = ("Oak chair", "Pine desk", "Wool rug", "Glass lamp", "Steel shelf", "Clay pot")
+LOG = [[0, 1, 2], [0, 1, 5, 6, 7, 8], [1, 5, 6, 9], [1, 5, 2, 7]]
 SLICES = ["head"] * 4 + ["mid"] * 8 + ["tail"] * 12 + ["cold"] * 6
 
 
@@ -58,19 +64,27 @@ def hints_of(train: list[list[int]]) -> Hints:
     return Hints(log.indptr, log.items, log.matrix.T.tocsr(), similarity)
 
 
+def takers_of(train: list[list[int]], count: int) -> Takers:
+    """The users of cold items by the words of the store."""
+    similarity = TextSimilarity(ItemTexts(item_words(store())))
+    return takers(similarity, Histories.of(train), catalogue_of("title").cold, count)
+
+
 def strategy_of(
     section: StrategySection,
     rendering: str,
     hints: Hints | None = None,
     prompts: Prompts | None = None,
     tuning: Tuning | None = None,
+    train: list[list[int]] | None = None,
 ) -> Strategy:
-    """Built as in a run, but without a workspace."""
+    """Built as in a run, but without a workspace. train: the log in which users of cold items are found."""
     tools = Tools(
         prompts or prompts_of(rendering),
         catalogue_of(rendering),
         lambda recommender: lambda: hints,
         tuning or Generator(),
+        lambda count: lambda: takers_of(train or LOG, count),
     )
     return strategy_spec(section.strategy).build(section, tools)
 
