@@ -49,8 +49,8 @@ def read_takers(data: Place, texts: TextSource, count: int) -> Takers:
 
 
 def takers(similarity: TextSimilarity, histories: Histories, cold: np.ndarray, count: int) -> Takers:
-    """For each item of `cold` int [m] the `count` users with the largest sum of t, of those with a sum above 0. Of equal ones
-    the lower code comes first.
+    """For each item of `cold` int [m] the `count` users with the largest sum of t, of those with a sum above 0. Of equal
+    ones the lower code comes first.
     """
     recent = latest_items(histories)
     taken = recent.matrix(np.ones(len(recent.items)), similarity.n_items)

@@ -1,4 +1,4 @@
-"""The pairs that the gate asks about: an item that a user took in validation, and a random one that the user did not take."""
+"""The pairs that the gate asks about: an item that a user took in validation, and a random one that the user did not."""
 
 import numpy as np
 import pyarrow as pa

@@ -113,7 +113,9 @@ class Fusing:
         made = VARIANTS[variant]
         chosen = None if made.prefers else self._chosen(variant, judge)
         control = None if made.prefers else self._control(variant, judge, chosen)
-        fused = partial(fused_rows, variant=variant, weight=self._weight(variant, judge), seed=self.recipe.seed)
+        fused = partial(
+            fused_rows, variant=variant, weight=self._weight(variant, judge), seed=self.recipe.seed
+        )
         strengths = [STRENGTHS.name] if self.recipe.dataset.repeats == "weight" else []
         histories = self.prepared.histories().select_columns(["user", "items", "train_end", *strengths])
         files = histories.map_batches(

@@ -9,7 +9,8 @@ import pyarrow as pa
 from longtail.augment.strategies.item_tokens import Catalogue
 from longtail.augment.strategies.spec import Tools
 from longtail.augment.strategies.strategy import Strategy, requests
-from longtail.augment.takers import Takers, takers
+from longtail.augment.takers import Takers
+from longtail.augment.takers import takers as find_takers
 from longtail.data.item_words import item_words
 from longtail.llm.prompts.building import Prompts
 from longtail.llm.prompts.hints import Hints
@@ -67,7 +68,7 @@ def hints_of(train: list[list[int]]) -> Hints:
 def takers_of(train: list[list[int]], count: int) -> Takers:
     """The users of cold items by the words of the store."""
     similarity = TextSimilarity(ItemTexts(item_words(store())))
-    return takers(similarity, Histories.of(train), catalogue_of("title").cold, count)
+    return find_takers(similarity, Histories.of(train), catalogue_of("title").cold, count)
 
 
 def strategy_of(
@@ -77,14 +78,15 @@ def strategy_of(
     prompts: Prompts | None = None,
     tuning: Tuning | None = None,
     train: list[list[int]] | None = None,
+    takers: Takers | None = None,
 ) -> Strategy:
-    """Built as in a run, but without a workspace. train: the log in which users of cold items are found."""
+    """Built as in a run, but without a workspace. takers: the users of cold items, by default those in the log `train`."""
     tools = Tools(
         prompts or prompts_of(rendering),
         catalogue_of(rendering),
         lambda recommender: lambda: hints,
         tuning or Generator(),
-        lambda count: lambda: takers_of(train or LOG, count),
+        lambda count: lambda: takers or takers_of(train or LOG, count),
     )
     return strategy_spec(section.strategy).build(section, tools)
 
@@ -131,6 +133,13 @@ def written(tokens: Any, probability: float = 0.5) -> dict[str, list[Any]]:
         "options": [],
         "option_logprobs": [],
     }
+
+
+def scored(prompt: Any, last: int, rng: np.random.Generator) -> dict[str, list[Any]]:
+    """What an engine says of the last tokens of a prompt; nothing comes before the first one."""
+    tokens = list(prompt)[max(1, len(prompt) - last) :]
+    logprobs = np.log(rng.uniform(0.01, 0.9, len(tokens))).tolist()
+    return {"written": tokens, "written_logprobs": logprobs, "options": [], "option_logprobs": []}
 
 
 def listed(rendering: str, items: list[int], end: bool = True) -> np.ndarray:

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 class Catalogue:
     """items: rows of `schema.ITEMS`; rendering: how prompts write items (`llm.items`). tokenizer: None without an LLM."""
 
-    def __init__(
-        self, items: pa.Table, rendering: str, tokenizer: "PreTrainedTokenizerBase | None"
-    ) -> None:
+    def __init__(self, items: pa.Table, rendering: str, tokenizer: "PreTrainedTokenizerBase | None") -> None:
         self.items, self.rendering = items, rendering
         self.size = items.num_rows
         self.rare = rare_items(items)

@@ -68,11 +68,12 @@ class StrategySpec:
 
 @dataclass(frozen=True)
 class Tools:
-    """What a strategy needs to ask and read: the prompts of the LLM that answers, the catalogue, and hints.
+    """What a strategy needs to ask and read: the prompts of the LLM that answers, the catalogue, hints and takers.
 
-    prompts: None if no LLM answers, and so is tuning. takers: takes a number and starts to find as many users for each cold
-    item, by text; it returns a function that gives them (`takers.Takers`). hints: takes the name of a recommender and starts to fit it. It returns a function that gives the fitted recommender and
-    the users' histories. Call that one in a worker, so that no other process holds them. tuning: what the LLM was taught.
+    prompts: None if no LLM answers, and so is `tuning`, which is what the LLM was taught. hints: takes the name of a
+    recommender and starts to fit it. It returns a function that gives the fitted recommender and the users' histories. Call
+    that one in a worker, so that no other process holds them. takers: likewise, from a number to as many users of each cold
+    item, by text.
     """
 
     prompts: Prompts | None

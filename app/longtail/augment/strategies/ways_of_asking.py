@@ -65,9 +65,7 @@ class ByLetter:
         self.options = [prompts.a, prompts.b]
 
     def prompts(self, history: np.ndarray, pairs: np.ndarray) -> list[np.ndarray]:
-        return [
-            self._prompts.preference(history, *order) for a, b in pairs for order in ((a, b), (b, a))
-        ]
+        return [self._prompts.preference(history, *order) for a, b in pairs for order in ((a, b), (b, a))]
 
     def read(self, said: Spoken, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first_letter = shares(said)[0::2].reshape(-1, 2)
@@ -87,9 +85,7 @@ class ByLikelihood:
 
     def prompts(self, history: np.ndarray, pairs: np.ndarray) -> list[np.ndarray]:
         befores = (history, history[:0]) if self.less_prior else (history,)
-        return [
-            self._prompts.followed(before, item) for pair in pairs for item in pair for before in befores
-        ]
+        return [self._prompts.followed(before, item) for pair in pairs for item in pair for before in befores]
 
     def read(self, said: Spoken, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         each = 1 + self.less_prior

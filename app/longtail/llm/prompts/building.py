@@ -125,9 +125,7 @@ class Prompts:
     def followed(self, history: np.ndarray, item: int) -> np.ndarray:
         """The prompt of `next_item` with `item` after it, to ask how likely that is. The item is never cut."""
         text = self.items.of(item)
-        return self._write(
-            self._ask(history, NEXT_ITEM, room=len(text) + 1).tokens, text, started=True
-        )
+        return self._write(self._ask(history, NEXT_ITEM, room=len(text) + 1).tokens, text, started=True)
 
     def yes_no(self, history: np.ndarray, item: int) -> np.ndarray:
         """The discriminator's prompt for a user's observed items and one candidate."""
