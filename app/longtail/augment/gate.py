@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from longtail.arrays import views_of
 from longtail.augment.asking import Asking
@@ -25,6 +26,7 @@ from longtail.augment.validation_pairs import together, validation_pairs
 from longtail.data import Prepared
 from longtail.recipe import Recipe, StrategySection
 from longtail.recommenders.interactions import Histories
+from longtail.registry import strategy_spec
 from longtail.rounds import Round, first_round
 from longtail.runtime.cluster import connect, fetch
 from longtail.schema import REQUESTS
@@ -36,6 +38,8 @@ from longtail.workspace.place import Place
 log = logging.getLogger("longtail")
 MEANING = 1
 """Version of the pairs and of the rule."""
+SPENT = ("requests", "questions", "prompt_tokens", "output_tokens", "seconds")
+"""What the counts of a gate say of its own cost."""
 
 
 @dataclass(frozen=True)
@@ -66,20 +70,20 @@ def gate(recipe: Recipe, ws: Workspace, round_: Round, section: StrategySection)
     place = gate_place(round_, section.strategy)
     if round_.final:
         return Measured(ws.require(place))
-    tunings = [getattr(recipe, role) for role in recipe.roles]
+    role = strategy_spec(section.strategy).role_of(section)
+    tuning = getattr(recipe, role)
     texts = TextSource.whole(recipe.text, ws, ws / round_.data)
     settings = {
         "strategy": section.model_dump(exclude={"useless"}) | {"meaning": section.meaning},
         "items": recipe.llm.items,
-        "prompts": [(tuning.history, tuning.context) for tuning in tunings],
+        "prompts": [tuning.history, tuning.context],
         "seed": recipe.seed,
     } | texts.told
-    llms = [ws / round_.llm(role) for role in recipe.roles]
-    stage = ws.stage(place, settings, [ws / round_.data, *llms, *texts.vectors], MEANING)
+    inputs = [ws / round_.data, ws / round_.llm(role), *texts.vectors]
+    stage = ws.stage(place, settings, inputs, MEANING)
     if not stage.up_to_date:
         ws.claim()
-        for role in recipe.roles:
-            ws.require(round_.llm(role))
+        ws.require(round_.llm(role))
         find_ledger(recipe, ws)
         connect(recipe.resources)
         with stage.publishing() as draft:
@@ -156,13 +160,17 @@ def _measured(
     if answers is None or not len(answers):
         empty = np.zeros(0)
         nothing = {name: empty for name in ("user", "taken", "other", "llm", "text")}
-        return pa.table(nothing), _counts(verdict(empty, empty, empty), 0, {})
+        return pa.table(nothing), _counts(verdict(empty, empty, empty), 0, dict.fromkeys(SPENT, 0))
     users, (taken, other) = answers["user"].to_numpy(), _shown(answers).T
     llm = logits(strategy, answers)
     text = text_lead(TextSimilarity(texts()), views_of(answers["history"].combine_chunks()), taken, other)
     found = {"user": users, "taken": taken, "other": other, "llm": llm, "text": text}
     of_cold = int(np.sum(np.asarray(slices.to_pylist())[taken] == "cold"))
-    spent = {name: int(np.sum(answers[name])) for name in ("prompt_tokens", "output_tokens")}
+    spent = {name: pc.sum(answers[name]).as_py() for name in ("prompt_tokens", "output_tokens", "seconds")}
+    spent |= {
+        "requests": len(answers),
+        "questions": int(pc.sum(pc.list_value_length(answers["answers"])).as_py()),
+    }
     return pa.table(found), _counts(verdict(llm, text, users), of_cold, spent)
 
 
@@ -192,5 +200,5 @@ def _shown(answers: pa.Table) -> np.ndarray:
     return answers["shown"].combine_chunks().flatten().to_numpy().reshape(-1, 2)
 
 
-def _counts(found: Verdict, of_cold: int, spent: dict[str, int]) -> dict[str, Any]:
+def _counts(found: Verdict, of_cold: int, spent: dict[str, float]) -> dict[str, Any]:
     return asdict(found) | {"passed": bool(found.passed), "cold_pairs": of_cold} | spent
