@@ -124,7 +124,6 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
         "category": ray.get(categories),
         "training_sets": {name: ray.get(task) for name, task in training_sets.items()},
         "labels": {name: found for name, task in labels.items() if (found := ray.get(task))},
-        "gates": gates(recipe, ws),
         "stages": stage_seconds(ws.manifests()),
         "choice": choice(recipe, read_figures(ws)),
     }
@@ -132,6 +131,8 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     said = verdict(metrics)
     metrics["verdict"] = {"sentences": list(said.sentences), "serve": said.serve}
     metrics["example"] = example(ws, said.shown)
+    if shown := gates(recipe, ws):
+        metrics["gates"] = shown
     if served := choices(recipe, ws):
         metrics["serving"] = served
     if kinds:
