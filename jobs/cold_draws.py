@@ -17,11 +17,11 @@ import pandas as pd
 import typer
 from rich.table import Table
 
-import longtail
+from jobs.options import AS_IT_IS, Changes, Options, finished, parsed
+from longtail.api.run import Run
 from longtail.command.log import results, speaking
 from longtail.errors import InputError
 
-AS_IT_IS = "as in the recipe"
 METRICS = (("recall", 10), ("recall", 50), ("ndcg", 10))
 COLD, WARM = "cold", "warm"
 WARM_SLICES = ("items:head", "items:mid", "items:tail")
@@ -43,48 +43,29 @@ def cold_draws(
     recipe: Annotated[str, typer.Argument(help="A recipe; its split becomes `cold`")],
     to: Annotated[Path, typer.Option(help="Folder for the runs, and figures.json")],
     draws: Annotated[int, typer.Option(min=2, help="How often the cold items are drawn")] = 6,
-    change: Annotated[
-        list[str] | None, typer.Option("--set", help="A change to the recipe of every run")
-    ] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(help='What is compared, as "name: key=value; key=value"')
-    ] = None,
+    change: Changes = None,
+    option: Options = None,
     against: Annotated[str, typer.Option(help="The option that the others are held against")] = AS_IT_IS,
 ) -> None:
     """Print for each recommender and option how well cold and warm items are found."""
     with speaking():
-        options = {AS_IT_IS: []} | dict(parsed(one) for one in option or [])
+        options = parsed(option)
         if against not in options:
             raise InputError(f"--against {against}: the options are {', '.join(options)}.")
-        found = {}
-        for draw in range(draws):
-            for number, (name, changes) in enumerate(options.items()):
-                done = longtail.run(
-                    recipe,
-                    workspace=to / f"draw-{draw}" / f"option-{number}",
-                    changes=[
-                        *(change or []),
-                        "dataset.split=cold",
-                        "evaluation.ks=[10, 50]",
-                        *changes,
-                        f"seed={draw}",
-                    ],
-                )
-                found[draw, name] = figures_of(done.metrics)
+        drawn = [*(change or []), "dataset.split=cold", "evaluation.ks=[10, 50]"]
+        keys = [(draw, name) for draw in range(draws) for name in options]
+        runs = {
+            f"draw-{draw}-option-{list(options).index(name)}": [*drawn, *options[name], f"seed={draw}"]
+            for draw, name in keys
+        }
+        done = zip(keys, finished(recipe, to, runs), strict=True)
+        found = {key: figures_of(Run(ws, own).metrics) for key, (own, ws) in done}
     told = compared(found, against)
     (to / "figures.json").write_text(json.dumps([one._asdict() for one in told], indent=1))
     table = Table("recommender", "option", "items", "metric", "mean", f"over {against!r}", "t")
     for one in told:
         table.add_row(*one[:4], f"{one.value:.4f}", f"{one.over:+.4f}", f"{one.t:.1f}")
     results().print(table)
-
-
-def parsed(option: str) -> tuple[str, list[str]]:
-    """The name of an option and its changes to the recipe."""
-    name, colon, changes = option.partition(":")
-    if not colon or not name.strip():
-        raise InputError(f'--option {option!r}: write it as "name: key=value; key=value".')
-    return name.strip(), [one.strip() for one in changes.split(";") if one.strip()]
 
 
 def figures_of(metrics: pd.DataFrame) -> dict[tuple[str, str, str], float]:

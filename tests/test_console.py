@@ -54,8 +54,8 @@ def test_in_a_pipe_every_line_of_standard_error_is_one_record(ran):
 
 def test_the_stages_are_counted_in_their_order(ran):
     found = re.findall(r"stage (\d) of (\d): (\w+)", ran.stderr)
-    names = ["prepare", "finetune", "augment", "fuse", "train", "evaluate", "report"]
-    assert found == [(str(number), "7", name) for number, name in enumerate(names, start=1)]
+    names = ["prepare", "embed", "finetune", "augment", "fuse", "train", "evaluate", "report"]
+    assert found == [(str(number), "8", name) for number, name in enumerate(names, start=1)]
 
 
 def test_progress_has_a_share_and_names_what_it_is_of(ran):
@@ -103,7 +103,7 @@ def test_a_terminal_shows_bars_and_a_link(folder, ran):
     code, drawn = at_a_terminal("run", "tiny.yaml", "-w", "run", *changes, cwd=folder, columns=160)
     text = without_codes(drawn)
     assert code == 0, text[-3000:]
-    assert "stage 7 of 7: report" in text and re.search(r"\d:\d\d:\d\d", text)
+    assert "stage 8 of 8: report" in text and re.search(r"\d:\d\d:\d\d", text)
     assert "\x1b]8;id=" in drawn and f"file://{folder}/run/report/index.html" in drawn
     assert re.search(r"observed/bpr-0 .*[\d,]+/6,000 epochs, [\d.e+]+/s, .* left", text), text[-3000:]
 

@@ -1,12 +1,11 @@
-"""Draws of cold items: what is averaged, what t is of, and what is said of a wrong option."""
+"""Draws of cold items: what is averaged, what t is of."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import ttest_rel
 
-from jobs.cold_draws import compared, figures_of, parsed
-from longtail.errors import InputError
+from jobs.cold_draws import compared, figures_of
 
 
 def test_warm_items_are_averaged_by_their_users() -> None:
@@ -39,9 +38,3 @@ def test_t_is_paired_over_draws() -> None:
     assert other.value == pytest.approx(more.mean()) and other.t == pytest.approx(
         ttest_rel(more, base).statistic
     )
-
-
-def test_an_option_has_a_name() -> None:
-    assert parsed("words: a.b=1; c=[x, y]") == ("words", ["a.b=1", "c=[x, y]"])
-    with pytest.raises(InputError, match="write it as"):
-        parsed("recommenders.itemcf.text=1")

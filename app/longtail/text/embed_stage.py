@@ -22,7 +22,7 @@ from longtail.text.whitening import Moments, half_whitening
 from longtail.workspace import Stage, Workspace, fingerprint
 from longtail.workspace.place import Place
 
-MEANING = 1
+MEANING = 2
 """The version of the vectors."""
 TEXTS_AT_ONCE = 2048
 """Texts that an actor gets at a time."""

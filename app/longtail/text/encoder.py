@@ -16,6 +16,8 @@ AT_ONCE = 32
 """Texts in one pass of the model."""
 LONGEST = 128
 """Tokens of a text that are read; titles and attributes have some 20."""
+LAST = -1
+"""The hidden states of an encoder that are read. Of a causal LM it is a layer in the middle."""
 
 
 class Encoder:
@@ -33,6 +35,7 @@ class Encoder:
         self.tokenizer = _loaded(source, setting)
         self.model, self.layer = _cut(source, setting)
         self.model.to(self.device).eval()
+        self.before = [] if self.layer == LAST else _sink(self.tokenizer)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         vectors, lengths = self.encode(batch["text"].to_pylist())
@@ -47,7 +50,7 @@ class Encoder:
     def encode(self, texts: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
         """The vector of each text, float32 [width], or [0] if the text has no token; and their numbers of tokens."""
         tokens = [
-            own[:LONGEST] if text.strip() else []
+            [*self.before, *_without(own, self.before)[:LONGEST]] if text.strip() else []
             for text, own in zip(texts, self.tokenizer(texts)["input_ids"], strict=True)
         ]
         lengths = np.array([len(own) for own in tokens], np.int64)
@@ -72,6 +75,7 @@ class Encoder:
         with torch.inference_mode():
             states = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
             weights = mask[..., None].float()
+            weights[:, : len(self.before)] = 0
             mean = (states[self.layer].float() * weights).sum(1) / weights.sum(1)
         return mean.cpu().numpy()
 
@@ -93,6 +97,21 @@ def _loaded(source: Source, setting: str) -> Any:
     return tokenizer
 
 
+def _sink(tokenizer: Any) -> list[int]:
+    """The token that goes before every text for a causal LM, and is not part of the mean; [] if it has none.
+
+    A causal LM gives its first token, whatever it is, a state a hundred times as long as the others (attention sinks, Xiao
+    et al., arXiv 2309.17453). In a mean it would hide the text, and say how long it is.
+    """
+    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    return [] if first is None else [first]
+
+
+def _without(tokens: list[int], before: list[int]) -> list[int]:
+    """The tokens without what a tokenizer has put before them itself."""
+    return tokens[len(before) :] if before and tokens[: len(before)] == before else tokens
+
+
 def _cut(source: Source, setting: str) -> tuple[Any, int]:
     """The model, and which of its hidden states is the vector of a token. The layers after that one are left out."""
     from transformers import AutoModel
@@ -103,7 +122,7 @@ def _cut(source: Source, setting: str) -> tuple[Any, int]:
         raise InputError(f"{setting}: {source.model} does not load ({_line(error)}).") from None
     layers = getattr(model, "layers", None)  # a causal LM; the layers of an encoder are inside `encoder`
     if layers is None:
-        return model, -1
+        return model, LAST
     middle = len(layers) // 2 + 1
     model.layers = layers[: middle + 1]  # one more, for the last state has the final norm in it
     model.config.num_hidden_layers = middle + 1
