@@ -41,6 +41,7 @@ from tests.augment.strategies.conftest import (
     listed,
     options,
     proposals,
+    scored,
     strategy_of,
     written,
 )
@@ -87,6 +88,7 @@ ASKED = {
     "insertion": {},
     "pairs": {"pairs": 2},
     "cold_pairs": {},
+    "cold_users": {"ask": "likelihood", "per_item": 1},
     "ranking": {},
 }
 TRAIN = [[1, 2, 3], [4, 12, 0, 7], [9, 13]]
@@ -99,7 +101,7 @@ def test_a_strategy(name: str) -> None:
     strategy = strategy_of(section, rendering, hints_of(TRAIN))
     requests, rng = asked(strategy, TRAIN, [[5, 6], [8], [10]]), np.random.default_rng(3)
     said = [
-        [anything(strategy, row["options"], rendering, rng) for _ in row["prompts"]]
+        [anything(strategy, prompt, row["options"], rendering, rng) for prompt in row["prompts"]]
         for row in requests.to_pylist()
     ]
     found = [one for row in proposals(strategy, answered(requests, said)) for one in row]
@@ -110,8 +112,12 @@ def test_a_strategy(name: str) -> None:
     require_pinned(f"strategies/{name}", section.meaning, output, where)
 
 
-def anything(strategy: Strategy, options_asked: list[int], rendering: str, rng: np.random.Generator) -> Any:
+def anything(
+    strategy: Strategy, prompt: list[int], options_asked: list[int], rendering: str, rng: np.random.Generator
+) -> Any:
     """What an engine might say to one prompt."""
+    if strategy.sampling.scored:
+        return scored(prompt, strategy.sampling.scored, rng)
     items = rng.permutation(N_ITEMS)[:8]
     tokens = options_asked or (catalogue_of(rendering).tokens(items) if strategy.sampling.top else [])
     if len(tokens):

@@ -31,6 +31,7 @@ STRATEGIES = {
     "insertion": "longtail.augment.strategies.insertion",
     "pairs": "longtail.augment.strategies.pairs",
     "cold_pairs": "longtail.augment.strategies.cold_pairs",
+    "cold_users": "longtail.augment.strategies.cold_users",
     "ranking": "longtail.augment.strategies.ranking",
     "screening": "longtail.augment.strategies.screening",
 }

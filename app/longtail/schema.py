@@ -104,7 +104,8 @@ ANSWER = pa.struct(
         ("option_logprobs", pa.list_(pa.float32())),
     ]
 )
-"""The answer to one prompt: the generated tokens, and the alternatives to the first one with their log-probabilities.
+"""The answer to one prompt: the generated tokens, and the alternatives to the first one with their log-probabilities. If the
+question was how likely the end of the prompt is, `written` is that end.
 
 The alternatives are in the order of the request's `options`; if it has none, the likeliest comes first."""
 

@@ -13,11 +13,12 @@ from longtail.registry import strategy_spec
 Kind = Literal["observed", "llm", "served", "list", "control", "served control", "list control"]
 """`observed`: the log as it is. `llm`: a training set with answers of an LLM. `served`: a fit fused with an LLM's list.
 `list`: that list alone, and after it nothing. `control`, `served control`, `list control`: the same without an LLM."""
-StandIn = Literal["random", "popular", "best", "judged", "sampled", "picked", "coin", "own"]
+StandIn = Literal["random", "popular", "best", "judged", "sampled", "picked", "coin", "own", "users"]
 """What replaces the LLM in a control. `random`, `popular`: items drawn at random or by popularity. `best`: the best items of
 a recommender. `judged`: a recommender proposes as many items as the generator, and the same judge decides. `sampled`: items
 sampled from a recommender's list. `picked`: the item that a recommender picks among the same candidates. `coin`: a random
-choice of the preferred item of a pair. `own`: the order of the very recommender that is evaluated."""
+choice of the preferred item of a pair. `own`: the order of the very recommender that is evaluated. `users`: random users for
+the same items."""
 
 
 class Colour(NamedTuple):
@@ -174,6 +175,16 @@ _DECLARED = (
         label="cold pairs",
     ),
     Variant(
+        "cold_users",
+        "llm",
+        "for each cold item the users who would take it, by its text or also by the generator",
+        sources=("cold_users",),
+        control="cold_users_random",
+        colour="generated",
+        mark="H",
+        label="users for cold items",
+    ),
+    Variant(
         "served",
         "served",
         "a recommender fitted on the observed log, fused with the LLM's list",
@@ -308,6 +319,16 @@ _DECLARED = (
         colour="random",
         mark=">",
         label="shuffled cold",
+    ),
+    Variant(
+        "cold_users_random",
+        "control",
+        "for each cold item the same number of users, drawn at random",
+        sources=("cold_users",),
+        stand_in="users",
+        colour="random",
+        mark="H",
+        label="random users",
     ),
     Variant(
         "served_itemcf",

@@ -21,7 +21,7 @@ from ray.util.queue import Queue
 from jobs.benchmarks import augment_memory
 from jobs.benchmarks.random_llama import Shape
 from jobs.benchmarks.small_store import recipe_of, write_llms
-from longtail.augment.augment_stage import Asking
+from longtail.augment.asking import Asking
 from longtail.augment.strategies.strategy import requests
 from longtail.data import Prepared, prepare
 from longtail.llm.prompts.item_text import separator

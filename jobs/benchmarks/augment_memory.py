@@ -12,7 +12,7 @@ import ray
 from jobs.benchmarks.memory import in_fresh_process, peak_gib
 from jobs.benchmarks.random_llama import Shape
 from jobs.benchmarks.small_store import recipe_of, write_llms
-from longtail.augment.augment_stage import Asking
+from longtail.augment.asking import Asking
 from longtail.augment.ledger import ids_of, unanswered
 from longtail.augment.strategies.next_item import NextItemSection
 from longtail.data import Prepared, prepare

@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtail.augment.augment_stage import _drawn
+from longtail.augment.asking import _drawn
 from longtail.augment.discriminate import FIRST
 from longtail.augment.monitor import Written, written
 from longtail.augment.outcomes import _count

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from longtail.augment.augment_stage import Asking
+from longtail.augment.asking import Asking
 from longtail.augment.ledger import write
 from longtail.data import Prepared, prepare
 from longtail.llm.grounding import Grounder

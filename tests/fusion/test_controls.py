@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 from longtail.augment.strategies.insertion import InsertionSection
 from longtail.data.catalogue import SLICES
 from longtail.fusion.amounts import Amounts, counted
-from longtail.fusion.controls import Best, Picked, Sampled, best_of, drawn
+from longtail.fusion.controls import Best, Picked, RandomUsers, Sampled, best_of, drawn
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.itemcf import ItemCF
 from longtail.recommenders.models.itemcf import ItemCFSection as Section
@@ -211,3 +211,29 @@ def test_itemcf_picks_from_the_candidates_that_the_llm_was_shown(log, data):
 
 def _row(histories: Histories, row: int) -> np.ndarray:
     return histories.items[histories.indptr[row] : histories.indptr[row + 1]]
+
+
+COLD_ITEMS = st.lists(st.sets(st.integers(20, 29), max_size=5), min_size=1, max_size=12)
+
+
+@given(added=COLD_ITEMS, possible=st.data(), seed=st.integers(0, 9))
+def test_random_users_are_as_many_for_each_item(added, possible, seed):
+    """And different ones, with a history, in any batch; whoever has cold items had to have a history."""
+    rows = Histories.of([sorted(own) for own in added])
+    able = np.array([bool(own) or possible.draw(st.booleans()) for own in added])
+    control = RandomUsers.drawn(rows, able, seed)
+    found = control.items(np.arange(len(added)), rows, None)
+    assert np.bincount(found.items, minlength=30).tolist() == np.bincount(rows.items, minlength=30).tolist()
+    for user in range(len(added)):
+        own = _row(found, user).tolist()
+        assert len({*own}) == len(own) and (able[user] or not own)
+        assert _row(control.items(np.array([user]), rows, None), 0).tolist() == own
+    assert RandomUsers.drawn(rows, able, seed).by_user.items.tolist() == found.items.tolist()
+
+
+def test_random_users_are_drawn_evenly():
+    added = Histories.of([[20, 21, 22, 23]] * 2 + [[]] * 18)
+    counts = np.zeros(20)
+    for seed in range(500):
+        counts += RandomUsers.drawn(added, np.ones(20, bool), seed).by_user.lengths
+    assert chisquare(counts).pvalue > 1e-3

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtail.llm.vllm_pool import MAX_LOGPROBS, _answer_columns, engine_arguments
+from longtail.llm.vllm_pool import MAX_LOGPROBS, Sampling, _answer_columns, engine_arguments
 from longtail.recipe import Resources
 from longtail.schema import ANSWER
 
@@ -69,6 +69,38 @@ def test_answers_stay_with_their_rows(given_rows, seconds):
         assert sum(table["seconds"].to_pylist()) == pytest.approx(seconds), (
             "time is shared out, none of it lost"
         )
+
+
+@given(
+    prompts=st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=6), max_size=4),
+    scored=st.integers(1, 8),
+)
+def test_of_a_scored_prompt_the_end_is_kept(prompts, scored):
+    """Each token with its own log-probability; the first token of a prompt has none."""
+    outputs = []
+    for prompt in prompts:
+        one = output(len(prompt), [5], [])
+        told = Flat(start_indices=[0], end_indices=[0])
+        for place, token in enumerate(prompt[1:]):
+            told.token_ids.append(token)
+            told.logprobs.append(-token / 4 - place)
+            told.start_indices.append(place)
+            told.end_indices.append(place + 1)
+        one.prompt_token_ids, one.prompt_logprobs = prompt, told
+        outputs.append(one)
+    columns = _answer_columns(outputs, np.array([1] * len(prompts), np.int64), 1.0, scored)
+    for prompt, row in zip(prompts, pa.table(columns).to_pylist(), strict=True):
+        (said,) = row["answers"]
+        places = range(max(1, len(prompt) - scored), len(prompt))
+        assert said["written"] == [prompt[place] for place in places]
+        assert said["written_logprobs"] == [-prompt[place] / 4 - (place - 1) for place in places]
+        assert said["options"] == [] and row["prompt_tokens"] == len(prompt)
+
+
+def test_what_does_not_score_is_told_as_before_there_was_scoring():
+    """An old ledger is named by what was told of the sampling, so it would be asked anew."""
+    old = {"max_tokens": 1, "top": 8, "temperature": 0.0, "top_p": 1.0, "grammar": None}
+    assert Sampling(top=8).told == old and Sampling(top=8, scored=32).told == old | {"scored": 32}
 
 
 def test_an_engine_can_say_as_many_options_as_strategies_ask_for():

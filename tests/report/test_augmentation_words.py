@@ -2,11 +2,24 @@
 
 import pytest
 
-from longtail.report.augmentation_words import bias_sentences, interval, label_sentences
+from longtail.report.augmentation_words import bias_sentences, gate_sentence, interval, label_sentences
 
 
 def figure(value, low, high):
     return {"value": value, "ci_low": low, "ci_high": high, "n": 1200}
+
+
+@pytest.mark.parametrize(("passed", "pairs"), [(False, 2000), (True, 300)])
+def test_a_gate_says_what_became_of_the_preferences_and_of_how_many_pairs(passed, pairs):
+    gate = {"passed": passed, "pairs": pairs, "llm": 0.693, "text": 0.76}
+    gate |= {"over_text": -0.067, "over_text_error": 0.012, "adds": 0.004, "adds_error": 0.003}
+    sentence = gate_sentence("cold_pairs", gate)
+    assert ("are left out, so its variant is the log as it is" in sentence) != passed
+    assert ("all that validation has" in sentence) == (
+        pairs < 2000
+    ) and f"{pairs:,} validation pairs" in sentence
+    assert "69.3 %" in sentence and "76.0 %" in sentence
+    assert "6.7 points (standard error 1.2)" in sentence and "+0.4 points (standard error 0.3)" in sentence
 
 
 @pytest.mark.parametrize(

@@ -2,40 +2,23 @@
 
 The ledger holds the words of the LLMs, and every rerun reuses it. A second pipeline reads these words with the settings of
 this recipe and writes `augmentation/<strategy>`: `answers` with an outcome for every proposal, and `rankings`, the list of
-each user.
+each user. `asking.Asking` has both pipelines. A strategy that prefers is asked only if its LLM passes the gate.
 """
 
-import logging
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from longtail.augment.discriminate import Judging, finished, heard_in, keep, unheard
-from longtail.augment.ledger import AT_ONCE, Ledger, find_ledger, ids_of, open_ledger, unanswered
-from longtail.augment.llm_content import content
-from longtail.augment.monitor import Progress, Written, written
-from longtail.augment.outcomes import publish_answers
-from longtail.augment.strategies.spec import StrategySpec, Tools
-from longtail.augment.strategies.strategy import Strategy, requests
+from longtail.augment.asking import Asking
+from longtail.augment.gate import gate
+from longtail.augment.ledger import find_ledger
+from longtail.augment.outcomes import publish_nothing
 from longtail.data import Prepared
-from longtail.llm.prompts.building import Prompts
-from longtail.llm.vllm_pool import Sampling, ask
 from longtail.recipe import Recipe, StrategySection
 from longtail.registry import strategy_spec
-from longtail.rounds import FIRST_ROUND, Round, rounds
-from longtail.runtime.cluster import connect, fetch
-from longtail.workspace import Workspace, fingerprint
-from longtail.workspace.place import Place
+from longtail.rounds import Round, rounds
+from longtail.runtime.cluster import connect
+from longtail.text.text_source import TextSource
+from longtail.workspace import Workspace
 
-log = logging.getLogger("longtail")
 MEANING = 3
 """Version of how words are grounded, settled and judged. A new version reads the ledger again; it asks no LLM again."""
-ATTEMPTS = 3
-"""How often a run asks again for requests whose answers were lost with an actor."""
 
 
 def augment(recipe: Recipe, ws: Workspace) -> None:
@@ -64,6 +47,14 @@ def augment_strategy(recipe: Recipe, ws: Workspace, round_: Round, section: Stra
         "seed": recipe.seed,
     }
     inputs = [ws / round_.data, *roles.values()]
+    gated = getattr(section, "gate", False) and gate(recipe, ws, round_, section)
+    if gated:
+        inputs.append(gated.place)
+    texts = None
+    if strategy_spec(section.strategy).reads_texts:
+        texts = TextSource.whole(recipe.text, ws, ws / round_.data)
+        settings |= texts.told
+        inputs += texts.vectors
     stage = ws.stage(round_.at(f"augmentation/{section.strategy}"), settings, inputs, MEANING)
     if stage.up_to_date:
         return
@@ -72,192 +63,11 @@ def augment_strategy(recipe: Recipe, ws: Workspace, round_: Round, section: Stra
         ws.require(round_.llm(role))
     find_ledger(recipe, ws)
     prepared = Prepared(ws, round_.data)
+    if gated and not gated.passed:
+        with stage.publishing() as draft:
+            stage.counts = publish_nothing(draft)
+        return
     connect(recipe.resources)
-    asking = Asking(recipe, ws, section, prepared, round_)
+    asking = Asking(recipe, ws, section, prepared, round_, texts)
     with stage.publishing() as draft:
         stage.counts = asking.publish(draft)
-
-
-class Asking:
-    """One strategy of a recipe with its ledger, and the pipelines that fill and read this ledger."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        ws: Workspace,
-        section: StrategySection,
-        prepared: Prepared,
-        round_: Round = FIRST_ROUND,
-    ) -> None:
-        import ray
-
-        self.recipe, self.section, self.prepared = recipe, section, prepared
-        self.users_seed = recipe.seed - round_.seed_index
-        """All seeds ask about the same users."""
-        spec: StrategySpec = strategy_spec(section.strategy)
-        role = spec.role_of(section)
-        self.llm, self.discriminator = ws / round_.llm(role), ws / round_.llm("discriminator")
-        self.strategy: Strategy = spec.build(section, Tools.open(recipe, role, self.llm, prepared))
-        root = open_ledger(recipe, ws)
-        self.salt = _salt(self.llm, self.strategy.sampling)
-        self.ledger = Ledger(root / f"{section.strategy}/{self.salt}")
-        self.judging: Judging | None = None
-        if spec.judged and recipe.judge.yes_no > 0:
-            tuning, items = recipe.discriminator, prepared.items
-            prompts = Prompts.open(
-                self.discriminator, items, recipe.llm.items, tuning.history, tuning.context
-            )
-            self.judging = Judging(prompts, _salt(self.discriminator, Sampling()))
-            self.judged = (root / f"yes_no/{self.judging.salt}").make_folder()
-        self.shared = ray.put((self.strategy, self.judging))
-        """The strategy, and how it is judged, in the object store for all tasks."""
-
-    def publish(self, draft: Place) -> dict[str, Any]:
-        """Ask what was not asked yet, then judge and write the answers. Returns the counts for the manifest."""
-        requests = self.run()
-        for _ in range(ATTEMPTS + 1):
-            counts = publish_answers(self.recipe, self.prepared, self.section, self.answers(requests), draft)
-            unheard = counts.pop("unheard")
-            if not unheard:
-                return counts
-            log.info("%s: %d requests with proposals to judge", self.section.strategy, unheard)
-            for part in ("answers", "rankings"):
-                (draft / part).delete()
-            self._follow(self.judged_later(requests), unheard)
-        raise self._incomplete(unheard, "are not judged", self.judged)
-
-    def run(self) -> Any:
-        """Ask until the ledger has one answer for each request. Returns all requests, without their prompts, as a dataset.
-
-        The object store keeps this dataset, because building the prompts again takes longer than reading all answers.
-        """
-        requests = self.requests().drop_columns(["prompts", "options"])
-        requests = requests.repartition(target_num_rows_per_block=AT_ONCE).materialize()
-        wanted = ids_of(requests)
-        for attempt in range(ATTEMPTS + 1):
-            left, count = self.ledger.left(wanted)
-            if not count:
-                return requests
-            if attempt == ATTEMPTS:
-                raise self._incomplete(count, "have no answer", self.ledger.place)
-            log.info("%s: %d requests to ask%s", self.section.strategy, count, " again" if attempt else "")
-            remaining = self.requests().map_batches(
-                unanswered, batch_format="pyarrow", fn_kwargs={"left": [left]}
-            )
-            self._follow(self.asked(remaining), count)
-
-    def requests(self) -> Any:
-        """Rows of `schema.REQUESTS` for all users that the strategy asks about."""
-        import ray
-
-        histories = self.prepared.histories()
-        if self.section.users:
-            drawn = _drawn(self.users_seed, self.prepared.n_users, self.section.users)
-            histories = histories.map_batches(
-                _among, batch_format="pyarrow", fn_kwargs={"users": [ray.put(drawn)]}
-            )
-        return histories.map_batches(
-            partial(_requests, shared=[self.shared], salt=self.salt, seed=self.recipe.seed),
-            batch_format="pyarrow",
-        )
-
-    def asked(self, requests: Any) -> Any:
-        """Requests -> sums of their answers (`monitor.Written`, a column per field), after the answers are in the ledger."""
-        strategy, resources = self.strategy, self.recipe.resources
-        engines = ask(
-            self.llm, resources, strategy.prompts.context + 1, strategy.sampling, strategy.questions
-        )
-        drafts = _whole(self.ledger.keep(engines(requests)), _read, shared=[self.shared])
-        if self.judging:
-            drafts = self._discriminated(drafts)
-        return _whole(drafts, written, asked=True)
-
-    def judged_later(self, requests: Any) -> Any:
-        """Like `asked`, for requests that have an answer, but whose proposals the discriminator has not all seen.
-
-        Either a run stopped between the two steps, or other proposals are open now than in earlier runs.
-        """
-        drafts = _whole(self.ledger.read(requests), _read, shared=[self.shared])
-        return _whole(self._discriminated(drafts, waiting=True), written, asked=False)
-
-    def answers(self, requests: Any) -> Any:
-        """Answered requests -> rows of `schema.ANSWERS`, with a column `unheard` (see `discriminate.finished`)."""
-        drafts = _whole(self.ledger.read(requests), _read, shared=[self.shared])
-        name, heard = self.section.strategy, self._heard()
-        return _whole(drafts, _finished, name=name, shared=[self.shared], heard=[heard])
-
-    def _discriminated(self, drafts: Any, waiting: bool = False) -> Any:
-        """Ask the discriminator about open proposals that it has not answered yet. waiting: drop rows that have none."""
-        proposals = getattr(self.section, "proposals", self.strategy.questions)
-        engines = ask(
-            self.discriminator, self.recipe.resources, self.judging.prompts.context + 1, Sampling(), proposals
-        )
-        put = _whole(drafts, _put, shared=[self.shared], heard=[self._heard()], waiting=waiting)
-        return _whole(engines(put), keep, place=self.judged)
-
-    def _heard(self) -> Any:
-        """A Ray reference to the answers of the discriminator so far."""
-        import ray
-
-        return ray.remote(num_cpus=0.1)(heard_in).remote(self.judged) if self.judging else None
-
-    def _follow(self, sums: Any, total: int) -> None:
-        """Run a pipeline and log its progress."""
-        progress = Progress(self.section, self.recipe.prices, self.recipe.llm.base, total)
-        for batch in sums.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
-            for row in batch.to_pylist():
-                progress.add(Written(**row), self.ledger.place)
-
-    def _incomplete(self, count: int, how: str, place: Place) -> RuntimeError:
-        return RuntimeError(
-            f"{self.section.strategy}: {count} requests {how} after {ATTEMPTS} rounds; {place} has the others"
-        )
-
-
-def _salt(llm: Place, sampling: Sampling) -> str:
-    """A hash of everything but the question that an answer depends on: the bytes of the LLM, and how it samples."""
-    import ray
-
-    return fingerprint(ray.get(ray.remote(num_cpus=0.5)(content).remote(llm)), vars(sampling))
-
-
-def _whole(dataset: Any, step: Callable[..., pa.Table], **settings: Any) -> Any:
-    """A step that gets one whole block at a time. References are in lists; Ray would fetch bare ones for every task."""
-    return dataset.map_batches(
-        partial(step, **settings), batch_format="pyarrow", batch_size=None, zero_copy_batch=True
-    )
-
-
-def _drawn(seed: int, n_users: int, count: int) -> np.ndarray:
-    """bool [n_users]: `count` users, drawn at random."""
-    drawn = np.zeros(n_users, bool)
-    drawn[np.random.default_rng(seed).permutation(n_users)[:count]] = True
-    return drawn
-
-
-def _among(batch: pa.Table, users: list[Any]) -> pa.Table:
-    return batch.filter(pa.array(fetch(users[0])[batch["user"].to_numpy()]))
-
-
-def _requests(batch: pa.Table, shared: list[Any], salt: str, seed: int) -> pa.Table:
-    strategy, _ = fetch(shared[0])
-    return requests(batch, strategy, salt, seed)
-
-
-def _read(batch: pa.Table, shared: list[Any]) -> pa.Table:
-    """Reads the words with this run's settings: adds `proposals`, and in `questions` the number of answered prompts."""
-    strategy, _ = fetch(shared[0])
-    asked = pc.list_value_length(batch["answers"]).cast(pa.int32())
-    drafts = batch.append_column("proposals", strategy.read(batch).column(len(batch)))
-    return drafts.drop_columns(["answers"]).append_column("questions", asked)
-
-
-def _put(batch: pa.Table, shared: list[Any], heard: list[Any], waiting: bool) -> pa.Table:
-    _, judging = fetch(shared[0])
-    batch = unheard(batch, judging, fetch(heard[0]))
-    return batch.filter(pc.greater(pc.list_value_length(batch["asked"]), 0)) if waiting else batch
-
-
-def _finished(batch: pa.Table, name: str, shared: list[Any], heard: list[Any]) -> pa.Table:
-    _, judging = fetch(shared[0])
-    return finished(batch, name, judging, judging and fetch(heard[0]))

@@ -16,10 +16,15 @@ from longtail.recipe import Judge, Recipe, StrategySection
 from longtail.recommenders.training.reading import observed_itemcf
 from longtail.registry import strategy_spec
 from longtail.runtime.cluster import added_up, fetch
-from longtail.schema import OUTCOMES
+from longtail.schema import ANSWERS, OUTCOMES
 from longtail.workspace.place import Place
 
 BY_LIKELIHOOD = Judge(likelihood=1.0, agreement=0.0, yes_no=0.0)
+SUMS = (
+    *("requests", "errors", "questions", "judge_questions"),
+    *("prompt_tokens", "output_tokens", "judge_tokens", "unheard"),
+)
+"""What is counted of answers, beside their proposals."""
 
 
 def publish_answers(
@@ -51,17 +56,14 @@ def publish_answers(
     outcomes = {outcome: int(totals[outcome]) for outcome in OUTCOMES}
     if sum(outcomes.values()) != totals["proposals"]:
         raise RuntimeError(f"outcomes {outcomes} do not add up to {totals['proposals']} proposals")
-    numbers = (
-        "requests",
-        "errors",
-        "questions",
-        "judge_questions",
-        "prompt_tokens",
-        "output_tokens",
-        "judge_tokens",
-        "unheard",
-    )
-    return {name: int(totals[name]) for name in (*numbers, "proposals")} | {"outcomes": outcomes}
+    return {name: int(totals[name]) for name in (*SUMS, "proposals")} | {"outcomes": outcomes}
+
+
+def publish_nothing(draft: Place) -> dict[str, Any]:
+    """The answers of a strategy that is not asked, because its LLM did not pass the gate. Returns the counts."""
+    (draft / "answers/none.parquet").write_table(ANSWERS.empty_table())
+    counts: dict[str, Any] = {name: 0 for name in (*SUMS, "proposals") if name != "unheard"}
+    return counts | {"outcomes": dict.fromkeys(OUTCOMES, 0)}
 
 
 def settling_judge(spec: StrategySpec, recipe: Recipe, section: StrategySection) -> Judge | None:

@@ -18,8 +18,8 @@ class Proposals:
     """n proposals of a batch, sorted by row, the best of each row first.
 
     rows int64 [n], ascending: the row of the batch. items int32 [n]: NOTHING for none. against int32 [n]: for a pair, the
-    item that was not preferred. likelihood float32 [n]. outcomes int8 [n]: OPEN or a number of CODES. texts: what the LLM
-    wrote; None if the item was given by a token.
+    item that was not preferred. likelihood float32 [n]: nan if no LLM was asked. outcomes int8 [n]: OPEN or a number of
+    CODES. texts: what the LLM wrote; None if the item was given by a token.
     """
 
     rows: np.ndarray
@@ -79,7 +79,7 @@ class Proposals:
             "item": _nullable(self.items),
             "against": pa.nulls(n, pa.int32()) if self.against is None else _nullable(self.against),
             "outcome": pa.array([*OUTCOMES, None], pa.string()).take(pa.array(outcomes)),
-            "likelihood": pa.array(self.likelihood),
+            "likelihood": pa.array(self.likelihood, mask=np.isnan(self.likelihood)),
             "yes_no": none,
             "agreement": none,
             "confidence": none,

@@ -2,7 +2,7 @@
 
 A control copies everything of a strategy except the LLM: how many items of each slice each user gets, whether they are
 the best of all items or of some candidates, and whether they are sampled. If a user has too few possible items of a
-slice, no other slice fills the gap.
+slice, no other slice fills the gap. The control of `cold_users` copies how many users each item gets instead.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from longtail.augment.strategies.candidates import unseen
 from longtail.augment.strategies.item_tokens import warm_items
 from longtail.augment.strategies.strategy import rng_of
 from longtail.fusion.amounts import Amounts, first
+from longtail.fusion.chosen import Chosen
 from longtail.fusion.stand_ins import StandIn
 from longtail.recipe import Judge, Recipe
 from longtail.recommenders import load
@@ -36,7 +37,8 @@ class Control(Protocol):
     """The source of a control's items. Picklable: it is sent to Ray tasks once."""
 
     def items(self, users: np.ndarray, train: Histories, amounts: Amounts) -> Histories:
-        """The items for each of users int [n]: as many of each slice as were `added`, or fewer if there are not enough.
+        """The items for each of users int [n]: as many of each slice as were `added`, or fewer if there are not enough. (One
+        that copies the number of users of each item gives a user another number.)
 
         Row i is that of users[i]. No item is in the same row of `train`. The items of a user do not depend on the
         other users.
@@ -51,12 +53,17 @@ def build_control(
     data: Place,
     items: pa.Table,
     fit: Place | None = None,
+    chosen: Chosen | None = None,
 ) -> Control:
     """The source of a control's items. Only for Ray tasks, because it may hold a recommender.
 
     items: at least the columns train_count and slice of `schema.ITEMS`. fit: the published stand-in of the generator.
+    chosen: what the control copies, for one that copies the number of users of each item.
     """
     stand_in = VARIANTS[variant].stand_in
+    if stand_in == "users":
+        known = (data / "histories").read_table(["user", "train_end"]).sort_by("user")
+        return RandomUsers.drawn(chosen.added, known["train_end"].to_numpy() > 0, recipe.seed)
     if stand_in == "popular":
         return Drawn(items["train_count"].to_numpy().astype(np.float64), recipe.seed)
     if stand_in == "random":
@@ -159,6 +166,31 @@ class Picked:
         order = np.lexsort((-self.model.affinities(train, rows, items), rows))
         rows, items = rows[order], items[order]
         return _gathered(rows, items, amounts.most(rows, items), len(users))
+
+
+@dataclass(frozen=True)
+class RandomUsers:
+    """For each item as many users as an LLM or its text found, drawn at random. by_user: the items of each user, by code."""
+
+    by_user: Histories
+
+    @classmethod
+    def drawn(cls, added: Histories, possible: np.ndarray, seed: int) -> "RandomUsers":
+        """added: the items that were added to each user, which nobody knows. possible bool [users]: those who have a
+        history. The users of an item depend only on the seed, the item and its number of users.
+        """
+        pool = np.flatnonzero(possible)
+        items, counts = np.unique(added.items, return_counts=True)
+        draws = [
+            pool[rng_of(seed, item).choice(len(pool), min(count, len(pool)), replace=False)]
+            for item, count in zip(items.tolist(), counts.tolist(), strict=True)
+        ]
+        users = np.concatenate([np.zeros(0, np.int64), *draws])
+        own = np.repeat(items, [len(draw) for draw in draws])
+        return cls(_gathered(users, own, np.ones(len(own), bool), len(added)))
+
+    def items(self, users: np.ndarray, train: Histories, amounts: Amounts) -> Histories:
+        return self.by_user.take(users)
 
 
 def drawn(users: np.ndarray, known: Histories, amounts: Amounts, weights: np.ndarray, seed: int) -> Histories:

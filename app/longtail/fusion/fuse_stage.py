@@ -112,8 +112,10 @@ class Fusing:
         """
         made = VARIANTS[variant]
         chosen = None if made.prefers else self._chosen(variant, judge)
-        control = None if made.prefers else self._control(variant, judge)
-        fused = partial(fused_rows, variant=variant, weight=judge.weight, seed=self.recipe.seed)
+        control = None if made.prefers else self._control(variant, judge, chosen)
+        fused = partial(
+            fused_rows, variant=variant, weight=self._weight(variant, judge), seed=self.recipe.seed
+        )
         strengths = [STRENGTHS.name] if self.recipe.dataset.repeats == "weight" else []
         histories = self.prepared.histories().select_columns(["user", "items", "train_end", *strengths])
         files = histories.map_batches(
@@ -140,7 +142,12 @@ class Fusing:
         data = self.prepared.place
         return task.remote(places, variant, judge, self.slices, self.prepared.n_users, data)
 
-    def _control(self, variant: TrainedVariant, judge: Judge) -> Any:
+    def _weight(self, variant: TrainedVariant, judge: Judge) -> float:
+        """The weight of what is added: a strategy may have its own."""
+        sections = [self.recipe.strategies[name] for name in VARIANTS[variant].sources]
+        return next((one.weight for one in sections if hasattr(one, "weight")), judge.weight)
+
+    def _control(self, variant: TrainedVariant, judge: Judge, chosen: Any) -> Any:
         """A reference to the `Control` that replaces the LLM. None if the variant has no stand-in."""
         import ray
 
@@ -148,7 +155,13 @@ class Fusing:
             return None
         fits = [self.ws / stand_in_fit(self.recipe, self.round, name).place for name in stand_ins([variant])]
         return ray.remote(num_cpus=1)(build_control).remote(
-            self.recipe, variant, judge, self.prepared.place, self.items, *fits
+            self.recipe,
+            variant,
+            judge,
+            self.prepared.place,
+            self.items,
+            *fits,
+            **({"chosen": chosen} if VARIANTS[variant].stand_in == "users" else {}),
         )
 
     def _preferences(self, strategy: str, seed: int | None, draft: Place) -> int:

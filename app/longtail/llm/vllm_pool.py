@@ -43,7 +43,8 @@ BATCHES_AT_ONCE = 2
 @dataclass(frozen=True)
 class Sampling:
     """How a pool answers. max_tokens 1 and `top` > 0: the likeliest next tokens. max_tokens 1 and a request with
-    `options`: the log-probabilities of exactly these tokens. max_tokens > 1: text of at most `max_tokens` tokens.
+    `options`: the log-probabilities of exactly these tokens. max_tokens 1 and `scored` > 0: how likely the end of the
+    prompt was. max_tokens > 1: text of at most `max_tokens` tokens.
     """
 
     max_tokens: int = 1
@@ -52,6 +53,14 @@ class Sampling:
     top_p: float = 1.0
     grammar: str | None = None
     """A grammar that the written text must follow (vLLM's structured outputs)."""
+    scored: int = 0
+    """If it is above 0, the answer has no new text: `written` are the last `scored` tokens of the prompt itself, with the
+    log-probability of each after those before it. Such prompts share no prefixes in the engine."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What an answer depends on, for its id. `scored` came later; at its default it says nothing."""
+        return {name: value for name, value in vars(self).items() if name != "scored" or value}
 
     def parameters(self, options: Sequence[int]) -> Any:
         """vLLM's SamplingParams for these options, without a seed per request.
@@ -67,6 +76,8 @@ class Sampling:
             asked |= {"temperature": self.temperature, "top_p": self.top_p}
         else:
             asked["temperature"] = 0.0
+        if self.scored:
+            asked["prompt_logprobs"] = 0  # those of the prompt's own tokens, without alternatives
         if self.grammar:
             asked["structured_outputs"] = StructuredOutputsParams(grammar=self.grammar)
         return SamplingParams(max_tokens=self.max_tokens, detokenize=False, flat_logprobs=True, **asked)
@@ -163,7 +174,7 @@ class Engine:
         outputs = self._answers(batch)
         table = batch.drop_columns(["prompts", "options"])
         counts = lengths_of(batch["prompts"])
-        columns = _answer_columns(outputs, counts, time.monotonic() - started)
+        columns = _answer_columns(outputs, counts, time.monotonic() - started, self.sampling.scored)
         for name, column in columns.items():
             table = table.append_column(name, column)
         return table
@@ -217,8 +228,12 @@ def _end_with(children: list[multiprocessing.Process]) -> None:
     os._exit(1)
 
 
-def _answer_columns(outputs: list[Any], counts: np.ndarray, seconds: float) -> dict[str, pa.Array]:
-    """The columns that `ask` adds. outputs: of all rows, in order; counts: number of questions of each row."""
+def _answer_columns(
+    outputs: list[Any], counts: np.ndarray, seconds: float, scored: int = 0
+) -> dict[str, pa.Array]:
+    """The columns that `ask` adds. outputs: of all rows, in order; counts: number of questions of each row; scored: see
+    `Sampling`.
+    """
     rows = rows_of(counts)
     errors: list[str | None] = [None] * len(counts)
     prompt_tokens, output_tokens = np.zeros(len(counts), np.int32), np.zeros(len(counts), np.int32)
@@ -236,11 +251,18 @@ def _answer_columns(outputs: list[Any], counts: np.ndarray, seconds: float) -> d
         said = output.outputs[0]
         prompt_tokens[row] += len(output.prompt_token_ids)
         output_tokens[row] += len(said.token_ids)
-        found = said.logprobs
-        lists["written"].append(said.token_ids)
-        lists["written_logprobs"].append([found.logprobs[start] for start in found.start_indices])
-        # The first entry is the written token, then the alternatives follow.
-        alternatives = slice(1, found.end_indices[0]) if found.end_indices else slice(0, 0)
+        tokens, found, alternatives = said.token_ids, said.logprobs, slice(0, 0)
+        starts = found.start_indices
+        if scored:
+            # Nothing comes before the first token of a prompt, so that one has no probability.
+            begin = max(1, len(output.prompt_token_ids) - scored)
+            tokens, found = output.prompt_token_ids[begin:], output.prompt_logprobs
+            starts = found.start_indices[begin:]
+        elif found.end_indices:
+            # The first entry is the written token, then the alternatives follow.
+            alternatives = slice(1, found.end_indices[0])
+        lists["written"].append(tokens)
+        lists["written_logprobs"].append([found.logprobs[start] for start in starts])
         lists["options"].append(found.token_ids[alternatives])
         lists["option_logprobs"].append(found.logprobs[alternatives])
     parts = [

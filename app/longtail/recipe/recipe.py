@@ -189,12 +189,14 @@ class Recipe(Section):
         if not self.augmented:
             return ()
         asked = {role for _, role, _ in self._tasks_needed()}
+        if not asked:
+            return ()
         # The discriminator starts from the weights of the generator, so the generator is always tuned.
         return ("generator", "discriminator") if "discriminator" in asked else ("generator",)
 
     @property
     def augmented(self) -> bool:
-        """Whether an LLM is asked at all: there is a strategy, and a variant that is not `observed`."""
+        """Whether anything is added to the log or a list: there is a strategy, and a variant that is not `observed`."""
         return set(self.variants) != {"observed"} and bool(self.augment)
 
     @property
@@ -259,7 +261,8 @@ class Recipe(Section):
         needed: list[tuple[str, Role, Task]] = []
         for name, section in self.strategies.items():
             spec = strategy_spec(name)
-            needed.append((name, spec.role_of(section), spec.task_of(section)))
+            if role := spec.role_of(section):
+                needed.append((name, role, spec.task_of(section)))
             if spec.judged and self.judge.yes_no > 0:
                 needed.append((name, "discriminator", "yes_no"))
         return needed

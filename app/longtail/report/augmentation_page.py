@@ -8,7 +8,13 @@ from markupsafe import Markup
 from longtail.evaluation.categories import NONE, OTHERS
 from longtail.evaluation.slices import ITEM_SLICES
 from longtail.registry import recommenders
-from longtail.report.augmentation_words import bias_sentences, cost_sentences, label_sentences, unit_of
+from longtail.report.augmentation_words import (
+    bias_sentences,
+    cost_sentences,
+    gate_sentence,
+    label_sentences,
+    unit_of,
+)
 from longtail.report.plots import share_bars
 from longtail.report.summary import judged, title
 from longtail.variants import CONTROLS, VARIANTS, label
@@ -59,7 +65,8 @@ def augmentation(metrics: Mapping[str, Any]) -> dict[str, Any]:
             for name, one in metrics["labels"].items()
         ],
         "label_sentences": [
-            sentence for name, one in metrics["labels"].items() for sentence in label_sentences(name, one)
+            *(gate_sentence(name, one) for name, one in metrics.get("gates", {}).items()),
+            *(sentence for name, one in metrics["labels"].items() for sentence in label_sentences(name, one)),
         ],
     }
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from longtail.augment.validation_pairs import PAIRS
 from longtail.report.summary import signed, title
 from longtail.variants import label
 
@@ -67,6 +68,23 @@ def bias_sentences(sets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 f"The control {control['words']} has too few candidates for {sum(lacking.values()):,} of the"
                 f" {control['added']['interactions'] + sum(lacking.values()):,} items that it should add ({parts})."
             )
+
+
+def gate_sentence(strategy: str, gate: Mapping[str, Any]) -> str:
+    """What the LLM knew of validation pairs beside the texts of the items, and whether its preferences are used."""
+    name = strategy.replace("_", " ")
+    used = "are in the training set" if gate["passed"] else "are left out, so its variant is the log as it is"
+    few = "" if gate["pairs"] >= PAIRS else ", all that validation has"
+    return (
+        f"The preferences of {name} {used}: of {gate['pairs']:,} validation pairs{few}, its LLM is right in"
+        f" {_percent(gate['llm'])} and the similarity of texts in {_percent(gate['text'])}, a difference of"
+        f" {_points(gate['over_text'], gate['over_text_error'])}; in one blend with the texts it adds"
+        f" {_points(gate['adds'], gate['adds_error'])}."
+    )
+
+
+def _points(difference: float, error: float) -> str:
+    return f"{signed(100 * difference, '.1f')} points (standard error {100 * error:.1f})"
 
 
 def label_sentences(strategy: str, one: Mapping[str, Any]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The stage `report`: writes `metrics.json` for programs and one HTML page for people."""
 
 import subprocess
+from collections import Counter
 from dataclasses import asdict
 from functools import reduce
 from operator import add
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from longtail.aggregation.choice import FIGURES, Figure, best, best_free, choose, read_figures
+from longtail.augment.gate import SPENT, gate_place
 from longtail.errors import InputError
 from longtail.evaluation.answer_agreement import agreement
 from longtail.evaluation.categories import read_categories
@@ -102,6 +104,12 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
         name: sum(read_manifest(place)["seconds"] for place in places)
         for name, places in augmentations.items()
     }
+    for name, measured_gates in _gates(recipe, ws).items():
+        for gate in measured_gates:  # its questions were paid for too
+            counts = gate["counts"]
+            sums = Counter({part: counts[part] for part in SPENT if part != "requests"})
+            totals[name] += Tally(requests=counts["requests"], sums=sums)
+            seconds[name] += gate["seconds"]
     spent = costs(recipe, totals, seconds)
     k = nearest_ten(recipe.evaluation.ks)
     found = [row for some in ray.get(rows) for row in some]
@@ -123,6 +131,8 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     said = verdict(metrics)
     metrics["verdict"] = {"sentences": list(said.sentences), "serve": said.serve}
     metrics["example"] = example(ws, said.shown)
+    if shown := gates(recipe, ws):
+        metrics["gates"] = shown
     if served := choices(recipe, ws):
         metrics["serving"] = served
     if kinds:
@@ -161,6 +171,19 @@ def asked_for(recipe: Recipe) -> dict[str, tuple[str, ...]]:
         one.name: one.sources for one in VARIANTS.values() if one.kind == "llm" and not one.hits_removed
     }
     return {name: sources for name, sources in trained.items() if name in recipe.variants} | served
+
+
+def gates(recipe: Recipe, ws: Workspace) -> dict[str, dict[str, Any]]:
+    """For each strategy with a gate, what the first seed's LLM showed there (`augment.gate_rule.Verdict`)."""
+    return {name: found[0]["counts"] for name, found in _gates(recipe, ws).items()}
+
+
+def _gates(recipe: Recipe, ws: Workspace) -> dict[str, list[dict[str, Any]]]:
+    """For each strategy with a gate, the manifests of the gates of all seeds."""
+    names = [one.strategy for one in recipe.augment if recipe.augmented and getattr(one, "gate", False)]
+    places = {name: dict.fromkeys(gate_place(round_, name) for round_ in rounds(recipe)) for name in names}
+    found = {name: [read_manifest(ws / place) for place in own] for name, own in places.items()}
+    return {name: own for name, own in found.items() if all(own)}
 
 
 def _over_files(task: Any, folder: Place) -> list[Any]:

@@ -129,6 +129,8 @@ def _subject(variant: str) -> tuple[str, str]:
         return "Fused at serving, the LLM's list", "it"
     if VARIANTS[variant].prefers:
         return "Preferences stated by an LLM", "they"
+    if VARIANTS[variant].sources == ("cold_users",):
+        return "Users found for cold items", "they"  # perhaps by text alone
     return "Interactions written by an LLM", "they"
 
 

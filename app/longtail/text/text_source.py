@@ -29,6 +29,11 @@ class TextSource:
         """
         if not any(one.reads_texts for one in readers):
             return cls(data)
+        return cls.whole(text, ws, data)
+
+    @classmethod
+    def whole(cls, text: Text, ws: Workspace, data: Place) -> "TextSource":
+        """The texts as all encoders of the recipe see them. Raises InputError as `of` does."""
         return cls(data, TFIDF in text.encoders, tuple(vectors_of(ws, one) for one in text.pretrained))
 
     def __call__(self) -> ItemTexts:

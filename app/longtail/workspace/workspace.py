@@ -314,6 +314,7 @@ STAGES = {
     "text": "embed",
     "examples": "finetune",
     "llm": "finetune",
+    "gates": "augment",
     "augmentation": "augment",
     "fused": "fuse",
     "stand_ins": "fuse",

@@ -9,19 +9,26 @@ import pyarrow as pa
 from longtail.augment.strategies.item_tokens import Catalogue
 from longtail.augment.strategies.spec import Tools
 from longtail.augment.strategies.strategy import Strategy, requests
+from longtail.augment.takers import Takers
+from longtail.augment.takers import takers as find_takers
+from longtail.data.item_words import item_words
 from longtail.llm.prompts.building import Prompts
 from longtail.llm.prompts.hints import Hints
 from longtail.llm.small_llama import build_tokenizer
 from longtail.recipe import Generator, StrategySection, Tuning
+from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.itemcf import ItemCF, ItemCFSection
 from longtail.registry import strategy_spec
 from longtail.schema import ANSWER, HISTORIES, ITEMS
+from longtail.text.item_texts import ItemTexts
+from longtail.text.text_similarity import TextSimilarity
 from tests.recommenders.conftest import interactions
 
 N_ITEMS, COLD = 30, 24
 """Items from code COLD on are cold, those before them warm."""
 RENDERINGS = ("token", "title", "id")
 NAMES = ("Oak chair", "Pine desk", "Wool rug", "Glass lamp", "Steel shelf", "Clay pot")
+LOG = [[0, 1, 2], [0, 1, 5, 6, 7, 8], [1, 5, 6, 9], [1, 5, 2, 7]]
 SLICES = ["head"] * 4 + ["mid"] * 8 + ["tail"] * 12 + ["cold"] * 6
 
 
@@ -58,19 +65,28 @@ def hints_of(train: list[list[int]]) -> Hints:
     return Hints(log.indptr, log.items, log.matrix.T.tocsr(), similarity)
 
 
+def takers_of(train: list[list[int]], count: int) -> Takers:
+    """The users of cold items by the words of the store."""
+    similarity = TextSimilarity(ItemTexts(item_words(store())))
+    return find_takers(similarity, Histories.of(train), catalogue_of("title").cold, count)
+
+
 def strategy_of(
     section: StrategySection,
     rendering: str,
     hints: Hints | None = None,
     prompts: Prompts | None = None,
     tuning: Tuning | None = None,
+    train: list[list[int]] | None = None,
+    takers: Takers | None = None,
 ) -> Strategy:
-    """Built as in a run, but without a workspace."""
+    """Built as in a run, but without a workspace. takers: the users of cold items, by default those in the log `train`."""
     tools = Tools(
         prompts or prompts_of(rendering),
         catalogue_of(rendering),
         lambda recommender: lambda: hints,
         tuning or Generator(),
+        lambda count: lambda: takers or takers_of(train or LOG, count),
     )
     return strategy_spec(section.strategy).build(section, tools)
 
@@ -117,6 +133,13 @@ def written(tokens: Any, probability: float = 0.5) -> dict[str, list[Any]]:
         "options": [],
         "option_logprobs": [],
     }
+
+
+def scored(prompt: Any, last: int, rng: np.random.Generator) -> dict[str, list[Any]]:
+    """What an engine says of the last tokens of a prompt; nothing comes before the first one."""
+    tokens = list(prompt)[max(1, len(prompt) - last) :]
+    logprobs = np.log(rng.uniform(0.01, 0.9, len(tokens))).tolist()
+    return {"written": tokens, "written_logprobs": logprobs, "options": [], "option_logprobs": []}
 
 
 def listed(rendering: str, items: list[int], end: bool = True) -> np.ndarray:

@@ -18,6 +18,7 @@ from longtail.augment.discriminate import finished
 from longtail.augment.judge import judge, rankings, with_agreement
 from longtail.augment.outcomes import BY_LIKELIHOOD
 from longtail.augment.strategies.cold_pairs import ColdPairsSection
+from longtail.augment.strategies.cold_users import ColdUsersSection
 from longtail.augment.strategies.id_list import IdListSection
 from longtail.augment.strategies.insertion import InsertionSection
 from longtail.augment.strategies.item_tokens import rare_items
@@ -26,6 +27,7 @@ from longtail.augment.strategies.pairs import PairsSection
 from longtail.augment.strategies.ranking import RankingSection
 from longtail.augment.strategies.screening import ScreeningSection
 from longtail.augment.strategies.strategy import Strategy, requests
+from longtail.augment.takers import read_takers
 from longtail.data.catalogue import slice_codes
 from longtail.fusion.chosen import choose, preferences
 from longtail.fusion.controls import build_control
@@ -36,6 +38,7 @@ from longtail.recommenders import build
 from longtail.recommenders.training.reading import observed_itemcf, read_observed
 from longtail.registry import recommender_spec, strategies, strategy_spec
 from longtail.schema import ACCEPTED, OUTCOMES
+from longtail.text.text_source import TextSource
 from longtail.variants import VARIANTS
 from longtail.workspace import Workspace
 from tests.augment.strategies.conftest import (
@@ -50,6 +53,7 @@ from tests.augment.strategies.conftest import (
     options,
     prompts_of,
     proposals,
+    scored,
     store,
     strategy_of,
     written,
@@ -61,6 +65,10 @@ SECTIONS = {
     "pairs": PairsSection(pairs=2),
     "pairs_top": PairsSection(pairs=2, choose="top"),
     "cold_pairs": ColdPairsSection(pairs=2),
+    "likely_pairs": PairsSection(pairs=2, ask="likelihood"),
+    "cold_pmi": ColdPairsSection(pairs=2, ask="pmi"),
+    "cold_users": ColdUsersSection(per_item=2),
+    "likely_users": ColdUsersSection(per_item=2, ask="likelihood"),
     "insertion": InsertionSection(candidates=5),
     "ranking": RankingSection(candidates=5),
     "pointwise": RankingSection(candidates=5, mode="pointwise"),
@@ -113,7 +121,7 @@ def test_other_held_out_items_of_all_users_change_no_byte_that_is_asked(name, re
     for seed in seeds:
         table = histories(train, later(train, seed))
         hints = published_hints(table) if name in HINTED else None
-        strategy = strategy_of(SECTIONS[name], rendering, hints)
+        strategy = strategy_of(SECTIONS[name], rendering, hints, train=train)
         asked.append(requests(table, strategy, "salt", 7))
     assert asked[0].equals(asked[1])
 
@@ -145,7 +153,8 @@ def all_that_is_made(
     """
     data, section, rng = ws / "data", SECTIONS[name], np.random.default_rng(seed)
     table, n_users = (data / "histories").read_table(), len(guesses[0])
-    strategy = strategy_of(section, rendering, build_hints(data) if name in HINTED else None)
+    found = read_takers(data, TextSource(data), 3)
+    strategy = strategy_of(section, rendering, build_hints(data) if name in HINTED else None, takers=found)
     rows = requests(table, strategy, "salt", 7)
     words = [
         said(strategy, rendering, row, rng, [item for own in guesses for item in own[row["user"]]])
@@ -157,6 +166,8 @@ def all_that_is_made(
         drafts = drafts.append_column(cost, pa.array(np.ones(len(drafts), np.int32)))
     answers = finished(drafts, section.strategy).drop_columns("unheard")
     spec, rare = strategy_spec(section.strategy), rare_items(store())
+    if spec.together:
+        answers = strategy.together(answers)
     judged_by = spec.judge(section) if spec.judge else RECIPE.judge if spec.judged else None
     if judged_by:
         answers = judge(with_agreement(answers, observed_itemcf(data, RECIPE.itemcf)), judged_by, rare)
@@ -182,7 +193,7 @@ def all_that_is_made(
             fit = ws / f"stand_ins/{variant.by}"
             build(variant.by, recommender_spec(variant.by).settings()).fit(read_observed(data)).save(fit)
         control = (
-            build_control(RECIPE, variant.name, RECIPE.judge, data, store(), fit)
+            build_control(RECIPE, variant.name, RECIPE.judge, data, store(), fit, chosen)
             if variant.stand_in
             else None
         )
@@ -197,12 +208,13 @@ def all_that_is_made(
 def test_whatever_is_answered_nothing_seen_is_accepted(name, rendering, train, seed):
     """Also, every proposal has one outcome, except those that are still open for a judge."""
     rng, guesses = np.random.default_rng(seed), later(train, seed)
-    strategy = strategy_of(SECTIONS[name], rendering, hints_of(train) if name in HINTED else None)
+    hints = hints_of(train) if name in HINTED else None
+    strategy = strategy_of(SECTIONS[name], rendering, hints, train=train)
     rows = requests(histories(train, guesses), strategy, "salt", 7)
     words = [said(strategy, rendering, row, rng, guesses[row["user"]]) for row in rows.to_pylist()]
     found = proposals(strategy, answered(rows, words))
     spec = strategy_spec(SECTIONS[name].strategy)
-    judged = spec.judged or spec.judge
+    judged = spec.judged or spec.judge or spec.together
     for row, own in zip(rows.to_pylist(), found, strict=True):
         known = set() if name == "screening" else {*row["history"]}
         for proposal in own:
@@ -221,6 +233,10 @@ def said(
     """
     if rng.random() < 0.125:
         return None
+    if strategy.sampling.scored:
+        return [scored(prompt, strategy.sampling.scored, rng) for prompt in row["prompts"]]
+    if not row["prompts"]:
+        return []
     if strategy.sampling.top:
         tokens = rng.permutation(catalogue_of(rendering).tokens(np.arange(N_ITEMS)))
         return [options(tokens, np.sort(rng.dirichlet(np.ones(N_ITEMS)) + 1e-9)[::-1])]

@@ -14,16 +14,20 @@ from longtail.data import Prepared
 from longtail.llm.prompts.hints import build_hints
 from longtail.recipe import Recipe, Role, Task, load_recipe
 from longtail.registry import strategies, strategy_spec
+from longtail.text.text_source import TextSource
 from longtail.workspace import Workspace
-from tests.augment.strategies.conftest import histories, prompts_of, store, strategy_of
+from tests.augment.strategies.conftest import LOG, histories, prompts_of, store, strategy_of
 
-LOG = [[0, 1, 2], [0, 1, 5, 6, 7, 8], [1, 5, 6, 9], [1, 5, 2, 7]]
 SECTIONS = (
     {"strategy": "next_item"},
     {"strategy": "id_list"},
     {"strategy": "pairs"},
     {"strategy": "pairs", "choose": "top"},
+    {"strategy": "pairs", "ask": "likelihood"},
     {"strategy": "cold_pairs"},
+    {"strategy": "cold_pairs", "ask": "pmi"},
+    {"strategy": "cold_users"},
+    {"strategy": "cold_users", "ask": "likelihood"},
     {"strategy": "insertion"},
     {"strategy": "ranking", "candidates": 4},
     {"strategy": "ranking", "mode": "pointwise"},
@@ -56,10 +60,10 @@ def test_every_registered_strategy_declares_what_the_recipe_finds(name):
     section = spec.settings()
     assert section.strategy == name
     role, task = spec.role_of(section), spec.task_of(section)
-    assert role in get_args(Role) and task in get_args(Task)
+    assert role in (*get_args(Role), None) and task in get_args(Task)
     assert not (spec.judged and spec.judge), "one judge decides"
     taught = {"generator": {"tasks": {"next_item": 1}}, "discriminator": {"tasks": {"yes_no": 1}}}
-    taught[role]["tasks"][task] = 1
+    taught[role or "generator"]["tasks"][task] = 1
     recipe = Recipe.model_validate(
         {"name": "x", "augment": [{"strategy": name}], "variants": ["observed"]} | taught
     )
@@ -80,20 +84,26 @@ def test_what_is_declared_is_what_each_paper_asks():
         "insertion": ("generator", "next_item"),
         "pairs": ("discriminator", "preference"),
         "cold_pairs": ("discriminator", "preference"),
+        "cold_users": (None, "next_item"),
         "ranking": ("generator", "ranking"),
         "screening": ("discriminator", "yes_no"),
     }
     pointwise, ranking = declared["ranking"].settings(mode="pointwise"), declared["ranking"]
     assert (ranking.role_of(pointwise), ranking.task_of(pointwise)) == ("discriminator", "yes_no")
+    for name in ("pairs", "cold_pairs", "cold_users"):
+        spec, likely = declared[name], declared[name].settings(ask="likelihood")
+        assert (spec.role_of(likely), spec.task_of(likely)) == ("generator", "next_item")
     having = {
         field: [name for name, spec in declared.items() if getattr(spec, field)]
-        for field in ("ranks", "judged", "judge", "preferring")
+        for field in ("ranks", "judged", "judge", "preferring", "reads_texts", "together")
     }
     assert having == {
         "ranks": ["next_item", "ranking"],
         "judged": ["next_item"],
         "judge": ["screening"],
         "preferring": ["pairs", "cold_pairs"],
+        "reads_texts": ["cold_users"],
+        "together": ["cold_users"],
     }
 
 
@@ -132,8 +142,13 @@ def test_a_built_strategy_asks_in_a_task_what_it_asks_here(ray_here, ws, section
     (chosen,), table = recipe.augment, histories(LOG, [[10, 11]] * len(LOG))
     spec, pointwise = strategy_spec(chosen.strategy), section.get("mode") == "pointwise"
     role = "discriminator" if section["strategy"] in DISCRIMINATED or pointwise else "generator"
+    if section.get("ask") in ("likelihood", "pmi"):
+        role = "generator"
+    elif section["strategy"] == "cold_users":
+        role = None
     assert spec.role_of(chosen) == role
-    built = spec.build(chosen, Tools.open(recipe, role, ws / f"llm/{role}", Prepared(ws)))
+    tools = Tools.open(recipe, role, role and ws / f"llm/{role}", Prepared(ws), TextSource(ws / "data"))
+    built = spec.build(chosen, tools)
     asked_of = section.get("recommender", "itemcf")
     hints = build_hints(ws / "data", asked_of, recipe.recommenders[asked_of], recipe.seed)
     here = requests(table, strategy_of(chosen, "token", hints), "salt", 7)

@@ -7,11 +7,12 @@ from typing import Literal
 
 from longtail.augment.strategies.pairs import Pairs
 from longtail.augment.strategies.spec import StrategySpec, Tools
+from longtail.augment.strategies.ways_of_asking import PreferenceSection, role_of, task_of, way_of
 from longtail.errors import InputError
-from longtail.recipe import Positive, StrategySection
+from longtail.recipe import Positive
 
 
-class ColdPairsSection(StrategySection):
+class ColdPairsSection(PreferenceSection):
     """Cold-start augmenters (2402.11724): which of two cold items would the user take next?"""
 
     strategy: Literal["cold_pairs"] = "cold_pairs"
@@ -27,9 +28,7 @@ def build(section: ColdPairsSection, tools: Tools) -> Pairs:
             " interaction), but a pair needs two. Set dataset.split: temporal, so that late items are held out, or remove"
             " cold_pairs from the recipe."
         )
-    return Pairs(section.pairs, tools.prompts, cold)
+    return Pairs(section.pairs, tools.prompts, way_of(section, tools.prompts), cold)
 
 
-SPEC = StrategySpec(
-    settings=ColdPairsSection, build=build, role="discriminator", task="preference", answers="pair"
-)
+SPEC = StrategySpec(settings=ColdPairsSection, build=build, role=role_of, task=task_of, answers="pair")

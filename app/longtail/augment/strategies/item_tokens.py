@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Catalogue:
-    """items: rows of `schema.ITEMS`; rendering: how prompts write items (`llm.items`)."""
+    """items: rows of `schema.ITEMS`; rendering: how prompts write items (`llm.items`). tokenizer: None without an LLM."""
 
-    def __init__(self, items: pa.Table, rendering: str, tokenizer: "PreTrainedTokenizerBase") -> None:
+    def __init__(self, items: pa.Table, rendering: str, tokenizer: "PreTrainedTokenizerBase | None") -> None:
         self.items, self.rendering = items, rendering
         self.size = items.num_rows
         self.rare = rare_items(items)
         self.first_token = -1
-        if rendering == "token":
+        if rendering == "token" and tokenizer is not None:
             self.first_token = tokenizer.convert_tokens_to_ids(item_texts(items.slice(0, 1), rendering)[0])
 
     @cached_property

@@ -11,8 +11,10 @@ from longtail.llm.prompts.building import Prompts
 from longtail.recipe import Judge, Recipe, Role, StrategySection, Task, Tuning
 
 if TYPE_CHECKING:
+    from longtail.augment.takers import Takers
     from longtail.data import Prepared
     from longtail.llm.prompts.hints import Hints
+    from longtail.text.text_source import TextSource
     from longtail.workspace.place import Place
 
 
@@ -27,8 +29,8 @@ class StrategySpec:
     """The class of its section in the recipe."""
     build: Callable[[Any, "Tools"], Strategy]
     """Makes the `Strategy` from its section. Raises InputError if the LLM or the catalogue does not allow the settings."""
-    role: Role | Callable[[Any], Role]
-    """The LLM that answers, or a function of the section if this depends on the settings."""
+    role: Role | Callable[[Any], Role | None]
+    """The LLM that answers, or a function of the section if this depends on the settings. None: no LLM is asked."""
     task: Task | Callable[[Any], Task]
     """The tuning task that teaches this LLM to answer, or a function of the section. The words of the prompts are in
     `llm/prompts/words.py`, because tuning and asking must use the same ones. Strategies with the same task share them."""
@@ -46,7 +48,13 @@ class StrategySpec:
     """How its answers are compared with later interactions (`evaluation/answer_agreement.py`). list: it names items. score:
     it scores shown items. pair: it says which of two items is preferred. None: they are not compared."""
 
-    def role_of(self, section: StrategySection) -> Role:
+    reads_texts: bool = False
+    """Whether it reads the texts of items as the recipe's encoders see them (`Tools.takers`)."""
+    together: bool = False
+    """Whether its open proposals are decided about for all users at once, by its method `together`: a table of rows of
+    `schema.ANSWERS` in, the same rows out, with an outcome for every proposal. One Ray task holds them all."""
+
+    def role_of(self, section: StrategySection) -> Role | None:
         return self.role(section) if callable(self.role) else self.role
 
     def task_of(self, section: StrategySection) -> Task:
@@ -60,27 +68,52 @@ class StrategySpec:
 
 @dataclass(frozen=True)
 class Tools:
-    """What a strategy needs to ask and read: the prompts of the LLM that answers, the catalogue, and hints.
+    """What a strategy needs to ask and read: the prompts of the LLM that answers, the catalogue, hints and takers.
 
-    hints: takes the name of a recommender and starts to fit it. It returns a function that gives the fitted recommender and
-    the users' histories. Call that one in a worker, so that no other process holds them. tuning: what the LLM was taught.
+    prompts: None if no LLM answers, and so is `tuning`, which is what the LLM was taught. hints: takes the name of a
+    recommender and starts to fit it. It returns a function that gives the fitted recommender and the users' histories. Call
+    that one in a worker, so that no other process holds them. takers: likewise, from a number to as many users of each cold
+    item, by text.
     """
 
-    prompts: Prompts
+    prompts: Prompts | None
     catalogue: Catalogue
     hints: Callable[[str], Callable[[], "Hints"]]
-    tuning: Tuning
+    tuning: Tuning | None
+    takers: Callable[[int], Callable[[], "Takers"]]
 
     @classmethod
-    def open(cls, recipe: Recipe, role: Role, llm: "Place", prepared: "Prepared") -> "Tools":
-        """For the tuned LLM in the folder `llm`."""
+    def open(
+        cls,
+        recipe: Recipe,
+        role: Role | None,
+        llm: "Place | None",
+        prepared: "Prepared",
+        texts: "TextSource | None" = None,
+    ) -> "Tools":
+        """For the tuned LLM in the folder `llm`. texts: for a strategy that reads them."""
+        found = partial(_takers, prepared.place, texts)
+        if role is None or llm is None:
+            catalogue = Catalogue(prepared.items, "title", None)
+            return cls(None, catalogue, partial(_hints, recipe, prepared, None), None, found)
         tuning, items = getattr(recipe, role), prepared.items
         prompts = Prompts.open(llm, items, recipe.llm.items, tuning.history, tuning.context)
         catalogue = Catalogue(items, recipe.llm.items, prompts.tokenizer)
-        return cls(prompts, catalogue, partial(_hints, recipe, prepared, tuning), tuning)
+        return cls(prompts, catalogue, partial(_hints, recipe, prepared, tuning), tuning, found)
 
 
-def _hints(recipe: Recipe, prepared: "Prepared", tuning: Tuning, recommender: str) -> Callable[[], "Hints"]:
+def _takers(data: "Place", texts: "TextSource", count: int) -> Callable[[], "Takers"]:
+    import ray
+
+    from longtail.augment.takers import read_takers
+    from longtail.runtime.cluster import fetch
+
+    return partial(fetch, ray.remote(num_cpus=1)(read_takers).remote(data, texts, count))
+
+
+def _hints(
+    recipe: Recipe, prepared: "Prepared", tuning: Tuning | None, recommender: str
+) -> Callable[[], "Hints"]:
     import ray
 
     from longtail.llm.prompts.hints import build_hints

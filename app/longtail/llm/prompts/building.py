@@ -122,6 +122,11 @@ class Prompts:
         """The generator's prompt for a user's observed items, oldest first."""
         return self._ask(history, NEXT_ITEM).tokens
 
+    def followed(self, history: np.ndarray, item: int) -> np.ndarray:
+        """The prompt of `next_item` with `item` after it, to ask how likely that is. The item is never cut."""
+        text = self.items.of(item)
+        return self._write(self._ask(history, NEXT_ITEM, room=len(text) + 1).tokens, text, started=True)
+
     def yes_no(self, history: np.ndarray, item: int) -> np.ndarray:
         """The discriminator's prompt for a user's observed items and one candidate."""
         return self._yes_no(history, self.items.of(item)).tokens
