@@ -11,6 +11,7 @@ import numpy as np
 from implicit.als import AlternatingLeastSquares
 from pydantic import Field
 from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
 
 from longtail.recipe import LogRange, RecommenderSection
 from longtail.recipe.section import Positive, Share
@@ -47,15 +48,16 @@ class Mapped(DotRecommender):
     def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         section, log = self.section, csr_matrix(train.matrix, dtype=np.float32)
         log.eliminate_zeros()
-        model = AlternatingLeastSquares(
-            factors=section.dim,
-            alpha=section.alpha,
-            regularization=section.l2,
-            iterations=section.iterations,
-            num_threads=own_threads(),
-            random_state=self.seed,
-        )
-        model.fit(log, show_progress=False)
+        with threadpool_limits(1, "blas"):  # the library has threads of its own, and is slow if BLAS has some too
+            model = AlternatingLeastSquares(
+                factors=section.dim,
+                alpha=section.alpha,
+                regularization=section.l2,
+                iterations=section.iterations,
+                num_threads=own_threads(),
+                random_state=self.seed,
+            )
+            model.fit(log, show_progress=False)
         warm = np.zeros(train.n_items, bool)
         warm[log.indices] = True
         self.restore({"items": np.where(warm[:, None], model.item_factors, 0), "warm": warm})
