@@ -14,7 +14,7 @@ from longtail.evaluation.targets import USERS_AT_ONCE
 from longtail.ranking_metrics import per_user
 from longtail.recipe import RecommenderSection
 from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
-from longtail.recommenders.scoring.candidates import Candidates
+from longtail.recommenders.scoring.candidate_items import Candidates
 from longtail.recommenders.scoring.dot_products import DotRecommender
 
 KS = [3, 5, 10, 20, 50]

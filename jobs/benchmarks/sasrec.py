@@ -12,7 +12,7 @@ from longtail.arrays import offsets_of
 from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
 from longtail.recommenders.models.sasrec import SASRecSection as Section
 from longtail.recommenders.models.sasrec_model import SASRec, SASRecLearner
-from longtail.recommenders.scoring.candidates import Candidates
+from longtail.recommenders.scoring.candidate_items import Candidates
 from longtail.recommenders.training.validation import Validation
 
 LEARNT = {"users": 1500, "epochs": 12, "seeds": 2, "max_length": 50}

@@ -10,7 +10,7 @@ from longtail.recommenders.interactions import Histories
 from longtail.recommenders.recommender import Recommender
 from longtail.recommenders.scoring import dot_products as dot
 from longtail.recommenders.scoring.best_k import top_k
-from longtail.recommenders.scoring.candidates import Candidates
+from longtail.recommenders.scoring.candidate_items import Candidates
 from longtail.recommenders.scoring.dot_products import DotRecommender, best_products
 from tests.recommenders.conftest import clusters, interactions
 

@@ -48,7 +48,9 @@ class Mapped(DotRecommender):
     def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         section, log = self.section, csr_matrix(train.matrix, dtype=np.float32)
         log.eliminate_zeros()
-        with threadpool_limits(1, "blas"):  # the library has threads of its own, and is slow if BLAS has some too
+        with threadpool_limits(
+            1, "blas"
+        ):  # the library has threads of its own, and is slow if BLAS has some too
             model = AlternatingLeastSquares(
                 factors=section.dim,
                 alpha=section.alpha,

@@ -11,7 +11,7 @@ from torch.nn import functional
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.neumf import NeuMFSection
 from longtail.recommenders.models.text_embedding import TextEmbedding
-from longtail.recommenders.scoring.candidates import NAMES
+from longtail.recommenders.scoring.candidate_items import NAMES
 from longtail.recommenders.training.sampling import Batches
 from longtail.recommenders.training.trained import MAP, TrainedRecommender
 from longtail.recommenders.training.training_loop import Arrays, Learner, sum_over_workers, workers

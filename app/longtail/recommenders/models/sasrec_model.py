@@ -12,7 +12,7 @@ from longtail.recommenders.interactions import Histories, Interactions
 from longtail.recommenders.models.losses import GROUP, NextItemLoss
 from longtail.recommenders.models.sasrec import SASRecSection
 from longtail.recommenders.models.transformer import Layout, Transformer
-from longtail.recommenders.scoring.candidates import NAMES
+from longtail.recommenders.scoring.candidate_items import NAMES
 from longtail.recommenders.scoring.dot_products import DotRecommender
 from longtail.recommenders.training.distributed import engine_for
 from longtail.recommenders.training.sampling import Negatives

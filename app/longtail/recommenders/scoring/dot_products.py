@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController
 
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.scoring.best_k import merge
-from longtail.recommenders.scoring.candidates import CandidateRecommender, Candidates
+from longtail.recommenders.scoring.candidate_items import CandidateRecommender, Candidates
 
 TILE_USERS = 256
 """Users of a tile. sgemm first copies each tile of items into its own layout; this number of users share the copy."""

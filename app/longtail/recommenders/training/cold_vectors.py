@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from longtail.recommenders.interactions import Targets
-from longtail.recommenders.scoring.candidates import CandidateRecommender, Candidates
+from longtail.recommenders.scoring.candidate_items import CandidateRecommender, Candidates
 from longtail.recommenders.training.text_ridge import TextRidge
 from longtail.recommenders.training.validation import ndcg, watched
 

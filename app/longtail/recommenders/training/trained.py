@@ -10,7 +10,7 @@ import torch
 
 from longtail.errors import InputError
 from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
-from longtail.recommenders.scoring.candidates import CandidateRecommender, Candidates
+from longtail.recommenders.scoring.candidate_items import CandidateRecommender, Candidates
 from longtail.recommenders.trained_section import TextSection
 from longtail.recommenders.training.cold_vectors import LEARNT, ColdItems, as_long
 from longtail.recommenders.training.schedule import Schedule

@@ -5,7 +5,7 @@ import numpy as np
 from longtail.recommenders.models.neighbours import Neighbours
 from longtail.recommenders.models.popularity import Popularity
 from longtail.recommenders.recommender import Recommender
-from longtail.recommenders.scoring.candidates import CandidateRecommender
+from longtail.recommenders.scoring.candidate_items import CandidateRecommender
 from longtail.serving.messages.answer_messages import LeansOn, Why
 from longtail.serving.versions.retriever import Asked
 from longtail.serving.versions.served_arm import Arm
