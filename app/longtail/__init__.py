@@ -33,6 +33,8 @@ RECOMMENDERS = (
     "MixGCF",
     "SASRec",
     "TextOrder",
+    "Content",
+    "Mapped",
 )
 
 __all__ = [*FACE, *RECOMMENDERS, "__version__"]

@@ -24,6 +24,8 @@ RECOMMENDERS = {
     "mixgcf": "longtail.recommenders.models.mixgcf",
     "sasrec": "longtail.recommenders.models.sasrec",
     "text_order": "longtail.recommenders.models.text_order",
+    "content": "longtail.recommenders.models.content",
+    "mapped": "longtail.recommenders.models.mapped",
 }
 STRATEGIES = {
     "next_item": "longtail.augment.strategies.next_item",

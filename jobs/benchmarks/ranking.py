@@ -14,6 +14,7 @@ from longtail.evaluation.targets import USERS_AT_ONCE
 from longtail.ranking_metrics import per_user
 from longtail.recipe import RecommenderSection
 from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
+from longtail.recommenders.scoring.candidate_items import Candidates
 from longtail.recommenders.scoring.dot_products import DotRecommender
 
 KS = [3, 5, 10, 20, 50]
@@ -46,7 +47,7 @@ class Vectors(DotRecommender):
     users: np.ndarray
 
     def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
-        self.warm = np.ones(train.n_items, bool)
+        self.candidates = Candidates(np.ones(train.n_items, bool))
 
     def queries(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
         return self.users[users]

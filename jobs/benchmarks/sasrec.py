@@ -12,6 +12,7 @@ from longtail.arrays import offsets_of
 from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
 from longtail.recommenders.models.sasrec import SASRecSection as Section
 from longtail.recommenders.models.sasrec_model import SASRec, SASRecLearner
+from longtail.recommenders.scoring.candidate_items import Candidates
 from longtail.recommenders.training.validation import Validation
 
 LEARNT = {"users": 1500, "epochs": 12, "seeds": 2, "max_length": 50}
@@ -89,7 +90,7 @@ def _quality(sequences: list[np.ndarray], n_items: int, epochs: int) -> float:
             plain.epoch(np.random.default_rng([seed, epoch]))
         model = SASRec("sasrec", section, seed)
         model.n_items, model.seen = n_items, Histories.observed(train)
-        model.warm = np.bincount(train.items, minlength=n_items) > 0
+        model.candidates = Candidates(np.bincount(train.items, minlength=n_items) > 0)
         validate = Validation.of(model, targets, seed)
         scores.append([validate(learner.weights()), validate(plain.weights())])
     ours, theirs = np.mean(scores, axis=0)

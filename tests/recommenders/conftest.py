@@ -12,6 +12,7 @@ from longtail.recommenders.models.bpr import BPRSection
 from longtail.recommenders.models.ease import EASESection
 from longtail.recommenders.models.itemcf import ItemCFSection
 from longtail.recommenders.models.lightgcn import LightGCNSection
+from longtail.recommenders.models.mapped import MappedSection
 from longtail.recommenders.models.mixgcf import MixGCFSection
 from longtail.recommenders.models.neumf import NeuMFSection
 from longtail.recommenders.models.popularity import PopularitySection
@@ -35,6 +36,7 @@ SECTIONS: dict[str, RecommenderSection] = {
     "mixgcf": MixGCFSection(dim=8, epochs=5, lr=0.01, batch=64, negatives=4),
     "neumf": NeuMFSection(dim=4, hidden=[8, 4], epochs=5, lr=0.01, batch=64),
     "text_order": TextOrderSection(recency=0.8),
+    "mapped": MappedSection(dim=8),
     "sasrec": SASRecSection(dim=8, epochs=2, batch=16, max_length=6, layers=1, negatives=8),
 }
 """Every model, as small as it goes."""

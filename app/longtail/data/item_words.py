@@ -39,8 +39,8 @@ def tf_idf(texts: list[str]) -> csr_matrix:
     return csr_matrix(weigh.fit_transform(texts))
 
 
-def word_vectors(texts: list[str], seed: int) -> np.ndarray:
-    """Vectors of texts for models that learn a map of them: float32 [texts, TEXT_DIM], standard deviation 1 over all.
+def word_vectors(texts: list[str], seed: int, width: int = TEXT_DIM) -> np.ndarray:
+    """Vectors of texts for models that learn a map of them: float32 [texts, width], standard deviation 1 over all.
 
     TF-IDF of words of one letter or more that two texts share, reduced by SVD (random projections, drawn with `seed`). All
     zero if there is no such word, or if it is in every text.
@@ -48,13 +48,13 @@ def word_vectors(texts: list[str], seed: int) -> np.ndarray:
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectors = np.zeros((len(texts), TEXT_DIM), np.float32)
+    vectors = np.zeros((len(texts), width), np.float32)
     weigh = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", sublinear_tf=True, min_df=2)
     try:
         weights = weigh.fit_transform(texts)
     except ValueError:  # scikit-learn's answer to texts without such a word
         return vectors
-    size = min(TEXT_DIM, min(weights.shape) - 1)
+    size = min(width, min(weights.shape) - 1)
     if size < 1:
         return vectors
     reduced = TruncatedSVD(size, random_state=seed).fit_transform(weights)

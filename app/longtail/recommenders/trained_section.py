@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from longtail.recipe import LogRange, RecommenderSection
-from longtail.recipe.section import Count, Positive
+from longtail.recipe.section import Count, Positive, Share
 from longtail.recipe.tuning import Space
 
 
@@ -32,7 +32,9 @@ class TextSection(TrainedSection):
 
     text: bool = False
     """The vector of an item is a free one plus a learnt linear map of its text, as the encoders in the recipe's `text` read
-    it. Of `tfidf` these are 64 values, as the generator `small` reads them."""
+    it. Of `tfidf` these are 64 values, as the generator `small` reads them. Cold items are found by their texts alone."""
+    cold_share: Share = 0.05
+    """With texts: the share of users' first ten places that cold items take at most."""
 
     @property
     def reads_texts(self) -> bool:

@@ -16,7 +16,7 @@ from longtail.recommenders.models.itemcf import ItemCFSection as Section
 from longtail.registry import recommender_spec, recommenders
 from longtail.schema import HISTORIES
 from longtail.workspace import Workspace
-from tests.recommenders.conftest import interactions
+from tests.recommenders.conftest import interactions, with_texts
 
 N_ITEMS = 12
 LOGS = st.lists(
@@ -116,7 +116,7 @@ def test_without_a_similar_user_nobody_is_looked_for():
     recency=st.sampled_from([1.0, 0.6]),
 )
 def test_the_top_is_that_of_the_recommender_itself(log, count, name, recency):
-    train, section = interactions(log, N_ITEMS), recommender_spec(name).settings()
+    train, section = with_texts(interactions(log, N_ITEMS)), recommender_spec(name).settings()
     section = section.model_copy(update={"recency": recency})
     model = build(name, section).fit(train)
     hints = Hints(train.indptr, train.items, train.matrix.T.tocsr(), model.similarity, section.recency)

@@ -20,6 +20,7 @@ from longtail.recommenders.models.transformer import Layout, Transformer
 from longtail.recommenders.trained_section import TextSection
 from longtail.recommenders.training.compute import Compute
 from longtail.recommenders.training.epoch_checkpoints import Checkpoints
+from longtail.recommenders.training.trained import MAP
 from longtail.text.item_texts import ItemTexts
 from longtail.workspace import Workspace
 from tests.recommenders.conftest import SECTIONS, clusters, interactions, with_texts
@@ -40,7 +41,7 @@ def learner(name: str, section: TextSection, train: Interactions) -> FactorsLear
 
 
 def test_these_recommenders_read_texts() -> None:
-    assert {"bpr", "lightgcn", "sasrec"} <= set(READING)
+    assert {"bpr", "lightgcn", "neumf", "sasrec"} <= set(READING)
 
 
 @pytest.mark.parametrize("layers", [0, 2])
@@ -87,7 +88,9 @@ def test_what_sasrec_keeps_is_a_network_without_texts(loss: str) -> None:
         ours.epoch(np.random.default_rng(epoch))
     assert not torch.allclose(trained.items.map.weight, start), "the map is trained"
     plain = Transformer(train.n_items, section).eval()
-    plain.load_state_dict({name: torch.tensor(array) for name, array in ours.weights().items()})
+    weights = ours.weights()
+    torch.testing.assert_close(torch.tensor(weights.pop(MAP)), trained.items.map.weight.T)
+    plain.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     everything = torch.arange(train.n_items)
     text = torch.from_numpy(train.texts().dense(seed=0))
     expected = trained.items.weight + text @ trained.items.map.weight.T
@@ -110,7 +113,8 @@ def test_a_saved_model_needs_no_texts(name: str, tmp_path: Path) -> None:
     place = Workspace(str(tmp_path)) / "model"
     model = build(name, section_of(name), seed=3).fit(with_texts(clusters()))
     model.save(place)
-    assert set(model.arrays()) == set(build(name, SECTIONS[name], seed=3).fit(clusters()).arrays())
+    plain = build(name, SECTIONS[name], seed=3).fit(clusters())
+    assert set(model.arrays()) == {*plain.arrays(), "by_text", "bias"}
     users = np.arange(60)
     np.testing.assert_array_equal(load(place).recommend(users, 7), model.recommend(users, 7))
 

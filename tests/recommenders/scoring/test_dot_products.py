@@ -10,6 +10,7 @@ from longtail.recommenders.interactions import Histories
 from longtail.recommenders.recommender import Recommender
 from longtail.recommenders.scoring import dot_products as dot
 from longtail.recommenders.scoring.best_k import top_k
+from longtail.recommenders.scoring.candidate_items import Candidates
 from longtail.recommenders.scoring.dot_products import DotRecommender, best_products
 from tests.recommenders.conftest import clusters, interactions
 
@@ -22,7 +23,7 @@ class Vectors(DotRecommender):
 
     def __init__(self, users: np.ndarray, items: np.ndarray, warm: np.ndarray) -> None:
         super().__init__("vectors", RecommenderSection())
-        self.users, self.items, self.warm = users, items, warm
+        self.users, self.items, self.candidates = users, items, Candidates(warm)
 
     def learn(self, train, preferences, validation) -> None: ...
 
@@ -42,19 +43,21 @@ def tables(draw):
     chances = np.array([1, 1, 1, 1, 1, 0.1, 0.1]) / 5.2
     queries, items = (rng.choice(NUMBERS, (many, d), p=chances).astype(np.float32) for many in (rows, n))
     seen = Histories.of([rng.integers(0, n, rng.integers(0, 6)) for _ in range(rows)])
-    return queries, items, seen, rng.random(n) < 0.2, draw(st.integers(0, 40))
+    return queries, items, seen, rng.random(n) < 0.2, rng.random(n) < 0.3, draw(st.integers(0, 40))
 
 
 @given(tables(), st.integers(1, 4), st.integers(1, 3), st.integers(1, 70))
 @pytest.mark.filterwarnings("ignore:invalid value encountered in matmul")
 def test_tiles_equal_whole_rows(table, threads, tile_users, tile_scores) -> None:
-    queries, items, seen, cold, k = table
+    queries, items, seen, cold, texts, k = table
+    candidates = Candidates(~cold & ~texts, np.flatnonzero(~cold & texts).astype(np.int32), 1.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dot, "TILE_USERS", tile_users)
         patch.setattr(dot, "TILE_SCORES", max(tile_users, tile_scores))
         patch.setattr(dot, "_blas_threads", lambda: threads)
-        found, values = best_products(queries, items, k, seen, cold)
+        found, values = best_products(queries, items, k, seen, candidates)
     scores = queries @ items.T
+    scores[:, texts & ~cold] += np.float32(1.5)
     scores[:, cold] = -np.inf
     scores[seen.rows, seen.items] = -np.inf
     expected, expected_values = top_k(scores, k)
@@ -67,7 +70,7 @@ def test_real_numbers_over_many_tiles_equal_whole_rows() -> None:
     queries, items = (rng.standard_normal((many, 16), np.float32) for many in (300, 5000))
     seen = Histories.of([rng.choice(5000, 30) for _ in range(300)])
     cold = rng.random(5000) < 0.1
-    found, values = best_products(queries, items, 50, seen, cold)
+    found, values = best_products(queries, items, 50, seen, Candidates(~cold))
     scores = queries @ items.T
     scores[:, cold] = -np.inf
     scores[seen.rows, seen.items] = -np.inf
@@ -97,7 +100,7 @@ def test_recommend_equals_the_dense_way_of_every_other_recommender(model, exclud
 
 def test_ad_hoc_histories_are_asked_and_masked(model) -> None:
     lists, _ = model.recommend_history([np.array([3, 4], np.int32), np.zeros(0, np.int32)], 24)
-    candidates = set(np.flatnonzero(model.warm)) - {3, 4}
+    candidates = set(np.flatnonzero(model.candidates.warm)) - {3, 4}
     assert set(lists[0][lists[0] >= 0]) == candidates
     assert (lists[1] == -1).all()
 

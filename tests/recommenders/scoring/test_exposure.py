@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtail.recommenders.interactions import Histories
-from longtail.recommenders.scoring.exposure import MANY, factor_for, some_users
+from longtail.recommenders.scoring.exposure import MANY, bias_for, factor_for, some_users
 
 SCORES = st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 7.0]), min_size=3, max_size=3)
 
@@ -44,3 +44,31 @@ def test_users_are_some_with_a_history() -> None:
     users = some_users(seen)
     assert len(users) == MANY and (np.diff(users) > 0).all() and (seen.lengths[users] > 0).all()
     assert not len(some_users(Histories.of([])))
+
+
+SIGNED = st.lists(st.sampled_from([-np.inf, -3.0, -0.5, 0.0, 0.25, 2.0, 7.0]), min_size=3, max_size=3)
+
+
+def shown_above(warm: np.ndarray, cold: np.ndarray, bias: float) -> int:
+    """As `shown`, for scores of any sign to which a bias is added."""
+    count = 0
+    for own, new in zip(warm, cold, strict=True):
+        ranked = [(-score, 0) for score in own if np.isfinite(score)] + [
+            (-score - bias, 1) for score in new if np.isfinite(score)
+        ]
+        count += sum(kind for _, kind in sorted(ranked)[: warm.shape[1]])
+    return count
+
+
+@given(rows=st.lists(st.tuples(SIGNED, SIGNED), min_size=1, max_size=6), share=st.floats(0, 1))
+def test_a_bias_does_not_pass_the_share_and_reaches_it_if_it_can_be(
+    rows: list[tuple[list[float], list[float]]], share: float
+) -> None:
+    warm, cold = (np.array([sorted(row[part], reverse=True) for row in rows]) for part in (0, 1))
+    bias, wanted = bias_for(warm, cold, share), int(share * warm.size)
+    if not np.isfinite(bias):
+        assert bias < 0 and (not wanted or not np.isfinite(cold).any())
+        return
+    found, free = shown_above(warm, cold, bias), shown_above(warm, cold, -1e6)
+    assert found <= max(wanted, free)
+    assert shown_above(warm, cold, bias + 1e-4) >= min(wanted, np.isfinite(cold).sum())

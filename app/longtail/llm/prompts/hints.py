@@ -121,7 +121,7 @@ def build_hints(
 def item_vectors(train: Interactions, seed: int) -> np.ndarray:
     """The item vectors of a BPR with its default settings, float32 [n_items, dim]; zero for an item that nobody took."""
     model = build("bpr", BPRSection(), seed).fit(train)
-    return np.where(model.warm[:, None], model.items, 0)
+    return np.where(model.candidates.warm[:, None], model.items, 0)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.propagation import Propagation
 from longtail.recommenders.scoring.dot_products import DotRecommender
 from longtail.recommenders.training.sampling import Batch, Batches
-from longtail.recommenders.training.trained import TrainedRecommender
+from longtail.recommenders.training.trained import MAP, TrainedRecommender
 from longtail.recommenders.training.training_loop import Arrays, Learner, sum_over_workers, workers
 
 INITIAL_SCALE = 0.1
@@ -137,7 +137,7 @@ class FactorsLearner(Learner):
             "users": found[: self.n_users],
             "items": found[self.n_users :],
             "folds": _gather(given, self.columns)[self.n_users :],
-        }
+        } | ({} if self.text is None else {MAP: _gather(self.map, self.columns)})
 
     def state(self) -> Arrays:
         found, steps = {}, torch.zeros(())
@@ -200,13 +200,17 @@ class Factors(TrainedRecommender, DotRecommender):
         return np.float32(known.mean() if len(known) else 1)
 
     def arrays(self) -> Arrays:
-        return {"users": self.users, "items": self.items, "folds": self.folds, "warm": self.warm}
+        own = {"users": self.users, "items": self.items, "folds": self.folds}
+        return own | self.candidates.arrays()
+
+    def item_tables(self) -> list[np.ndarray]:
+        self.items, self.folds = self.items.copy(), self.folds.copy()  # those of a Ray worker are read-only
+        return [self.items, self.folds]
 
     def restore(self, arrays: Arrays) -> None:
         self.users, self.items, self.folds = arrays["users"], arrays["items"], arrays["folds"]
         self.__dict__.pop("user_norm", None)
-        if "warm" in arrays:
-            self.warm = arrays["warm"]
+        self.restore_candidates(arrays)
 
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

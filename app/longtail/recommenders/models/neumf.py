@@ -6,10 +6,10 @@ from pydantic import Field, model_validator
 
 from longtail.recipe.section import Positive
 from longtail.recommenders.declaration import RecommenderSpec
-from longtail.recommenders.trained_section import LEARNING, TrainedSection
+from longtail.recommenders.trained_section import LEARNING, TextSection
 
 
-class NeuMFSection(TrainedSection):
+class NeuMFSection(TextSection):
     dim: Positive = 32
     hidden: Annotated[list[Positive], Field(min_length=2)] = [64, 32, 16]
     """The widths of the layers of the perceptron. The first is its input: half of it is for the user embedding, and half

@@ -10,8 +10,10 @@ from torch.nn import functional
 
 from longtail.recommenders.interactions import Histories
 from longtail.recommenders.models.neumf import NeuMFSection
+from longtail.recommenders.models.text_embedding import TextEmbedding
+from longtail.recommenders.scoring.candidate_items import NAMES
 from longtail.recommenders.training.sampling import Batches
-from longtail.recommenders.training.trained import TrainedRecommender
+from longtail.recommenders.training.trained import MAP, TrainedRecommender
 from longtail.recommenders.training.training_loop import Arrays, Learner, sum_over_workers, workers
 
 ACTIVATIONS_AT_ONCE = 2**22
@@ -21,18 +23,25 @@ ACTIVATIONS_AT_ONCE = 2**22
 class Network(nn.Module):
     """Computes the logit of a user and an item (equation 12).
 
-    A vector of a user or an item has first the `dim` columns of the factorisation, then those of the perceptron.
+    A vector of a user or an item has first the `dim` columns of the factorisation, then those of the perceptron. text: the
+    vectors of the items' texts, float32 [n_items, d], or None.
     """
 
-    def __init__(self, shape: tuple[int, int], settings: dict[str, Any]) -> None:
+    def __init__(
+        self, shape: tuple[int, int], settings: dict[str, Any], text: np.ndarray | None = None
+    ) -> None:
         super().__init__()
         self.dim, widths = settings["dim"], settings["hidden"]
-        self.users, self.items = (nn.Embedding(size, self.dim + widths[0] // 2) for size in shape)
+        width = self.dim + widths[0] // 2
+        self.users = nn.Embedding(shape[0], width)
+        self.items = nn.Embedding(shape[1], width) if text is None else TextEmbedding(width, text)
         self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
         self.out = nn.Linear(self.dim + widths[-1], 1)
         self.dropout = nn.Dropout(settings["dropout"])
         for table in (self.users, self.items):
             nn.init.normal_(table.weight, std=0.01)  # as in the authors' code
+        if text is not None:
+            self.items.start_map()
 
     def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """The logits [...] of vectors [..., width] of users and items, which are broadcast.
@@ -67,7 +76,8 @@ class NeuMFLearner(Learner):
     def __init__(self, arrays: Arrays, settings: dict[str, Any], device: torch.device) -> None:
         self.batches, self.settings, self.device = Batches(arrays, settings), settings, device
         torch.manual_seed(settings["seed"])  # equal weights on all workers at the start
-        self.network = Network(settings["shape"], settings).to(device)
+        self.text = arrays.get("item_text")
+        self.network = Network(settings["shape"], settings, self.text).to(device)
         self.adam = torch.optim.Adam(self.network.parameters(), lr=settings["lr"], fused=True)
 
     def epoch(self, rng: np.random.Generator) -> float:
@@ -120,8 +130,13 @@ class NeuMFLearner(Learner):
         return loss[0].detach()
 
     def weights(self) -> Arrays:
-        """The weights of the network, and `folds`: for each item the weighted mean of the vectors of its users."""
+        """The weights of a network without texts, to whose vectors of items the mapped texts are added; the map; and
+        `folds`: for each item the weighted mean of the vectors of its users.
+        """
         found = {name: tensor.cpu().numpy().copy() for name, tensor in self.network.state_dict().items()}
+        if self.text is not None:
+            found[MAP] = np.ascontiguousarray(found.pop("items.map.weight").T)
+            found["items.weight"] = found["items.weight"] + self.text @ found[MAP]
         by_item = self.batches.ratings.T
         totals = np.maximum(np.asarray(by_item.sum(axis=1)).ravel(), np.finfo(np.float32).tiny)
         return found | {
@@ -167,7 +182,7 @@ class NeuMF(TrainedRecommender):
             for start in range(0, len(asked), step):
                 rows = slice(start, start + step)
                 scores[rows] = self.network(asked[rows, None], self.network.items.weight).numpy()
-        scores[:, ~self.warm] = -np.inf
+        self.candidates.ranked(scores)
         scores[histories.lengths == 0] = -np.inf
         return scores
 
@@ -187,11 +202,16 @@ class NeuMF(TrainedRecommender):
 
     def arrays(self) -> Arrays:
         weights = {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
-        return weights | {"folds": self.folds, "warm": self.warm}
+        return weights | {"folds": self.folds} | self.candidates.arrays()
+
+    def item_tables(self) -> list[np.ndarray]:
+        self.folds = self.folds.copy()  # those of a Ray worker are read-only
+        return [self.item_vectors, self.folds]
 
     def restore(self, arrays: Arrays) -> None:
-        arrays = dict(arrays)
-        self.folds, self.warm = arrays.pop("folds"), arrays.pop("warm", self.__dict__.get("warm"))
+        self.restore_candidates(arrays)
+        arrays = {name: array for name, array in arrays.items() if name not in (*NAMES, MAP)}
+        self.folds = arrays.pop("folds")
         shape = (len(arrays["users.weight"]), self.n_items)
         self.network = Network(shape, self.section.model_dump()).eval()
         self.network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})

@@ -12,10 +12,11 @@ from longtail.recommenders.interactions import Histories, Interactions
 from longtail.recommenders.models.losses import GROUP, NextItemLoss
 from longtail.recommenders.models.sasrec import SASRecSection
 from longtail.recommenders.models.transformer import Layout, Transformer
+from longtail.recommenders.scoring.candidate_items import NAMES
 from longtail.recommenders.scoring.dot_products import DotRecommender
 from longtail.recommenders.training.distributed import engine_for
 from longtail.recommenders.training.sampling import Negatives
-from longtail.recommenders.training.trained import TrainedRecommender
+from longtail.recommenders.training.trained import MAP, TrainedRecommender
 from longtail.recommenders.training.training_loop import Arrays, Learner, sum_over_workers, workers
 
 ROWS_AT_ONCE = 1024
@@ -56,10 +57,11 @@ class SASRecLearner(Learner):
         return (total[0] / total[1].clamp(min=1)).item()
 
     def weights(self) -> Arrays:
-        """The weights of a network without texts: the mapped texts are added to the vectors of the items."""
+        """The weights of a network without texts, to whose vectors of items the mapped texts are added; and the map."""
         found = self.engine.weights()
         if self.text is not None:
-            found["items.weight"] = found["items.weight"] + self.text @ found.pop("items.map.weight").T
+            found[MAP] = np.ascontiguousarray(found.pop("items.map.weight").T)
+            found["items.weight"] = found["items.weight"] + self.text @ found[MAP]
         return found
 
     def state(self) -> Arrays:
@@ -228,10 +230,13 @@ class SASRec(TrainedRecommender, DotRecommender):
 
     def arrays(self) -> Arrays:
         weights = {name: tensor.numpy() for name, tensor in self.model.state_dict().items()}
-        return weights | {"warm": self.warm}
+        return weights | self.candidates.arrays()
+
+    def item_tables(self) -> list[np.ndarray]:
+        return [self.items]
 
     def restore(self, arrays: Arrays) -> None:
-        arrays = dict(arrays)
-        self.warm = arrays.pop("warm", self.__dict__.get("warm"))
+        self.restore_candidates(arrays)
+        arrays = {name: array for name, array in arrays.items() if name not in (*NAMES, MAP)}
         self.model = Transformer(self.n_items, self.section).eval()
         self.model.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})

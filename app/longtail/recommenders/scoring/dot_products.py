@@ -16,8 +16,8 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from longtail.recommenders.interactions import Histories
-from longtail.recommenders.recommender import Recommender
 from longtail.recommenders.scoring.best_k import merge
+from longtail.recommenders.scoring.candidate_items import CandidateRecommender, Candidates
 
 TILE_USERS = 256
 """Users of a tile. sgemm first copies each tile of items into its own layout; this number of users share the copy."""
@@ -27,16 +27,14 @@ USERS_AT_ONCE = 2**13
 """The number of users whose queries are in memory at a time: 2 MiB at 64 dimensions, and enough tiles for all threads."""
 
 
-class DotRecommender(Recommender):
+class DotRecommender(CandidateRecommender):
     """A `Recommender` whose score is the dot product of the query of a user and the vector of an item.
 
-    A user without history has no candidates. An item that is not `warm` is never a candidate.
+    A user without history has no candidates.
     """
 
     items: np.ndarray
     """float32 [n_items, d]."""
-    warm: np.ndarray
-    """bool [n_items]: whether an interaction or a preference trained the item."""
     rows_at_once = USERS_AT_ONCE
 
     @property
@@ -50,8 +48,7 @@ class DotRecommender(Recommender):
         """
 
     def score(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
-        scores = self.queries(histories, users) @ self.items.T
-        scores[:, ~self.warm] = -np.inf
+        scores = self.candidates.ranked(self.queries(histories, users) @ self.items.T)
         scores[histories.lengths == 0] = -np.inf
         return scores
 
@@ -60,7 +57,7 @@ class DotRecommender(Recommender):
     ) -> np.ndarray:
         """As `Recommender.score_pairs`. The vectors of all candidates, float32 [rows, m, d], are in memory at once."""
         scores = np.einsum("rd,rmd->rm", self.queries(histories, users), self.items[candidates])
-        scores[~self.warm[candidates]] = -np.inf
+        scores = self.candidates.ranked(scores, candidates)
         scores[histories.lengths == 0] = -np.inf
         return scores
 
@@ -68,29 +65,28 @@ class DotRecommender(Recommender):
         self, histories: Histories, users: np.ndarray | None, k: int, exclude_seen: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         masked = histories if exclude_seen else histories.emptied()
-        found, values = best_products(self.queries(histories, users), self.items, k, masked, ~self.warm)
+        found, values = best_products(self.queries(histories, users), self.items, k, masked, self.candidates)
         empty = histories.lengths == 0
         found[empty], values[empty] = -1, -np.inf
         return found, values
 
 
 def best_products(
-    queries: np.ndarray, items: np.ndarray, k: int, masked: Histories, cold: np.ndarray
+    queries: np.ndarray, items: np.ndarray, k: int, masked: Histories, candidates: Candidates
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k items with the largest dot product for each query, in the form that `top_k` returns.
 
-    queries float32 [rows, d], items float32 [n, d]. The items of each row in `masked` are left out, and those that are
-    true in `cold` bool [n]. The number of threads is that of BLAS.
+    queries float32 [rows, d], items float32 [n, d]. The items of each row in `masked` are left out, and those that are not
+    `candidates`, whose bias is added. The number of threads is that of BLAS.
     """
     queries, items = (np.ascontiguousarray(array, np.float32) for array in (queries, items))
     found = np.full((len(queries), min(k, len(items))), -1, np.int32)
     values = np.full(found.shape, -np.inf, np.float32)
-    cold = np.flatnonzero(cold)
 
     def rank(start: int) -> None:
         rows = slice(start, start + TILE_USERS)
         own = masked.take(np.arange(len(queries))[rows])
-        _rank_rows(queries[rows], items, own, cold, found[rows], values[rows])
+        _rank_rows(queries[rows], items, own, candidates, found[rows], values[rows])
 
     starts = range(0, len(queries), TILE_USERS) if found.size else range(0)
     threads = min(len(starts), _blas_threads())
@@ -117,11 +113,12 @@ def _rank_rows(
     queries: np.ndarray,
     items: np.ndarray,
     masked: Histories,
-    cold: np.ndarray,
+    candidates: Candidates,
     found: np.ndarray,
     values: np.ndarray,
 ) -> None:
-    """Fill found int32 and values float32 [rows, k], one tile after the other. `cold` int [m] is ascending."""
+    """Fill found int32 and values float32 [rows, k], one tile after the other."""
+    left_out, by_text, bias = candidates.left_out, candidates.by_text, np.float32(candidates.bias)
     order = np.lexsort((masked.items, masked.rows))
     seen, next_seen = masked.items[order], masked.indptr[:-1].copy()
     width = TILE_SCORES // len(queries)
@@ -130,8 +127,10 @@ def _rank_rows(
         tile = items[start : start + width]
         scores = buffer[: len(queries) * len(tile)].reshape(len(queries), len(tile))
         np.matmul(queries, tile.T, out=scores)
-        low, high = np.searchsorted(cold, (start, start + len(tile)))
-        _mask(scores, start, seen, next_seen, masked.indptr[1:], cold[low:high])
+        out, moved = (
+            own[slice(*np.searchsorted(own, (start, start + len(tile))))] for own in (left_out, by_text)
+        )
+        _mask(scores, start, seen, next_seen, masked.indptr[1:], out, moved, bias)
         merge(scores, start, found, values)
 
 
@@ -142,17 +141,22 @@ def _mask(
     seen: np.ndarray,
     next_seen: np.ndarray,
     seen_end: np.ndarray,
-    cold: np.ndarray,
+    left_out: np.ndarray,
+    moved: np.ndarray,
+    bias: np.float32,
 ) -> None:
-    """Set to -inf the scores of seen and `cold` items. `scores` [rows, width] are those of the items from `first` on.
+    """Set to -inf the scores of seen and `left_out` items, and add `bias` to those that are `moved`, both int, ascending.
+    `scores` [rows, width] are those of the items from `first` on.
 
     The seen items of row r are seen[next_seen[r] : seen_end[r]], ascending. `next_seen` is moved to the first seen
     item after this tile.
     """
     beyond = first + scores.shape[1]
     for row in range(scores.shape[0]):
-        for item in cold:
+        for item in left_out:
             scores[row, item - first] = -np.inf
+        for item in moved:
+            scores[row, item - first] += bias
         while next_seen[row] < seen_end[row] and seen[next_seen[row]] < beyond:
             scores[row, seen[next_seen[row]] - first] = -np.inf
             next_seen[row] += 1

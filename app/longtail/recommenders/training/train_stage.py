@@ -81,9 +81,8 @@ def _schedule(recipe: Recipe, ws: Workspace, run: Run) -> Schedule | None:
     chosen = read_manifest(ws.require(replace(run, round=first_round(run.round)).place))["counts"]
     if "validation NDCG@10" not in chosen:
         return None
-    return Schedule(
-        chosen["best epoch"], [epoch for epoch in chosen["lr drops"] if epoch < chosen["best epoch"]]
-    )
+    drops = [epoch for epoch in chosen["lr drops"] if epoch < chosen["best epoch"]]
+    return Schedule(chosen["best epoch"], drops, chosen.get("vectors of cold items"))
 
 
 def _publish(recipe: Recipe, ws: Workspace, run: Run, unit: Stage, say: Callable[[str], None]) -> None:

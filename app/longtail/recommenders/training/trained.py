@@ -10,9 +10,11 @@ import torch
 
 from longtail.errors import InputError
 from longtail.recommenders.interactions import Histories, Interactions, Preferences, Targets
-from longtail.recommenders.recommender import Recommender
+from longtail.recommenders.scoring.candidate_items import CandidateRecommender, Candidates
 from longtail.recommenders.trained_section import TextSection
+from longtail.recommenders.training.cold_vectors import LEARNT, ColdItems, as_long
 from longtail.recommenders.training.schedule import Schedule
+from longtail.recommenders.training.text_ridge import WORDS
 from longtail.recommenders.training.training_loop import Arrays, Fitted, Learner, Training, train_loop
 from longtail.recommenders.training.validation import Validation
 from longtail.runtime.workers import on_workers
@@ -21,12 +23,19 @@ from longtail.workspace.place import Place
 LEARNING_CURVE = "learning_curve.parquet"
 
 
-class TrainedRecommender(Recommender):
-    """A model adds `learner`, `loop_arrays`, and `restore`, which sets the weights that its learner returned."""
+MAP = "map"
+"""The name of the learnt map of texts, float32 [width of texts, width of vectors], among the weights of a learner. It is
+for the vectors of cold items, and not kept."""
+
+
+class TrainedRecommender(CandidateRecommender):
+    """A model adds `learner`, `loop_arrays`, `item_tables`, and `restore`, which sets the weights that its learner returned.
+
+    Only items that something trained are candidates. With texts, cold items that have a text are too, see `ColdItems`. In
+    training they are never negatives.
+    """
 
     learner: ClassVar[type[Learner]]
-    warm: np.ndarray
-    """bool [items]: whether an interaction or a preference trained the item. Only these items are candidates."""
     schedule: Schedule | None = None
     """How long to train. None: validation decides, or else all epochs of the section are trained."""
     curve: Arrays | None = None
@@ -35,9 +44,10 @@ class TrainedRecommender(Recommender):
     def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
         section, compute = self.section, self.compute
         arrays = self.prepared(train, preferences)
-        self.warm = np.zeros(train.n_items, bool)
+        warm = np.zeros(train.n_items, bool)
         for items in (arrays["indices"], preferences.preferred, preferences.rejected):
-            self.warm[items] = True
+            warm[items] = True
+        self.candidates = Candidates(warm)
         schedule = self.schedule
         watched = (
             schedule is None and validation is not None and len(validation.users) and section.validate_every
@@ -70,6 +80,31 @@ class TrainedRecommender(Recommender):
         if found.scores:
             self.counts["lr drops"] = found.drops
             self.counts["validation NDCG@10"] = max(score for _, score in found.scores)
+        if MAP in found.weights:
+            self._offer_cold(train, arrays["item_text"] @ found.weights[MAP], validation)
+
+    def _offer_cold(self, train: Interactions, mapped: np.ndarray, validation: Targets | None) -> None:
+        """Rank cold items by their texts. mapped float32 [items, width]: what the learnt map makes of each text."""
+        warm = self.candidates.warm
+        cold, figures = ColdItems.of(warm, train.texts().dense(seed=0, words=WORDS), self.item_tables())
+        self.counts |= figures
+        if cold is None:
+            return
+        vectors = cold.tables[0]
+        learnt = mapped[cold.codes] * np.float32(as_long(mapped[warm], vectors[warm]))
+        chosen = self.schedule.cold if self.schedule else None
+        if chosen is None:
+            chosen, figures = cold.better(self, learnt, validation, self.seed)
+            self.counts |= figures
+        self.counts["vectors of cold items"] = chosen
+        cold.place(learnt if chosen == LEARNT else None)
+        self.offer(cold.codes, self.section.cold_share)
+
+    @abstractmethod
+    def item_tables(self) -> list[np.ndarray]:
+        """The arrays float32 [items, width] that have a row for each item, to be written to: first the vectors that are
+        ranked, then those that make a user of a history.
+        """
 
     def save(self, place: Place) -> None:
         super().save(place)

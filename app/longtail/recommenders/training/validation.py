@@ -39,13 +39,19 @@ class Validation:
     def __call__(self, weights: dict[str, np.ndarray]) -> float:
         """Mean NDCG@10 over the users."""
         self.model.restore(weights)
-        users, rows = np.unique(self.targets.users, return_inverse=True)
-        lists, _ = self.model.recommend(users, K)
-        found = lists[rows] == self.targets.items[:, None]
-        ranks = np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0)
+        ranks, value = ndcg(self.model, self.targets)
         self.ranked(ranks)
-        _, values = per_user(rows, ranks, [K])
-        return float(values[:, METRICS.index("ndcg"), 0].mean())
+        return value
+
+
+def ndcg(model: Recommender, targets: Targets) -> tuple[np.ndarray, float]:
+    """The 1-based rank of each target, 0 if it is beyond K: int [targets]; and the mean NDCG@K over the users."""
+    users, rows = np.unique(targets.users, return_inverse=True)
+    lists, _ = model.recommend(users, K)
+    found = lists[rows] == targets.items[:, None]
+    ranks = np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0)
+    _, values = per_user(rows, ranks, [K])
+    return ranks, float(values[:, METRICS.index("ndcg"), 0].mean())
 
 
 def watched(targets: Targets, seed: int) -> Targets:

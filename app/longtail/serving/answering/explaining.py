@@ -5,6 +5,7 @@ import numpy as np
 from longtail.recommenders.models.neighbours import Neighbours
 from longtail.recommenders.models.popularity import Popularity
 from longtail.recommenders.recommender import Recommender
+from longtail.recommenders.scoring.candidate_items import CandidateRecommender
 from longtail.serving.messages.answer_messages import LeansOn, Why
 from longtail.serving.versions.retriever import Asked
 from longtail.serving.versions.served_arm import Arm
@@ -43,9 +44,8 @@ def similar_to(model: Recommender, item: int, many: int) -> tuple[np.ndarray, np
         return np.zeros(0, np.int32), np.zeros(0, np.float32)
     near = _cosines(vectors, vectors[item][None])[:, 0]
     near[item] = -np.inf
-    warm = getattr(model, "warm", None)
-    if warm is not None:
-        near[~warm] = -np.inf
+    if isinstance(model, CandidateRecommender):
+        near[model.candidates.left_out] = -np.inf
     best = np.argsort(-near, kind="stable")[:many].astype(np.int32)
     best = best[np.isfinite(near[best])]
     return best, near[best]
