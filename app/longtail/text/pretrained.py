@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from longtail.errors import InputError
-
-GGUF = ".gguf"
+from longtail.text.gguf_file import GGUF, check_gguf
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,8 @@ class Source:
 def find(name: str, setting: str) -> Source:
     """Where the model `name` is that the recipe has in `setting`: one of PACKAGED, a folder, a .gguf file, or an id.
 
-    Raises InputError if a package has wrong weights, or if its model is neither installed nor can be downloaded.
+    Raises InputError if a package has wrong weights, if its model is neither installed nor can be downloaded, or if a
+    file is missing or cannot be dequantised.
     """
     if name in PACKAGED:
         return _packaged(name, PACKAGED[name], setting)
@@ -77,12 +77,23 @@ def find(name: str, setting: str) -> Source:
     if path.suffix == GGUF:
         if not path.is_file():
             raise InputError(f"{setting} = {name!r}: there is no such file.")
+        check_gguf(path, f"{setting} = {name!r}")
         return Source(str(path.parent), path.name)
     return Source(str(path) if path.is_dir() else name)
 
 
+def hub_name(name: str) -> str:
+    """The name that the model `name` has for others: that of a packaged one at Hugging Face, else `name` itself."""
+    return PACKAGED[name].hub if name in PACKAGED else name
+
+
+def is_gguf(name: str) -> bool:
+    """Whether the model `name` is a GGUF file, which is dequantised before it is tuned."""
+    return (PACKAGED[name].path if name in PACKAGED else name).endswith(GGUF)
+
+
 def identity(name: str) -> str:
-    """What vectors by the model `name` depend on. For a local file or folder this is what is in it, not where it is."""
+    """What depends on the model `name` depends on this. For a local file or folder it is what is in it, not where it is."""
     if name in PACKAGED:
         return PACKAGED[name].sha256
     path = Path(name).expanduser()
