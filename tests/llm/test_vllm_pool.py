@@ -76,7 +76,7 @@ def test_answers_stay_with_their_rows(given_rows, seconds):
 def test_an_engine_can_say_as_many_options_as_strategies_ask_for(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     for accelerator in ("cpu", "gpu"):
-        arguments = engine_arguments(Place.named(str(tmp_path)), Resources(accelerator=accelerator), 300)
+        arguments = engine_arguments(Place.named(str(tmp_path), "llm"), Resources(accelerator=accelerator), 300)
         assert arguments["max_logprobs"] == MAX_LOGPROBS and arguments["max_model_len"] == 300
         assert arguments["enable_prefix_caching"]
 
@@ -92,6 +92,6 @@ def test_an_engine_can_say_as_many_options_as_strategies_ask_for(tmp_path):
 def test_a_cpu_answers_in_the_precision_of_the_tuning(tmp_path, saved, dtype, head):
     """bf16 is three times as fast where a CPU has it; its logits stay fine enough to tell confidences apart."""
     (tmp_path / "config.json").write_text(json.dumps(saved))
-    arguments = engine_arguments(Place.named(str(tmp_path)), Resources(), 300)
+    arguments = engine_arguments(Place.named(str(tmp_path), "llm"), Resources(), 300)
     assert arguments["dtype"] == dtype
     assert arguments.get("hf_overrides", {}).get("head_dtype") == head

@@ -37,6 +37,11 @@ def test_neither_package_nor_network(monkeypatch: pytest.MonkeyPatch) -> None:
         find("smollm2", "llm.base")
 
 
+def test_the_weights_of_the_hub_are_not_those_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "find_spec", lambda package: None)
+    assert identity("smollm2") == PACKAGED["smollm2"].hub and not is_gguf("smollm2")
+
+
 def test_a_path_is_what_is_in_it(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()

@@ -27,6 +27,12 @@ class Packaged:
     hub: str
     licence: str
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the package; None if it is not installed."""
+        installed = find_spec(self.package)
+        return Path(installed.origin).parent if installed and installed.origin else None
+
 
 PACKAGED = {
     "minilm": Packaged(
@@ -89,23 +95,26 @@ def hub_name(name: str) -> str:
 
 def is_gguf(name: str) -> bool:
     """Whether the model `name` is a GGUF file, which is dequantised before it is tuned."""
-    return (PACKAGED[name].path if name in PACKAGED else name).endswith(GGUF)
+    if name in PACKAGED:
+        return PACKAGED[name].path.endswith(GGUF) and PACKAGED[name].folder is not None
+    return name.endswith(GGUF)
 
 
 def identity(name: str) -> str:
-    """What depends on the model `name` depends on this. For a local file or folder it is what is in it, not where it is."""
+    """What depends on the model `name` depends on this. For a local file or folder it is what is in it, not where it is.
+    A package may have other weights than the hub: in 4 bits, say.
+    """
     if name in PACKAGED:
-        return PACKAGED[name].sha256
+        return PACKAGED[name].sha256 if PACKAGED[name].folder else PACKAGED[name].hub
     path = Path(name).expanduser()
     files = [path] if path.is_file() else sorted(one for one in path.glob("*") if one.is_file())
     return _checksum(files) if files else name
 
 
 def _packaged(name: str, one: Packaged, setting: str) -> Source:
-    installed = find_spec(one.package)
-    if installed is None or installed.origin is None:
+    if one.folder is None:
         return _from_hub(name, one, setting)
-    path = Path(installed.origin).parent / one.path
+    path = one.folder / one.path
     weights = path / one.weights if one.weights else path
     if not weights.is_file() or _checksum([weights]) != one.sha256:
         raise InputError(

@@ -29,7 +29,7 @@ MOST_USERS = 10_000
 RANKING_TOKENS = 10_000_000
 """If items are written with several tokens, ranking costs all tokens of the catalogue per user; this is the limit for
 all users together."""
-RANKING_WORK = 80_000_000_000_000
+RANKING_WORK = 100_000_000_000_000
 """On a CPU also the limit of tokens times parameters: a quarter of an hour of two cores, whatever the size of the LLM."""
 USERS_PER_TASK = 512
 TASKS_AT_MOST = 8
