@@ -76,7 +76,9 @@ def test_answers_stay_with_their_rows(given_rows, seconds):
 def test_an_engine_can_say_as_many_options_as_strategies_ask_for(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     for accelerator in ("cpu", "gpu"):
-        arguments = engine_arguments(Place.named(str(tmp_path), "llm"), Resources(accelerator=accelerator), 300)
+        arguments = engine_arguments(
+            Place.named(str(tmp_path), "llm"), Resources(accelerator=accelerator), 300
+        )
         assert arguments["max_logprobs"] == MAX_LOGPROBS and arguments["max_model_len"] == 300
         assert arguments["enable_prefix_caching"]
 
