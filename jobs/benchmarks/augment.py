@@ -156,7 +156,7 @@ class Bare:
     def __init__(self, asking: Asking) -> None:
         self.asking = asking
         strategy, resources = asking.strategy, asking.recipe.resources
-        arguments = engine_arguments(resources, strategy.prompts.context + 1)
+        arguments = engine_arguments(asking.llm, resources, strategy.prompts.context + 1)
         arguments["skip_tokenizer_init"] = strategy.sampling.max_tokens == 1
         self.actor = ray.remote(num_cpus=1)(_Generate).remote(asking.llm, arguments)
 

@@ -1,75 +1,15 @@
-"""The base model: bad ones are named before anything runs, item tokens start as their titles, exports answer alike."""
+"""The base model: item tokens start as their titles, a GGUF becomes plain weights, exports answer alike."""
 
 import json
-import logging
 
-import pyarrow.fs as pafs
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    BertConfig,
-    BertForMaskedLM,
-    BloomConfig,
-    LlamaConfig,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen2Config
 
-from longtail.errors import InputError
-from longtail.llm.base_model import check_base, export_model, load_model, write_base
+from longtail.llm.base_model import export_model, load_model, write_base
 from longtail.llm.prompts.item_text import item_texts
 from longtail.recipe import Discriminator, Generator, Recipe
-from longtail.workspace.place import Place
-
-ROWS = 400  # more than the tokenizer knows, as Qwen's
-
-
-def tokenizer_of(texts, words=(" Yes", " No", " A", " B"), **special):
-    own = Tokenizer(models.BPE())
-    own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    own.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=["</s>"], initial_alphabet=alphabet, show_progress=False
-    )
-    own.train_from_iterator([*texts, *words * 9], trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=own, **special)
-
-
-def shape(kind=LlamaConfig, **changes):
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    return kind(
-        **sizes
-        | {"num_key_value_heads": 1, "vocab_size": ROWS, "bos_token_id": 0, "eos_token_id": 0}
-        | changes
-    )
-
-
-@pytest.fixture
-def base(tmp_path, catalogue):
-    """Writes a random base into a folder: base(config, dtype)."""
-
-    def write(config=None, dtype=torch.float32, name="base"):
-        torch.manual_seed(1)
-        folder = tmp_path / name
-        AutoModelForCausalLM.from_config(config or shape(), dtype=dtype).save_pretrained(folder)
-        tokenizer_of(item_texts(catalogue, "title"), eos_token="</s>").save_pretrained(folder)
-        return folder
-
-    return write
-
-
-def recipe_of(folder, items="token", **sections):
-    given = {"generator": {}, "discriminator": {}} | sections
-    return Recipe.model_validate({"name": "t", "llm": {"base": str(folder), "items": items}} | given)
-
-
-def local(folder) -> Place:
-    return Place(pafs.LocalFileSystem(), str(folder))
-
+from tests.llm.bases import local, recipe_of, shape
 
 # What starts
 
@@ -103,6 +43,18 @@ def test_titles_leave_a_pretrained_model_as_it_is(base, catalogue, tmp_path):
     place = write_base(recipe_of(folder, "title"), catalogue, local(tmp_path / "new"))
     old, new = (AutoModelForCausalLM.from_pretrained(one).state_dict() for one in (folder, place.path))
     assert old.keys() == new.keys() and all(torch.equal(old[name], new[name]) for name in old)
+
+
+@pytest.mark.parametrize("precision, dtype", [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_a_gguf_becomes_plain_weights_in_the_precision_of_the_tuning(catalogue, tmp_path, precision, dtype):
+    recipe = recipe_of("smollm2", "title", generator={"precision": precision})
+    place = write_base(recipe, catalogue, local(tmp_path / "new"))
+    model = AutoModelForCausalLM.from_pretrained(place.path, dtype="auto")
+    assert model.dtype == dtype
+    assert not getattr(model.config, "quantization_config", None)
+    tokenizer = AutoTokenizer.from_pretrained(place.path)
+    ids = torch.tensor([tokenizer("The capital of France is")["input_ids"]])
+    assert "Paris" in tokenizer.decode(model.generate(ids, max_new_tokens=4, do_sample=False)[0])
 
 
 @pytest.mark.parametrize("knows", [True, False])
@@ -212,97 +164,3 @@ def test_rank_and_alpha_are_the_recipes(base, catalogue):
         section = Generator(lora=8, lora_alpha=given)
         model = load_model(folder, recipe_of(folder, "title").llm, section, "generator", catalogue, 3, None)
         assert (model.active_peft_config.r, model.active_peft_config.lora_alpha) == (8, alpha)
-
-
-# What is refused
-
-
-def refuses(recipe, *words, role="generator"):
-    with pytest.raises(InputError) as fault:
-        check_base(recipe, role, 40, 2)
-    assert all(word in str(fault.value) for word in words), str(fault.value)
-
-
-def test_a_usable_base_passes_and_a_missing_chat_template_is_told(base, caplog):
-    with caplog.at_level(logging.INFO, "longtail"):
-        for role in ("generator", "discriminator"):
-            check_base(recipe_of(base()), role, 40, 2)
-    assert sum("no chat template" in record.message for record in caplog.records) == 1
-
-
-def test_small_passes_with_a_context_longer_than_its_own():
-    check_base(Recipe(name="t"), "generator", 40, 2)
-
-
-def test_no_such_folder_is_named(tmp_path):
-    refuses(recipe_of(tmp_path / "nowhere"), "nowhere", "no such model folder")
-
-
-def test_pickled_weights_are_refused(base):
-    folder = base()
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    refuses(recipe_of(folder), str(folder), "pickle", "save_pretrained")
-
-
-def test_another_kind_of_model_is_refused(base):
-    folder = base()
-    tiny = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-    BertForMaskedLM(BertConfig(vocab_size=ROWS, **tiny)).save_pretrained(folder)
-    refuses(recipe_of(folder), "BertForMaskedLM", "not a causal language model")
-
-
-def test_attention_that_cannot_be_replaced_is_refused(base):
-    folder = base(BloomConfig(vocab_size=ROWS, hidden_size=32, n_layer=1, n_head=2))
-    refuses(recipe_of(folder), "BloomForCausalLM", "packed")
-
-
-def test_a_base_without_a_tokenizer_is_refused(base):
-    folder = base()
-    for file in folder.glob("tokenizer*"):
-        file.unlink()
-    refuses(recipe_of(folder), str(folder), "tokenizer")
-
-
-def test_a_tokenizer_without_an_end_is_refused(base, catalogue):
-    folder = base()
-    tokenizer_of(item_texts(catalogue, "title")).save_pretrained(folder)
-    refuses(recipe_of(folder), "no end-of-text token", "eos_token")
-
-
-def test_answers_of_several_tokens_are_refused(base, catalogue):
-    folder = base()
-    tokenizer_of(item_texts(catalogue, "title"), words=(), eos_token="</s>").save_pretrained(folder)
-    refuses(recipe_of(folder), "llm.base", "' Yes'")
-
-
-@pytest.mark.parametrize(
-    "limit", [{"max_position_embeddings": 256}, {"sliding_window": 256, "kind": "mistral"}]
-)
-def test_a_context_longer_than_the_models_is_refused_with_both_numbers(base, limit):
-    from transformers import MistralConfig
-
-    config = (
-        shape(MistralConfig, sliding_window=256, max_position_embeddings=4096)
-        if "kind" in limit
-        else shape(**limit)
-    )
-    folder = base(config)
-    refuses(recipe_of(folder), "2048", "256", "generator.context: 256")
-    check_base(recipe_of(folder, generator={"context": 256}), "generator", 40, 2)
-
-
-def test_quantised_weights_are_refused(base):
-    folder = base()
-    config = json.loads((folder / "config.json").read_text())
-    config["quantization_config"] = {"quant_method": "awq", "bits": 4}
-    (folder / "config.json").write_text(json.dumps(config))
-    refuses(recipe_of(folder), "quantised")
-
-
-def test_code_that_comes_with_a_model_is_not_run(base):
-    folder = base()
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"model_type": "unheard-of", "auto_map": {"AutoConfig": "configuration_own.Own"}}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "configuration_own.py").write_text("raise SystemExit('was run')")
-    refuses(recipe_of(folder), str(folder), "code of its own")

@@ -73,6 +73,11 @@ def test_front_matter_names_a_base_of_the_hub(card, base):
     assert front["tags"] == ["longtail", "recommendation", "generator"]
 
 
+def test_what_came_as_a_package_is_named_as_at_the_hub_with_its_licence(card):
+    front = yaml.safe_load(card(llm={"base": "smollm2"})[0].split("---")[1])
+    assert front["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct" and front["license"] == "apache-2.0"
+
+
 def test_a_base_on_this_machine_is_told_by_its_last_name(card, tmp_path):
     folder = tmp_path / "secret" / "my-llama"
     folder.mkdir(parents=True)

@@ -1,5 +1,6 @@
 """The engine's step without an engine: which answer belongs to which row, what a rejected row keeps, and its arguments."""
 
+import json
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from longtail.llm.vllm_pool import MAX_LOGPROBS, Sampling, _answer_columns, engine_arguments
 from longtail.recipe import Resources
 from longtail.schema import ANSWER
+from longtail.workspace.place import Place
 
 
 @dataclass
@@ -104,7 +106,27 @@ def test_what_does_not_score_is_told_as_before_there_was_scoring():
 
 
 def test_an_engine_can_say_as_many_options_as_strategies_ask_for():
+def test_an_engine_can_say_as_many_options_as_strategies_ask_for(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
     for accelerator in ("cpu", "gpu"):
-        arguments = engine_arguments(Resources(accelerator=accelerator), 300)
+        arguments = engine_arguments(
+            Place.named(str(tmp_path), "llm"), Resources(accelerator=accelerator), 300
+        )
         assert arguments["max_logprobs"] == MAX_LOGPROBS and arguments["max_model_len"] == 300
         assert arguments["enable_prefix_caching"]
+
+
+@pytest.mark.parametrize(
+    "saved, dtype, head",
+    [
+        ({}, "float32", None),
+        ({"dtype": "float32"}, "float32", None),
+        ({"dtype": "bfloat16"}, "bfloat16", "float32"),
+    ],
+)
+def test_a_cpu_answers_in_the_precision_of_the_tuning(tmp_path, saved, dtype, head):
+    """bf16 is three times as fast where a CPU has it; its logits stay fine enough to tell confidences apart."""
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    arguments = engine_arguments(Place.named(str(tmp_path), "llm"), Resources(), 300)
+    assert arguments["dtype"] == dtype
+    assert arguments.get("hf_overrides", {}).get("head_dtype") == head

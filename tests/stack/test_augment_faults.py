@@ -177,7 +177,7 @@ def test_an_engine_in_a_process_of_its_own_ends_its_actor(whole):
 
     apart = {"env_vars": {ENGINE_APART: "1"}}
     engine = ray.remote(num_cpus=1, runtime_env=apart)(Engine).remote(
-        whole / "llm/generator", engine_arguments(Resources(), 64), Sampling(top=8)
+        whole / "llm/generator", engine_arguments(whole / "llm/generator", Resources(), 64), Sampling(top=8)
     )
     asked = answered([{"prompts": [[5, 6, 7]], "options": []}])
     asked = asked.select(["request_id", "user", "prompts", "options"])
@@ -193,7 +193,7 @@ def test_a_row_that_the_engine_rejects_is_an_error_and_its_neighbours_are_answer
 
     context = 64
     prompts = [[[5, 6, 7]], [[5] * (context + 1)], [[]], [[5, 6, 7], [6, 7]], [[5, 6, 7], [5] * 500]]
-    arguments = engine_arguments(Resources(), context)
+    arguments = engine_arguments(whole / "llm/generator", Resources(), context)
     engine = ray.remote(num_cpus=1)(Engine).remote(whole / "llm/generator", arguments, Sampling(top=8))
 
     def say(options: list[list[int]]) -> list[dict]:

@@ -15,6 +15,7 @@ from longtail import __version__
 from longtail.data import Prepared
 from longtail.llm.prompts.words import QUESTIONS
 from longtail.recipe import Recipe, Role, Tuning
+from longtail.text.pretrained import PACKAGED, hub_name
 from longtail.workspace.place import Place
 
 PACKAGES = ("torch", "transformers", "deepspeed", "peft")
@@ -130,7 +131,9 @@ def write_card(
 
 def _front(recipe: Recipe, role: Role) -> str:
     """The YAML that the Hugging Face hub reads."""
-    known = {"base_model": recipe.llm.base} if _on_hub(recipe.llm.base) else {}
+    base = recipe.llm.base
+    known = {"base_model": hub_name(base)} if _on_hub(base) else {}
+    known |= {"license": PACKAGED[base].licence.lower()} if base in PACKAGED else {}
     tags = ["longtail", "recommendation", role]
     return yaml.safe_dump(
         {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": tags} | known,

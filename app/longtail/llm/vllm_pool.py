@@ -83,8 +83,12 @@ class Sampling:
         return SamplingParams(max_tokens=self.max_tokens, detokenize=False, flat_logprobs=True, **asked)
 
 
-def engine_arguments(resources: Resources, context: int) -> Row:
-    """Keyword arguments of one vLLM engine; on a CPU eager and fp32, because compiling and bf16 are slower there."""
+def engine_arguments(llm: Place, resources: Resources, context: int) -> Row:
+    """Keyword arguments of one vLLM engine.
+
+    On a CPU it is eager, because compiling is slower there, and computes in the precision that the LLM was tuned in. With
+    bf16 its logits are in fp32: in bf16 they are so coarse that many confidences would tie.
+    """
     common = {
         "max_model_len": context,
         "max_logprobs": MAX_LOGPROBS,
@@ -93,7 +97,10 @@ def engine_arguments(resources: Resources, context: int) -> Row:
     }
     if resources.accelerator == "gpu":
         return common
-    on_cpu = {"enforce_eager": True, "dtype": "float32", "max_num_seqs": 256}
+    dtype = (llm / "config.json").read_json().get("dtype", "float32")
+    on_cpu = {"enforce_eager": True, "dtype": dtype, "max_num_seqs": 256}
+    if dtype != "float32":
+        on_cpu["hf_overrides"] = {"head_dtype": "float32"}
     return common | on_cpu | {"distributed_executor_backend": IN_ONE_PROCESS}
 
 
@@ -117,7 +124,7 @@ def ask(
             warnings.simplefilter("ignore")
             return blocks.map_batches(
                 Engine,
-                fn_constructor_args=(llm, engine_arguments(resources, context), sampling),
+                fn_constructor_args=(llm, engine_arguments(llm, resources, context), sampling),
                 batch_format="pyarrow",
                 batch_size=None,
                 zero_copy_batch=True,

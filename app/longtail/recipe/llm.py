@@ -14,7 +14,8 @@ Role = Literal["generator", "discriminator"]
 
 class LLM(Section):
     base: str = "small"
-    """`small` (a Llama from scratch), a Hugging Face id, or a local path."""
+    """`small` (a Llama from scratch), or a pretrained LLM: `smollm2` (SmolLM2-135M-Instruct), which comes with the extra
+    `pretrained`; a Hugging Face id; a folder; or a .gguf file, which is dequantised once."""
     items: Literal["token", "title", "id", "renumbered", "string"] = "token"
     """How an item is written in a prompt: as one token of its own, by its title, or by an id. `id`: digits, numbered as in
     the catalogue. `renumbered`: digits, in a random order, so that near numbers say nothing. `string`: random letters."""
@@ -31,6 +32,9 @@ class Tuning(Section):
     """The tasks that are taught, each with the loss weight of its examples: `next_item` (LLM-I2I, arXiv 2512.21595),
     `id_list` (LLM4IDRec, arXiv 2411.02041), `yes_no` (the discriminator of LLM-I2I), `preference` (A or B: cold-start
     augmenters, arXiv 2402.11724), `ranking` (the ranked list of Llama4Rec, arXiv 2401.13870)."""
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The share of the examples that is taught, drawn with the recipe's seed. A pretrained LLM on a CPU reads some hundred
+    tokens per second, so a small share may be all that fits in an hour."""
     epochs: Positive = 3
     """The largest number of passes over the examples."""
     patience: Count = 3
@@ -56,6 +60,8 @@ class Tuning(Section):
     lora_alpha: Count = 0
     """LoRA's alpha; 0 stands for twice the rank. LLM4IDRec uses 32 at rank 8."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the weights in tuning and in what is published. A CPU also answers in it (a GPU as vLLM chooses). A CPU with
+    instructions for bf16 (`lscpu`: avx512_bf16, amx_bf16) is some three times as fast with it, others are slower."""
     gradient_checkpointing: bool = False
     """Compute the activations again in the backward pass instead of storing them: less memory, a third more work."""
     loss: Literal["answer", "all"] = "answer"

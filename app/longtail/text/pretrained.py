@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from longtail.errors import InputError
-
-GGUF = ".gguf"
+from longtail.text.gguf_file import GGUF, check_gguf
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,12 @@ class Packaged:
     sha256: str
     hub: str
     licence: str
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the package; None if it is not installed."""
+        installed = find_spec(self.package)
+        return Path(installed.origin).parent if installed and installed.origin else None
 
 
 PACKAGED = {
@@ -69,7 +74,8 @@ class Source:
 def find(name: str, setting: str) -> Source:
     """Where the model `name` is that the recipe has in `setting`: one of PACKAGED, a folder, a .gguf file, or an id.
 
-    Raises InputError if a package has wrong weights, or if its model is neither installed nor can be downloaded.
+    Raises InputError if a package has wrong weights, if its model is neither installed nor can be downloaded, or if a
+    file is missing or cannot be dequantised.
     """
     if name in PACKAGED:
         return _packaged(name, PACKAGED[name], setting)
@@ -77,24 +83,38 @@ def find(name: str, setting: str) -> Source:
     if path.suffix == GGUF:
         if not path.is_file():
             raise InputError(f"{setting} = {name!r}: there is no such file.")
+        check_gguf(path, f"{setting} = {name!r}")
         return Source(str(path.parent), path.name)
     return Source(str(path) if path.is_dir() else name)
 
 
-def identity(name: str) -> str:
-    """What vectors by the model `name` depend on. For a local file or folder this is what is in it, not where it is."""
+def hub_name(name: str) -> str:
+    """The name that the model `name` has for others: that of a packaged one at Hugging Face, else `name` itself."""
+    return PACKAGED[name].hub if name in PACKAGED else name
+
+
+def is_gguf(name: str) -> bool:
+    """Whether the model `name` is a GGUF file, which is dequantised before it is tuned."""
     if name in PACKAGED:
-        return PACKAGED[name].sha256
+        return PACKAGED[name].path.endswith(GGUF) and PACKAGED[name].folder is not None
+    return name.endswith(GGUF)
+
+
+def identity(name: str) -> str:
+    """What depends on the model `name` depends on this. For a local file or folder it is what is in it, not where it is.
+    A package may have other weights than the hub: in 4 bits, say.
+    """
+    if name in PACKAGED:
+        return PACKAGED[name].sha256 if PACKAGED[name].folder else PACKAGED[name].hub
     path = Path(name).expanduser()
     files = [path] if path.is_file() else sorted(one for one in path.glob("*") if one.is_file())
     return _checksum(files) if files else name
 
 
 def _packaged(name: str, one: Packaged, setting: str) -> Source:
-    installed = find_spec(one.package)
-    if installed is None or installed.origin is None:
+    if one.folder is None:
         return _from_hub(name, one, setting)
-    path = Path(installed.origin).parent / one.path
+    path = one.folder / one.path
     weights = path / one.weights if one.weights else path
     if not weights.is_file() or _checksum([weights]) != one.sha256:
         raise InputError(

@@ -157,6 +157,35 @@ def test_at_most_so_many_users_are_validated(tmp_path, monkeypatch):
     assert (other / "validation").read_table()["user"].to_pylist() == users
 
 
+def test_a_share_of_the_examples_is_part_of_a_larger_share(tmp_path):
+    """Drawn with no regard to the task and to the number of files; validation stays whole."""
+
+    def taught(share: float, files: int = 1) -> tuple[Counter, Place, dict[str, int]]:
+        section = Discriminator(tasks={"yes_no": 1.0, "next_item": 1.0}, share=share)
+        target, counts = write(tmp_path / f"{share}-{files}", section, files)
+        train = (target / "train").read_table()
+        assert counts["examples"] == train.num_rows
+        rows = zip(train["task"].to_pylist(), map(str, train["tokens"].to_pylist()), strict=True)
+        return Counter(rows), target, counts
+
+    whole, all_of_it, full = taught(1.0)
+    some, few = taught(0.4)[0], taught(0.1)[0]
+    assert few <= some <= whole
+    for task in ("yes_no", "next_item"):
+        kept = [sum(n for (own, _), n in found.items() if own == task) for found in (few, some, whole)]
+        # Of so many examples: 99.99 % of all draws lie within four standard deviations.
+        for part, share in zip(kept, (0.1, 0.4), strict=False):
+            assert abs(part - share * kept[2]) < 4 * (share * (1 - share) * kept[2]) ** 0.5
+    apart, target, counts = taught(0.4, files=5)
+    assert apart == some and counts["validation"] == full["validation"]
+    assert (target / "validation").read_table().equals((all_of_it / "validation").read_table())
+
+
+def test_a_share_without_any_example_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match=r"generator.share = 1e-09: no example of next_item"):
+        write(tmp_path, Generator(share=1e-9), 1)
+
+
 def test_what_the_context_cut_or_left_out_is_counted(tmp_path):
     rows = [[item % 80 for item in range(start, start + 30)] for start in range(5)]
     section = Generator(context=60, history=20, tasks={"next_item": 1.0})

@@ -18,7 +18,7 @@ from longtail.llm.prompts.item_text import MAX_TITLE, ItemTokens, item_texts
 from longtail.llm.quality import answers, likelihood
 from longtail.llm.quality import measuring as worth
 from longtail.llm.quality.likelihood import Likelihood
-from longtail.llm.quality.llm_metrics import auc, figures, reliability
+from longtail.llm.quality.llm_metrics import RANKED_AT_LEAST, auc, figures, reliability
 from longtail.llm.quality.measuring import measure_worth
 from longtail.llm.small_llama import build_tokenizer
 from longtail.recipe import Discriminator, Generator
@@ -302,6 +302,24 @@ def test_a_budget_too_small_for_ranking_leaves_perplexity(ray_here, store, monke
     found = figures(worth._measure(setting, users, 0, 1), 40, SEED)["next_item"]
     assert found["all"]["n"] == 10 and found["all"]["hit"]["value"] is None
     assert found["perplexity"]["value"] > 1
+
+
+def test_the_larger_an_llm_the_fewer_users_a_cpu_ranks_the_catalogue_for(store):
+    prompts, model = opened(store, "title")
+    llm, tokens = Likelihood(model), len(prompts.items.tokens)
+    llm.device = torch.device("cpu")
+
+    def ranked(parameters: int) -> int:
+        llm.parameters = parameters
+        return worth._rankable(prompts, llm)
+
+    assert llm.parameters == sum(part.numel() for part in model.parameters())
+    assert ranked(10**5) == ranked(8 * 10**6) == worth.RANKING_TOKENS // tokens
+    assert ranked(10**9) == pytest.approx(ranked(10**8) / 10, rel=0.01)
+    # A catalogue of 20,000 tokens, as that of ML-100K: enough users for SmolLM2 to have figures.
+    assert ranked(134_515_008) * tokens / 20_000 > RANKED_AT_LEAST
+    llm.device = torch.device("cuda")
+    assert ranked(10**9) == worth.RANKING_TOKENS // tokens
 
 
 def test_what_is_not_a_number_ranks_last():

@@ -4,6 +4,7 @@ Every example has a random key that depends only on the seed, its user, its task
 of an example and its place in it. So files do not depend on scheduling, and each is a random sample of all examples.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ VALIDATED = 2_000
 """Most users with validation examples."""
 PARTITIONS = 64
 """Most partitions of the shuffle; each holds some files."""
+LOTS = 2**63
+"""Lots are the whole numbers below this."""
 TRAIN, VALIDATION = "train", "validation"
 
 ROWS = pa.schema(
@@ -102,13 +105,14 @@ def write_examples(
 @dataclass(frozen=True)
 class _Plan:
     """expected: about how many train examples each task has; files: how many files they go to. asked: users whose lot is
-    at most this have validation examples.
+    at most this have validation examples. taught: train examples whose lot is below this are kept.
     """
 
     seed: int
     expected: dict[Task, int]
     files: int
     asked: int
+    taught: float
 
 
 def _plan(data: Place, section: Tuning, seed: int, validated: int, per_file: int) -> _Plan:
@@ -131,11 +135,12 @@ def _plan(data: Place, section: Tuning, seed: int, validated: int, per_file: int
         lowest = np.sort(np.concatenate([lowest, np.asarray(lots, np.int64)]))[:validated]
     asked = int(lowest[-1]) if len(lowest) else -1
     wanted = {task: expected[task] for task in section.tasks}
-    return _Plan(seed, wanted, -(-sum(wanted.values()) // per_file), asked)
+    files_of_train = math.ceil(section.share * sum(wanted.values()) / per_file)
+    return _Plan(seed, wanted, files_of_train, asked, section.share * LOTS)
 
 
 def _lot(*parts: int | str) -> int:
-    """A number below 2^63, the same for equal parts on every machine."""
+    """A number below LOTS, the same for equal parts on every machine."""
     text = " ".join(map(str, parts))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) >> 1
 
@@ -176,7 +181,8 @@ def _rows(batch: pa.Table, *, tasks: Any, hints: Any, plan: _Plan) -> pa.Table:
         for task in writer.section.tasks:
             for number, example in enumerate(writer.train(task, history, known)):
                 key = _lot(plan.seed, user, task, number)
-                made.append((f"{TRAIN}/{key % plan.files:05d}", key, user, task, example))
+                if key < plan.taught:
+                    made.append((f"{TRAIN}/{key % plan.files:05d}", key, user, task, example))
             if asked:
                 for number, example in enumerate(writer.validation(task, history, int(items[end]), known)):
                     key = _lot(plan.seed, user, task, number, VALIDATION)
@@ -233,6 +239,10 @@ def _counts(section: Tuning, rows: Iterator[dict[str, Any]]) -> dict[str, int]:
         counts.update({name: row[name] for name in ("examples", "tokens", "cut", "left_out")})
         counts[row["task"]] += row["examples"]
     for task in section.tasks:
+        if not counts[task] and section.share < 1 and not counts["left_out"]:
+            raise InputError(
+                f"{_role(section)}.share = {section.share:g}: no example of {task} is in this share. Raise it."
+            )
         if not counts[task]:
             raise InputError(
                 f"{_role(section)}.context = {section.context}: no example of {task} fits in this many tokens (or in the"

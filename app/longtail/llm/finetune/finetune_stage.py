@@ -7,12 +7,14 @@ card, the training curve and the model's measured quality on validation items.
 from typing import Any
 
 from longtail.data import Prepared
-from longtail.llm.base_model import check_base, write_base
+from longtail.llm.base_check import check_base
+from longtail.llm.base_model import write_base
 from longtail.llm.examples.writing import write_examples
 from longtail.llm.model_card import write_card
 from longtail.recipe import Recipe, Role, Section, Tuning
 from longtail.rounds import FIRST_ROUND, Round, first_round, rounds
 from longtail.runtime.cluster import connect
+from longtail.text.pretrained import identity, is_gguf
 from longtail.workspace import Stage, Workspace, read_manifest
 from longtail.workspace.place import Place
 
@@ -22,13 +24,13 @@ different measurements."""
 EXAMPLES_MEANING = 1
 """Version of the examples. Raise it if equal data and settings would give different examples."""
 SHAPING = {
-    *("tasks", "history", "context", "loss", "tail_weight", "splits", "candidates"),
+    *("tasks", "history", "context", "loss", "tail_weight", "splits", "candidates", "share"),
     *("negatives", "negatives_per_positive", "title_noise"),
     *("user_number", "similar_user", "prior_list"),
 }
 """The settings that examples depend on. The other settings only affect how the model learns from them."""
 
-LATER = {"text", "user_number", "similar_user", "prior_list"}
+LATER = {"text", "user_number", "similar_user", "prior_list", "share"}
 """Settings that came later. At their default they say nothing, so an LLM that was tuned before is not tuned again."""
 
 
@@ -56,7 +58,7 @@ def finetune_role(recipe: Recipe, ws: Workspace, role: Role, round_: Round = FIR
         section = section.model_copy(update={"epochs": _best_epochs(ws, first_round(round_), role, section)})
         recipe = recipe.model_copy(update={role: section})
     started_from = [] if role == "generator" else [ws / round_.llm("generator")]
-    settings = {"llm": told(recipe.llm), "tuning": told(section), "seed": recipe.seed}
+    settings = {"llm": start_of(recipe), "tuning": told(section), "seed": recipe.seed}
     stage = ws.stage(round_.llm(role), settings, [ws / round_.data, *started_from], MEANING)
     if stage.up_to_date:
         return
@@ -79,6 +81,12 @@ def told(section: Section) -> dict[str, Any]:
     }
 
 
+def start_of(recipe: Recipe) -> dict[str, Any]:
+    """What `llm` adds to a fingerprint: of a pretrained base its content, so that it may be moved."""
+    base = recipe.llm.base
+    return told(recipe.llm) | ({} if base == "small" else {"base": identity(base)})
+
+
 def _best_epochs(ws: Workspace, first: Round, role: Role, section: Tuning) -> int:
     """The number of epochs after which the LLM of the first round was best on validation."""
     counts = read_manifest(ws.require(first.llm(role)))["counts"]
@@ -92,7 +100,9 @@ def _examples(
     """Publish `examples/<role>`, if it is not up to date: `train/`, `validation/` and, for the generator, `base/`."""
     section: Tuning = getattr(recipe, role)
     shaping = {name: value for name, value in told(section).items() if name in SHAPING}
-    settings = {"llm": told(recipe.llm), "tuning": shaping, "seed": recipe.seed}
+    if role == "generator" and is_gguf(recipe.llm.base):
+        shaping["precision"] = section.precision  # of the dequantised weights, which lie beside the examples
+    settings = {"llm": start_of(recipe), "tuning": shaping, "seed": recipe.seed}
     stage = ws.stage(
         round_.at(f"examples/{role}"), settings, [prepared.place, *started_from], EXAMPLES_MEANING
     )

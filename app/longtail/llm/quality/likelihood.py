@@ -21,7 +21,7 @@ LOGITS_AT_ONCE = 2**25
 class Likelihood:
     """A causal language model from a Hugging Face folder, on the GPU if the process has one.
 
-    On a CPU it computes in fp32, on a GPU in the precision that it was saved in. Logits are always fp32.
+    It computes in the precision that it was saved in. Logits are always fp32.
     """
 
     def __init__(self, model: Any) -> None:
@@ -30,6 +30,7 @@ class Likelihood:
         self.catalogue_read: ItemTokens | None = None
         head = self.model.get_output_embeddings()
         self.vocabulary = head.weight.shape[0]
+        self.parameters = sum(part.numel() for part in self.model.parameters())
         if head.weight.dtype != torch.float32:
             # Logits in bf16 are so coarse that many items would tie. A copy, because embeddings may share the matrix.
             head.weight = torch.nn.Parameter(head.weight.detach().float())
@@ -37,9 +38,8 @@ class Likelihood:
 
     @classmethod
     def open(cls, llm: Place) -> Self:
-        dtype = "auto" if torch.cuda.is_available() else torch.float32
         with llm.local() as folder:
-            return cls(AutoModelForCausalLM.from_pretrained(folder, dtype=dtype))
+            return cls(AutoModelForCausalLM.from_pretrained(folder, dtype="auto"))
 
     def next_logits(self, prompts: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Logits of the token after each prompt, in blocks: rows int [n] of `prompts`, and float32 [n, vocabulary]."""

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,9 @@ from longtail.llm.quality.llm_metrics import figures
 from longtail.recipe import Role, Tuning
 from longtail.workspace.place import Place
 
+if TYPE_CHECKING:
+    from longtail.llm.quality.likelihood import Likelihood
+
 log = logging.getLogger("longtail")
 
 RANKING = ("next_item", "id_list")
@@ -26,6 +29,8 @@ MOST_USERS = 10_000
 RANKING_TOKENS = 10_000_000
 """If items are written with several tokens, ranking costs all tokens of the catalogue per user; this is the limit for
 all users together."""
+RANKING_WORK = 100_000_000_000_000
+"""On a CPU also the limit of tokens times parameters: a quarter of an hour of two cores, whatever the size of the LLM."""
 USERS_PER_TASK = 512
 TASKS_AT_MOST = 8
 """Each task loads the model."""
@@ -142,7 +147,7 @@ def _measure(setting: Setting, users: pa.Table, part: int, parts: int) -> pa.Tab
     taken = [np.asarray(items, np.int32) for items in rows["items"].to_pylist()]
     columns: dict[str, Any] = {"place": place}
     if setting.ranking:
-        ranked = place < _rankable(prompts)
+        ranked = place < _rankable(prompts, llm)
         columns |= ranks(llm, prompts, setting.ranking, taken, ranked)
         targets = np.array([items[-1] for items in taken], np.int64)
         columns["tail"] = pc.equal(setting.items["slice"], TAIL).to_numpy()[targets]
@@ -159,10 +164,14 @@ def _measure(setting: Setting, users: pa.Table, part: int, parts: int) -> pa.Tab
     return pa.table(columns)
 
 
-def _rankable(prompts: Prompts) -> int:
+def _rankable(prompts: Prompts, llm: "Likelihood") -> int:
     """For how many users the catalogue is ranked."""
-    items = prompts.items
-    return MOST_USERS if one_token(prompts) else RANKING_TOKENS // len(items.tokens)
+    if one_token(prompts):
+        return MOST_USERS
+    tokens = RANKING_TOKENS
+    if llm.device.type == "cpu":
+        tokens = min(tokens, RANKING_WORK // llm.parameters)
+    return tokens // len(prompts.items.tokens)
 
 
 def _not_taken(taken: list[np.ndarray], users: list[int], setting: Setting) -> tuple[np.ndarray, np.ndarray]:

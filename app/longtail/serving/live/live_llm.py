@@ -141,7 +141,7 @@ class LiveLLM:
         artefact = with_list(self.ws)
         lists = ListsOnDemand.open(self.ws, artefact.data, artefact.answers)
         context = lists.strategy.prompts.context + 1
-        engine = Engine(lists.llm, engine_arguments(resources, context), lists.strategy.sampling)
+        engine = Engine(lists.llm, engine_arguments(lists.llm, resources, context), lists.strategy.sampling)
         self.ranking, self.made_of = Ranking(lists, engine), lists.made_of
         self.ranking.rank([np.zeros(1, np.int32)])  # the first question takes longer than later ones
 
