@@ -105,7 +105,6 @@ def test_what_does_not_score_is_told_as_before_there_was_scoring():
     assert Sampling(top=8).told == old and Sampling(top=8, scored=32).told == old | {"scored": 32}
 
 
-def test_an_engine_can_say_as_many_options_as_strategies_ask_for():
 def test_an_engine_can_say_as_many_options_as_strategies_ask_for(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     for accelerator in ("cpu", "gpu"):
