@@ -322,6 +322,7 @@ STAGES = {
     "recommenders": "train",
     "evaluation": "evaluate",
     "aggregator": "evaluate",
+    "added": "add-items",
     "report": "report",
     "reports": "report",
     "ablation": "ablate",
