@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from longtail.data.catalogue import COLD
 from longtail.data.item_file import read_item_file
-from longtail.data.item_words import item_words, read_item_words
+from longtail.data.item_words import item_words
 from longtail.data.source import CATALOGUE
 from longtail.errors import InputError
 from longtail.recipe import Recipe
@@ -63,7 +63,7 @@ def add_items(recipe: Recipe, ws: Workspace, file: str) -> None:
     stage = ws.stage(ADDED, settings, [data, *(ws / fit for fit in fits), *texts.vectors], MEANING)
     if stage.up_to_date:
         return
-    known = _all_texts(recipe, ws, texts, item_words(items))
+    known = _all_texts(recipe, ws, texts, item_words(trained), item_words(items))
     with stage.publishing() as draft:
         found = [found_by_text(model, known) for model in models.values()]
         write_added(items, found, draft)
@@ -115,15 +115,17 @@ def _lacking(items: pa.Table, known: pa.Table) -> pa.Table:
     return items.filter(pc.invert(there))
 
 
-def _all_texts(recipe: Recipe, ws: Workspace, texts: TextSource, words: list[str]) -> ItemTexts:
-    """What is known of the texts of the catalogue, then of the new items; `words` are theirs. Vectors of the new ones are
-    whitened as those of the catalogue, which stay as they are.
+def _all_texts(
+    recipe: Recipe, ws: Workspace, texts: TextSource, words: list[str], new: list[str]
+) -> ItemTexts:
+    """What is known of the texts of the catalogue, `words`, then of those of the new items, `new`. Vectors of the new ones
+    are whitened as those of the catalogue, which stay as they are.
     """
     vectors = []
     for name, place in zip(recipe.text.pretrained, texts.vectors, strict=True):
-        own = embed_new(recipe, ws, name, words, VECTORS)
+        own = embed_new(recipe, ws, name, new, VECTORS)
         vectors.append(np.concatenate([read_vectors(place), read_vectors(own, whitened_as=place)]))
-    return ItemTexts(read_item_words(texts.data) + words, texts.counted, tuple(vectors))
+    return ItemTexts(words + new, texts.counted, tuple(vectors))
 
 
 def _told(fit: str, model: Neighbours, found: csr_matrix, without: int) -> dict[str, float]:
