@@ -17,6 +17,7 @@ COMMANDS = (
     "init",
     "run",
     "serve",
+    "add-items",
     "export",
     "tune",
     "sweep",

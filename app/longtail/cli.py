@@ -41,6 +41,9 @@ RecipeArgument = Annotated[
 ReportArgument = Annotated[
     str, typer.Argument(help="Folder or URI of a run, or of one of its reports, e.g. runs/demo/reports/1")
 ]
+ItemFileArgument = Annotated[
+    str, typer.Argument(help="Parquet or CSV file of the new items, or its URI", metavar="FILE")
+]
 WorkspaceArgument = Annotated[str, typer.Argument(help="Folder or URI of a run, e.g. runs/demo")]
 WHOLE, SEARCH, LOOK, STAGE = "From log to report", "Find better settings", "Look", "One stage at a time"
 
@@ -102,6 +105,26 @@ def serve(
     from longtail.serving import serve
 
     execute([lambda recipe, ws: serve(recipe, ws, port=port)], recipe, workspace, changes, form)
+
+
+@main.command(
+    rich_help_panel=WHOLE, epilog="Example: longtail add-items my.yaml new.csv --workspace runs/mine"
+)
+def add_items(
+    recipe: RecipeArgument,
+    file: ItemFileArgument,
+    workspace: WorkspaceOption = None,
+    changes: SetOption = None,
+    form: LogOption = Form.text,
+) -> None:
+    """Add new items to a workspace that is served: their texts find them users, and nothing is trained again.
+
+    The file has the columns of the recipe's catalogue. A running server recommends the items within a minute, without a
+    restart. What is served has to be an item-to-item recommender whose text is above 0. Known items stay as they are.
+    """
+    from longtail.serving.add_items import add_items
+
+    execute([lambda recipe, ws: add_items(recipe, ws, file)], recipe, workspace, changes, form)
 
 
 @main.command(

@@ -9,6 +9,7 @@ import pyarrow as pa
 from longtail.aggregation.artefact import fit_aggregator
 from longtail.aggregation.choice import FIGURES, Figure, Kind, write_figures
 from longtail.aggregation.kinds import Paper
+from longtail.data.item_words import item_words
 from longtail.recipe import Recipe, Serving
 from longtail.recommenders import build
 from longtail.recommenders.interactions import Interactions
@@ -20,6 +21,7 @@ from longtail.serving.messages.request_messages import RecommendRequest
 from longtail.serving.versions.served_run import sources_of
 from longtail.serving.versions.snapshot import Snapshot
 from longtail.serving.versions.version_watch import Versions, marks
+from longtail.text.item_texts import ItemTexts
 from longtail.workspace import Workspace
 from tests.aggregation.test_choice import figure
 
@@ -90,7 +92,9 @@ def fit(ws: Workspace, name: str, table: pa.Table | None = None, **settings) -> 
     if table is None:
         table = (fused / "interactions").read_table()
     section = recommender_spec(name).settings(**settings)
-    model = build(name, section).fit(Interactions.from_table(table, n_items=8))
+    catalogue = (ws / "data/items.parquet").read_table().sort_by("item")
+    train = Interactions.from_table(table, n_items=8, texts=lambda: ItemTexts(item_words(catalogue)))
+    model = build(name, section).fit(train)
     inputs = [fused, ws / "data"]
     with ws.stage(f"recommenders/discriminated/{name}-0", settings, inputs).publishing() as draft:
         model.save(draft)

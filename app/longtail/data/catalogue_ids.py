@@ -19,7 +19,7 @@ def join(listed: pa.Table, met: pa.Array, name: str) -> tuple[pa.Table, int, int
     log. Other ids that do not match are not changed; a warning shows one of each.
     """
     ids = listed["item_id"].combine_chunks()
-    rewritten = _as_the_log_writes(ids, met)
+    rewritten = as_the_log_writes(ids, met)
     if rewritten is not ids:
         place = listed.schema.get_field_index("item_id")
         listed = listed.set_column(place, "item_id", rewritten)
@@ -34,7 +34,8 @@ def join(listed: pa.Table, met: pa.Array, name: str) -> tuple[pa.Table, int, int
     return listed, 0 if rewritten is ids else len(ids), pc.sum(found).as_py() or 0
 
 
-def _as_the_log_writes(ids: pa.Array, met: pa.Array) -> pa.Array:
+def as_the_log_writes(ids: pa.Array, met: pa.Array) -> pa.Array:
+    """The ids of a catalogue; whole numbers are written as 1 or as 1.0, whichever all of `met`, the ids of the log, are."""
     if _all_match(ids, _WHOLE_AS_FLOAT) and _all_match(met, _WHOLE):
         return pc.utf8_slice_codeunits(ids, 0, -2)
     if _all_match(ids, _WHOLE) and _all_match(met, _WHOLE_AS_FLOAT):

@@ -54,25 +54,44 @@ def vectors_of(ws: Workspace, name: str) -> Place:
     return ws.require(_place(name))
 
 
-def read_vectors(place: Place) -> np.ndarray:
-    """The half-whitened vectors of all items: float32 [items, width], each of length 1, or 0 for an item without text."""
+def embed_new(recipe: Recipe, ws: Workspace, name: str, texts: list[str], folder: str) -> Place:
+    """Publish the vectors by one encoder of the texts of items that the catalogue lacks, in `folder`, if they are not up to
+    date. `read_vectors` reads them with the whitening of the catalogue. Raises InputError as `embed`.
+    """
+    stage = _stage(ws, name, texts, folder)
+    if not stage.up_to_date:
+        source = find(name, "text.encoders")
+        connect(recipe.resources)
+        with stage.publishing() as draft:
+            stage.counts = _encode(source, texts, recipe.resources, draft)
+    return stage.place
+
+
+def read_vectors(place: Place, whitened_as: Place | None = None) -> np.ndarray:
+    """The half-whitened vectors of all items: float32 [items, width], each of length 1, or 0 for an item without text.
+
+    whitened_as: the place of the vectors whose mean and matrix are used; by default their own.
+    """
     table = (place / VECTORS).read_table(["item", "vector"]).sort_by("item").combine_chunks()
-    whitening = safetensors.numpy.load((place / WHITENING).read_bytes())
+    whitening = safetensors.numpy.load(((whitened_as or place) / WHITENING).read_bytes())
     rows, raw = _dense(table["vector"].combine_chunks())
+    raw = raw if len(rows) else np.zeros((0, len(whitening["mean"])), np.float32)
     found = np.zeros((len(table), whitening["matrix"].shape[1]), np.float32)
     vectors = (raw - whitening["mean"]) @ whitening["matrix"]
     found[rows] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return found
 
 
-def _stage(ws: Workspace, name: str, texts: list[str]) -> Stage:
-    return ws.stage(_place(name), {"texts": fingerprint(texts), "encoder": identity(name)}, [], MEANING)
+def _stage(ws: Workspace, name: str, texts: list[str], folder: str = "text") -> Stage:
+    return ws.stage(
+        _place(name, folder), {"texts": fingerprint(texts), "encoder": identity(name)}, [], MEANING
+    )
 
 
-def _place(name: str) -> str:
+def _place(name: str, folder: str = "text") -> str:
     """An encoder may be named by a path: what is left of it is a folder's name, and a hash keeps it distinct."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
-    return f"text/{plain}" if plain == name else f"text/{plain[-40:]}-{fingerprint(name)[:6]}"
+    return f"{folder}/{plain}" if plain == name else f"{folder}/{plain[-40:]}-{fingerprint(name)[:6]}"
 
 
 def _encode(source: Source, texts: list[str], resources: Resources, draft: Place) -> dict[str, Any]:

@@ -323,6 +323,7 @@ STAGES = {
     "recommenders": "train",
     "evaluation": "evaluate",
     "aggregator": "evaluate",
+    "added": "add-items",
     "report": "report",
     "reports": "report",
     "ablation": "ablate",

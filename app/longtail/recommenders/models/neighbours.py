@@ -69,13 +69,15 @@ class Neighbours(Recommender):
     needs_text: ClassVar[bool] = True
     """Whether the fit fails if `text` is above 0 and no two items share a word."""
     similarity: csr_matrix
+    text_scale: np.ndarray | None = None
+    """text f_i l / t of each item i, float32 [items], for items that come after the fit; None if it read no texts."""
 
     @abstractmethod
     def of_log(self, train: Interactions) -> csr_matrix:
         """The similarities of the log, float32 [items, items]; row j has the neighbours of item j, best first."""
 
     def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
-        self.similarity = self.of_log(train)
+        self.similarity, self.text_scale = self.of_log(train), None
         if self.section.text:
             texts = similar_texts(train.texts and train.texts(), self.section.neighbours)
             if texts.nnz:
@@ -88,7 +90,9 @@ class Neighbours(Recommender):
 
     def _add(self, texts: csr_matrix, warm: np.ndarray) -> None:
         """Add the similarities of texts. warm bool [items]: which items somebody took."""
-        scaled = texts * (self.section.text * usual_best(self.similarity) / usual_best(texts))
+        scale = self.section.text * usual_best(self.similarity) / usual_best(texts)
+        self.text_scale = np.full(self.n_items, scale, np.float32)
+        scaled = texts * scale
         cold = csr_matrix(scaled.multiply(~warm))
         known = self.similarity = best_first(self.similarity + csr_matrix(scaled.multiply(warm)))
         if cold.nnz:
@@ -98,6 +102,7 @@ class Neighbours(Recommender):
             best_cold = self.recommend(users, PLACES)[1]
             factor = factor_for(best_warm, best_cold, min(self.section.cold_share, float(np.mean(~warm))))
             self.similarity = best_first(known + cold * factor)
+            self.text_scale[~warm] *= factor
             self.counts["factor of cold items"] = factor
 
     def similar_items(self, items: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -149,10 +154,10 @@ class Neighbours(Recommender):
         return items, scores
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {}
+        return {} if self.text_scale is None else {"text_scale": self.text_scale}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        return
+        self.text_scale = arrays.get("text_scale")
 
     def contributions(self, history: np.ndarray, items: np.ndarray) -> np.ndarray:
         """What each item of a history int [h], oldest first, adds to the score of each of `items` int [m]: float32 [h, m].

@@ -173,7 +173,7 @@ class Endpoint:
 
     async def _ranked_live(self, question: Question, here: Snapshot, ends: float) -> List:
         """The list by the live LLM, or what stands in for it."""
-        history, k = question.asked.history, question.arm.list_length
+        history, k = question.known_to_llm, question.arm.list_length
         made_of = here.sources.made_of[question.arm.chosen.answers]
         left = max(ends - time.perf_counter(), 0)
         try:

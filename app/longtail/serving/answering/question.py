@@ -65,7 +65,13 @@ class Question:
     @property
     def wants_live(self) -> bool:
         """Whether only a live LLM can rank for this history."""
-        return self.arm.lists is not None and bool(len(self.asked.history)) and self.since != 0
+        return self.arm.lists is not None and bool(len(self.known_to_llm)) and self.since != 0
+
+    @property
+    def known_to_llm(self) -> np.ndarray:
+        """The history without items that were added after training, for which an LLM has no word: int32 [n]."""
+        history = self.asked.history
+        return history[history < self.arm.n_trained]
 
     @property
     def had_list(self) -> bool:

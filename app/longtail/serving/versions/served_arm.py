@@ -19,7 +19,7 @@ NO_LIST: List = np.zeros(0, np.int32), np.zeros(0, np.float32)
 @dataclass(frozen=True)
 class Arm:
     """chosen: what is fused and how. lists: None if the recommender is served alone. evidence: None if the training set is
-    no longer in the workspace.
+    no longer in the workspace. n_trained: the items of the catalogue; later codes were added after training.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Arm:
     retriever: Retriever
     lists: LLMLists | None
     evidence: Evidence | None
+    n_trained: int
 
     @cached_property
     def keeps_users(self) -> bool:

@@ -8,9 +8,14 @@ from longtail.workspace import Workspace
 
 
 def sources_of(ws: Workspace, serving: Serving) -> Sources:
-    """What all arms are made of. Raises InputError if the workspace lacks what is served, a file of it, or what `serving`
-    names.
+    """What all arms are made of, with the items that were added since. Raises InputError if the workspace lacks what is
+    served, a file of it, or what `serving` names.
     """
+    return trained_sources(ws, serving).with_added(ws)
+
+
+def trained_sources(ws: Workspace, serving: Serving) -> Sources:
+    """The same without the items that were added. Raises InputError as `sources_of`."""
     ws.require("data")
     return Sources.of(ws, read_arms(ws, serving))
 

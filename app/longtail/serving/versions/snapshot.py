@@ -67,6 +67,7 @@ class Snapshot:
             look_ups[fit] = (rows["items"], rows["scores"]) if rows else None
             training = below(arrays, f"training/{number}")
             evidence[fit] = Evidence.of(training) if training else None
+        users, items = ServedUsers.of(below(arrays, "users")), ServedItems.of(below(arrays, "items"))
         lists = {
             answers: LLMLists(**below(arrays, f"lists/{number}"))
             for number, answers in enumerate(sources.answers)
@@ -78,10 +79,10 @@ class Snapshot:
                 Retriever(models[one.fit], one.candidates, look_ups[one.fit]),
                 lists[one.answers] if one.answers else None,
                 evidence[one.fit],
+                len(items) - sources.n_added,
             )
             for name, one in sources.arms.items()
         }
-        users, items = ServedUsers.of(below(arrays, "users")), ServedItems.of(below(arrays, "items"))
         return cls(sources.version, sources, users, items, arms, files)
 
     def check(self) -> None:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from longtail.aggregation.artefact import Artefact
 from longtail.aggregation.llm_lists import LLMLists
@@ -12,6 +12,7 @@ from longtail.data import read_histories
 from longtail.errors import InputError
 from longtail.recommenders import load
 from longtail.recommenders.interactions import Interactions
+from longtail.serving.versions.added_items import ADDED, Added, added_to
 from longtail.serving.versions.evidence import Evidence
 from longtail.serving.versions.mapped_arrays import Array
 from longtail.serving.versions.served_items import ServedItems
@@ -26,12 +27,13 @@ LAYOUT = 1
 @dataclass(frozen=True)
 class Sources:
     """What a version is made of. arms: by name. made_of: the fingerprint of each place, by its path in the workspace.
-    training: the place of the training set of each fit, if it is still there.
+    training: the place of the training set of each fit, if it is still there. added: the items that came after training.
     """
 
     arms: dict[str, Artefact]
     made_of: dict[str, str]
     training: dict[str, str]
+    added: Added | None = None
 
     @classmethod
     def of(cls, ws: Workspace, arms: dict[str, Artefact]) -> "Sources":
@@ -46,9 +48,21 @@ class Sources:
         made_of = {place: _complete(ws.require(place)) for place in [*places, *training.values()]}
         return cls(arms, made_of, training)
 
+    def with_added(self, ws: Workspace) -> "Sources":
+        """With the items that were added after training. Raises InputError as `added_to`, or if a file of them is lost."""
+        added = added_to(ws, self.data, {fit: self.made_of[fit] for fit in self.fits})
+        if added is None:
+            return self
+        return replace(self, added=added, made_of=self.made_of | {ADDED: _complete(ws / ADDED)})
+
     @property
     def data(self) -> str:
         return next(iter(self.arms.values())).data
+
+    @property
+    def n_added(self) -> int:
+        """The number of items that came after training. They have the last codes."""
+        return self.added.n if self.added else 0
 
     @property
     def fits(self) -> list[str]:
@@ -65,8 +79,9 @@ class Sources:
 
     @property
     def version(self) -> str:
-        """A short hash of all that an answer depends on; that of the artefact if there is one arm."""
+        """A short hash of all that an answer depends on; that of the artefact if there is one arm and nothing was added."""
         versions = [one.version for one in self.arms.values()]
+        versions += [self.made_of[ADDED]] if self.added else []
         return versions[0] if len(versions) == 1 else fingerprint(versions)
 
     @property
@@ -84,6 +99,9 @@ def read_arrays(ws: Workspace, sources: Sources) -> Iterator[tuple[str, Array]]:
     items = (data / "items.parquet").read_table().sort_by("item")
     users = read_histories(data)
     n_items, n_users = len(items), len(users)
+    if sources.added:
+        items = sources.added.catalogue(ws, items)
+    n_served = len(items)
     yield from _named("items", ServedItems.read(items))
     yield from _named("users", ServedUsers.read(users))
     del items, users
@@ -94,10 +112,12 @@ def read_arrays(ws: Workspace, sources: Sources) -> Iterator[tuple[str, Array]]:
                 f"{ws / fit}: it was fitted on {len(model.seen)} users and {model.n_items} items, but {data} has"
                 f" {n_users} and {n_items}. Run longtail train again."
             )
+        if sources.added:
+            model = sources.added.extended(ws, fit, model)
         yield from _named(f"fits/{number}", iter(model.parts().items()))
         if fit in sources.training:
             table = (ws / sources.training[fit] / "interactions").read_table()
-            train = Interactions.from_table(table, n_items)
+            train = Interactions.from_table(table, n_served)
             yield from _named(f"training/{number}", Evidence.read(train))
     for number, answers in enumerate(sources.answers):
         lists = LLMLists.read(ws / answers / "rankings", n_users)
@@ -105,8 +125,9 @@ def read_arrays(ws: Workspace, sources: Sources) -> Iterator[tuple[str, Array]]:
 
 
 def fit_meta(ws: Workspace, sources: Sources) -> list[dict]:
-    """The `model.json` of each fit."""
-    return [(ws / fit / "model.json").read_json() for fit in sources.fits]
+    """The `model.json` of each fit, of as many items as are served."""
+    metas = [(ws / fit / "model.json").read_json() for fit in sources.fits]
+    return [meta | {"n_items": meta["n_items"] + sources.n_added} for meta in metas]
 
 
 def check_unchanged(ws: Workspace, sources: Sources) -> None:
