@@ -51,7 +51,8 @@ def check_base(recipe: Recipe, role: Role, n_items: int, workers: int) -> None:
     def adapt(model: Any, section: Tuning) -> Any:
         return with_adapters(model, recipe.llm, section, role)
 
-    check_memory(recipe, role, config, n_items, workers, adapt)
+    if getattr(recipe, role).epochs:
+        check_memory(recipe, role, config, n_items, workers, adapt)
 
 
 def _config(base: str, source: Source) -> Any:

@@ -36,14 +36,16 @@ CARD = """\
 
 # {{ name }}: {{ role }}
 
-This model {{ does }}. It is {{ start }}, tuned {{ way }} on the interactions of one catalogue with Longtail {{ longtail }}.
+This model {{ does }}. It is {{ start }}, {{ way }} on the interactions of one catalogue with Longtail {{ longtail }}.
 
 | | |
 | --- | --- |
 | data | `{{ fingerprint }}`: {{ data }} |
 | examples | {{ examples }} |
 | tasks (loss weight) | {{ tasks }} |
+{% if steps %}
 | training loss | first {{ '%.4f' | format(first) }}, last {{ '%.4f' | format(last) }} |
+{% endif %}
 {% if best is not none %}
 | validation loss | best {{ '%.4f' | format(best) }} at step {{ best_step }} |
 {% endif %}
@@ -112,7 +114,7 @@ def write_card(
             role=role,
             does=DOES[role],
             start=_start(recipe, role),
-            way=f"with LoRA of rank {section.lora}" if section.lora else "in all its weights",
+            way=_way(section),
             longtail=__version__,
             fingerprint=prepared.fingerprint,
             data=_told(prepared.counts),
@@ -120,7 +122,7 @@ def write_card(
             tasks=", ".join(f"{task} ({weight:g})" for task, weight in section.tasks.items()),
             workers=workers,
             versions=", ".join(f"{name} {version(name)}" for name in PACKAGES),
-            adapter=ADAPTER if section.lora else "",
+            adapter=ADAPTER if section.lora and section.epochs else "",
             recipe=_recipe(recipe, role),
             prompt=repr(_prompt(section, recipe.llm.items)),
             **_losses((place / "curve.parquet").read_table()),
@@ -143,10 +145,16 @@ def _front(recipe: Recipe, role: Role) -> str:
 
 def _start(recipe: Recipe, role: Role) -> str:
     if role == "discriminator":
-        return "the tuned generator of the same recipe"
+        return "the generator of the same recipe"
     if recipe.llm.base == "small":
         return "a Llama from scratch"
     return f"`{_shown(recipe.llm.base)}`"
+
+
+def _way(section: Tuning) -> str:
+    if not section.epochs:
+        return "not tuned"
+    return f"tuned with LoRA of rank {section.lora}" if section.lora else "tuned in all its weights"
 
 
 def _recipe(recipe: Recipe, role: Role) -> str:
@@ -165,6 +173,10 @@ def _prompt(section: Tuning, rendering: str) -> str:
 
 def _losses(curve: pa.Table) -> dict[str, Any]:
     """First and last training loss, best validation loss with its step, and totals, of a curve with one row per step."""
+    if not curve.num_rows:
+        return {"first": None, "last": None, "best": None, "best_step": None} | dict.fromkeys(
+            ("steps", "tokens", "seconds"), 0
+        )
     curve = curve.sort_by("step")
     last = curve.slice(curve.num_rows - 1).to_pylist()[0]
     validated = curve.filter(pc.is_valid(curve["valid_loss"])).sort_by("valid_loss")

@@ -35,8 +35,9 @@ class Tuning(Section):
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The share of the examples that is taught, drawn with the recipe's seed. A pretrained LLM on a CPU reads some hundred
     tokens per second, so a small share may be all that fits in an hour."""
-    epochs: Positive = 3
-    """The largest number of passes over the examples."""
+    epochs: Count = 3
+    """The largest number of passes over the examples. 0: the LLM is not tuned and answers as it is (zero-shot), which a
+    pretrained `base` can that reads titles."""
     patience: Count = 3
     """Tuning ends after this many epochs in a row without a lower validation loss. The best weights are kept. If it is 0,
     all epochs are trained and the last weights are kept."""
@@ -110,10 +111,10 @@ class Tuning(Section):
 
 
 class Generator(Tuning):
-    epochs: Positive = 20
+    epochs: Count = 20
 
 
 class Discriminator(Tuning):
     tasks: dict[Task, Annotated[float, Field(gt=0)]] = {"yes_no": 1.0}
-    epochs: Positive = 2
+    epochs: Count = 2
     lr: Annotated[float, Field(gt=0)] = 1e-3

@@ -320,6 +320,12 @@ class Recipe(Section):
             raise ValueError(
                 "generator.negatives: 'hard' needs a tuned generator, so only the discriminator can have it"
             )
+        if not self.generator.epochs and (self.llm.base == "small" or self.llm.items != "title"):
+            raise ValueError(
+                f"generator.epochs = 0 leaves the LLM as it is, but llm.base = {self.llm.base!r} with llm.items ="
+                f" {self.llm.items!r} knows nothing of items before it is tuned. Set llm.base to a pretrained LLM and"
+                " llm.items: title, or raise generator.epochs"
+            )
         if "hard" in self.discriminator.negatives and self.llm.items != "token":
             raise ValueError("discriminator.negatives: 'hard' needs llm.items: token")
         if self.llm.base == "small" and self.generator.lora:

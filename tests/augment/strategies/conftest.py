@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from longtail.augment.strategies.item_tokens import Catalogue
+from longtail.augment.strategies.solved_pairs import SolvedPair
 from longtail.augment.strategies.spec import Tools
 from longtail.augment.strategies.strategy import Strategy, requests
 from longtail.augment.takers import Takers
@@ -28,6 +29,8 @@ N_ITEMS, COLD = 30, 24
 """Items from code COLD on are cold, those before them warm."""
 RENDERINGS = ("token", "title", "id")
 NAMES = ("Oak chair", "Pine desk", "Wool rug", "Glass lamp", "Steel shelf", "Clay pot")
+SOLVED = [SolvedPair(np.array([2, 3], np.int32), 4, 9), SolvedPair(np.array([6], np.int32), 7, 1)]
+"""Solved questions about other users."""
 LOG = [[0, 1, 2], [0, 1, 5, 6, 7, 8], [1, 5, 6, 9], [1, 5, 2, 7]]
 SLICES = ["head"] * 4 + ["mid"] * 8 + ["tail"] * 12 + ["cold"] * 6
 
@@ -87,6 +90,7 @@ def strategy_of(
         lambda recommender: lambda: hints,
         tuning or Generator(),
         lambda count: lambda: takers or takers_of(train or LOG, count),
+        lambda count: SOLVED[:count],
     )
     return strategy_spec(section.strategy).build(section, tools)
 

@@ -7,7 +7,13 @@ from typing import Literal
 
 from longtail.augment.strategies.pairs import Pairs
 from longtail.augment.strategies.spec import StrategySpec, Tools
-from longtail.augment.strategies.ways_of_asking import PreferenceSection, role_of, task_of, way_of
+from longtail.augment.strategies.ways_of_asking import (
+    PreferenceSection,
+    asking_prompts,
+    role_of,
+    task_of,
+    way_of,
+)
 from longtail.errors import InputError
 from longtail.recipe import Positive
 
@@ -28,7 +34,8 @@ def build(section: ColdPairsSection, tools: Tools) -> Pairs:
             " interaction), but a pair needs two. Set dataset.split: temporal, so that late items are held out, or remove"
             " cold_pairs from the recipe."
         )
-    return Pairs(section.pairs, tools.prompts, way_of(section, tools.prompts), cold)
+    prompts = asking_prompts(section, tools)
+    return Pairs(section.pairs, prompts, way_of(section, prompts), cold)
 
 
 SPEC = StrategySpec(settings=ColdPairsSection, build=build, role=role_of, task=task_of, answers="pair")

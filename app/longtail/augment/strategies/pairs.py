@@ -15,7 +15,14 @@ from longtail.augment.proposals import Proposals
 from longtail.augment.strategies.candidates import shown_items, unseen
 from longtail.augment.strategies.spec import StrategySpec, Tools
 from longtail.augment.strategies.strategy import Asked, Rng, Spoken
-from longtail.augment.strategies.ways_of_asking import PreferenceSection, Way, role_of, task_of, way_of
+from longtail.augment.strategies.ways_of_asking import (
+    PreferenceSection,
+    Way,
+    asking_prompts,
+    role_of,
+    task_of,
+    way_of,
+)
 from longtail.llm.prompts.building import Prompts
 from longtail.recipe import Positive
 from longtail.schema import ACCEPTED, UNDECIDED
@@ -97,8 +104,8 @@ class Pairs:
 
 def build(section: PairsSection, tools: Tools) -> Pairs:
     hints = tools.hints("itemcf") if section.choose == "top" else None
-    way = way_of(section, tools.prompts)
-    return Pairs(section.pairs, tools.prompts, way, tools.catalogue.warm, hints)
+    prompts = asking_prompts(section, tools)
+    return Pairs(section.pairs, prompts, way_of(section, prompts), tools.catalogue.warm, hints)
 
 
 SPEC = StrategySpec(settings=PairsSection, build=build, role=role_of, task=task_of, answers="pair")

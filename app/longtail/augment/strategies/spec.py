@@ -11,6 +11,7 @@ from longtail.llm.prompts.building import Prompts
 from longtail.recipe import Judge, Recipe, Role, StrategySection, Task, Tuning
 
 if TYPE_CHECKING:
+    from longtail.augment.strategies.solved_pairs import SolvedPair
     from longtail.augment.takers import Takers
     from longtail.data import Prepared
     from longtail.llm.prompts.hints import Hints
@@ -73,7 +74,7 @@ class Tools:
     prompts: None if no LLM answers, and so is `tuning`, which is what the LLM was taught. hints: takes the name of a
     recommender and starts to fit it. It returns a function that gives the fitted recommender and the users' histories. Call
     that one in a worker, so that no other process holds them. takers: likewise, from a number to as many users of each cold
-    item, by text.
+    item, by text. solved: from a number to as many solved questions of training users.
     """
 
     prompts: Prompts | None
@@ -81,6 +82,7 @@ class Tools:
     hints: Callable[[str], Callable[[], "Hints"]]
     tuning: Tuning | None
     takers: Callable[[int], Callable[[], "Takers"]]
+    solved: Callable[[int], list["SolvedPair"]]
 
     @classmethod
     def open(
@@ -92,14 +94,14 @@ class Tools:
         texts: "TextSource | None" = None,
     ) -> "Tools":
         """For the tuned LLM in the folder `llm`. texts: for a strategy that reads them."""
-        found = partial(_takers, prepared.place, texts)
+        found, solved = partial(_takers, prepared.place, texts), partial(_solved, prepared, recipe.seed)
         if role is None or llm is None:
             catalogue = Catalogue(prepared.items, "title", None)
-            return cls(None, catalogue, partial(_hints, recipe, prepared, None), None, found)
+            return cls(None, catalogue, partial(_hints, recipe, prepared, None), None, found, solved)
         tuning, items = getattr(recipe, role), prepared.items
         prompts = Prompts.open(llm, items, recipe.llm.items, tuning.history, tuning.context)
         catalogue = Catalogue(items, recipe.llm.items, prompts.tokenizer)
-        return cls(prompts, catalogue, partial(_hints, recipe, prepared, tuning), tuning, found)
+        return cls(prompts, catalogue, partial(_hints, recipe, prepared, tuning), tuning, found, solved)
 
 
 def _takers(data: "Place", texts: "TextSource", count: int) -> Callable[[], "Takers"]:
@@ -109,6 +111,15 @@ def _takers(data: "Place", texts: "TextSource", count: int) -> Callable[[], "Tak
     from longtail.runtime.cluster import fetch
 
     return partial(fetch, ray.remote(num_cpus=1)(read_takers).remote(data, texts, count))
+
+
+def _solved(prepared: "Prepared", seed: int, count: int) -> list["SolvedPair"]:
+    import ray
+
+    from longtail.augment.strategies.solved_pairs import solved_pairs
+
+    file = (prepared.place / "histories").files(".parquet")[0]
+    return ray.get(ray.remote(num_cpus=1)(solved_pairs).remote(file, len(prepared.items), count, seed))
 
 
 def _hints(

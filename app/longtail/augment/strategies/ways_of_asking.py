@@ -5,10 +5,13 @@ from typing import Literal, Protocol
 import numpy as np
 
 from longtail.augment.strategies.candidates import check_context, longest_items, shares
+from longtail.augment.strategies.solved_pairs import after_solved
+from longtail.augment.strategies.spec import Tools
 from longtail.augment.strategies.strategy import Spoken
+from longtail.errors import InputError
 from longtail.llm.prompts.building import Prompts
 from longtail.llm.vllm_pool import Sampling
-from longtail.recipe import Role, StrategySection, Task
+from longtail.recipe import Count, Role, StrategySection, Task
 
 TOKENS_AT_ONCE = 32
 """The number of tokens that are scored is a multiple of this, so that a new item rarely changes the question."""
@@ -20,6 +23,9 @@ class PreferenceSection(StrategySection):
     ask: Literal["ab", "likelihood", "pmi"] = "ab"
     """`ab`: A or B, in both orders; if the answers disagree, there is none. `likelihood`: the item whose text the generator
     finds likelier after the user's history. `pmi`: the same, minus the log-probability of the text without a history."""
+    shots: Count = 0
+    """Solved questions about other users that come before each question (few-shot). For an LLM that was not tuned on such
+    questions; it has to write items as titles."""
     gate: bool = True
     """Ask only if the LLM proves on validation items that it knows more than the texts of the items do
     (`augment/gate.py`). If it does not, no preference enters training."""
@@ -93,6 +99,19 @@ class ByLikelihood:
         scores = sums[:, :, 0] - (sums[:, :, 1] if self.less_prior else 0)
         lead = scores[:, 0] - scores[:, 1]
         return 1 / (1 + np.exp(-np.clip(lead, -500, 500))), lead != 0
+
+
+def asking_prompts(section: PreferenceSection, tools: Tools) -> Prompts:
+    """The prompts of the LLM, after `shots` solved questions. Raises InputError if they cannot be written."""
+    if not section.shots:
+        return tools.prompts
+    if tools.prompts.rendering != "title":
+        raise InputError(
+            f"augment, strategy {section.strategy}: shots = {section.shots} shows solved questions to an LLM that was not"
+            f" tuned on them, but with llm.items = {tools.prompts.rendering!r} it knows no items before it is tuned. Set"
+            " llm.items: title, or shots: 0."
+        )
+    return after_solved(tools.prompts, tools.solved(section.shots), section.ask == "ab")
 
 
 def way_of(section: PreferenceSection, prompts: Prompts) -> Way:

@@ -88,7 +88,9 @@ def start_of(recipe: Recipe) -> dict[str, Any]:
 
 
 def _best_epochs(ws: Workspace, first: Round, role: Role, section: Tuning) -> int:
-    """The number of epochs after which the LLM of the first round was best on validation."""
+    """The number of epochs after which the LLM of the first round was best on validation; 0 if it is not tuned."""
+    if not section.epochs:
+        return 0
     counts = read_manifest(ws.require(first.llm(role)))["counts"]
     steps = -(-counts["examples"] // section.batch)
     return max(1, round((counts["best_step"] or counts["steps"]) / steps))

@@ -59,28 +59,50 @@ class Order:
 
 
 def launch(order: Order) -> dict[str, Any]:
-    """Tune on `resources.llm_workers` workers; worker 0 writes the result.
+    """Tune on `resources.llm_workers` workers; worker 0 writes the result. With 0 epochs one task writes the base as it is.
 
     Returns the counts {steps, tokens, seconds, best_step, parameters}. Raises InputError if a loss is not finite.
     """
+    import ray
+
     resources = order.recipe.resources
+    if not order.section.epochs:
+        return ray.get(ray.remote(num_cpus=1)(_as_it_is).remote(order))
     with relay() as tell:
         work = partial(_tuned, tell=tell)
         return on_workers(work, order, resources.llm_workers, resources.accelerator == "gpu")
 
 
+def _as_it_is(order: Order) -> dict[str, Any]:
+    """Write the base into the target. Runs as a Ray task."""
+    # A saved model with adapters would have to be merged first, and they would change nothing.
+    section = order.section.model_copy(update={"lora": 0, "gradient_checkpointing": False})
+    model, tokenizer = _opened(order, section)
+    export_model(model, tokenizer, order.target)
+    (order.target / "curve.parquet").write_table(CURVE.empty_table())
+    parameters = sum(part.numel() for part in model.parameters())
+    return {"steps": 0, "tokens": 0, "seconds": 0.0, "best_step": 0, "parameters": parameters}
+
+
+def _opened(order: Order, section: Tuning) -> tuple[Any, Any]:
+    """The model to tune, and its tokenizer."""
+    from transformers import AutoTokenizer
+
+    with order.base.local() as folder:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        recipe = order.recipe
+        return load_model(
+            folder, recipe.llm, section, order.role, order.items, recipe.seed, tokenizer
+        ), tokenizer
+
+
 def _tuned(order: Order, tell: Callable[[str], None]) -> dict[str, Any] | None:
     """What every worker runs. Worker 0 returns the counts, the others return None."""
     import ray.train.torch
-    from transformers import AutoTokenizer
 
     _quiet()
     first = ray.train.get_context().get_world_rank() == 0
-    with order.base.local() as folder:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = load_model(
-            folder, order.recipe.llm, order.section, order.role, order.items, order.recipe.seed, tokenizer
-        )
+    model, tokenizer = _opened(order, order.section)
     parameters = sum(part.numel() for part in model.parameters())
     with Events(order.events) as events:
         job = Job(

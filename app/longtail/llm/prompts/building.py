@@ -7,7 +7,8 @@ augmenters, arXiv 2402.11724) and a ranking (Llama4Rec, arXiv 2401.13870). Token
 and inference see the same tokens.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -117,6 +118,13 @@ class Prompts:
                 raise InputError(f"llm.base: its tokenizer writes {A!r} and {B!r} as the same token.")
             if task in ("id_list", "ranking"):
                 _ = self.end
+
+    def after(self, examples: Sequence[np.ndarray]) -> Self:
+        """The same prompts, each of them after these examples (tokens of prompt and answer), with a new line between."""
+        shown, line = copy(self), self._encode("\n")
+        own = (one[len(self._start) :] for one in examples)
+        shown._start = np.concatenate([self._start, *(np.append(one, line) for one in own)], dtype=np.int32)
+        return shown
 
     def next_item(self, history: np.ndarray) -> np.ndarray:
         """The generator's prompt for a user's observed items, oldest first."""
