@@ -14,16 +14,27 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import typer
 from rich.table import Table
 
 from jobs.options import AS_IT_IS, Changes, Options, finished, parsed
 from longtail.api.run import Run
 from longtail.command.log import results, speaking
+from longtail.data.catalogue import COLD
 from longtail.errors import InputError
+from longtail.evaluation.targets import read_targets, split_parts
+from longtail.ranking_metrics import METRICS as NAMES
+from longtail.ranking_metrics import per_user
+from longtail.recipe import Recipe
+from longtail.recommenders import load
+from longtail.recommenders.recommender import Recommender
+from longtail.rounds import last_round
+from longtail.workspace import Workspace
+from longtail.workspace.place import Place
 
 METRICS = (("recall", 10), ("recall", 50), ("ndcg", 10))
-COLD, WARM = "cold", "warm"
+WARM, AMONG = "warm", "cold among cold"
 WARM_SLICES = ("items:head", "items:mid", "items:tail")
 
 
@@ -59,7 +70,7 @@ def cold_draws(
             for draw, name in keys
         }
         done = zip(keys, finished(recipe, to, runs), strict=True)
-        found = {key: figures_of(Run(ws, own).metrics) for key, (own, ws) in done}
+        found = {key: figures_of(Run(ws, own).metrics) | among_cold(own, ws) for key, (own, ws) in done}
     told = compared(found, against)
     (to / "figures.json").write_text(json.dumps([one._asdict() for one in told], indent=1))
     table = Table("recommender", "option", "items", "metric", "mean", f"over {against!r}", "t")
@@ -83,6 +94,40 @@ def figures_of(metrics: pd.DataFrame) -> dict[tuple[str, str, str], float]:
             if "items:cold" in values.index:
                 found[recommender, COLD, f"{metric}@{k}"] = float(values.loc["items:cold"].value)
     return found
+
+
+def among_cold(recipe: Recipe, ws: Workspace) -> dict[tuple[str, str, str], float]:
+    """By recommender and metric, how well the cold test items are ranked if cold items are all that is ranked. Here the
+    share of places that they take does not matter.
+    """
+    round_ = last_round(recipe)
+    found = {}
+    for recommender in recipe.recommenders:
+        model = load(ws / round_.at(f"recommenders/observed/{recommender}-0"))
+        users, ranks = cold_ranks(model, ws / round_.data)
+        values = per_user(users, ranks, [k for _, k in METRICS])[1].mean(axis=0)
+        for place, (metric, k) in enumerate(METRICS):
+            found[recommender, AMONG, f"{metric}@{k}"] = float(values[NAMES.index(metric), place])
+    return found
+
+
+def cold_ranks(model: Recommender, data: Place) -> tuple[np.ndarray, np.ndarray]:
+    """The users and the 1-based ranks among all cold items of their cold test items, 0 if an item is not ranked: int [n].
+
+    An item with the same score as the target stands before it.
+    """
+    items = (data / "items.parquet").read_table(["item", "slice"]).sort_by("item")
+    cold = np.flatnonzero(pc.equal(items["slice"], COLD).to_numpy())
+    told: list[tuple[np.ndarray, np.ndarray]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    for part in split_parts(data):
+        for users, rows, targets in read_targets(part, "test"):
+            of_cold = np.isin(targets, cold)
+            scores = model.score_pairs(model.seen.take(users), users, np.tile(cold, (len(users), 1)))
+            own = scores[rows[of_cold]]
+            wanted = own[np.arange(len(own)), np.searchsorted(cold, targets[of_cold])]
+            ranks = np.where(np.isfinite(wanted), (own >= wanted[:, None]).sum(axis=1), 0)
+            told.append((users[rows[of_cold]], ranks))
+    return np.concatenate([one for one, _ in told]), np.concatenate([one for _, one in told])
 
 
 def compared(found: dict[tuple[int, str], dict[tuple[str, str, str], float]], against: str) -> list[Figure]:

@@ -2,10 +2,18 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import ttest_rel
 
-from jobs.cold_draws import compared, figures_of
+from jobs.cold_draws import cold_ranks, compared, figures_of
+from longtail.recipe import RecommenderSection
+from longtail.recommenders.recommender import Recommender
+from longtail.schema import HISTORIES
+from longtail.workspace.place import Place
+from tests.recommenders.conftest import interactions
 
 
 def test_warm_items_are_averaged_by_their_users() -> None:
@@ -38,3 +46,53 @@ def test_t_is_paired_over_draws() -> None:
     assert other.value == pytest.approx(more.mean()) and other.t == pytest.approx(
         ttest_rel(more, base).statistic
     )
+
+
+class Known(Recommender):
+    """Its scores are given; ties are common, and some items are no candidates."""
+
+    def learn(self, train, preferences, validation) -> None:
+        self.scores = (
+            np.random.default_rng(4).integers(0, 5, (len(self.seen), self.n_items)).astype(np.float32)
+        )
+        self.scores[:, -1] = -np.inf
+
+    def score(self, histories, users):
+        return self.scores[users].copy()
+
+    def arrays(self):
+        return {}
+
+    def restore(self, arrays):
+        raise NotImplementedError
+
+
+def test_cold_items_are_ranked_among_cold_items(tmp_path) -> None:
+    """Compared with a loop. Warm items stand in no cold item's way."""
+    train, later = [[0, 1], [2], [3, 0], [1, 2]], [[6], [3], [8, 7, 5], [4]]
+    rows = [
+        {
+            "user": user,
+            "user_id": str(user),
+            "items": own + after,
+            "timestamps": list(range(len(own + after))),
+            "train_end": len(own),
+            "valid_end": len(own),
+            "slice": "sparse",
+        }
+        for user, (own, after) in enumerate(zip(train, later, strict=True))
+    ]
+    (tmp_path / "histories").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows, HISTORIES), tmp_path / "histories/part.parquet")
+    slices = ["mid"] * 5 + ["cold"] * 5
+    pq.write_table(pa.table({"item": list(range(10)), "slice": slices}), tmp_path / "items.parquet")
+    model = Known("known", RecommenderSection()).fit(interactions(train, 10))
+    users, ranks = cold_ranks(model, Place(pafs.LocalFileSystem(), str(tmp_path)))
+    expected = []
+    for user, own in enumerate(later):
+        for item in own:
+            if item >= 5:
+                scores = model.scores[user]
+                better = [other for other in range(5, 10) if other != item and scores[other] >= scores[item]]
+                expected.append((user, 1 + len(better)))
+    assert [*zip(users.tolist(), ranks.tolist(), strict=True)] == expected and len(expected) == 4
