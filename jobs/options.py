@@ -1,6 +1,6 @@
 """Options: several sets of changes to one recipe, all run in one workspace, so that nothing is made twice."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +37,12 @@ def parsed(options: list[str] | None) -> dict[str, list[str]]:
     return found
 
 
-def finished(recipe: str, to: Path, runs: dict[str, list[str]]) -> Iterator[tuple[Recipe, Workspace]]:
+def finished(
+    recipe: str,
+    to: Path,
+    runs: dict[str, list[str]],
+    stages: Callable[[Recipe, Workspace], None] = run_stages,
+) -> Iterator[tuple[Recipe, Workspace]]:
     """Run the recipe with each set of changes, in folders of these names, and give each finished run.
 
     What is up to date is not made again, and what one run has made is taken over by the others.
@@ -49,6 +54,6 @@ def finished(recipe: str, to: Path, runs: dict[str, list[str]]) -> Iterator[tupl
         lent = ws.lends()
         for name, own in loaded.items():
             inner = ws.point(name, own.model_dump(mode="json"), lent)
-            run_stages(own, inner)
+            stages(own, inner)
             lent |= inner.lends()
             yield own, inner

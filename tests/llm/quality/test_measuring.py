@@ -322,6 +322,43 @@ def test_the_larger_an_llm_the_fewer_users_a_cpu_ranks_the_catalogue_for(store):
     assert ranked(10**9) == worth.RANKING_TOKENS // tokens
 
 
+def test_a_large_llm_is_asked_about_the_first_of_the_same_users(store, monkeypatch):
+    """Parts must not shift who is asked, and every figure of a user is what it was."""
+    prompts, model = opened(store, "title")
+    setting = worth.Setting(
+        store.ws / "llm/title", store.prepared.items, "title", Generator(history=HISTORY), SEED, "generator"
+    )
+    users = worth._first(
+        *(worth._draw(file, 1.0, SEED) for file in (store.prepared.place / "histories").files())
+    )
+    whole = worth._measure(setting, users, 0, 1).to_pylist()
+    tokens = (HISTORY + 2) * len(prompts.items.tokens) / len(prompts.items)
+    monkeypatch.setattr(worth, "ASKING_WORK", 10.5 * tokens * Likelihood(model).parameters)
+    parts = [worth._measure(setting, users, part, 3).to_pylist() for part in range(3)]
+    found = sorted((row for part in parts for row in part), key=lambda row: row["place"])
+    assert len(whole) == USERS and [row["place"] for row in found] == list(range(10))
+    for one, other in zip(found, whole, strict=False):
+        assert one["rank"] == other["rank"] and one["logprob"] == pytest.approx(other["logprob"], rel=1e-4)
+
+
+def test_the_larger_an_llm_the_fewer_users_a_cpu_asks_about(store):
+    prompts, model = opened(store, "title")
+    llm = Likelihood(model)
+    llm.device = torch.device("cpu")
+
+    def asked(parameters: int, task: str) -> int:
+        llm.parameters = parameters
+        section = Generator(history=HISTORY, tasks={task: 1.0})
+        setting = worth.Setting(store.ws, store.prepared.items, "title", section, SEED, "generator")
+        return worth._askable(setting, prompts, llm)
+
+    assert asked(10**6, "next_item") == worth.MOST_USERS
+    assert asked(10**11, "next_item") == pytest.approx(10 * asked(10**12, "next_item"), rel=0.5)
+    assert asked(10**11, "yes_no") == pytest.approx(asked(10**11, "next_item") / 3, abs=1)
+    llm.device = torch.device("cuda")
+    assert asked(10**12, "yes_no") == worth.MOST_USERS
+
+
 def test_what_is_not_a_number_ranks_last():
     scores = np.array([0.0, np.nan, 1.0, -1.0])
     assert answers.rank(scores, np.array([2])) == 2

@@ -71,15 +71,16 @@ class Likelihood:
         read = self.model(input_ids=self._ids([prompt]), use_cache=True, logits_to_keep=1)
         after_prompt = torch.log_softmax(read.logits[0, -1].float(), -1)
         found = np.empty(len(items))
-        for tree, sees, depths in self._trees(items):
-            tokens, parents = (torch.from_numpy(one).to(self.device) for one in (tree.tokens, tree.parents))
+        for tree in self._trees(items):
+            tokens = torch.from_numpy(tree.tokens).to(self.device)
             said = after_prompt[None]
             if len(tree.inner):
-                seen = torch.cat([sees.new_zeros(len(sees), len(prompt)), sees], 1)
+                sees = tree.sees()
+                places = torch.from_numpy(sees.sum(1) - 1 + len(prompt))
                 logits = self.model(
                     input_ids=tokens[tree.inner][None],
-                    position_ids=depths[None] + len(prompt),
-                    attention_mask=seen[None, None],
+                    position_ids=places[None].to(self.device),
+                    attention_mask=self._hidden(sees, len(prompt)),
                     past_key_values=copy.deepcopy(read.past_key_values),
                 ).logits
                 said = torch.cat([said, torch.log_softmax(logits[0].float(), -1)])
@@ -87,20 +88,20 @@ class Likelihood:
             found[tree.items] = tree.add_up(said[rows.to(self.device), tokens].cpu().numpy())
         return found
 
-    def _trees(self, items: ItemTokens) -> list[tuple[TextTree, torch.Tensor, torch.Tensor]]:
-        """The catalogue's texts as trees that fit in one pass each, with the mask to add to attention scores
-        [inner, inner] and the depths [inner] of their inner nodes. Built once per catalogue.
-        """
+    def _trees(self, items: ItemTokens) -> list[TextTree]:
+        """The catalogue's texts as trees that fit in one pass each. Built once per catalogue."""
         if self.catalogue_read is not items:
             most = max(1, min(TOKENS_AT_ONCE // 4, LOGITS_AT_ONCE // self.vocabulary))
-            self.catalogue_read, self.catalogue_trees = items, []
-            for tree in text_trees(items, most):
-                sees = torch.from_numpy(tree.sees())
-                hidden = torch.zeros(sees.shape, dtype=self.model.dtype)
-                hidden.masked_fill_(~sees, torch.finfo(self.model.dtype).min)
-                depths = sees.sum(1) - 1
-                self.catalogue_trees.append((tree, hidden.to(self.device), depths.to(self.device)))
+            self.catalogue_read, self.catalogue_trees = items, [*text_trees(items, most)]
         return self.catalogue_trees
+
+    def _hidden(self, sees: np.ndarray, before: int) -> torch.Tensor:
+        """What is added to the attention scores of a tree: [1, 1, inner, before + inner], 0 for the `before` tokens of the
+        prompt and for what a token `sees`, very low for the others.
+        """
+        hidden = torch.zeros((len(sees), before + len(sees)), dtype=self.model.dtype)
+        hidden[:, before:].masked_fill_(torch.from_numpy(~sees), torch.finfo(hidden.dtype).min)
+        return hidden[None, None].to(self.device)
 
     @torch.inference_mode()
     def _logits(

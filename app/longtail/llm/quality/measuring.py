@@ -31,6 +31,10 @@ RANKING_TOKENS = 10_000_000
 all users together."""
 RANKING_WORK = 100_000_000_000_000
 """On a CPU also the limit of tokens times parameters: a quarter of an hour of two cores, whatever the size of the LLM."""
+ASKING_WORK = 25_000_000_000_000
+"""The same limit for all that is asked about single users: some minutes."""
+PROMPTS = {"next_item": 1, "id_list": 1, "yes_no": 3, "preference": 2}
+"""How many prompts about a user measure a task."""
 USERS_PER_TASK = 512
 TASKS_AT_MOST = 8
 """Each task loads the model."""
@@ -139,11 +143,12 @@ def _measure(setting: Setting, users: pa.Table, part: int, parts: int) -> pa.Tab
     # It brings transformers: seconds that the other tasks of this module do not need.
     from longtail.llm.quality.likelihood import Likelihood
 
-    place = np.arange(part, users.num_rows, parts)
-    rows = users.take(pa.array(place))
     llm = Likelihood.open(setting.llm)
     section = setting.section
     prompts = Prompts.open(setting.llm, setting.items, setting.rendering, section.history, section.context)
+    # Users are in random order, so the first of them are a sample.
+    place = np.arange(part, min(users.num_rows, _askable(setting, prompts, llm)), parts)
+    rows = users.take(pa.array(place))
     taken = [np.asarray(items, np.int32) for items in rows["items"].to_pylist()]
     columns: dict[str, Any] = {"place": place}
     if setting.ranking:
@@ -162,6 +167,15 @@ def _measure(setting: Setting, users: pa.Table, part: int, parts: int) -> pa.Tab
         if "preference" in setting.tasks:
             columns |= preference(llm, prompts, taken, random)
     return pa.table(columns)
+
+
+def _askable(setting: Setting, prompts: Prompts, llm: "Likelihood") -> int:
+    """How many users are asked about: fewer for a large LLM on a CPU, where all of them would take hours."""
+    if llm.device.type != "cpu":
+        return MOST_USERS
+    tokens = (setting.section.history + 2) * len(prompts.items.tokens) / max(1, len(prompts.items))
+    each = sum(PROMPTS[task] for task in setting.tasks) * tokens * llm.parameters
+    return min(MOST_USERS, max(1, int(ASKING_WORK / each)))
 
 
 def _rankable(prompts: Prompts, llm: "Likelihood") -> int:
