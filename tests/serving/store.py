@@ -93,20 +93,19 @@ def fit(ws: Workspace, name: str, table: pa.Table | None = None, **settings) -> 
         table = (fused / "interactions").read_table()
     section = recommender_spec(name).settings(**settings)
     catalogue = (ws / "data/items.parquet").read_table().sort_by("item")
-    train = Interactions.from_table(table, n_items=8, texts=lambda: ItemTexts(item_words(catalogue)))
+    train = Interactions.from_table(table, len(catalogue), texts=lambda: ItemTexts(item_words(catalogue)))
     model = build(name, section).fit(train)
     inputs = [fused, ws / "data"]
     with ws.stage(f"recommenders/discriminated/{name}-0", settings, inputs).publishing() as draft:
         model.save(draft)
 
 
-def evaluated(ws: Workspace, **fusion) -> None:
+def evaluated(ws: Workspace, serving: Serving = SERVING, **fusion) -> None:
     """What `evaluate` leaves: the recommender alone, and better on validation fused with the LLM's list."""
     own = Paper(**{"alpha_1": 0.5, "alpha_2": 0.1} | fusion)
-    fused = {"fusion": own, "kinds": {"paper": Kind(own, 0.2)}, "candidates": 6}
-    chosen_from(
-        ws, figure("itemcf", "discriminated", 0.1), figure("itemcf", "served_discriminated", 0.2, **fused)
-    )
+    fused = {"fusion": own, "kinds": {"paper": Kind(own, 0.2)}, "candidates": serving.candidates}
+    figures = figure("itemcf", "discriminated", 0.1), figure("itemcf", "served_discriminated", 0.2, **fused)
+    chosen_from(ws, *figures, serving=serving)
 
 
 def chosen_from(ws: Workspace, *figures: Figure, serving: Serving = SERVING) -> None:

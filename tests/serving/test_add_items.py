@@ -20,8 +20,12 @@ from longtail.serving.versions.served_run import sources_of
 from longtail.serving.versions.version_watch import Versions, marks
 from longtail.workspace import Workspace, lost_files, read_manifest
 from longtail.workspace.lease import FOLDER, Owner, session
-from tests.serving.store import SERVING, Told, ask, endpoint, evaluated, fit, ids, mapped, missing, snapshot
+from tests.serving.store import SERVING as FEW
+from tests.serving.store import Told, ask, endpoint, evaluated, fit, ids, mapped, missing, snapshot
 
+ALL = 12
+"""More than the old and the new items are together: lists must not be too short for the share of new ones."""
+SERVING = FEW.model_copy(update={"candidates": ALL})
 RECIPE = Recipe(name="tiny", serving=SERVING)
 HEADER = "item_id,title,genres\n"
 NEW = HEADER + "n0,Fresh,War\nn1,New Title,Drama|War\nn2,,\n"
@@ -32,7 +36,7 @@ NEW = HEADER + "n0,Fresh,War\nn1,New Title,Drama|War\nn2,,\n"
 def ws(ws: Workspace) -> Workspace:
     """The store, with a recommender that reads texts; every place may be taken by new items."""
     fit(ws, "itemcf", text=1.0, cold_share=1.0)
-    evaluated(ws)
+    evaluated(ws, SERVING)
     return ws
 
 
@@ -49,11 +53,11 @@ def new_ids(ws: Workspace) -> list[str]:
 
 
 def test_new_items_are_recommended_shown_filtered_and_taken(ws: Workspace) -> None:
-    before = snapshot(ws)
+    before = snapshot(ws, SERVING)
     add(ws)
-    here = endpoint(ws)
+    here = endpoint(ws, SERVING)
     assert here.version().items == 11 and here.snapshot.version != before.version
-    found = ask(here, None, "i1", k=6)
+    found = ask(here, None, "i1", k=ALL)
     assert {"n0", "n1"} <= set(ids(found)) and "n2" not in ids(found)
     assert {item.item_id: item.title for item in found.items}["n1"] == "New Title"
     assert ids(ask(here, None, "i1", k=6, filter={"genres": ["War"]}))
@@ -66,7 +70,7 @@ def test_new_items_are_recommended_shown_filtered_and_taken(ws: Workspace) -> No
 
 def test_an_event_may_name_a_new_item(ws: Workspace) -> None:
     add(ws)
-    here = endpoint(ws, events=Told(u1=["n0"], u9=["n1"]))
+    here = endpoint(ws, SERVING, events=Told(u1=["n0"], u9=["n1"]))
     assert missing(ask(here, "u1")).get("history") is None and "n0" not in ids(ask(here, "u1", k=10))
     assert ids(ask(here, "u9")) and missing(ask(here, "u9")).get("user") is None
 
@@ -74,15 +78,15 @@ def test_an_event_may_name_a_new_item(ws: Workspace) -> None:
 def test_reasons_may_be_new_items(ws: Workspace) -> None:
     """Nobody took it yet, so no pair of users is counted."""
     add(ws)
-    found = ask(endpoint(ws), None, "n0", "i1", k=6, explain=True)
+    found = ask(endpoint(ws, SERVING), None, "n0", "i1", k=6, explain=True)
     leaning = [one for item in found.items if item.why for one in item.why.leans_on if one.item_id == "n0"]
     assert leaning and all(one.observed_pairs == one.generated_pairs == 0 for one in leaning)
 
 
 def test_old_items_keep_their_order_and_their_scores(ws: Workspace) -> None:
-    before = snapshot(ws)
+    before = snapshot(ws, SERVING)
     add(ws)
-    for after in (snapshot(ws), mapped(ws)):
+    for after in (snapshot(ws, SERVING), mapped(ws, SERVING)):
         own, grown = before.default.retriever.model, after.default.retriever.model
         np.testing.assert_array_equal(grown.score(own.seen, None)[:, :8], own.score(own.seen, None))
         users = np.arange(7)
@@ -93,10 +97,10 @@ def test_old_items_keep_their_order_and_their_scores(ws: Workspace) -> None:
 
 def test_new_items_are_seen_no_more_than_the_recipe_says(ws: Workspace) -> None:
     fit(ws, "itemcf", text=1.0, cold_share=0.05)
-    evaluated(ws)
-    full = snapshot(ws).default.retriever.model.recommend(np.arange(6), 10)[0]
+    evaluated(ws, SERVING)
+    full = snapshot(ws, SERVING).default.retriever.model.recommend(np.arange(6), 10)[0]
     add(ws)
-    model = snapshot(ws).default.retriever.model
+    model = snapshot(ws, SERVING).default.retriever.model
     assert 0 < exposure(model, 8) <= max(0.05, (full < 0).mean())
     counts = read_manifest(ws / ADDED)["counts"]
     assert counts["share of places of discriminated/itemcf-0"] == pytest.approx(exposure(model, 8))
@@ -108,11 +112,11 @@ def test_known_items_stay_and_are_counted(ws: Workspace, caplog: pytest.LogCaptu
     caplog.set_level(logging.INFO, "longtail")
     add(ws, HEADER + "i3,Another title,War\nn0,Fresh,War\n")
     assert new_ids(ws) == ["n0"] and "1 items are known already" in caplog.text
-    assert snapshot(ws).items.title(3) == "Title 3"
+    assert snapshot(ws, SERVING).items.title(3) == "Title 3"
     caplog.clear()
     add(ws, HEADER + "n0,Changed,War\nn3,Late,War\ni1,x,\n")
     assert new_ids(ws) == ["n0", "n3"], "items that were added before keep their codes"
-    assert "2 items are known already" in caplog.text and snapshot(ws).items.title(8) == "Fresh"
+    assert "2 items are known already" in caplog.text and snapshot(ws, SERVING).items.title(8) == "Fresh"
     fingerprint = read_manifest(ws / ADDED)["fingerprint"]
     caplog.clear()
     add(ws, HEADER + "n3,Late,War\n")
@@ -120,9 +124,9 @@ def test_known_items_stay_and_are_counted(ws: Workspace, caplog: pytest.LogCaptu
 
 
 def test_nothing_new_at_all_publishes_nothing(ws: Workspace) -> None:
-    version = snapshot(ws).version
+    version = snapshot(ws, SERVING).version
     add(ws, HEADER + "i1,x,\n")
-    assert read_manifest(ws / ADDED) is None and snapshot(ws).version == version
+    assert read_manifest(ws / ADDED) is None and snapshot(ws, SERVING).version == version
 
 
 def test_what_cannot_be_recommended_is_said(ws: Workspace, caplog: pytest.LogCaptureFixture) -> None:
@@ -131,17 +135,17 @@ def test_what_cannot_be_recommended_is_said(ws: Workspace, caplog: pytest.LogCap
 
 
 def test_a_server_takes_them_without_a_restart(ws: Workspace) -> None:
-    versions = Versions(lambda: mapped(ws), lambda: marks(ws, SERVING))
+    versions = Versions(lambda: mapped(ws, SERVING), lambda: marks(ws, SERVING))
     here, first = Endpoint(versions, SERVING, Told()), versions.current.version
     assert missing(ask(here, None, "n0"))["history"] == "unknown_items"
     add(ws)
     assert ask(here, None, "i1").model_version == first, "until it looks"
     versions.look()
-    found = ask(here, None, "i1", k=6)
+    found = ask(here, None, "i1", k=ALL)
     assert found.model_version != first and "n0" in ids(found) and versions.state.refused is None
     add(ws, HEADER + "n5,Newest,War\n")
     versions.look()
-    assert {"n0", "n5"} <= set(ids(ask(here, None, "i1", k=10)))
+    assert {"n0", "n5"} <= set(ids(ask(here, None, "i1", k=ALL)))
 
 
 def test_other_parts_of_the_workspace_are_not_rewritten(ws: Workspace) -> None:
@@ -158,9 +162,9 @@ def test_other_parts_of_the_workspace_are_not_rewritten(ws: Workspace) -> None:
 
 def test_a_fit_that_was_made_again_is_refused_until_they_are_added_again(ws: Workspace) -> None:
     add(ws)
-    versions = Versions(lambda: mapped(ws), lambda: marks(ws, SERVING))
+    versions = Versions(lambda: mapped(ws, SERVING), lambda: marks(ws, SERVING))
     fit(ws, "itemcf", text=0.5, cold_share=1.0)
-    evaluated(ws)
+    evaluated(ws, SERVING)
     with pytest.raises(
         InputError, match="3 items were added to other fits than .* Run longtail add-items again"
     ):
@@ -185,7 +189,7 @@ def prepared_anew(ws: Workspace, *more: str) -> None:
         (data / "items.parquet").write_table(pa.Table.from_pylist(items + rows, ITEMS))
         (data / "histories/a.parquet").write_table(histories)
     fit(ws, "itemcf", text=1.0, cold_share=1.0)
-    evaluated(ws)
+    evaluated(ws, SERVING)
 
 
 def test_a_catalogue_that_has_them_by_now_takes_their_place(
@@ -194,14 +198,14 @@ def test_a_catalogue_that_has_them_by_now_takes_their_place(
     caplog.set_level(logging.INFO, "longtail")
     add(ws)
     prepared_anew(ws, "n2", "n1", "n0")
-    here = snapshot(ws)
+    here = snapshot(ws, SERVING)
     assert here.sources.added is None and len(here.items) == 11 and here.items.ids[8] == "n2"
     here.check()
     add(ws, HEADER + "n7,Fresh,War\n")
     items = (ws / ADDED / "items.parquet").read_table()
     assert (items["item"].to_pylist(), items["item_id"].to_pylist()) == ([11], ["n7"])
     assert "3 items that were added before are in the catalogue now" in caplog.text
-    assert len(snapshot(ws).items) == 12
+    assert len(snapshot(ws, SERVING).items) == 12
 
 
 def test_a_catalogue_that_lacks_some_of_them_is_refused(ws: Workspace) -> None:
@@ -211,9 +215,9 @@ def test_a_catalogue_that_lacks_some_of_them_is_refused(ws: Workspace) -> None:
     with pytest.raises(InputError, match="2 items were added to another catalogue .*'n0'"):
         sources_of(ws, SERVING)
     add(ws, HEADER + "n1,x,\n")
-    assert len(snapshot(ws).items) == 11 and snapshot(ws).items.ids[8] == "n1"
+    assert len(snapshot(ws, SERVING).items) == 11 and snapshot(ws, SERVING).items.ids[8] == "n1"
     (ws / "added").delete()
-    assert len(snapshot(ws).items) == 9
+    assert len(snapshot(ws, SERVING).items) == 9
 
 
 def test_a_lost_file_is_refused(ws: Workspace) -> None:
@@ -247,7 +251,7 @@ def test_a_live_llm_is_not_told_of_items_that_it_has_no_word_for(ws: Workspace) 
 )
 def test_what_is_served_must_read_texts(ws: Workspace, settings: dict, says: str) -> None:
     fit(ws, "itemcf", **settings)
-    evaluated(ws)
+    evaluated(ws, SERVING)
     with pytest.raises(InputError, match=says):
         add(ws)
     assert read_manifest(ws / ADDED) is None
