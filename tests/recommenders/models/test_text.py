@@ -103,7 +103,7 @@ def test_what_sasrec_keeps_is_a_network_without_texts(loss: str) -> None:
 
 def test_mapped_texts_start_as_long_as_free_vectors() -> None:
     vectors = np.random.default_rng(0).standard_normal((500, 64)).astype(np.float32)
-    start = Transformer(500, SASRecSection(), vectors).items
+    start = Transformer(500, SASRecSection(), vectors, np.ones(500, bool)).items
     mapped = start.map(torch.from_numpy(vectors))
     assert mapped.std().item() == pytest.approx(start.weight.std().item(), rel=0.1)
 

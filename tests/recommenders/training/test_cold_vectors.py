@@ -156,11 +156,39 @@ def test_nothing_mapped_has_any_length() -> None:
     assert as_long(np.zeros((3, 2), np.float32), np.ones((3, 2), np.float32)) == 1
 
 
-def test_an_item_that_a_preference_trained_is_warm() -> None:
-    given = Preferences(*(np.array([one], np.int32) for one in (3, COLD[0], COLD[1])), np.ones(1, np.float32))
-    section = SECTIONS["bpr"].model_copy(update={"text": True, "validate_every": 0})
-    model = build("bpr", section).fit(shop(), given)
-    assert model.candidates.by_text.tolist() == COLD[2:].tolist()
+def preferring(users: np.ndarray, preferred: np.ndarray, rejected: np.ndarray) -> Preferences:
+    given = (one.astype(np.int32) for one in (users, preferred, rejected))
+    return Preferences(*given, np.ones(len(users), np.float32))
+
+
+@pytest.mark.parametrize("name", READING)
+def test_preferences_move_users_and_lift_no_cold_item_without_end(name: str) -> None:
+    """A cold item stays the map of its text, and takes no more than its share. Each user is said to prefer one cold item of
+    the own taste to another one, of which the log says nothing.
+    """
+    changes = {"text": True, "epochs": 30, "lr": 0.02, "validate_every": 0, "preference_weight": 2.0}
+    section, users = SECTIONS[name].model_copy(update=changes), np.arange(200)
+    preferred, rejected = (COLD[users % 2 * 4 + place] for place in (0, 1))
+    leads = []
+    for given in (None, preferring(users, preferred, rejected)):
+        model = build(name, section, seed=2)
+        model.schedule = Schedule(30, (), "learnt")
+        model.fit(shop(), given)
+        assert model.candidates.by_text.tolist() == COLD.tolist()
+        assert np.isin(model.recommend(users, 10)[0], COLD).mean() <= 0.05
+        scores = model.score(model.seen.take(users), users)
+        lead = scores[users, preferred] - scores[users, rejected]
+        leads.append(lead.mean() / scores[:, model.candidates.warm].std())
+    assert leads[1] > leads[0] + 0.05, "users move towards the texts that they are said to prefer"
+
+
+@pytest.mark.parametrize("name", READING)
+def test_without_texts_a_preference_trains_an_item(name: str) -> None:
+    section = SECTIONS[name].model_copy(update={"validate_every": 0})
+    model = build(name, section).fit(
+        replace(shop(), texts=None), preferring(np.array([3]), COLD[:1], COLD[1:2])
+    )
+    assert model.candidates.warm[COLD].tolist() == [True, True] + [False] * 6
 
 
 def test_a_catalogue_without_cold_items_has_no_bias() -> None:

@@ -36,7 +36,8 @@ class FactorsLearner(Learner):
     - l2 / 2 times the squared embeddings of layer 0 of all these u, i and j.
 
     With `text`, the embedding of an item is a free vector plus a linear map of its text. Columns of the map belong to
-    columns of the embeddings, so nothing more is sent between workers.
+    columns of the embeddings, so nothing more is sent between workers. An item that is not in the log has the map of its
+    text alone, and nothing is learnt from it, see `TextEmbedding`.
 
     The random draws do not depend on the number of workers.
     """
@@ -52,6 +53,8 @@ class FactorsLearner(Learner):
         self.trained, self.embeddings, self.text = {"free": self.free}, self.free, None
         if "item_text" in arrays:
             self.text = torch.from_numpy(arrays["item_text"]).to(device)
+            self.fixed = torch.from_numpy(self.n_users + np.flatnonzero(~arrays["item_known"])).to(device)
+            self.free[self.fixed] = 0
             width = self.text.shape[1]
             self.map = _initial(width, own, INITIAL_SCALE / width**0.5, settings["seed"], 1).to(device)
             self.trained, self.embeddings = self.trained | {"map": self.map}, torch.empty_like(self.free)
@@ -71,6 +74,7 @@ class FactorsLearner(Learner):
     def step(self) -> None:
         """A step of Adam with the gradient of the embeddings."""
         if self.text is not None:
+            self.embeddings.grad[self.fixed] = 0
             self.free.grad = self.embeddings.grad
             self.map.grad = self.text.T @ self.embeddings.grad[self.n_users :]
         self.adam.step()

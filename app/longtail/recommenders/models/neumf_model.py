@@ -28,13 +28,17 @@ class Network(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, int], settings: dict[str, Any], text: np.ndarray | None = None
+        self,
+        shape: tuple[int, int],
+        settings: dict[str, Any],
+        text: np.ndarray | None = None,
+        known: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.dim, widths = settings["dim"], settings["hidden"]
         width = self.dim + widths[0] // 2
         self.users = nn.Embedding(shape[0], width)
-        self.items = nn.Embedding(shape[1], width) if text is None else TextEmbedding(width, text)
+        self.items = nn.Embedding(shape[1], width) if text is None else TextEmbedding(width, text, known)
         self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
         self.out = nn.Linear(self.dim + widths[-1], 1)
         self.dropout = nn.Dropout(settings["dropout"])
@@ -77,7 +81,7 @@ class NeuMFLearner(Learner):
         self.batches, self.settings, self.device = Batches(arrays, settings), settings, device
         torch.manual_seed(settings["seed"])  # equal weights on all workers at the start
         self.text = arrays.get("item_text")
-        self.network = Network(settings["shape"], settings, self.text).to(device)
+        self.network = Network(settings["shape"], settings, self.text, arrays.get("item_known")).to(device)
         self.adam = torch.optim.Adam(self.network.parameters(), lr=settings["lr"], fused=True)
 
     def epoch(self, rng: np.random.Generator) -> float:

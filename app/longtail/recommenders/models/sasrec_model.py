@@ -37,7 +37,7 @@ class SASRecLearner(Learner):
         self.section, self.device = SASRecSection.model_validate(settings), device
         torch.manual_seed(seed)  # equal weights on all workers at the start
         self.text = arrays.get("item_text")
-        model = Transformer(n_items, self.section, self.text).to(device)
+        model = Transformer(n_items, self.section, self.text, arrays.get("item_known")).to(device)
         binary = self.section.loss == "bce"
         self.engine = engine_for(
             self.section, NextItemLoss(model, binary, self.section.preference_weight), device

@@ -44,14 +44,20 @@ class Layout:
 
 class Transformer(nn.Module):
     """Items int64 [N] and their layout -> states [N, dim]. A state depends on its own item and those before it in the
-    sequence. text: the vectors of the items' texts, float32 [n_items, d], or None.
+    sequence. text: the vectors of the items' texts, float32 [n_items, d], or None; known: see `TextEmbedding`.
     """
 
-    def __init__(self, n_items: int, section: SASRecSection, text: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        n_items: int,
+        section: SASRecSection,
+        text: np.ndarray | None = None,
+        known: np.ndarray | None = None,
+    ) -> None:
         super().__init__()
         self.scale = section.dim**0.5
         plain = text is None
-        self.items = nn.Embedding(n_items, section.dim) if plain else TextEmbedding(section.dim, text)
+        self.items = nn.Embedding(n_items, section.dim) if plain else TextEmbedding(section.dim, text, known)
         self.positions = nn.Embedding(section.max_length, section.dim)
         self.dropout = Dropout(section.dropout)
         gated = section.block == "ligr"

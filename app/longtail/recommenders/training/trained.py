@@ -45,8 +45,11 @@ class TrainedRecommender(CandidateRecommender):
         section, compute = self.section, self.compute
         arrays = self.prepared(train, preferences)
         warm = np.zeros(train.n_items, bool)
-        for items in (arrays["indices"], preferences.preferred, preferences.rejected):
-            warm[items] = True
+        warm[arrays["indices"]] = True
+        if (
+            "item_text" not in arrays
+        ):  # with texts, an item that only preferences name has the vector of its text
+            warm[preferences.preferred] = warm[preferences.rejected] = True
         self.candidates = Candidates(warm)
         schedule = self.schedule
         watched = (
@@ -139,7 +142,7 @@ class TrainedRecommender(CandidateRecommender):
         taken = train.matrix.copy()
         taken.eliminate_zeros()
         return (
-            self._item_text(train)
+            self._item_text(train, np.bincount(taken.indices, minlength=train.n_items) > 0)
             | {
                 "indptr": taken.indptr.astype(np.int64),
                 "indices": taken.indices.astype(np.int64),
@@ -152,8 +155,8 @@ class TrainedRecommender(CandidateRecommender):
             | self.loop_arrays(train)
         )
 
-    def _item_text(self, train: Interactions) -> Arrays:
-        """The text vectors of the items, if the section asks for them."""
+    def _item_text(self, train: Interactions, known: np.ndarray) -> Arrays:
+        """The text vectors of the items, and which of them are in the log, if the section asks for texts."""
         if not (isinstance(self.section, TextSection) and self.section.text):
             return {}
         vectors = train.texts().dense(seed=0) if train.texts else np.zeros(0, np.float32)
@@ -162,7 +165,7 @@ class TrainedRecommender(CandidateRecommender):
                 "text: no two items share a word. Set text to false, or name the columns with the titles of items"
                 " (dataset.columns)."
             )
-        return {"item_text": vectors}
+        return {"item_text": vectors, "item_known": known}
 
     def loop_arrays(self, train: Interactions) -> Arrays:
         """More arrays, which only the learner of this model needs."""
