@@ -96,6 +96,12 @@ class Recommender(ABC):
             raise InputError(f"history: items {lowest}..{highest}, the catalogue has 0..{self.n_items - 1}.")
         return self._rank(asked, None, k, exclude_seen)
 
+    def at_share(self, share: float) -> Self | None:
+        """A copy in which cold items take at most `share` of users' first places (`scoring.exposure`); nothing is trained
+        again. None if it ranks no cold item by its text.
+        """
+        return None
+
     @property
     def rows_at_once(self) -> int:
         """The number of rows that `_top` gets at a time, which limits its memory."""

@@ -14,6 +14,7 @@ from longtail.registry import recommenders
 from longtail.report import choice_words
 from longtail.report.augmentation_page import augmentation
 from longtail.report.augmentation_words import interval
+from longtail.report.frontier_words import frontier
 from longtail.report.glossary import GLOSSARY, words_in
 from longtail.report.kind_tables import kind_tables, over_in_words
 from longtail.report.llm_words import lines, sentences
@@ -105,6 +106,7 @@ def render(metrics: Mapping[str, Any]) -> str:
         bias=_bias(metrics["rows"]),
         added=augmentation(metrics),
         precision=_precision_plot(precision),
+        frontier=frontier(metrics),
         llms=_llms(metrics.get("llms", {})),
         llm_sentences=sentences(metrics.get("llms", {})),
         recipe=yaml.safe_dump(metrics["recipe"], sort_keys=False, allow_unicode=True),

@@ -143,6 +143,19 @@ def loss_curve(training: Sequence[Sequence[float]], validation: Sequence[Sequenc
         return _svg(figure)
 
 
+def frontiers(lines: Mapping[str, Sequence[tuple[float, float, bool]]], across: str, up: str) -> str:
+    """One line of (x, y, chosen) for each name, which stands at its last point; chosen points are filled."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _chart(across, up)
+        for name, points in lines.items():
+            axes.plot([x for x, _, _ in points], [y for _, y, _ in points], color=ACCENT, linewidth=1.1)
+            for x, y, chosen in points:
+                axes.plot(x, y, "o", markersize=4.5, mec=ACCENT, mfc=ACCENT if chosen else PAPER)
+            axes.annotate(name, points[-1][:2], (5, 4), textcoords="offset points", color=INK)
+        axes.margins(x=0.12, y=0.12)
+        return _svg(figure)
+
+
 def reliability_diagram(bins: Sequence[Mapping[str, float | None]]) -> str:
     """A plot of the share of taken items over the mean P(Yes): one point per bin, whose area grows with its answers."""
     with matplotlib.rc_context(STYLE):

@@ -13,6 +13,7 @@ from longtail.augment.gate import SPENT, gate_place
 from longtail.errors import InputError
 from longtail.evaluation.answer_agreement import agreement
 from longtail.evaluation.categories import read_categories
+from longtail.evaluation.cold_frontier import frontier_tasks, read_frontiers
 from longtail.evaluation.evaluated_runs import evaluated, evaluations, ranking_settings
 from longtail.evaluation.family import corrected
 from longtail.evaluation.kind_rows import compared_kinds, measure_kinds
@@ -95,6 +96,7 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
         for variant in recipe.variants
         if simulated and variant != "observed" and variant in recipe.training_sets
     }
+    frontier = frontier_tasks(recipe, ws)
     kinds = [
         ray.remote(num_cpus=1)(measure_kinds).remote(*fit, places, data, recipe.evaluation, recipe.seed)
         for fit, places in compared_kinds(recipe, ws).items()
@@ -137,6 +139,8 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
         metrics["serving"] = served
     if kinds:
         metrics["kinds"] = [asdict(row) for some in ray.get(kinds) for row in some]
+    if cold := read_frontiers(frontier):
+        metrics["cold_frontier"] = cold
     if llms:
         base = {"base": recipe.llm.base}
         metrics["llms"] = {role: base | ray.get(task) for role, task in llms.items()}

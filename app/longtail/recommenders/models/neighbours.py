@@ -5,6 +5,7 @@ i among their nearest neighbours. LLM-I2I (arXiv 2512.21595) also serves from li
 """
 
 from abc import abstractmethod
+from copy import copy
 from typing import Annotated, ClassVar, Self
 
 import numba
@@ -71,13 +72,15 @@ class Neighbours(Recommender):
     similarity: csr_matrix
     text_scale: np.ndarray | None = None
     """text f_i l / t of each item i, float32 [items], for items that come after the fit; None if it read no texts."""
+    cold: np.ndarray = np.zeros(0, np.int32)
+    """The items that nobody had taken at the fit, int32, ascending; empty if it read no texts."""
 
     @abstractmethod
     def of_log(self, train: Interactions) -> csr_matrix:
         """The similarities of the log, float32 [items, items]; row j has the neighbours of item j, best first."""
 
     def learn(self, train: Interactions, preferences: Preferences, validation: Targets | None) -> None:
-        self.similarity, self.text_scale = self.of_log(train), None
+        self.similarity, self.text_scale, self.cold = self.of_log(train), None, Neighbours.cold
         if self.section.text:
             texts = similar_texts(train.texts and train.texts(), self.section.neighbours)
             if texts.nnz:
@@ -94,16 +97,36 @@ class Neighbours(Recommender):
         self.text_scale = np.full(self.n_items, scale, np.float32)
         scaled = texts * scale
         cold = csr_matrix(scaled.multiply(~warm))
-        known = self.similarity = best_first(self.similarity + csr_matrix(scaled.multiply(warm)))
-        if cold.nnz:
-            users = some_users(self.seen)
-            best_warm = self.recommend(users, PLACES)[1]
-            self.similarity = best_first(cold)
-            best_cold = self.recommend(users, PLACES)[1]
-            factor = factor_for(best_warm, best_cold, min(self.section.cold_share, float(np.mean(~warm))))
-            self.similarity = best_first(known + cold * factor)
-            self.text_scale[~warm] *= factor
-            self.counts["factor of cold items"] = factor
+        known = best_first(self.similarity + csr_matrix(scaled.multiply(warm)))
+        self.cold = np.flatnonzero(~warm).astype(np.int32)
+        if not cold.nnz:
+            self.similarity = known
+            return
+        factor = self._mix(known, cold, self.section.cold_share)
+        self.text_scale[~warm] *= factor
+        self.counts["factor of cold items"] = factor
+
+    def _mix(self, known: csr_matrix, cold: csr_matrix, share: float) -> float:
+        """Set the similarities to `known` and to those of `cold` items, times the factor at which they take `share` of the
+        first places, or as much as their share of the catalogue if that is smaller. Returns the factor.
+        """
+        users, best = some_users(self.seen), []
+        for self.similarity in (known, best_first(cold)):
+            best.append(self.recommend(users, PLACES)[1])
+        factor = factor_for(*best, min(share, len(self.cold) / self.n_items))
+        self.similarity = best_first(known + cold * factor)
+        return factor
+
+    def at_share(self, share: float) -> Self | None:
+        cold = np.zeros(self.n_items, bool)
+        cold[self.cold] = True
+        if not cold[self.similarity.indices].any():
+            return None
+        changed = copy(self)
+        # The factor that they have now changes nothing: another one is found.
+        known, own = (csr_matrix(self.similarity.multiply(chosen)) for chosen in (~cold, cold))
+        changed._mix(best_first(known), own, share)
+        return changed
 
     def similar_items(self, items: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The neighbours of `items` int [n], best first: items int32 [n, k] and their similarities float32 [n, k].
@@ -154,10 +177,11 @@ class Neighbours(Recommender):
         return items, scores
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {} if self.text_scale is None else {"text_scale": self.text_scale}
+        return {} if self.text_scale is None else {"text_scale": self.text_scale, "cold": self.cold}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         self.text_scale = arrays.get("text_scale")
+        self.cold = arrays.get("cold", Neighbours.cold)
 
     def contributions(self, history: np.ndarray, items: np.ndarray) -> np.ndarray:
         """What each item of a history int [h], oldest first, adds to the score of each of `items` int [m]: float32 [h, m].

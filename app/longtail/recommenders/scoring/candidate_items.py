@@ -1,7 +1,9 @@
 """Which items a trained recommender ranks: those that something trained, and cold ones that are known by their texts."""
 
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -81,6 +83,14 @@ class CandidateRecommender(Recommender):
         """From saved arrays; those of a training that still goes on have none."""
         if "warm" in arrays:
             self.candidates = Candidates.of(arrays)
+
+    def at_share(self, share: float) -> Self | None:
+        if not len(self.candidates.by_text):
+            return None
+        changed = copy(self)
+        changed.counts = dict(self.counts)
+        changed.offer(self.candidates.by_text, share)
+        return changed
 
     def offer(self, cold: np.ndarray, share: float) -> None:
         """Rank the cold items int [m] too, at a bias with which they take at most `share` of users' first places.
