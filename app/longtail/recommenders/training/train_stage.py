@@ -58,7 +58,8 @@ def fit_runs(recipe: Recipe, ws: Workspace, wanted: Iterable[Run]) -> None:
 def _unit(recipe: Recipe, ws: Workspace, run: Run) -> Stage:
     settings = run.section(recipe).of_fit() | {"seed": run.seed(recipe)}
     if schedule := _schedule(recipe, ws, run):
-        settings["schedule"] = asdict(schedule)
+        # What nothing chose is not told, so a fit of before there were cold items is not made again.
+        settings["schedule"] = {name: value for name, value in asdict(schedule).items() if value is not None}
     texts = _texts(recipe, ws, run)
     inputs = [_training_set(recipe, ws, run), ws / run.round.data, *texts.vectors]
     return ws.stage(run.place, settings | texts.told, inputs, MEANING)
