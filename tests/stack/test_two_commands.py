@@ -103,9 +103,7 @@ class First:
         _signal(self.stopped, signal.SIGCONT)
         while self.process.poll() is None:
             if files(self.workspace) != self.known:
-                self.stopped = self._processes()
-                _signal(self.stopped, signal.SIGSTOP)
-                _wait_until_stopped(self.stopped)
+                self._stop()
                 claimed, self.known = _claims(self.known), files(self.workspace)
                 if claimed and not _claims(self.known):
                     _signal(self.stopped, signal.SIGCONT)
@@ -125,10 +123,20 @@ class First:
         _signal([*self._processes(), *found("", self.process.pid)], signal.SIGKILL)
         self.process.wait()
 
+    def _stop(self) -> None:
+        """Stop all processes, also those that were started while the others were being stopped."""
+        self.stopped = []
+        while new := [process for process in self._processes() if process not in self.stopped]:
+            _signal(new, signal.SIGSTOP)
+            _wait_until_stopped(new)
+            self.stopped += new
+
     def _processes(self) -> list[int]:
-        with suppress(psutil.Error):
-            own = psutil.Process(self.process.pid)
-            return [own.pid, *(child.pid for child in own.children(recursive=True))]
+        """The run and all of its children; none if it has ended."""
+        while self.process.poll() is None:
+            with suppress(psutil.Error):  # a child ended while they were being listed: list them again
+                own = psutil.Process(self.process.pid)
+                return [own.pid, *(child.pid for child in own.children(recursive=True))]
         return []
 
 
