@@ -14,15 +14,14 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
 import typer
 from rich.table import Table
 
-from jobs.options import AS_IT_IS, Changes, Options, finished, parsed
+from jobs.options import AS_IT_IS, Against, Changes, Options, finished, parsed
 from longtail.api.run import Run
 from longtail.command.log import results, speaking
 from longtail.data.catalogue import COLD
-from longtail.errors import InputError
+from longtail.evaluation.cold_frontier import read_cold
 from longtail.evaluation.targets import read_targets, split_parts
 from longtail.ranking_metrics import METRICS as NAMES
 from longtail.ranking_metrics import per_user
@@ -56,13 +55,11 @@ def cold_draws(
     draws: Annotated[int, typer.Option(min=2, help="How often the cold items are drawn")] = 6,
     change: Changes = None,
     option: Options = None,
-    against: Annotated[str, typer.Option(help="The option that the others are held against")] = AS_IT_IS,
+    against: Against = AS_IT_IS,
 ) -> None:
     """Print for each recommender and option how well cold and warm items are found."""
     with speaking():
-        options = parsed(option)
-        if against not in options:
-            raise InputError(f"--against {against}: the options are {', '.join(options)}.")
+        options = parsed(option, against)
         drawn = [*(change or []), "dataset.split=cold", "evaluation.ks=[10, 50]"]
         keys = [(draw, name) for draw in range(draws) for name in options]
         runs = {
@@ -116,8 +113,7 @@ def cold_ranks(model: Recommender, data: Place) -> tuple[np.ndarray, np.ndarray]
 
     An item with the same score as the target stands before it.
     """
-    items = (data / "items.parquet").read_table(["item", "slice"]).sort_by("item")
-    cold = np.flatnonzero(pc.equal(items["slice"], COLD).to_numpy())
+    cold = np.flatnonzero(read_cold(data))
     told: list[tuple[np.ndarray, np.ndarray]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
     for part in split_parts(data):
         for users, rows, targets in read_targets(part, "test"):

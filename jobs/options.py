@@ -22,8 +22,14 @@ Options = Annotated[
 ]
 
 
-def parsed(options: list[str] | None) -> dict[str, list[str]]:
-    """By name the changes to the recipe of each option, the one without changes first."""
+Against = Annotated[str, typer.Option(help="The option that the others are held against")]
+
+
+def parsed(options: list[str] | None, against: str = AS_IT_IS) -> dict[str, list[str]]:
+    """By name the changes to the recipe of each option, the one without changes first.
+
+    Raises InputError for an option that is not written so, or if there is none of the name `against`.
+    """
     found: dict[str, list[str]] = {AS_IT_IS: []}
     for option in options or []:
         name, colon, changes = option.partition(":")
@@ -34,6 +40,8 @@ def parsed(options: list[str] | None) -> dict[str, list[str]]:
                 f" {AS_IT_IS!r}."
             )
         found[name] = [one.strip() for one in changes.split(";") if one.strip()]
+    if against not in found:
+        raise InputError(f"--against {against}: the options are {', '.join(found)}.")
     return found
 
 

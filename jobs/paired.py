@@ -14,10 +14,9 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.table import Table
 
-from jobs.options import AS_IT_IS, Changes, Options, finished, parsed
+from jobs.options import AS_IT_IS, Against, Changes, Options, finished, parsed
 from longtail.api.run import Run
 from longtail.command.log import results, speaking
-from longtail.errors import InputError
 from longtail.evaluation.evaluated_runs import evaluations
 from longtail.recipe import Recipe
 from longtail.rounds import last_round
@@ -44,13 +43,11 @@ def paired(
     to: Annotated[Path, typer.Option(help="Folder for the runs, and figures.json")],
     change: Changes = None,
     option: Options = None,
-    against: Annotated[str, typer.Option(help="The option that the others are held against")] = AS_IT_IS,
+    against: Against = AS_IT_IS,
 ) -> None:
     """Print Recall@10 and NDCG@10 of every recommender and option, on all users, long-tail items and sparse users."""
     with speaking():
-        options = parsed(option)
-        if against not in options:
-            raise InputError(f"--against {against}: the options are {', '.join(options)}.")
+        options = parsed(option, against)
         named = [(name, [*(change or []), *changes]) for name, changes in options.items()]
         runs = {f"option-{number}": changes for number, (_, changes) in enumerate(named)}
         done = dict(zip(options, finished(recipe, to, runs), strict=True))

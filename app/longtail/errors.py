@@ -19,6 +19,11 @@ class EngineError(Exception):
     """An engine cannot be started or reached. The message says what was tried and where to look. Exit code 1."""
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or the name of its class if it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def bad_input(error: BaseException | None) -> InputError | None:
     """The InputError itself, or the one that a Ray task raised; None if it was another error.
 

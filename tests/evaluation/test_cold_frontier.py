@@ -3,13 +3,12 @@
 from dataclasses import asdict
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from longtail.evaluation.cold_frontier import SHARES, measure_frontier
-from longtail.recommenders import build
-from longtail.schema import HISTORIES
+from longtail.recommenders import build, load
 from longtail.workspace import Workspace
+from tests.evaluation.cold_store import write_cold_store
 from tests.recommenders.conftest import SECTIONS
 from tests.recommenders.training.test_cold_vectors import COLD, N_ITEMS, shop
 
@@ -19,24 +18,8 @@ USERS = 200
 def published(tmp_path, later: list[list[int]]) -> Workspace:
     ws = Workspace(str(tmp_path))
     train = shop()
-    rows = []
-    for user, after in enumerate(later):
-        own = train.items[train.indptr[user] : train.indptr[user + 1]].tolist()
-        rows.append(
-            {
-                "user": user,
-                "user_id": str(user),
-                "items": own + after,
-                "timestamps": list(range(len(own + after))),
-                "train_end": len(own),
-                "valid_end": len(own),
-                "slice": "sparse",
-            }
-        )
-    (ws / "data/histories").make_folder()
-    (ws / "data/histories/part.parquet").write_table(pa.Table.from_pylist(rows, HISTORIES))
-    slices = ["cold" if item in [*COLD, N_ITEMS - 1] else "mid" for item in range(N_ITEMS)]
-    (ws / "data/items.parquet").write_table(pa.table({"item": list(range(N_ITEMS)), "slice": slices}))
+    taken = [row.tolist() for row in np.split(train.items, train.indptr[1:-1])]
+    write_cold_store(ws / "data", taken, later, np.isin(np.arange(N_ITEMS), [*COLD, N_ITEMS - 1]))
     section = SECTIONS["itemcf"].model_copy(update={"text": 1.0, "cold_share": 0.03, "neighbours": 40})
     build("itemcf", section).fit(train).save(ws / "fit")
     return ws
@@ -49,8 +32,6 @@ def test_each_point_is_what_a_loop_over_users_counts(tmp_path) -> None:
     ws = published(tmp_path, later)
     name, points = measure_frontier("itemcf", ws / "fit", ws / "data", 0.03)
     assert name == "itemcf" and [one.share for one in points] == sorted({*SHARES, 0.03})
-    from longtail.recommenders import load
-
     for one in points:
         lists = load(ws / "fit").at_share(one.share).recommend(np.arange(USERS), 50)[0]
         assert one.taken == pytest.approx(np.isin(lists[:, :10], COLD).mean())

@@ -2,17 +2,15 @@
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 import pytest
 from scipy.stats import ttest_rel
 
 from jobs.cold_draws import cold_ranks, compared, figures_of
 from longtail.recipe import RecommenderSection
 from longtail.recommenders.recommender import Recommender
-from longtail.schema import HISTORIES
 from longtail.workspace.place import Place
+from tests.evaluation.cold_store import write_cold_store
 from tests.recommenders.conftest import interactions
 
 
@@ -70,24 +68,10 @@ class Known(Recommender):
 def test_cold_items_are_ranked_among_cold_items(tmp_path) -> None:
     """Compared with a loop. Warm items stand in no cold item's way."""
     train, later = [[0, 1], [2], [3, 0], [1, 2]], [[6], [3], [8, 7, 5], [4]]
-    rows = [
-        {
-            "user": user,
-            "user_id": str(user),
-            "items": own + after,
-            "timestamps": list(range(len(own + after))),
-            "train_end": len(own),
-            "valid_end": len(own),
-            "slice": "sparse",
-        }
-        for user, (own, after) in enumerate(zip(train, later, strict=True))
-    ]
-    (tmp_path / "histories").mkdir()
-    pq.write_table(pa.Table.from_pylist(rows, HISTORIES), tmp_path / "histories/part.parquet")
-    slices = ["mid"] * 5 + ["cold"] * 5
-    pq.write_table(pa.table({"item": list(range(10)), "slice": slices}), tmp_path / "items.parquet")
+    data = Place(pafs.LocalFileSystem(), str(tmp_path))
+    write_cold_store(data, train, later, np.arange(10) >= 5)
     model = Known("known", RecommenderSection()).fit(interactions(train, 10))
-    users, ranks = cold_ranks(model, Place(pafs.LocalFileSystem(), str(tmp_path)))
+    users, ranks = cold_ranks(model, data)
     expected = []
     for user, own in enumerate(later):
         for item in own:

@@ -24,6 +24,7 @@ from longtail.augment.strategies.strategy import prompt_column
 from longtail.augment.takers import latest_items
 from longtail.augment.validation_pairs import together, validation_pairs
 from longtail.data import Prepared
+from longtail.data.catalogue import COLD
 from longtail.recipe import Recipe, StrategySection
 from longtail.recommenders.interactions import Histories
 from longtail.registry import strategy_spec
@@ -165,7 +166,7 @@ def _measured(
     llm = logits(strategy, answers)
     text = text_lead(TextSimilarity(texts()), views_of(answers["history"].combine_chunks()), taken, other)
     found = {"user": users, "taken": taken, "other": other, "llm": llm, "text": text}
-    of_cold = int(np.sum(np.asarray(slices.to_pylist())[taken] == "cold"))
+    of_cold = int(np.sum(np.asarray(slices.to_pylist())[taken] == COLD))
     spent = {name: pc.sum(answers[name]).as_py() for name in ("prompt_tokens", "output_tokens", "seconds")}
     spent |= {
         "requests": len(answers),

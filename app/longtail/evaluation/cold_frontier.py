@@ -65,10 +65,8 @@ def measure_frontier(
     no cold item is a test item. At most MOST_USERS users are asked about. Runs as a Ray task.
     """
     users, rows, targets = _asked(data)
-    items = (data / "items.parquet").read_table(["item", "slice"]).sort_by("item")
-    cold = pc.equal(items["slice"], COLD).to_numpy()
-    model = load(fit)
-    if not cold[targets].any() or model.at_share(own) is None:
+    cold, model = read_cold(data), load(fit)
+    if not cold[targets].any():
         return recommender, []
     asked = users, rows, targets, cold
     return recommender, [
@@ -76,6 +74,12 @@ def measure_frontier(
         for share in sorted({*SHARES, own})
         if (changed := model.at_share(share)) is not None
     ]
+
+
+def read_cold(data: Place) -> np.ndarray:
+    """Which items of `data` are cold: bool [n_items]."""
+    items = (data / "items.parquet").read_table(["item", "slice"]).sort_by("item")
+    return pc.equal(items["slice"], COLD).to_numpy()
 
 
 def _asked(data: Place) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

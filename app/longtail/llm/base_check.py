@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from longtail.errors import InputError
+from longtail.errors import InputError, first_line
 from longtail.llm.base_model import with_adapters
 from longtail.llm.prompts.building import Prompts
 from longtail.llm.prompts.words import WORDS
@@ -64,7 +64,7 @@ def _config(base: str, source: Source) -> Any:
     except (OSError, ValueError) as error:
         raise InputError(
             f"llm.base = {base!r}: no such model folder or Hugging Face id, or it needs code of its own"
-            f" ({_first_line(error)})."
+            f" ({first_line(error)})."
         ) from None
     if not safe:
         raise InputError(
@@ -121,9 +121,7 @@ def _tokenizer(base: str, source: Source) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(**source.arguments)
         words = {word: tokenizer(word, add_special_tokens=False)["input_ids"] for word in WORDS}
     except Exception as error:  # any error from a tokenizer's files is a fault of the base
-        raise InputError(
-            f"llm.base = {base!r}: its tokenizer does not load ({_first_line(error)})."
-        ) from None
+        raise InputError(f"llm.base = {base!r}: its tokenizer does not load ({first_line(error)}).") from None
     if not all(words.values()):
         raise InputError(
             f"llm.base = {base!r}: its tokenizer writes {WORDS[0]!r} as no tokens, so its files are missing or empty;"
@@ -140,7 +138,3 @@ def _has(base: str, name: str) -> bool:
     from transformers.utils.hub import has_file
 
     return has_file(base, name)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

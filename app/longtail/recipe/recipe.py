@@ -283,6 +283,25 @@ class Recipe(Section):
         object.__setattr__(self, "judge", judge)  # Section is frozen, so this is the only way to set a field
         return self
 
+    def _check_tuning(self) -> None:
+        """Raise ValueError if an LLM cannot be taught as `generator` and `discriminator` say."""
+        if "hard" in self.generator.negatives:
+            raise ValueError(
+                "generator.negatives: 'hard' needs a tuned generator, so only the discriminator can have it"
+            )
+        if not self.generator.epochs and (self.llm.base == "small" or self.llm.items != "title"):
+            raise ValueError(
+                f"generator.epochs = 0 leaves the LLM as it is, but llm.base = {self.llm.base!r} with llm.items ="
+                f" {self.llm.items!r} knows nothing of items before it is tuned. Set llm.base to a pretrained LLM and"
+                " llm.items: title, or raise generator.epochs"
+            )
+        if "hard" in self.discriminator.negatives and self.llm.items != "token":
+            raise ValueError("discriminator.negatives: 'hard' needs llm.items: token")
+        if self.llm.base == "small" and self.generator.lora:
+            raise ValueError(
+                "generator.lora needs a pretrained llm.base, but 'small' is trained from scratch: set generator.lora to 0"
+            )
+
     @model_validator(mode="after")
     def _whole(self) -> "Recipe":
         if "observed" not in self.variants:
@@ -316,22 +335,7 @@ class Recipe(Section):
                 f"prices.models has no '{self.llm.base}', the llm.base of this recipe; it has"
                 f" {sorted(self.prices.models)}"
             )
-        if "hard" in self.generator.negatives:
-            raise ValueError(
-                "generator.negatives: 'hard' needs a tuned generator, so only the discriminator can have it"
-            )
-        if not self.generator.epochs and (self.llm.base == "small" or self.llm.items != "title"):
-            raise ValueError(
-                f"generator.epochs = 0 leaves the LLM as it is, but llm.base = {self.llm.base!r} with llm.items ="
-                f" {self.llm.items!r} knows nothing of items before it is tuned. Set llm.base to a pretrained LLM and"
-                " llm.items: title, or raise generator.epochs"
-            )
-        if "hard" in self.discriminator.negatives and self.llm.items != "token":
-            raise ValueError("discriminator.negatives: 'hard' needs llm.items: token")
-        if self.llm.base == "small" and self.generator.lora:
-            raise ValueError(
-                "generator.lora needs a pretrained llm.base, but 'small' is trained from scratch: set generator.lora to 0"
-            )
+        self._check_tuning()
         for name, section in self.recommenders.items():
             known = [control for control in CONTROLS if not VARIANTS[control].fitted_on and _judged(control)]
             if strange := sorted(set(section.controls) - set(known)):

@@ -106,12 +106,10 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
         name: sum(read_manifest(place)["seconds"] for place in places)
         for name, places in augmentations.items()
     }
-    for name, measured_gates in _gates(recipe, ws).items():
-        for gate in measured_gates:  # its questions were paid for too
-            counts = gate["counts"]
-            sums = Counter({part: counts[part] for part in SPENT if part != "requests"})
-            totals[name] += Tally(requests=counts["requests"], sums=sums)
-            seconds[name] += gate["seconds"]
+    gates = _gates(recipe, ws)
+    for name, own in gates.items():  # their questions were paid for too
+        totals[name] += reduce(add, (_asked_at(gate["counts"]) for gate in own))
+        seconds[name] += sum(gate["seconds"] for gate in own)
     spent = costs(recipe, totals, seconds)
     k = nearest_ten(recipe.evaluation.ks)
     found = [row for some in ray.get(rows) for row in some]
@@ -133,8 +131,8 @@ def collect(recipe: Recipe, ws: Workspace) -> dict[str, Any]:
     said = verdict(metrics)
     metrics["verdict"] = {"sentences": list(said.sentences), "serve": said.serve}
     metrics["example"] = example(ws, said.shown)
-    if shown := gates(recipe, ws):
-        metrics["gates"] = shown
+    if gates:  # what the first seed's LLM showed there
+        metrics["gates"] = {name: own[0]["counts"] for name, own in gates.items()}
     if served := choices(recipe, ws):
         metrics["serving"] = served
     if kinds:
@@ -177,9 +175,10 @@ def asked_for(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     return {name: sources for name, sources in trained.items() if name in recipe.variants} | served
 
 
-def gates(recipe: Recipe, ws: Workspace) -> dict[str, dict[str, Any]]:
-    """For each strategy with a gate, what the first seed's LLM showed there (`augment.gate_rule.Verdict`)."""
-    return {name: found[0]["counts"] for name, found in _gates(recipe, ws).items()}
+def _asked_at(gate: dict[str, Any]) -> Tally:
+    """What a gate asked, from its counts."""
+    sums = Counter({part: gate[part] for part in SPENT if part != "requests"})
+    return Tally(requests=gate["requests"], sums=sums)
 
 
 def _gates(recipe: Recipe, ws: Workspace) -> dict[str, list[dict[str, Any]]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from longtail.errors import InputError
+from longtail.errors import InputError, first_line
 from longtail.text.pretrained import Source
 
 AT_ONCE = 32
@@ -88,7 +88,7 @@ def _loaded(source: Source, setting: str) -> Any:
         told = tokenizer(["a word"])["input_ids"][0]
     except Exception as error:  # any error from a tokenizer's files is a fault of the model
         raise InputError(
-            f"{setting}: the tokenizer of {source.model} does not load ({_line(error)})."
+            f"{setting}: the tokenizer of {source.model} does not load ({first_line(error)})."
         ) from None
     if not told:
         raise InputError(
@@ -119,7 +119,7 @@ def _cut(source: Source, setting: str) -> tuple[Any, int]:
     try:
         model = AutoModel.from_pretrained(**source.arguments, dtype="auto", use_safetensors=True)
     except Exception as error:  # so many things can be wrong with a model's files
-        raise InputError(f"{setting}: {source.model} does not load ({_line(error)}).") from None
+        raise InputError(f"{setting}: {source.model} does not load ({first_line(error)}).") from None
     layers = getattr(model, "layers", None)  # a causal LM; the layers of an encoder are inside `encoder`
     if layers is None:
         return model, LAST
@@ -127,7 +127,3 @@ def _cut(source: Source, setting: str) -> tuple[Any, int]:
     model.layers = layers[: middle + 1]  # one more, for the last state has the final norm in it
     model.config.num_hidden_layers = middle + 1
     return model, middle
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from longtail.errors import InputError
+from longtail.errors import InputError, first_line
 
 GGUF = ".gguf"
 INSTEAD = "Give a Hugging Face id, or a folder with the model's own weights"
@@ -21,12 +21,12 @@ def check_gguf(file: Path, named: str) -> None:
     try:
         reader = gguf.GGUFReader(file)
     except Exception as error:  # a file that is cut off or of another format fails in many ways
-        raise InputError(f"{named}: this is not a whole GGUF file ({_first_line(error)}).") from None
+        raise InputError(f"{named}: this is not a whole GGUF file ({first_line(error)}).") from None
     try:
         AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
     except Exception as error:  # transformers says what it misses in many ways
         raise InputError(
-            f"{named}: transformers cannot dequantise this model ({_first_line(error)}). {INSTEAD}."
+            f"{named}: transformers cannot dequantise this model ({first_line(error)}). {INSTEAD}."
         ) from None
     kinds = {tensor.tensor_type: tensor for tensor in reader.tensors}
     for kind, tensor in kinds.items():
@@ -36,7 +36,3 @@ def check_gguf(file: Path, named: str) -> None:
             raise InputError(
                 f"{named}: its weights are of the kind {kind.name}, which the package gguf cannot dequantise. {INSTEAD}."
             ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -243,7 +243,7 @@ def test_batches_of_any_size_say_the_same(store, monkeypatch, tokens, logits):
     monkeypatch.setattr(likelihood, "TOKENS_AT_ONCE", tokens)
     monkeypatch.setattr(likelihood, "LOGITS_AT_ONCE", logits)
     np.testing.assert_allclose(llm.texts(asked, texts), expected, rtol=1e-4)
-    np.testing.assert_allclose(llm.catalogue(asked[0], prompts.items), catalogue, rtol=1e-4)
+    np.testing.assert_allclose(llm.catalogue(asked[0], llm.trees(prompts.items)), catalogue, rtol=1e-4)
     met = []
     for rows, found in llm.next_logits(asked):
         met += rows.tolist()

@@ -41,8 +41,9 @@ def ranks(
                 logprobs[row] = scores[taken[row][-1]]
     else:
         logprobs = llm.texts(asked, texts)
+        trees = llm.trees(items) if ranked.any() else []
         for row in np.flatnonzero(ranked):
-            places[row] = rank(llm.catalogue(asked[row], items), taken[row])
+            places[row] = rank(llm.catalogue(asked[row], trees), taken[row])
     return {"rank": places, "logprob": logprobs, "tokens": np.array([len(text) for text in texts])}
 
 

@@ -27,7 +27,6 @@ class Likelihood:
     def __init__(self, model: Any) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device).eval()
-        self.catalogue_read: ItemTokens | None = None
         head = self.model.get_output_embeddings()
         self.vocabulary = head.weight.shape[0]
         self.parameters = sum(part.numel() for part in self.model.parameters())
@@ -62,16 +61,16 @@ class Likelihood:
         return found
 
     @torch.inference_mode()
-    def catalogue(self, prompt: np.ndarray, items: ItemTokens) -> np.ndarray:
-        """log P(text | prompt) of every item's text: float64 [items].
+    def catalogue(self, prompt: np.ndarray, trees: Sequence[TextTree]) -> np.ndarray:
+        """log P(text | prompt) of every item's text: float64 [items]. trees: of all items, see `trees`.
 
         All texts share the keys and values of the prompt. Texts are read as trees (Miao et al. 2024, SpecInfer, section
         4.2): a token sees the prompt and its own text's tokens before it, so each shared start is read once.
         """
         read = self.model(input_ids=self._ids([prompt]), use_cache=True, logits_to_keep=1)
         after_prompt = torch.log_softmax(read.logits[0, -1].float(), -1)
-        found = np.empty(len(items))
-        for tree in self._trees(items):
+        found = np.empty(sum(len(tree.items) for tree in trees))
+        for tree in trees:
             tokens = torch.from_numpy(tree.tokens).to(self.device)
             said = after_prompt[None]
             if len(tree.inner):
@@ -88,12 +87,10 @@ class Likelihood:
             found[tree.items] = tree.add_up(said[rows.to(self.device), tokens].cpu().numpy())
         return found
 
-    def _trees(self, items: ItemTokens) -> list[TextTree]:
-        """The catalogue's texts as trees that fit in one pass each. Built once per catalogue."""
-        if self.catalogue_read is not items:
-            most = max(1, min(TOKENS_AT_ONCE // 4, LOGITS_AT_ONCE // self.vocabulary))
-            self.catalogue_read, self.catalogue_trees = items, [*text_trees(items, most)]
-        return self.catalogue_trees
+    def trees(self, items: ItemTokens) -> list[TextTree]:
+        """The catalogue's texts as trees that fit in one pass each."""
+        most = max(1, min(TOKENS_AT_ONCE // 4, LOGITS_AT_ONCE // self.vocabulary))
+        return [*text_trees(items, most)]
 
     def _hidden(self, sees: np.ndarray, before: int) -> torch.Tensor:
         """What is added to the attention scores of a tree: [1, 1, inner, before + inner], 0 for the `before` tokens of the
